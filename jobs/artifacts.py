@@ -1,0 +1,173 @@
+"""Where bytes live: one folder a job, every file written whole or not at all, with its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from jobs.errors import ArtifactLost
+
+_TMP: Final = ".tmp"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file that is durable: its key (a path below the artifacts' root), size in bytes, and digest."""
+
+    key: str
+    bytes: int
+    sha256: str
+
+
+class Writing:
+    """A file that is being written: a binary stream; `stored` is there once the block has ended."""
+
+    def __init__(self, key: str, file: BinaryIO) -> None:
+        self._key, self._file = key, file
+        self._stored: Stored | None = None
+
+    def write(self, data: bytes) -> int:
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    @property
+    def stored(self) -> Stored:
+        """What was stored; only after the block."""
+        assert self._stored is not None, "read after the with block"
+        return self._stored
+
+    def seal(self, path: Path) -> None:
+        """Note size and digest of what lies at `path`."""
+        self._stored = Stored(self._key, path.stat().st_size, digest(path))
+
+
+class Artifacts:
+    """All files of all jobs, below one folder that API, workers and samplers share."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @staticmethod
+    def checkpoint_key(job_id: str, step: int, attempt: int) -> str:
+        # The attempt is in the name, so that a stale worker cannot overwrite its successor's file.
+        return f"{job_id}/checkpoints/{step:09d}.{attempt}.pt"
+
+    @staticmethod
+    def weights_key(job_id: str, step: int, attempt: int) -> str:
+        return f"{job_id}/checkpoints/{step:09d}.{attempt}.safetensors"
+
+    @staticmethod
+    def onnx_key(weights_key: str) -> str:
+        return weights_key.removesuffix(".safetensors") + ".onnx"
+
+    @staticmethod
+    def preview_key(job_id: str, step: int, attempt: int) -> str:
+        return f"{job_id}/previews/{step:09d}.{attempt}.png"
+
+    @staticmethod
+    def log_key(job_id: str, attempt: int) -> str:
+        return f"{job_id}/attempts/{attempt}.log"
+
+    @staticmethod
+    def outcome_key(job_id: str, attempt: int) -> str:
+        return f"{job_id}/attempts/{attempt}.outcome.json"
+
+    @contextmanager
+    def writing(self, key: str) -> Iterator[Writing]:
+        """Write a file: to the disk first, then to its name. An error in the block leaves nothing behind."""
+        path = self.path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tmp = path.with_name(path.name + _TMP)
+        try:
+            with tmp.open("wb") as file:
+                out = Writing(key, file)
+                yield out
+                file.flush()
+                os.fsync(file.fileno())
+            out.seal(tmp)
+            tmp.replace(path)
+        finally:
+            tmp.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+    def write(self, key: str, data: bytes) -> Stored:
+        """Write a file whole."""
+        with self.writing(key) as out:
+            out.write(data)
+        return out.stored
+
+    def path(self, key: str) -> Path:
+        """Where the file of that key lies, or would."""
+        assert not Path(key).is_absolute() and ".." not in Path(key).parts, key
+        return self._root / key
+
+    def exists(self, key: str) -> bool:
+        return self.path(key).is_file()
+
+    def read(self, key: str) -> bytes:
+        """All of it. Raises `ArtifactLost`."""
+        try:
+            return self.path(key).read_bytes()
+        except FileNotFoundError:
+            raise ArtifactLost(f"The file {key} is gone from the artifacts folder.") from None
+
+    def verify(self, key: str, size: int, sha256: str) -> Path:
+        """The path of a file that is what was written, byte for byte. Raises `ArtifactLost`."""
+        path = self.path(key)
+        if not path.is_file():
+            raise ArtifactLost(f"The file {key} is gone from the artifacts folder.")
+        if path.stat().st_size != size or digest(path) != sha256:
+            raise ArtifactLost(f"The file {key} is not what was written: its size or sha256 differs from the record.")
+        return path
+
+    def delete(self, key: str) -> None:
+        """Drop a file, if it is there."""
+        self.path(key).unlink(missing_ok=True)
+
+    def delete_job(self, job_id: str) -> None:
+        """Drop every file of a job."""
+        folder = self.path(job_id)
+        if folder.exists():
+            shutil.rmtree(folder)
+
+    def sweep_unfinished(self, job_id: str) -> None:
+        """Drop what a killed writer left half-written; only while nobody else writes for this job."""
+        for tmp in self.path(job_id).rglob("*" + _TMP):
+            tmp.unlink(missing_ok=True)
+
+    def orphans(self, known_jobs: Iterable[str], older_than_seconds: float) -> list[str]:
+        """Job folders that no job on record owns, untouched for so long."""
+        known, before = set(known_jobs), time.time() - older_than_seconds
+        if not self._root.is_dir():
+            return []
+        folders = (p for p in self._root.iterdir() if p.is_dir() and p.name not in known)
+        return [p.name for p in folders if p.stat().st_mtime < before]
+
+    def free_bytes(self) -> int:
+        """Room left on the disk."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(self._root).free
+
+
+def digest(path: Path) -> str:
+    """The file's sha256, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is durable only when the folder that holds the name is.
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,122 @@
+"""The message to the workers. It says "there may be work" and nothing else: no job id, so it carries no authority.
+
+It may be lost, late or doubled; the record is the only truth, and the sweeper sends a lost hint again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from jobs.db import Database
+from jobs.errors import BrokerUnavailable
+from jobs.settings import Settings
+from jobs.store import outbox
+
+TASK_NAME: Final = "gantry.carry_a_job"
+QUEUE: Final = "gantry"
+
+_REACHABLE_SECONDS: Final = 5
+
+
+def make_app(settings: Settings) -> Celery:
+    """A Celery app for this process; nothing is connected yet."""
+    app = Celery("gantry", broker=settings.broker, set_as_current=False)
+    app.conf.update(
+        task_default_queue=QUEUE,
+        task_create_missing_queues=True,
+        task_serializer="json",
+        accept_content=["json"],
+        result_backend=None,
+        task_ignore_result=True,
+        task_reject_on_worker_lost=False,
+        worker_pool="prefork",
+        worker_concurrency=1,
+        worker_prefetch_multiplier=1,
+        worker_max_tasks_per_child=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_connection_timeout=_REACHABLE_SECONDS,
+        broker_pool_acquire_timeout=_REACHABLE_SECONDS,
+        **(_filesystem(settings) if _is_files(settings) else _redis()),
+    )
+    return app
+
+
+def send_hint(app: Celery) -> None:
+    """Wake a worker. Raises `BrokerUnavailable` within seconds when the broker does not take it."""
+    try:
+        app.send_task(TASK_NAME, queue=QUEUE, retry=False, ignore_result=True)
+    except (OperationalError, OSError) as error:
+        raise BrokerUnavailable(f"The broker does not take messages: {_reason(error)}.") from error
+
+
+def check(app: Celery) -> None:
+    """Raise `BrokerUnavailable` when the broker cannot be reached within a few seconds."""
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=_REACHABLE_SECONDS, reraise_as_library_errors=True)
+            connection.default_channel.queue_declare(QUEUE, passive=False, durable=True)
+    except (OperationalError, OSError) as error:
+        raise BrokerUnavailable(f"The broker does not answer: {_reason(error)}.") from error
+
+
+def relay_once(db: Database, app: Celery, limit: int = 50) -> int:
+    """Send the hints that are due; how many. Raises `BrokerUnavailable`, `DatabaseUnavailable`.
+
+    Sent first, crossed off after: a crash between the two sends a hint twice, which wakes a worker for nothing.
+    """
+    with db.read() as s:
+        hints = outbox.due(s, limit)
+    for hint in hints:
+        send_hint(app)
+        with db.write() as s:
+            outbox.sent(s, [hint])
+    return len(hints)
+
+
+def _is_files(settings: Settings) -> bool:
+    return settings.broker.startswith("filesystem://")
+
+
+def _filesystem(settings: Settings) -> dict[str, Any]:
+    # kombu takes a message out through the process's temporary folder: a worker points TMPDIR at `tmp`, so that
+    # the move stays a rename.
+    folders = {name: settings.queue_dir / name for name in ("messages", "control", "tmp")}
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    messages = str(folders["messages"])
+    return {
+        # Late, because prefetching cannot be switched off here: an idle worker must not sit on a busy one's message.
+        "task_acks_late": True,
+        "broker_transport_options": {
+            "data_folder_in": messages,
+            "data_folder_out": messages,
+            "control_folder": str(folders["control"]),
+            "store_processed": False,
+        },
+    }
+
+
+def _redis() -> dict[str, Any]:
+    return {
+        # Early, because the lease owns a running job: no visibility timeout can start it twice.
+        "task_acks_late": False,
+        "worker_disable_prefetch": True,
+        # Without these, a half-open connection leaves a worker deaf for ever (celery#8030 and its kin).
+        "broker_transport_options": {
+            "socket_timeout": 10,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 5,
+        },
+    }
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")

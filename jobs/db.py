@@ -1,0 +1,134 @@
+"""The door to the database: one engine a process, transactions as `with` blocks, and the schema's version."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from gan.spec import BUILTIN_DATASETS
+from jobs.errors import DatabaseUnavailable, MigrationsPending
+from jobs.settings import Settings
+from jobs.store import datasets
+
+Dialect = Literal["sqlite", "postgresql"]
+
+_MIGRATIONS: Final = Path(__file__).parent.parent / "migrations"
+_BUSY_SECONDS: Final = 30
+_POSTGRES_OPTIONS: Final = (
+    "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s -c timezone=utc"
+)
+
+
+class Database:
+    """One process's connections. `write()` and `read()` are the only ways to a session; both end it."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+        self.dialect: Dialect = "sqlite" if self._engine.dialect.name == "sqlite" else "postgresql"
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One write transaction: commits when the block ends, rolls back when it raises.
+
+        SQLite begins it IMMEDIATE, so that two writers queue up instead of failing at the first write.
+        Raises `DatabaseUnavailable` when the database cannot be reached or gives up.
+        """
+        with self._session(begin="BEGIN IMMEDIATE") as s:
+            yield s
+            s.commit()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One read transaction; what it changes is thrown away. Raises `DatabaseUnavailable`."""
+        with self._session(begin="BEGIN") as s:
+            yield s
+
+    def check(self) -> None:
+        """Raise `DatabaseUnavailable`, or `MigrationsPending` when the schema is not this code's."""
+        with self.read() as s:
+            current = MigrationContext.configure(s.connection()).get_current_revision()
+        newest = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+        if current != newest:
+            raise MigrationsPending(
+                f"The schema is at {current or 'nothing'}, this code wants {newest}: run `gantry migrate`."
+            )
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _session(self, begin: str) -> Iterator[Session]:
+        try:
+            with (
+                self._engine.connect().execution_options(gantry_begin=begin) as connection,
+                Session(connection, expire_on_commit=False) as s,
+            ):
+                yield s
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            raise DatabaseUnavailable(f"The database does not answer: {_reason(error)}.") from error
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            raise DatabaseUnavailable("The connection to the database was lost.") from error
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the schema to this code's version and register the built-in data sets. Safe to repeat."""
+    if not settings.database_url:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    database = Database(settings.database)
+    try:
+        with database.write() as s:
+            config.attributes["connection"] = s.connection()
+            command.upgrade(config, "head")
+            for info in BUILTIN_DATASETS.values():
+                datasets.register(s, info)
+    finally:
+        database.dispose()
+
+
+def _engine(url: str) -> Engine:
+    if url.startswith("sqlite"):
+        engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+        event.listen(engine, "connect", _sqlite_pragmas)
+        event.listen(engine, "begin", _sqlite_begin)
+        return engine
+    return create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=10,
+        max_overflow=20,
+        pool_timeout=5,
+        connect_args={"connect_timeout": 5, "keepalives_idle": 10, "options": _POSTGRES_OPTIONS},
+    )
+
+
+def _sqlite_pragmas(connection: sqlite3.Connection, record: object) -> None:
+    # The driver's own idea of when to begin is switched off: `_sqlite_begin` says it.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_SECONDS * 1000}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("gantry_begin", "BEGIN"))
+
+
+def _reason(error: Any) -> str:
+    """The driver's first line; never the URL, which may hold a password."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0][:200].rstrip(".")

@@ -1,0 +1,173 @@
+"""Everything that can go wrong around the record, as one tree with stable codes.
+
+    GantryError
+    +-- NotFound ............ the id or name stands for nothing here
+    +-- Conflict ............ the thing is there, but not in a state for this
+    +-- Unavailable ......... a part of the service is down or busy; try again
+    +-- Fenced .............. this attempt no longer holds the job; stop, write nothing
+    +-- ArtifactLost ........ a file that the record names is missing or not what was written
+    InvalidRequest(ValueError)  what the user sent cannot be; carries problems with pointers
+    SettingsError(ValueError)   a GANTRY_* variable cannot be
+
+`api/problems.py` maps each class to its HTTP status; a test finds the one that was forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from gan.spec import SpecProblem
+
+
+class GantryError(Exception):
+    """Something the world did. `code` is stable and for machines, the message is for people."""
+
+    code: ClassVar[str] = "internal"
+
+
+class NotFound(GantryError):
+    """An id or a name that stands for nothing here."""
+
+    code = "not-found"
+    what: ClassVar[str] = "thing"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no {self.what} {name[:200]!r}.")
+
+
+class JobNotFound(NotFound):
+    code, what = "job-not-found", "job"
+
+
+class CheckpointNotFound(NotFound):
+    code, what = "checkpoint-not-found", "checkpoint"
+
+
+class PreviewNotFound(NotFound):
+    code, what = "preview-not-found", "preview"
+
+
+class DatasetNotFound(NotFound):
+    code, what = "dataset-not-found", "data set"
+
+
+class PresetNotFound(NotFound):
+    code, what = "preset-not-found", "preset"
+
+
+class Conflict(GantryError):
+    """The thing is there, but its state does not allow this."""
+
+    code = "conflict"
+
+
+class InvalidTransition(Conflict):
+    """An action that the job's status does not allow."""
+
+    code = "invalid-transition"
+
+    def __init__(self, action: str, current_status: str, allowed_actions: Sequence[str]) -> None:
+        self.action, self.current_status, self.allowed_actions = action, current_status, list(allowed_actions)
+        can = " or ".join(self.allowed_actions) or "nothing"
+        super().__init__(f"A job that is {current_status} cannot take {action!r}; it can take {can}.")
+
+
+class NoCheckpoint(Conflict):
+    """There is nothing to draw from or to go on from yet."""
+
+    code = "no-checkpoint"
+
+
+class Unavailable(GantryError):
+    """A part of the service is down or busy. `retry_after` seconds are worth waiting."""
+
+    code = "unavailable"
+    retry_after: ClassVar[int] = 5
+
+
+class DatabaseUnavailable(Unavailable):
+    code = "database-unavailable"
+
+
+class MigrationsPending(Unavailable):
+    code = "migrations-pending"
+
+
+class BrokerUnavailable(Unavailable):
+    code = "broker-unavailable"
+
+
+class SamplerUnavailable(Unavailable):
+    code = "sampler-unavailable"
+
+
+class SamplerBusy(Unavailable):
+    code = "sampler-busy"
+    retry_after = 2
+
+
+class Fenced(GantryError):
+    """The job has moved on without this attempt: its lease ran out or it ended. Write nothing more."""
+
+    code = "fenced"
+
+
+class ArtifactLost(GantryError):
+    """A file that the record names is missing, or is not the bytes that were written."""
+
+    code = "artifact-lost"
+
+
+class InvalidRequest(ValueError):
+    """What the user sent cannot be. `problems` says where and what to do, `valid` names what would do."""
+
+    code: ClassVar[str] = "invalid-request"
+
+    def __init__(self, problems: Iterable[SpecProblem], *, valid: Sequence[str] = ()) -> None:
+        self.problems, self.valid = tuple(problems), list(valid)
+        super().__init__(" ".join(p.detail for p in self.problems))
+
+
+class UnknownDataset(InvalidRequest):
+    code = "unknown-dataset"
+
+    def __init__(self, name: str, valid: Sequence[str]) -> None:
+        detail = f"There is no data set {name[:200]!r}. Take one of: {', '.join(valid)}."
+        super().__init__([SpecProblem(pointer="/dataset", code=self.code, detail=detail)], valid=valid)
+
+
+class UnknownLabel(InvalidRequest):
+    code = "unknown-label"
+
+    def __init__(self, label: str, valid: Sequence[str]) -> None:
+        detail = f"There is no class {label[:200]!r}. Take one of these, or its id: {', '.join(valid)}."
+        super().__init__([SpecProblem(pointer="/label", code=self.code, detail=detail)], valid=valid)
+
+
+class NotConditional(InvalidRequest):
+    code = "not-conditional"
+
+    def __init__(self) -> None:
+        detail = "This generator was trained without labels and cannot draw a class: leave label out."
+        super().__init__([SpecProblem(pointer="/label", code=self.code, detail=detail)])
+
+
+class UnknownMetric(InvalidRequest):
+    code = "unknown-metric"
+
+    def __init__(self, name: str, valid: Sequence[str]) -> None:
+        detail = f"This job has no metric {name[:200]!r}. It has: {', '.join(valid) or 'none yet'}."
+        super().__init__([SpecProblem(pointer="/names", code=self.code, detail=detail)], valid=valid)
+
+
+class BadCursor(InvalidRequest):
+    code = "bad-cursor"
+
+    def __init__(self) -> None:
+        detail = "This cursor was not made by this list; start again without one."
+        super().__init__([SpecProblem(pointer="/cursor", code=self.code, detail=detail)])
+
+
+class SettingsError(ValueError):
+    """A GANTRY_* variable that cannot be; the message names it and says what would do."""

@@ -1,0 +1,22 @@
+"""Ids: a prefix that says of what, and a ULID, so that they sort by time of birth."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+from ulid import ULID
+
+Prefix = Literal["job", "ckpt", "ds", "wrk"]
+
+_SHAPE: Final = re.compile(r"(job|ckpt|ds|wrk)_[0-9A-HJKMNP-TV-Z]{26}")
+
+
+def new_id(prefix: Prefix) -> str:
+    """A fresh id, such as `job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C`."""
+    return f"{prefix}_{ULID()}"
+
+
+def looks_like(prefix: Prefix, text: str) -> bool:
+    """Whether `text` could be an id of this kind; a look-up can be spared when it cannot."""
+    return _SHAPE.fullmatch(text) is not None and text.startswith(prefix + "_")

@@ -1,0 +1,196 @@
+"""A worker's claim on a job: taken, renewed, written under, given up. Each is a guarded UPDATE.
+
+The attempt number is the fencing token (Kleppmann 2016, "How to do distributed locking"): every claim raises it, and
+every write of an attempt first takes the job's row lock under the guard "running, and still this attempt". The check
+and the write share one transaction, so a stale worker can write nothing, however late it wakes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
+
+from jobs import clock
+from jobs.errors import Fenced
+from jobs.models import Attempt, Job
+from jobs.status import MOVES, TERMINAL, Status
+from jobs.store import attempts, events, jobs
+
+_LONGEST_BACKOFF_SECONDS: Final = 60
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What people have asked of a running job."""
+
+    cancel: bool
+    checkpoint: bool
+
+
+def claim(s: Session, worker_id: str, device: str, gpus: int, ttl: float) -> Job | None:
+    """Take the best job that a worker with so many GPUs can run: highest priority, then oldest; None if none."""
+    best = (
+        select(Job.id)
+        .where(Job.status == Status.QUEUED.value, Job.not_before <= clock.now(), Job.gpus <= gpus)
+        .order_by(Job.priority.desc(), Job.created_at, Job.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    job = s.scalars(
+        update(Job)
+        .where(Job.id == best.scalar_subquery(), Job.status == Status.QUEUED.value)
+        .values(
+            status=Status.RUNNING.value,
+            status_reason=None,
+            attempt=Job.attempt + 1,
+            lease_owner=worker_id,
+            lease_until=clock.now() + ttl,
+            heartbeat_at=clock.now(),
+            progress_at=clock.now(),
+            device=device,
+            started_at=func.coalesce(Job.started_at, clock.now()),
+        )
+        .returning(Job)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if job is not None:
+        _open_attempt(s, job, worker_id, device)
+    return job
+
+
+def renew(s: Session, job_id: str, attempt: int, ttl: float) -> Orders:
+    """The worker is still there. Raises `Fenced` when the job is no longer this attempt's."""
+    return fence(s, job_id, attempt, ttl)
+
+
+def fence(s: Session, job_id: str, attempt: int, ttl: float, **progress: Any) -> Orders:
+    """Open a write of this attempt: takes the job's row lock until the transaction ends.
+
+    `progress` sets step, images_seen, images_per_second, latest_metrics or device of the job on the way.
+    Raises `Fenced` when the job is no longer this attempt's; then nothing must be written.
+    """
+    values: dict[str, Any] = {"lease_until": clock.now() + ttl, "heartbeat_at": clock.now(), **progress}
+    if "step" in progress:
+        values["progress_at"] = clock.now()
+    row = s.execute(
+        update(Job)
+        .where(*_mine(job_id, attempt))
+        .values(values)
+        .returning(Job.cancel_requested_at, Job.checkpoint_requested_at)
+    ).one_or_none()
+    if row is None:
+        raise Fenced(f"Attempt {attempt} of {job_id} no longer holds the job.")
+    if "step" in progress:
+        events.record(s, job_id, "job.progress", {"step": progress["step"]}, attempt=attempt)
+    return Orders(cancel=row[0] is not None, checkpoint=row[1] is not None)
+
+
+def resumed(s: Session, job_id: str, attempt: int, step: int) -> None:
+    """Say which step this attempt goes on from (0: from scratch); inside `fence`'s transaction."""
+    attempts.resumed(s, job_id, attempt, step)
+
+
+def finish(s: Session, job_id: str, attempt: int, status: Status, error: dict[str, Any] | None = None) -> Job:
+    """End the job. Raises `Fenced` when it is no longer this attempt's to end."""
+    assert status in TERMINAL and (status is Status.FAILED) == (error is not None)
+    return _leave(s, _lock(s, job_id, attempt), status, outcome=error["code"] if error else status.value, error=error)
+
+
+def release(s: Session, job_id: str, attempt: int, *, crash: bool, reason: dict[str, Any], delay: float = 0.0) -> Job:
+    """Give the job back: to the queue, or to its end when it was to be cancelled or has crashed too often.
+
+    A crash counts and is retried later each time (1, 2, 4, ... s); a drained or preempted worker does not count.
+    `reason` is {"code", "message"}. Raises `Fenced`.
+    """
+    return _release(s, _lock(s, job_id, attempt), crash=crash, reason=reason, delay=delay)
+
+
+def reap(s: Session, limit: int = 100) -> list[str]:
+    """Give back the jobs whose lease ran out; their ids."""
+    query = (
+        select(Job.id, Job.attempt, Job.lease_owner)
+        .where(Job.status == Status.RUNNING.value, Job.lease_until < clock.now())
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    reaped = []
+    for job_id, attempt, owner in s.execute(query).all():
+        job = _lock(s, job_id, attempt, Job.lease_until < clock.now())
+        message = f"Worker {owner} has not been heard of; the job goes on from its last checkpoint."
+        _release(s, job, crash=True, reason={"code": "worker_lost", "message": message}, delay=0.0)
+        reaped.append(job_id)
+    return reaped
+
+
+def _mine(job_id: str, attempt: int) -> tuple[ColumnElement[bool], ...]:
+    return (Job.id == job_id, Job.attempt == attempt, Job.status == Status.RUNNING.value)
+
+
+def _lock(s: Session, job_id: str, attempt: int, *guards: ColumnElement[bool]) -> Job:
+    job = s.scalars(
+        update(Job)
+        .where(*_mine(job_id, attempt), *guards)
+        .values(attempt=Job.attempt)
+        .returning(Job)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if job is None:
+        raise Fenced(f"Attempt {attempt} of {job_id} no longer holds the job.")
+    return job
+
+
+def _release(s: Session, job: Job, *, crash: bool, reason: dict[str, Any], delay: float) -> Job:
+    job.crashes += int(crash)
+    if job.cancel_requested_at is not None:
+        return _leave(s, job, Status.CANCELLED, outcome=reason["code"])
+    if crash and job.crashes >= job.max_attempts:
+        message = f"{job.crashes} attempts crashed, the last one so: {reason['message']}"
+        error = {
+            "code": "max_attempts_exceeded",
+            "message": message,
+            "retryable": True,
+            "step": job.step,
+            "hint": "Read the log of the last attempt; raise max_attempts only when the cause lies outside the job.",
+        }
+        return _leave(s, job, Status.FAILED, outcome=reason["code"], error=error)
+    if crash:
+        delay = max(delay, min(_LONGEST_BACKOFF_SECONDS, 2.0 ** (job.crashes - 1)))
+    job.not_before = clock.read(s) + delay
+    job.published_at = None
+    job.lease_owner = job.device = job.heartbeat_at = None
+    jobs.hint(s, job.id, send_after=job.not_before)
+    return _leave(s, job, Status.QUEUED, outcome=reason["code"], reason=reason)
+
+
+def _leave(
+    s: Session,
+    job: Job,
+    status: Status,
+    *,
+    outcome: str,
+    error: dict[str, Any] | None = None,
+    reason: dict[str, Any] | None = None,
+) -> Job:
+    """The move out of running, under the row lock that `_lock` took."""
+    assert status in MOVES[Status.RUNNING]
+    moment = clock.read(s)
+    job.status, job.status_reason, job.error = status.value, reason, error
+    job.lease_until = job.checkpoint_requested_at = None
+    job.finished_at = moment if status in TERMINAL else None
+    attempt = s.get_one(Attempt, (job.id, job.attempt))
+    attempt.ended_at, attempt.outcome = moment, outcome
+    s.flush()
+    jobs.record_status(s, job)
+    s.refresh(job)
+    return job
+
+
+def _open_attempt(s: Session, job: Job, worker_id: str, device: str) -> None:
+    s.add(Attempt(job_id=job.id, attempt=job.attempt, worker_id=worker_id, device=device, started_at=clock.read(s)))
+    s.flush()
+    jobs.record_status(s, job)
+    s.refresh(job)

@@ -1,0 +1,240 @@
+"""The tables. `migrations/` reads them; `jobs/store/` is the only place that queries them.
+
+Times are seconds since 1970 by the database's own clock, as doubles: one type and one arithmetic on SQLite and
+PostgreSQL, and no worker's clock is ever compared with another's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from jobs.status import TERMINAL, Status
+
+_STATUSES = ", ".join(f"'{s.value}'" for s in Status)
+_ENDED = ", ".join(f"'{s.value}'" for s in sorted(TERMINAL))
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that a migration can speak of it on both databases."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        int: BigInteger(),
+        float: Double(),
+        dict[str, Any]: JSON(none_as_null=True),
+        list[Any]: JSON(none_as_null=True),
+    }
+
+
+class Job(Base):
+    """One durable request to train. `attempt` is the fencing token: each claim raises it, nothing lowers it."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        CheckConstraint(f"status in ({_STATUSES})", name="status_known"),
+        CheckConstraint("(status = 'running') = (lease_until is not null)", name="lease_while_running"),
+        CheckConstraint(f"(status in ({_ENDED})) = (finished_at is not null)", name="finished_when_terminal"),
+        Index("ix_jobs_claim", "status", "priority", "created_at"),
+        Index("ix_jobs_lease", "status", "lease_until"),
+        Index("ix_jobs_status_id", "status", "id"),
+        Index("ix_jobs_dataset_id", "dataset", "id"),
+        Index("ix_jobs_preset_id", "preset", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str | None] = mapped_column(String(200))
+    labels: Mapped[dict[str, Any]]
+    spec: Mapped[dict[str, Any]]
+    dataset: Mapped[str] = mapped_column(String(200))
+    preset: Mapped[str] = mapped_column(String(200))
+    gpus: Mapped[int]
+    priority: Mapped[int]
+    max_attempts: Mapped[int]
+    retry_of: Mapped[str | None] = mapped_column(String(40))
+
+    status: Mapped[str] = mapped_column(String(16), default=Status.QUEUED.value)
+    status_reason: Mapped[dict[str, Any] | None]
+    """{"code", "message"}, or null."""
+    error: Mapped[dict[str, Any] | None]
+    """Failed: {"code", "message", "retryable", "step", "hint"}."""
+    cancel_requested_at: Mapped[float | None]
+    checkpoint_requested_at: Mapped[float | None]
+
+    attempt: Mapped[int] = mapped_column(default=0)
+    crashes: Mapped[int] = mapped_column(default=0)
+    lease_owner: Mapped[str | None] = mapped_column(String(80))
+    lease_until: Mapped[float | None]
+    heartbeat_at: Mapped[float | None]
+    device: Mapped[str | None] = mapped_column(String(200))
+    not_before: Mapped[float] = mapped_column(default=0.0)
+    published_at: Mapped[float | None]
+
+    step: Mapped[int] = mapped_column(default=0)
+    total_steps: Mapped[int]
+    images_seen: Mapped[int] = mapped_column(default=0)
+    images_per_second: Mapped[float | None]
+    progress_at: Mapped[float | None]
+    latest_metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    event_seq: Mapped[int] = mapped_column(default=0)
+
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+
+
+class Attempt(Base):
+    """One execution of a job. What it wrote past `resumed_from_step` of its successor is superseded."""
+
+    __tablename__ = "attempts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    worker_id: Mapped[str] = mapped_column(String(80))
+    device: Mapped[str] = mapped_column(String(200))
+    resumed_from_step: Mapped[int | None]
+    """Step of the checkpoint it went on from, 0 from scratch; null until the trainer has said so."""
+    started_at: Mapped[float]
+    ended_at: Mapped[float | None]
+    outcome: Mapped[str | None] = mapped_column(String(40))
+
+
+class JobEvent(Base):
+    """What happened to a job, numbered from 1 without a gap."""
+
+    __tablename__ = "job_events"
+    __table_args__ = (
+        # The invariant lives in the database: a job ends once.
+        Index(
+            "uq_job_events_one_end",
+            "job_id",
+            unique=True,
+            sqlite_where=text("ends_job = 1"),
+            postgresql_where=text("ends_job = 1"),
+        ),
+    )
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(String(40))
+    attempt: Mapped[int]
+    data: Mapped[dict[str, Any]]
+    ends_job: Mapped[int] = mapped_column(default=0)
+    at: Mapped[float]
+
+
+class Outbox(Base):
+    """A hint to be sent to the broker, written in the transaction that made it due."""
+
+    __tablename__ = "outbox"
+
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    send_after: Mapped[float] = mapped_column(index=True)
+    created_at: Mapped[float]
+
+
+class MetricBlock(Base):
+    """A stretch of one curve: float32 little-endian `values` of the contiguous steps first_step..last_step."""
+
+    __tablename__ = "metric_blocks"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    first_step: Mapped[int] = mapped_column(primary_key=True)
+    last_step: Mapped[int]
+    values: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Checkpoint(Base):
+    """A registered file: `key` holds all that is needed to go on, `weights_key` G alone for inference."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (
+        Index("uq_checkpoints_place", "job_id", "step", "attempt", unique=True),
+        CheckConstraint("state in ('ready', 'bad', 'pruned')", name="state_known"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    attempt: Mapped[int]
+    step: Mapped[int]
+    metrics: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16), default="ready")
+    is_best: Mapped[bool] = mapped_column(default=False)
+    key: Mapped[str] = mapped_column(String(300))
+    bytes: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    weights_key: Mapped[str] = mapped_column(String(300))
+    weights_bytes: Mapped[int]
+    weights_sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float]
+
+
+class Preview(Base):
+    """A drawn grid of the job's fixed latents at a step."""
+
+    __tablename__ = "previews"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(300))
+    bytes: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float]
+
+
+class Dataset(Base):
+    """A registered data set; the images are the worker's business."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    status: Mapped[str] = mapped_column(String(16))
+    num_images: Mapped[int]
+    channels: Mapped[int]
+    height: Mapped[int]
+    width: Mapped[int]
+    classes: Mapped[list[Any]]
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    problems: Mapped[list[Any]]
+    created_at: Mapped[float]
+
+
+class Worker(Base):
+    """A worker that has said it is there."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    host: Mapped[str] = mapped_column(String(200))
+    devices: Mapped[list[Any]]
+    draining: Mapped[bool] = mapped_column(default=False)
+    current_job_id: Mapped[str | None] = mapped_column(String(40))
+    started_at: Mapped[float]
+    heartbeat_at: Mapped[float]

@@ -1,0 +1,68 @@
+"""Child processes that leave nothing behind: each in a session of its own, and gone when its parent is."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    stdout: int | IO[Any] | None = None,
+    stderr: int | IO[Any] | None = None,
+    parent_death_signal: signal.Signals = signal.SIGKILL,
+    user: str | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start `argv` as the leader of a new session; Linux sends it `parent_death_signal` when its parent dies.
+
+    `user` is who it runs as; None: who we are.
+
+    Call it from a thread that lives as long as the child shall: the kernel watches the thread, not the process.
+    """
+    parent = os.getpid()
+
+    def die_with_parent() -> None:
+        if _LIBC is not None:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, int(parent_death_signal))
+            if os.getppid() != parent:  # it died before the line above
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return subprocess.Popen(
+        list(argv),
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
+        user=user,
+        preexec_fn=die_with_parent,
+    )
+
+
+def end(process: subprocess.Popen[bytes], grace: float) -> int:
+    """Ask it to stop, wait `grace` seconds, then kill its whole session; its exit code, negative for a signal."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=grace)
+        except subprocess.TimeoutExpired:
+            kill(process)
+    return process.wait()
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End it and what it has started, at once."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,120 @@
+"""How a process is deployed: every GANTRY_* variable with its unit and default. Read once, at the edge."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from jobs.errors import SettingsError
+
+PREFIX: Final = "GANTRY_"
+
+_DATABASES = ("sqlite:///", "postgresql+psycopg://", "postgresql://")
+_BROKERS = ("filesystem://", "redis://", "rediss://", "redis+socket://")
+
+
+def _database_url(url: str) -> str:
+    if url and not url.startswith(_DATABASES):
+        raise ValueError(f"must start with one of {', '.join(_DATABASES)}")
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def _broker_url(url: str) -> str:
+    if url and not url.startswith(_BROKERS):
+        raise ValueError(f"must start with one of {', '.join(_BROKERS)}")
+    return url
+
+
+def _web_url(url: str) -> str:
+    if not url.startswith(("http://", "https://", "unix:/")):
+        raise ValueError("must start with http://, https:// or unix:/")
+    return url.rstrip("/")
+
+
+class Settings(BaseSettings):
+    """One process's settings. Empty URLs mean: inside `data_dir`, with no server to install."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    data_dir: Path = Field(
+        Path("gantry-data"), description="Folder for checkpoints, previews and the embedded default."
+    )
+    database_url: Annotated[str, AfterValidator(_database_url)] = Field(
+        "", description="PostgreSQL 15 or later, or SQLite; empty: SQLite in the data folder."
+    )
+    broker_url: Annotated[str, AfterValidator(_broker_url)] = Field(
+        "", description="Redis or Valkey; empty: a queue of files in the data folder."
+    )
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")
+    sampler_url: Annotated[str, AfterValidator(_web_url)] = Field(
+        "http://127.0.0.1:8001", description="Where the API reaches the sampler, and where the sampler listens."
+    )
+    sampler_queue: int = Field(16, ge=1, le=10_000, description="Requests the sampler lets wait before it says busy.")
+    sampler_cache: int = Field(8, ge=1, le=1000, description="Generators the sampler keeps in memory.")
+    lease_seconds: float = Field(60, ge=1, le=3600, description="A worker's claim on a job, s; renewed each quarter.")
+    stall_seconds: float = Field(300, ge=1, le=86400, description="A trainer silent for so long is ended, s.")
+    grace_seconds: float = Field(30, ge=1, le=3600, description="What a trainer gets to save and stop, s.")
+    poll_seconds: float = Field(0.5, ge=0.05, le=60, description="How often the relay looks for unsent hints, s.")
+    republish_seconds: float = Field(15, ge=0.5, le=3600, description="A queued job's hint is sent again after, s.")
+    trainer_threads: int = Field(0, ge=0, le=1024, description="CPU threads of a trainer; 0: all that are there.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'gantry.db'}"
+
+    @property
+    def broker(self) -> str:
+        """The kombu URL."""
+        return self.broker_url or "filesystem://"
+
+    @property
+    def queue_dir(self) -> Path:
+        """Where the filesystem broker keeps its messages."""
+        return self.data_dir.absolute() / "queue"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """Where bytes live: checkpoints, previews, logs."""
+        return self.data_dir.absolute() / "artifacts"
+
+    def environment(self) -> dict[str, str]:
+        """These settings as variables, for a child process: it reads what this one read."""
+        values = self.model_dump(mode="json")
+        values["data_dir"] = str(self.data_dir.absolute())
+        return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The settings of this process. `overrides` (a command's flags) win over variables.
+
+    Raises `SettingsError`, one sentence a variable that is unknown or cannot be.
+    """
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    sentences = [
+        _unknown(name, known) for name in sorted(os.environ) if name.startswith(PREFIX) and name not in known
+    ]
+    if sentences:
+        raise SettingsError(" ".join(sentences))
+    try:
+        return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError(" ".join(_sentence(str(e["loc"][0]), e["msg"]) for e in error.errors())) from None
+
+
+def _sentence(field: str, message: str) -> str:
+    reason = message.removeprefix("Value error, ")
+    return f"{PREFIX}{field.upper()} is not usable: {reason[:1].lower()}{reason[1:]}."
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else "`gantry settings` lists them all."
+    return f"{name} is not a setting; {hint}"

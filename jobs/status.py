@@ -1,0 +1,50 @@
+"""What a job can be, and which moves there are. Everything else about statuses is derived from these tables."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Status(StrEnum):
+    """Where a job stands. A request to cancel is a flag beside it, not a status."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Action(StrEnum):
+    """What a person may ask of a job."""
+
+    CANCEL = "cancel"
+    DELETE = "delete"
+    SAVE_CHECKPOINT = "save_checkpoint"
+
+
+MOVES: Final[dict[Status, frozenset[Status]]] = {
+    Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED, Status.PAUSED}),
+    Status.RUNNING: frozenset(
+        {Status.QUEUED, Status.PAUSED, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED},
+    ),
+    Status.PAUSED: frozenset({Status.QUEUED, Status.CANCELLED}),
+    Status.SUCCEEDED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
+}
+
+TERMINAL: Final = frozenset(status for status, to in MOVES.items() if not to)
+
+ACTIONS: Final[dict[Action, frozenset[Status]]] = {
+    Action.CANCEL: frozenset({Status.QUEUED, Status.RUNNING, Status.PAUSED}),
+    Action.DELETE: TERMINAL,
+    Action.SAVE_CHECKPOINT: frozenset({Status.RUNNING}),
+}
+
+
+def allowed_actions(status: Status) -> list[str]:
+    """The actions that a job of this status accepts, in the order of `Action`."""
+    return [action.value for action, statuses in ACTIONS.items() if status in statuses]

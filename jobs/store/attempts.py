@@ -1,0 +1,35 @@
+"""Which attempt's writes count: what an attempt wrote past the step its successor went on from is superseded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from jobs.models import Attempt
+
+NEVER: Final = 2**62
+
+
+def limits(s: Session, job_id: str) -> Mapping[int, int]:
+    """For each attempt, the last step of which its writes count (`NEVER` superseded: a very large number)."""
+    rows = s.execute(
+        select(Attempt.attempt, Attempt.resumed_from_step)
+        .where(Attempt.job_id == job_id)
+        .order_by(Attempt.attempt.desc())
+    )
+    last, found = NEVER, {}
+    for attempt, resumed_from in rows:
+        found[attempt] = last
+        if resumed_from is not None:
+            last = min(last, resumed_from)
+    return found
+
+
+def resumed(s: Session, job_id: str, attempt: int, step: int) -> None:
+    """Note the step that this attempt goes on from; 0 is from scratch."""
+    s.execute(
+        update(Attempt).where(Attempt.job_id == job_id, Attempt.attempt == attempt).values(resumed_from_step=step)
+    )

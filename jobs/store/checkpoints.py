@@ -1,0 +1,110 @@
+"""Checkpoints: registered once their file is durable, chosen to go on from or to draw from, retired by age."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from jobs import clock
+from jobs.artifacts import Stored
+from jobs.errors import CheckpointNotFound, NoCheckpoint
+from jobs.ids import new_id
+from jobs.models import Checkpoint, Job
+from jobs.store import events
+from jobs.store.pages import Page, cut, decode
+
+
+def register(
+    s: Session, job_id: str, attempt: int, step: int, metrics: dict[str, Any], file: Stored, weights: Stored
+) -> Checkpoint:
+    """Note a checkpoint whose files are durable; inside a fenced transaction, after its metrics."""
+    row = Checkpoint(
+        id=new_id("ckpt"),
+        job_id=job_id,
+        attempt=attempt,
+        step=step,
+        metrics=metrics,
+        state="ready",
+        key=file.key,
+        bytes=file.bytes,
+        sha256=file.sha256,
+        weights_key=weights.key,
+        weights_bytes=weights.bytes,
+        weights_sha256=weights.sha256,
+        created_at=clock.read(s),
+    )
+    s.add(row)
+    s.execute(update(Job).where(Job.id == job_id).values(checkpoint_requested_at=None))
+    events.record(s, job_id, "checkpoint.created", {"checkpoint_id": row.id, "step": step}, attempt=attempt)
+    return row
+
+
+def page(s: Session, job_id: str, *, limit: int, cursor: str | None = None) -> Page[Checkpoint]:
+    """Those that can be had, newest first."""
+    query = _ready(job_id).order_by(Checkpoint.id.desc()).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(Checkpoint.id < decode(cursor, str))
+    return cut(list(s.scalars(query)), limit, lambda row: row.id)
+
+
+def get(s: Session, checkpoint_id: str) -> Checkpoint:
+    """Raises `CheckpointNotFound`, also for one that was retired."""
+    row = s.get(Checkpoint, checkpoint_id)
+    if row is None or row.state != "ready":
+        raise CheckpointNotFound(checkpoint_id)
+    return row
+
+
+def choose(s: Session, job_id: str, which: str | None) -> Checkpoint:
+    """ "best", "last", or an id of this job's; None is the best if any was evaluated, else the last.
+
+    Raises `NoCheckpoint` when there is none of that sort yet, `CheckpointNotFound` for an id.
+    """
+    if which not in (None, "best", "last"):
+        assert which is not None
+        row = get(s, which)
+        if row.job_id != job_id:
+            raise CheckpointNotFound(which)
+        return row
+    best = None if which == "last" else s.scalars(_ready(job_id).where(Checkpoint.is_best)).first()
+    if best is None and which == "best":
+        raise NoCheckpoint("No checkpoint of this job has been evaluated, so none is the best; ask for 'last'.")
+    chosen = best or newest_ready(s, job_id)
+    if chosen is None:
+        raise NoCheckpoint("This job has no checkpoint yet; ask again when it has trained a little.")
+    return chosen
+
+
+def newest_ready(s: Session, job_id: str) -> Checkpoint | None:
+    """The one to go on from."""
+    query = _ready(job_id).order_by(Checkpoint.step.desc(), Checkpoint.attempt.desc())
+    return s.scalars(query.limit(1)).one_or_none()
+
+
+def count(s: Session, job_id: str) -> int:
+    """How many were ever registered, bad and retired ones too."""
+    return len(s.scalars(select(Checkpoint.id).where(Checkpoint.job_id == job_id)).all())
+
+
+def mark_bad(s: Session, checkpoint_id: str, why: str) -> None:
+    """This file is not what was written; nobody shall go on from it."""
+    row = s.get_one(Checkpoint, checkpoint_id)
+    row.state = "bad"
+    data = {"checkpoint_id": row.id, "step": row.step, "reason": why}
+    events.record(s, row.job_id, "checkpoint.bad", data, attempt=row.attempt)
+
+
+def retire(s: Session, job_id: str, keep_last: int) -> list[Checkpoint]:
+    """Mark as pruned all but the newest `keep_last` and the best. The caller deletes their files after commit."""
+    rows = s.scalars(_ready(job_id).order_by(Checkpoint.step.desc(), Checkpoint.attempt.desc())).all()
+    old = [row for row in rows[keep_last:] if not row.is_best]
+    for row in old:
+        row.state = "pruned"
+    s.flush()
+    return old
+
+
+def _ready(job_id: str) -> Any:
+    return select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.state == "ready")

@@ -1,0 +1,32 @@
+"""What happened, in order. The sequence of a job is drawn under its row's lock, so it has no gap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from jobs import clock
+from jobs.models import Job, JobEvent
+
+
+def record(
+    s: Session, job_id: str, type: str, data: dict[str, Any], *, attempt: int, ends_job: bool = False
+) -> JobEvent:
+    """Write the job's next event, in the caller's transaction."""
+    seq = s.execute(
+        update(Job).where(Job.id == job_id).values(event_seq=Job.event_seq + 1).returning(Job.event_seq)
+    ).scalar_one()
+    event = JobEvent(
+        job_id=job_id, seq=seq, type=type, attempt=attempt, data=data, ends_job=int(ends_job), at=clock.read(s)
+    )
+    s.add(event)
+    s.flush()
+    return event
+
+
+def page(s: Session, job_id: str, after: int, limit: int) -> list[JobEvent]:
+    """Up to `limit` events whose number is above `after`, oldest first."""
+    query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > after)
+    return list(s.scalars(query.order_by(JobEvent.seq).limit(limit)))

@@ -1,0 +1,196 @@
+"""Jobs as people see them: submitted, listed, asked to stop, deleted. The worker's moves are in `jobs.leases`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import delete as sql_delete
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from gan.spec import DatasetInfo, TrainSpec, check_against
+from jobs import clock
+from jobs.errors import InvalidTransition, JobNotFound
+from jobs.ids import looks_like, new_id
+from jobs.models import Checkpoint, Job, Outbox
+from jobs.status import ACTIONS, TERMINAL, Action, Status, allowed_actions
+from jobs.store import events
+from jobs.store.pages import Page, cut, decode
+
+
+def create(s: Session, spec: TrainSpec, dataset: DatasetInfo) -> Job:
+    """Store the job, its first event and the hint to a worker: one transaction, all or nothing.
+
+    Raises `SpecError` where the spec asks of the data set what it does not have.
+    """
+    check_against(spec, dataset)
+    moment = clock.read(s)
+    job = Job(
+        id=new_id("job"),
+        name=spec.name,
+        labels=dict(spec.labels),
+        spec=spec.model_dump(mode="json"),
+        dataset=dataset.name,
+        preset=spec.preset,
+        gpus=spec.resources.gpus,
+        priority=spec.priority,
+        max_attempts=spec.max_attempts,
+        status=Status.QUEUED.value,
+        total_steps=spec.total_steps,
+        latest_metrics={},
+        created_at=moment,
+    )
+    s.add(job)
+    s.flush()
+    record_status(s, job)
+    hint(s, job.id, send_after=moment)
+    s.refresh(job)
+    return job
+
+
+def get(s: Session, job_id: str) -> Job:
+    """Raises `JobNotFound`."""
+    job = s.get(Job, job_id) if looks_like("job", job_id) else None
+    if job is None:
+        raise JobNotFound(job_id)
+    return job
+
+
+def page(
+    s: Session,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    statuses: Collection[Status] = (),
+    dataset: str | None = None,
+    preset: str | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Page[Job]:
+    """Newest first, those that match every filter given. Raises `BadCursor`."""
+    query = select(Job).order_by(Job.id.desc()).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(Job.id < decode(cursor, str))
+    if statuses:
+        query = query.where(Job.status.in_([status.value for status in statuses]))
+    if dataset is not None:
+        query = query.where(Job.dataset == dataset)
+    if preset is not None:
+        query = query.where(Job.preset == preset)
+    for key, value in (labels or {}).items():
+        query = query.where(Job.labels[key].as_string() == value)
+    return cut(list(s.scalars(query)), limit, lambda job: job.id)
+
+
+def jobs_ahead(s: Session, job: Job) -> int | None:
+    """How many queued jobs would be claimed before this one; None when it is not queued."""
+    if job.status != Status.QUEUED:
+        return None
+    before = (
+        (Job.priority > job.priority)
+        | ((Job.priority == job.priority) & (Job.created_at < job.created_at))
+        | ((Job.priority == job.priority) & (Job.created_at == job.created_at) & (Job.id < job.id))
+    )
+    query = select(func.count()).select_from(Job).where(Job.status == Status.QUEUED.value, before)
+    return s.execute(query).scalar_one()
+
+
+def checkpoint_ids(s: Session, job_ids: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
+    """Of each job, the ids of its last and of its best checkpoint."""
+    found: dict[str, tuple[str | None, str | None]] = dict.fromkeys(job_ids, (None, None))
+    query = (
+        select(Checkpoint.job_id, Checkpoint.id, Checkpoint.is_best)
+        .where(Checkpoint.job_id.in_(job_ids), Checkpoint.state == "ready")
+        .order_by(Checkpoint.step, Checkpoint.attempt)
+    )
+    for job_id, checkpoint_id, is_best in s.execute(query):
+        found[job_id] = (checkpoint_id, checkpoint_id if is_best else found[job_id][1])
+    return found
+
+
+def request_cancel(s: Session, job_id: str) -> Job:
+    """Queued or paused: cancelled at once. Running: a flag that its worker reads within a heartbeat.
+
+    Repeating it changes nothing. Raises `JobNotFound`, `InvalidTransition` when the job has ended otherwise.
+    """
+    job = get(s, job_id)
+    if job.status == Status.CANCELLED or job.cancel_requested_at is not None:
+        return job
+    _allow(job, Action.CANCEL)
+    idle = [Status.QUEUED.value, Status.PAUSED.value]
+    at_once = s.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.status.in_(idle))
+        .values(status=Status.CANCELLED.value, finished_at=clock.now(), cancel_requested_at=clock.now())
+        .returning(Job.id)
+    ).one_or_none()
+    if at_once is None:
+        s.execute(
+            update(Job)
+            .where(Job.id == job_id, Job.status == Status.RUNNING.value)
+            .values(cancel_requested_at=clock.now())
+        )
+    s.refresh(job)
+    if at_once is not None:
+        record_status(s, job)
+        s.refresh(job)
+    elif job.cancel_requested_at is None:
+        _allow(job, Action.CANCEL)
+    return job
+
+
+def request_checkpoint(s: Session, job_id: str) -> Job:
+    """Ask the running trainer to save one now. Raises `JobNotFound`, `InvalidTransition`."""
+    job = get(s, job_id)
+    _allow(job, Action.SAVE_CHECKPOINT)
+    s.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.status == Status.RUNNING.value, Job.checkpoint_requested_at.is_(None))
+        .values(checkpoint_requested_at=clock.now())
+    )
+    s.refresh(job)
+    _allow(job, Action.SAVE_CHECKPOINT)
+    return job
+
+
+def delete(s: Session, job_id: str) -> None:
+    """Drop the record of a job that has ended; the caller then drops its files.
+
+    Raises `JobNotFound`, `InvalidTransition`.
+    """
+    job = get(s, job_id)
+    _allow(job, Action.DELETE)
+    s.execute(sql_delete(Job).where(Job.id == job_id, Job.status.in_([status.value for status in TERMINAL])))
+    s.expunge(job)
+
+
+def counts(s: Session) -> dict[str, int]:
+    """How many jobs stand where; every status is there."""
+    rows = dict(iter(s.execute(select(Job.status, func.count()).group_by(Job.status))))
+    return {status.value: rows.get(status.value, 0) for status in Status}
+
+
+def all_ids(s: Session) -> set[str]:
+    """Of every job on record."""
+    return set(s.scalars(select(Job.id)))
+
+
+def hint(s: Session, job_id: str, *, send_after: float | Any) -> None:
+    """Put a wake-up call for some worker into the outbox, to be sent from `send_after` on."""
+    s.add(Outbox(job_id=job_id, send_after=send_after, created_at=clock.read(s)))
+
+
+def record_status(s: Session, job: Job) -> None:
+    """The event of the move that this transaction made."""
+    data: dict[str, Any] = {"status": job.status}
+    if job.status_reason:
+        data["reason"] = job.status_reason
+    if job.error:
+        data["error"] = job.error
+    events.record(s, job.id, "job.status", data, attempt=job.attempt, ends_job=job.status in TERMINAL)
+
+
+def _allow(job: Job, action: Action) -> None:
+    status = Status(job.status)
+    if status not in ACTIONS[action]:
+        raise InvalidTransition(action.value, status.value, allowed_actions(status))

@@ -1,0 +1,44 @@
+"""Hints that are due to be sent, and queued jobs whose hint seems to have been lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from jobs import clock
+from jobs.models import Job, Outbox
+from jobs.status import Status
+from jobs.store import jobs
+
+
+def due(s: Session, limit: int) -> list[Outbox]:
+    """Unsent hints whose time has come, oldest first."""
+    query = select(Outbox).where(Outbox.send_after <= clock.now()).order_by(Outbox.seq).limit(limit)
+    return list(s.scalars(query))
+
+
+def sent(s: Session, hints: Sequence[Outbox]) -> None:
+    """Those are with the broker now."""
+    s.execute(delete(Outbox).where(Outbox.seq.in_([hint.seq for hint in hints])))
+    job_ids = {hint.job_id for hint in hints}
+    s.execute(update(Job).where(Job.id.in_(job_ids)).values(published_at=clock.now()))
+
+
+def republish(s: Session, after_seconds: float, limit: int = 50) -> list[str]:
+    """Write the hint again of queued jobs that nobody has claimed for so long; their ids.
+
+    A broker may lose a message under many ordinary faults; a hint too many wakes a worker for nothing, no more.
+    """
+    pending = select(Outbox.seq).where(Outbox.job_id == Job.id).exists()
+    query = select(Job.id).where(
+        Job.status == Status.QUEUED.value,
+        Job.not_before <= clock.now(),
+        func.coalesce(Job.published_at, Job.created_at) < clock.now() - after_seconds,
+        ~pending,
+    )
+    ids = list(s.scalars(query.order_by(Job.priority.desc(), Job.created_at).limit(limit)))
+    for job_id in ids:
+        jobs.hint(s, job_id, send_after=clock.read(s))
+    return ids

@@ -1,0 +1,44 @@
+"""Previews: the grids drawn while training, one a step, superseded ones left out."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from jobs import clock
+from jobs.artifacts import Stored
+from jobs.errors import PreviewNotFound
+from jobs.models import Preview
+from jobs.store import attempts, events
+
+
+def register(s: Session, job_id: str, attempt: int, step: int, file: Stored) -> Preview:
+    """Note a preview that lies on disk; inside a fenced transaction."""
+    row = Preview(
+        job_id=job_id,
+        step=step,
+        attempt=attempt,
+        key=file.key,
+        bytes=file.bytes,
+        sha256=file.sha256,
+        created_at=clock.read(s),
+    )
+    row = s.merge(row)
+    events.record(s, job_id, "preview.created", {"step": step}, attempt=attempt)
+    return row
+
+
+def listing(s: Session, job_id: str) -> list[Preview]:
+    """In order of step; where two attempts drew the same step, the later one's."""
+    limit_of = attempts.limits(s, job_id)
+    query = select(Preview).where(Preview.job_id == job_id).order_by(Preview.step, Preview.attempt)
+    rows = [row for row in s.scalars(query) if row.step <= limit_of.get(row.attempt, attempts.NEVER)]
+    return list({row.step: row for row in rows}.values())
+
+
+def get(s: Session, job_id: str, step: int) -> Preview:
+    """The preview of a step. Raises `PreviewNotFound`."""
+    for row in listing(s, job_id):
+        if row.step == step:
+            return row
+    raise PreviewNotFound(f"{job_id} at step {step}")

@@ -1,0 +1,81 @@
+"""Workers that have said they are there, and whether they still are."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from jobs import clock
+from jobs.models import Worker
+from jobs.store.pages import Page, cut, decode
+
+_FORGOTTEN_AFTER: Final = 7 * 86_400
+
+WorkerStatus = Literal["idle", "busy", "draining", "lost"]
+
+
+def announce(s: Session, worker_id: str, host: str, devices: list[dict[str, Any]]) -> None:
+    """A worker has started. Rows of workers that were silent for a week are dropped on the way."""
+    moment = clock.read(s)
+    s.execute(delete(Worker).where(Worker.heartbeat_at < moment - _FORGOTTEN_AFTER))
+    s.merge(
+        Worker(
+            id=worker_id,
+            host=host,
+            devices=devices,
+            draining=False,
+            current_job_id=None,
+            started_at=moment,
+            heartbeat_at=moment,
+        )
+    )
+
+
+def beat(s: Session, worker_id: str, *, draining: bool | None = None) -> None:
+    """It is still there; and, when said, whether it takes no more jobs."""
+    values: dict[str, Any] = {"heartbeat_at": clock.now()}
+    if draining is not None:
+        values["draining"] = draining
+    s.execute(update(Worker).where(Worker.id == worker_id).values(**values))
+
+
+def carries(s: Session, worker_id: str, job_id: str | None) -> None:
+    """Note which job it carries, or that it carries none."""
+    s.execute(update(Worker).where(Worker.id == worker_id).values(current_job_id=job_id, heartbeat_at=clock.now()))
+
+
+def leave(s: Session, worker_id: str) -> None:
+    """It has stopped in good order."""
+    s.execute(delete(Worker).where(Worker.id == worker_id))
+
+
+def page(s: Session, *, limit: int, cursor: str | None = None) -> Page[Worker]:
+    """In order of id."""
+    query = select(Worker).order_by(Worker.id).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(Worker.id > decode(cursor, str))
+    return cut(list(s.scalars(query)), limit, lambda row: row.id)
+
+
+def is_draining(s: Session, worker_id: str) -> bool:
+    """Whether it was told to take no more jobs."""
+    return bool(s.scalars(select(Worker.draining).where(Worker.id == worker_id)).one_or_none())
+
+
+def someone_idle(s: Session, lease_seconds: float) -> bool:
+    """Whether a live worker waits for work."""
+    query = select(Worker.id).where(
+        Worker.heartbeat_at > clock.now() - lease_seconds, Worker.current_job_id.is_(None), Worker.draining.is_(False)
+    )
+    return s.scalars(query.limit(1)).one_or_none() is not None
+
+
+def status_of(worker: Worker, moment: float, lease_seconds: float) -> WorkerStatus:
+    """What to say of it at `moment` by the database's clock."""
+    if worker.heartbeat_at < moment - lease_seconds:
+        return "lost"
+    if worker.draining:
+        return "draining"
+    return "busy" if worker.current_job_id else "idle"

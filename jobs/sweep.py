@@ -1,0 +1,74 @@
+"""Recovery: hints to send, leases that ran out, hints that got lost, files that nobody owns. Any number may run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Final
+
+import structlog
+from celery import Celery
+
+from jobs import broker, leases
+from jobs.artifacts import Artifacts
+from jobs.db import Database
+from jobs.errors import Unavailable
+from jobs.settings import Settings
+from jobs.store import jobs, outbox
+
+log = structlog.get_logger("gantry.sweep")
+
+_ORPHANS_AFTER_SECONDS: Final = 3600
+
+
+def sweep_once(db: Database, settings: Settings) -> None:
+    """Give back the jobs of lost workers, and put lost hints into the outbox again."""
+    with db.write() as s:
+        reaped = leases.reap(s)
+        again = outbox.republish(s, settings.republish_seconds)
+    for job_id in reaped:
+        log.warning("lease ran out; job is queued again or ended", job_id=job_id)
+    if again:
+        log.info("hints written again", jobs=len(again))
+
+
+def drop_orphans(db: Database, artifacts: Artifacts) -> list[str]:
+    """Delete the files of jobs that are not on record, such as a deletion that was cut short; their ids."""
+    # Listed before the record is read: a job that is born in between owns its folder.
+    folders = artifacts.orphans((), _ORPHANS_AFTER_SECONDS)
+    with db.read() as s:
+        known = jobs.all_ids(s)
+    dropped = [folder for folder in folders if folder not in known]
+    for folder in dropped:
+        artifacts.delete_job(folder)
+        log.info("files of a job that is not on record dropped", job_id=folder)
+    return dropped
+
+
+def serve(settings: Settings, stop: threading.Event) -> None:
+    """The relay and sweeper's life: relay often, sweep each quarter of a lease, until `stop` is set."""
+    db, app = Database(settings.database), broker.make_app(settings)
+    artifacts = Artifacts(settings.artifacts_dir)
+    next_sweep = next_tidy = time.monotonic()
+    log.info("relay and sweeper started")
+    while not stop.is_set():
+        moment = time.monotonic()
+        try:
+            if moment >= next_sweep:
+                sweep_once(db, settings)
+                next_sweep = moment + min(settings.lease_seconds, settings.republish_seconds) / 4
+            if moment >= next_tidy:
+                drop_orphans(db, artifacts)
+                next_tidy = moment + _ORPHANS_AFTER_SECONDS
+            _relay(db, app)
+        except Unavailable as error:
+            log.warning("trying again", reason=str(error))
+            stop.wait(settings.poll_seconds * 4)
+        stop.wait(settings.poll_seconds)
+    db.dispose()
+    log.info("relay and sweeper stopped")
+
+
+def _relay(db: Database, app: Celery) -> None:
+    if sent := broker.relay_once(db, app):
+        log.debug("hints sent", count=sent)

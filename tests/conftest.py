@@ -1,0 +1,75 @@
+"""The two profiles that everything runs on: SQLite with files, and PostgreSQL with Redis or Valkey."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from jobs.db import Database, migrate
+from jobs.settings import PREFIX, Settings
+from tests import servers
+
+# Two busy cores and several trainers: one thread each is the fastest there is.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+for name in [name for name in os.environ if name.startswith(PREFIX)]:
+    del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A PostgreSQL server, one a test process."""
+    with servers.postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[str]:
+    """A Redis or Valkey server, one a test process."""
+    with servers.valkey() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a service of its own, schema made, on each of the two profiles."""
+    with ExitStack() as stack:
+        urls: dict[str, str] = {}
+        if request.param == "postgres":
+            server = request.getfixturevalue("postgres_server")
+            urls["database_url"] = stack.enter_context(servers.database(server))
+            urls["broker_url"] = request.getfixturevalue("valkey_server")
+        made = small_settings(tmp_path, **urls)
+        migrate(made)
+        yield made
+
+
+@pytest.fixture
+def sqlite_settings(tmp_path: Path) -> Settings:
+    """Settings of a service on the embedded default alone."""
+    made = small_settings(tmp_path)
+    migrate(made)
+    return made
+
+
+@pytest.fixture
+def db(settings: Settings) -> Iterator[Database]:
+    """The database of `settings`."""
+    database = Database(settings.database)
+    yield database
+    database.dispose()
+
+
+def small_settings(folder: Path, **values: object) -> Settings:
+    """Short times, so that a test need not wait; one thread a trainer."""
+    quick = {
+        "lease_seconds": 4,
+        "poll_seconds": 0.1,
+        "republish_seconds": 2,
+        "grace_seconds": 20,
+        "trainer_threads": 1,
+    }
+    return Settings(data_dir=folder / "data", **{**quick, **values})  # type: ignore[arg-type]

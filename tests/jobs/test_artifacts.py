@@ -1,0 +1,70 @@
+"""Files are written whole or not at all, and are what the record says or are refused."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from jobs.artifacts import Artifacts
+from jobs.errors import ArtifactLost
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    return Artifacts(tmp_path)
+
+
+def test_what_is_written_can_be_read_and_verified(artifacts: Artifacts) -> None:
+    stored = artifacts.write("job_a/x.bin", b"abc")
+    assert stored.bytes == 3 and stored.sha256 == hashlib.sha256(b"abc").hexdigest()
+    assert artifacts.read("job_a/x.bin") == b"abc"
+    assert artifacts.verify(stored.key, stored.bytes, stored.sha256).read_bytes() == b"abc"
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(artifacts: Artifacts) -> None:
+    artifacts.write("job_a/x.bin", b"old")
+    with pytest.raises(OSError, match="full"), artifacts.writing("job_a/x.bin") as out:
+        out.write(b"half")
+        raise OSError("full")
+    assert artifacts.read("job_a/x.bin") == b"old"
+    assert [p.name for p in artifacts.path("job_a").iterdir()] == ["x.bin"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"ab", b"abd", b"abcd"])
+def test_a_damaged_file_is_refused(artifacts: Artifacts, damage: bytes) -> None:
+    stored = artifacts.write("job_a/x.bin", b"abc")
+    artifacts.path(stored.key).write_bytes(damage)
+    with pytest.raises(ArtifactLost, match="not what was written"):
+        artifacts.verify(stored.key, stored.bytes, stored.sha256)
+
+
+def test_a_missing_file_has_a_sentence(artifacts: Artifacts) -> None:
+    with pytest.raises(ArtifactLost, match="gone"):
+        artifacts.read("job_a/none")
+    with pytest.raises(ArtifactLost, match="gone"):
+        artifacts.verify("job_a/none", 0, "")
+
+
+@pytest.mark.parametrize("key", ["../x", "/etc/passwd", "job_a/../../x"])
+def test_a_key_never_leaves_the_folder(artifacts: Artifacts, key: str) -> None:
+    with pytest.raises(AssertionError):
+        artifacts.path(key)
+
+
+def test_orphans_are_old_folders_that_no_job_owns(artifacts: Artifacts) -> None:
+    for name in ("job_old", "job_new", "job_known"):
+        artifacts.write(f"{name}/x", b"")
+    for name in ("job_old", "job_known"):
+        os.utime(artifacts.path(name), (0, 0))
+    assert artifacts.orphans({"job_known"}, older_than_seconds=60) == ["job_old"]
+    artifacts.delete_job("job_old")
+    artifacts.delete_job("job_old")
+    assert not artifacts.path("job_old").exists()
+
+
+def test_half_written_files_of_a_killed_writer_are_swept(artifacts: Artifacts) -> None:
+    artifacts.write("job_a/x.bin", b"abc")
+    artifacts.path("job_a/y.bin.tmp").write_bytes(b"half")
+    artifacts.sweep_unfinished("job_a")
+    assert [p.name for p in artifacts.path("job_a").iterdir()] == ["x.bin"]

@@ -1,0 +1,86 @@
+"""The hint's way from the outbox to a broker, on both brokers, and what happens when the broker is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from jobs import broker, sweep
+from jobs.db import Database
+from jobs.errors import BrokerUnavailable
+from jobs.settings import Settings
+from jobs.store import outbox
+from tests.conftest import small_settings
+from tests.jobs.helpers import submit
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Celery]:
+    made = broker.make_app(settings)
+    with made.connection_for_write() as connection:
+        connection.default_channel.queue_declare(broker.QUEUE, durable=True)
+        connection.default_channel.queue_purge(broker.QUEUE)
+    yield made
+    made.close()
+
+
+def _waiting(app: Celery) -> list[Any]:
+    found = []
+    with app.connection_for_read() as connection:
+        queue = connection.SimpleQueue(broker.QUEUE)
+        try:
+            while True:
+                message = queue.get(block=True, timeout=0.3)
+                found.append(message)
+                message.ack()
+        except queue.Empty:
+            return found
+
+
+def test_a_submitted_job_sends_one_hint_that_says_nothing(app: Celery, db: Database) -> None:
+    job = submit(db)
+    assert broker.relay_once(db, app) == 1
+    assert broker.relay_once(db, app) == 0
+    (message,) = _waiting(app)
+    assert message.headers["task"] == broker.TASK_NAME
+    assert job.id not in str(message.body)
+
+
+def test_a_lost_hint_is_written_again(app: Celery, db: Database, settings: Settings) -> None:
+    submit(db)
+    broker.relay_once(db, app)
+    assert len(_waiting(app)) == 1
+    patient = settings.model_copy(update={"republish_seconds": 1000})
+    sweep.sweep_once(db, patient)
+    assert broker.relay_once(db, app) == 0
+    hasty = settings.model_copy(update={"republish_seconds": -1})
+    sweep.sweep_once(db, hasty)
+    sweep.sweep_once(db, hasty)
+    assert broker.relay_once(db, app) == 1
+
+
+def test_a_hint_stays_in_the_outbox_while_the_broker_is_away(db: Database, settings: Settings) -> None:
+    submit(db)
+    away = broker.make_app(settings.model_copy(update={"broker_url": "redis://127.0.0.1:9/0"}))
+    with pytest.raises(BrokerUnavailable, match="does not take messages"):
+        broker.relay_once(db, away)
+    with pytest.raises(BrokerUnavailable, match="does not answer"):
+        broker.check(away)
+    with db.read() as s:
+        assert len(outbox.due(s, 10)) == 1
+
+
+def test_a_broker_that_is_there_checks_well(app: Celery) -> None:
+    broker.check(app)
+
+
+def test_a_queue_folder_that_cannot_be_written_is_named(tmp_path: Any) -> None:
+    made = broker.make_app(small_settings(tmp_path))
+    folder = tmp_path / "data" / "queue" / "messages"
+    folder.rmdir()
+    folder.write_text("a file where the folder was")
+    with pytest.raises(BrokerUnavailable):
+        broker.send_hint(made)

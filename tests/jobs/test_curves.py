@@ -1,0 +1,42 @@
+"""Thinning keeps every spike."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.curves import Curve, reduce_minmax
+
+
+def _curve(values: list[float]) -> Curve:
+    return Curve(np.arange(1, len(values) + 1), np.array(values, dtype=np.float32))
+
+
+@given(
+    values=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=400),
+    max_points=st.integers(4, 100),
+)
+def test_no_more_points_than_asked_for_all_real_and_the_extremes_kept(values: list[float], max_points: int) -> None:
+    curve = _curve(values)
+    thin = reduce_minmax(curve, max_points)
+    assert len(thin) <= max(max_points, 0)
+    assert np.all(np.diff(thin.steps) > 0)
+    assert np.array_equal(thin.values, curve.values[thin.steps - 1])
+    assert thin.values.min() == curve.values.min() and thin.values.max() == curve.values.max()
+    assert thin.steps[0] == 1 and thin.steps[-1] == len(values)
+
+
+def test_a_collapse_of_one_step_survives_a_thousandfold_thinning() -> None:
+    values = [1.0] * 100_000
+    values[54_321] = -7.0
+    assert -7.0 in reduce_minmax(_curve(values), 100).values
+
+
+def test_a_bucket_with_non_finite_values_shows_one() -> None:
+    values = [1.0] * 1000
+    values[500] = float("nan")
+    assert np.isnan(reduce_minmax(_curve(values), 40).values).sum() == 1
+
+
+def test_a_short_curve_is_left_alone() -> None:
+    curve = _curve([1.0, 2.0, 3.0])
+    assert reduce_minmax(curve, 4) is curve

@@ -1,0 +1,208 @@
+"""Who holds a job: one attempt at a time, and nobody else writes. On both databases."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
+
+from jobs import clock, leases
+from jobs.db import Database
+from jobs.errors import Fenced
+from jobs.models import Job
+from jobs.status import Status
+from jobs.store import events, jobs, outbox
+from tests.jobs.helpers import submit
+
+LOST: dict[str, Any] = {"code": "crashed", "message": "It was killed."}
+
+
+def _claim(db: Database, worker: str = "w1", gpus: int = 0, ttl: float = 30) -> Job | None:
+    with db.write() as s:
+        return leases.claim(s, worker, "cpu", gpus, ttl)
+
+
+def _job(db: Database, job_id: str) -> Job:
+    with db.read() as s:
+        return jobs.get(s, job_id)
+
+
+def _expire(db: Database, job_id: str) -> None:
+    with db.write() as s:
+        s.execute(update(Job).where(Job.id == job_id).values(lease_until=clock.now() - 1))
+
+
+def test_a_claim_takes_the_job_and_says_by_whom(db: Database) -> None:
+    job = submit(db)
+    claimed = _claim(db)
+    assert claimed is not None and claimed.id == job.id
+    assert (claimed.status, claimed.attempt, claimed.lease_owner, claimed.device) == ("running", 1, "w1", "cpu")
+    assert claimed.lease_until is not None and claimed.started_at is not None
+    assert _claim(db) is None
+
+
+def test_the_best_job_is_the_one_of_highest_priority_then_the_oldest(db: Database) -> None:
+    plain, urgent, later = submit(db), submit(db, priority=5), submit(db)
+    order = [claimed.id for claimed in (_claim(db), _claim(db), _claim(db)) if claimed]
+    assert order == [urgent.id, plain.id, later.id]
+
+
+def test_a_job_that_needs_a_gpu_waits_for_a_worker_that_has_one(db: Database) -> None:
+    job = submit(db, resources={"gpus": 1})
+    assert _claim(db, gpus=0) is None
+    claimed = _claim(db, gpus=1)
+    assert claimed is not None and claimed.id == job.id
+
+
+def test_many_workers_at_once_never_share_a_job(db: Database) -> None:
+    ids = {submit(db).id for _ in range(6)}
+    found: list[str] = []
+
+    def work(worker: str) -> None:
+        while (claimed := _claim(db, worker)) is not None:
+            found.append(claimed.id)
+
+    threads = [threading.Thread(target=work, args=(f"w{i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == sorted(ids)
+
+
+def test_renewing_moves_the_lease_and_brings_the_orders(db: Database) -> None:
+    job = submit(db)
+    _claim(db, ttl=1)
+    before = _job(db, job.id).lease_until
+    with db.write() as s:
+        assert leases.renew(s, job.id, 1, 60) == leases.Orders(cancel=False, checkpoint=False)
+    after = _job(db, job.id).lease_until
+    assert before is not None and after is not None and after > before + 50
+    with db.write() as s:
+        jobs.request_cancel(s, job.id)
+        jobs.request_checkpoint(s, job.id)
+    with db.write() as s:
+        assert leases.renew(s, job.id, 1, 60) == leases.Orders(cancel=True, checkpoint=True)
+
+
+def test_progress_is_written_under_the_fence(db: Database) -> None:
+    job = submit(db)
+    _claim(db)
+    with db.write() as s:
+        leases.fence(
+            s, job.id, 1, 30, step=7, images_seen=448, images_per_second=99.5, latest_metrics={"loss_d": 1.0}
+        )
+    seen = _job(db, job.id)
+    assert (seen.step, seen.images_seen, seen.images_per_second) == (7, 448, 99.5)
+    assert seen.latest_metrics == {"loss_d": 1.0}
+
+
+@pytest.mark.parametrize("wrong", ["older attempt", "ended", "queued again"])
+def test_a_stale_attempt_can_write_nothing(db: Database, wrong: str) -> None:
+    job = submit(db)
+    _claim(db)
+    with db.write() as s:
+        if wrong == "ended":
+            leases.finish(s, job.id, 1, Status.SUCCEEDED)
+        else:
+            leases.release(s, job.id, 1, crash=False, reason=LOST)
+    if wrong == "older attempt":
+        assert _claim(db, "w2") is not None
+    for write in (
+        lambda s: leases.fence(s, job.id, 1, 30, step=99),
+        lambda s: leases.renew(s, job.id, 1, 30),
+        lambda s: leases.finish(s, job.id, 1, Status.SUCCEEDED),
+        lambda s: leases.release(s, job.id, 1, crash=True, reason=LOST),
+    ):
+        with pytest.raises(Fenced), db.write() as s:
+            write(s)
+    assert _job(db, job.id).step == 0
+
+
+def test_a_job_ends_once_even_for_somebody_who_goes_around_the_guard(db: Database) -> None:
+    job = submit(db)
+    _claim(db)
+    with db.write() as s:
+        leases.finish(s, job.id, 1, Status.SUCCEEDED)
+    with pytest.raises(IntegrityError), db.write() as s:
+        events.record(s, job.id, "job.status", {"status": "failed"}, attempt=1, ends_job=True)
+
+
+def test_a_failure_carries_its_error(db: Database) -> None:
+    job = submit(db)
+    _claim(db)
+    error = {"code": "diverged", "message": "Loss is not finite.", "retryable": False, "step": 3, "hint": "Lower it."}
+    with db.write() as s:
+        leases.finish(s, job.id, 1, Status.FAILED, error)
+    ended = _job(db, job.id)
+    assert ended.status == "failed" and ended.error == error
+    assert ended.finished_at is not None and ended.lease_until is None
+
+
+def test_a_crash_is_retried_later_each_time_and_then_given_up(db: Database) -> None:
+    job = submit(db, max_attempts=2)
+    _claim(db)
+    with db.write() as s:
+        released = leases.release(s, job.id, 1, crash=True, reason=LOST)
+        wait = released.not_before - clock.read(s)
+    assert released.status == "queued" and released.status_reason == LOST and 0.5 < wait <= 1
+    assert _claim(db) is None
+    time.sleep(wait + 0.05)
+    assert _claim(db) is not None
+    with db.write() as s:
+        ended = leases.release(s, job.id, 2, crash=True, reason=LOST)
+    assert ended.status == "failed" and ended.error is not None
+    assert ended.error["code"] == "max_attempts_exceeded" and "It was killed." in ended.error["message"]
+
+
+def test_a_drain_does_not_count_as_a_crash_and_is_taken_up_at_once(db: Database) -> None:
+    job = submit(db, max_attempts=1)
+    for attempt in (1, 2, 3):
+        claimed = _claim(db)
+        assert claimed is not None and claimed.attempt == attempt
+        with db.write() as s:
+            assert leases.release(s, job.id, attempt, crash=False, reason=LOST).status == "queued"
+
+
+def test_a_job_that_was_to_be_cancelled_is_not_queued_again(db: Database) -> None:
+    job = submit(db)
+    _claim(db)
+    with db.write() as s:
+        jobs.request_cancel(s, job.id)
+    with db.write() as s:
+        assert leases.release(s, job.id, 1, crash=True, reason=LOST).status == "cancelled"
+
+
+def test_the_reaper_takes_only_leases_that_ran_out(db: Database) -> None:
+    held, lost = submit(db), submit(db)
+    _claim(db, "w1"), _claim(db, "w2")
+    _expire(db, lost.id)
+    with db.write() as s:
+        assert leases.reap(s) == [lost.id]
+    assert _job(db, held.id).status == "running"
+    back = _job(db, lost.id)
+    assert back.status == "queued" and back.status_reason is not None
+    assert back.status_reason["code"] == "worker_lost"
+    with db.write() as s:
+        assert leases.reap(s) == []
+        assert [hint.job_id for hint in outbox.due(s, 10)].count(lost.id) == 1
+
+
+def test_events_tell_the_story_in_order_without_a_gap(db: Database) -> None:
+    job = submit(db)
+    _claim(db)
+    with db.write() as s:
+        leases.fence(s, job.id, 1, 30, step=1)
+        leases.finish(s, job.id, 1, Status.SUCCEEDED)
+    with db.read() as s:
+        told = events.page(s, job.id, after=0, limit=10)
+    assert [(e.seq, e.type, e.data.get("status")) for e in told] == [
+        (1, "job.status", "queued"),
+        (2, "job.status", "running"),
+        (3, "job.progress", None),
+        (4, "job.status", "succeeded"),
+    ]

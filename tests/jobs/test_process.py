@@ -1,0 +1,48 @@
+"""Children end with their parents, by request or by force."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from jobs.process import end, spawn
+
+_SLEEP = "import time; time.sleep(60)"
+_DEAF = "import signal as s, time; s.signal(s.SIGTERM, s.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+
+
+def test_a_willing_child_stops_when_asked() -> None:
+    child = spawn([sys.executable, "-c", _SLEEP], env=os.environ)
+    assert end(child, grace=10) == -signal.SIGTERM
+
+
+def test_a_deaf_child_is_killed_after_its_grace() -> None:
+    child = spawn([sys.executable, "-c", _DEAF], env=os.environ, stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdout.readline() == b"deaf\n"
+    started = time.monotonic()
+    assert end(child, grace=0.5) == -signal.SIGKILL
+    assert time.monotonic() - started < 10
+
+
+def test_a_child_dies_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    script = (
+        "import os, sys, time; from jobs.process import spawn\n"
+        f"child = spawn([sys.executable, '-c', {_SLEEP!r}], env=os.environ)\n"
+        "print(child.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while _alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not _alive(pid)
+
+
+def _alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"

@@ -1,0 +1,24 @@
+"""The table of moves against the contract's sentence, and what is derived from it."""
+
+from jobs.status import ACTIONS, MOVES, TERMINAL, Action, Status, allowed_actions
+
+
+def test_the_terminal_three() -> None:
+    assert {Status.SUCCEEDED, Status.FAILED, Status.CANCELLED} == TERMINAL
+
+
+def test_nothing_leaves_a_terminal_status() -> None:
+    assert all(not MOVES[status] for status in TERMINAL)
+
+
+def test_every_status_can_be_reached_and_has_a_row() -> None:
+    assert set(MOVES) == set(Status)
+    reached = {to for moves in MOVES.values() for to in moves}
+    assert reached | {Status.QUEUED} == set(Status)
+
+
+def test_each_status_says_what_can_be_asked_of_it() -> None:
+    assert allowed_actions(Status.QUEUED) == ["cancel"]
+    assert allowed_actions(Status.RUNNING) == ["cancel", "save_checkpoint"]
+    assert all(allowed_actions(status) == ["delete"] for status in TERMINAL)
+    assert set(ACTIONS) == set(Action)

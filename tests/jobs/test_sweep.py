@@ -1,0 +1,52 @@
+"""The relay and sweeper as a process lives it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from sqlalchemy import update
+
+from jobs import clock, leases, sweep
+from jobs.artifacts import Artifacts
+from jobs.db import Database
+from jobs.models import Job
+from jobs.settings import Settings
+from jobs.store import jobs, outbox
+from tests.jobs.helpers import submit
+
+
+def test_it_sends_hints_and_gives_lost_jobs_back_until_told_to_stop(db: Database, settings: Settings) -> None:
+    job = submit(db)
+    with db.write() as s:
+        leases.claim(s, "w1", "cpu", 0, 30)
+        s.execute(update(Job).where(Job.id == job.id).values(lease_until=clock.now() - 1))
+    stop = threading.Event()
+    thread = threading.Thread(target=sweep.serve, args=(settings, stop))
+    thread.start()
+    try:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and not _back_and_sent(db, job.id):
+            time.sleep(0.05)
+        assert _back_and_sent(db, job.id)
+    finally:
+        stop.set()
+        thread.join(timeout=10)
+    assert not thread.is_alive()
+
+
+def _back_and_sent(db: Database, job_id: str) -> bool:
+    with db.read() as s:
+        job = jobs.get(s, job_id)
+        return job.status == "queued" and job.published_at is not None and not outbox.due(s, 10)
+
+
+def test_files_of_a_deleted_job_go_and_others_stay(db: Database, settings: Settings) -> None:
+    artifacts = Artifacts(settings.artifacts_dir)
+    kept = submit(db)
+    for name in (kept.id, "job_00000000000000000000000000"):
+        artifacts.write(f"{name}/x", b"")
+        os.utime(artifacts.path(name), (0, 0))
+    assert sweep.drop_orphans(db, artifacts) == ["job_00000000000000000000000000"]
+    assert artifacts.exists(f"{kept.id}/x")

