@@ -22,6 +22,8 @@ from jobs.errors import DatabaseUnavailable, MigrationsPending
 from jobs.settings import Settings
 from jobs.store import datasets
 
+__all__ = ["Database", "Dialect", "Session", "migrate"]
+
 Dialect = Literal["sqlite", "postgresql"]
 
 _MIGRATIONS: Final = Path(__file__).parent.parent / "migrations"

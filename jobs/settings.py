@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.errors import SettingsError
 
 PREFIX: Final = "GANTRY_"
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 _DATABASES = ("sqlite:///", "postgresql+psycopg://", "postgresql://")
 _BROKERS = ("filesystem://", "redis://", "rediss://", "redis+socket://")
@@ -51,6 +52,11 @@ class Settings(BaseSettings):
         "", description="Redis or Valkey; empty: a queue of files in the data folder."
     )
     host: str = Field("127.0.0.1", description="Address the API listens on.")
+    open_to_network: bool = Field(
+        False,
+        description="Let the API listen beyond loopback although it asks nobody for a key: only behind a proxy that "
+        "does, or on a private network.",
+    )
     port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")
     sampler_url: Annotated[str, AfterValidator(_web_url)] = Field(
         "http://127.0.0.1:8001", description="Where the API reaches the sampler, and where the sampler listens."
@@ -64,6 +70,15 @@ class Settings(BaseSettings):
     republish_seconds: float = Field(15, ge=0.5, le=3600, description="A queued job's hint is sent again after, s.")
     trainer_threads: int = Field(0, ge=0, le=1024, description="CPU threads of a trainer; 0: all that are there.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @model_validator(mode="after")
+    def _closed_by_default(self) -> Self:
+        if self.host not in _LOOPBACK and not self.open_to_network:
+            raise ValueError(
+                f"GANTRY_HOST {self.host!r} opens the API to the network and it asks nobody for a key; "
+                "listen on 127.0.0.1, or set GANTRY_OPEN_TO_NETWORK=true behind a proxy that checks who calls"
+            )
+        return self
 
     @property
     def database(self) -> str:
@@ -106,12 +121,14 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
     except ValidationError as error:
-        raise SettingsError(" ".join(_sentence(str(e["loc"][0]), e["msg"]) for e in error.errors())) from None
+        raise SettingsError(" ".join(_sentence(e["loc"], e["msg"]) for e in error.errors())) from None
 
 
-def _sentence(field: str, message: str) -> str:
+def _sentence(place: tuple[int | str, ...], message: str) -> str:
     reason = message.removeprefix("Value error, ")
-    return f"{PREFIX}{field.upper()} is not usable: {reason[:1].lower()}{reason[1:]}."
+    if not place:
+        return f"{reason}."
+    return f"{PREFIX}{str(place[0]).upper()} is not usable: {reason[:1].lower()}{reason[1:]}."
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -14,7 +14,7 @@ from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.errors import Unavailable
 from jobs.settings import Settings
-from jobs.store import jobs, outbox
+from jobs.store import jobs, outbox, workers
 
 log = structlog.get_logger("gantry.sweep")
 
@@ -25,7 +25,8 @@ def sweep_once(db: Database, settings: Settings) -> None:
     """Give back the jobs of lost workers, and put lost hints into the outbox again."""
     with db.write() as s:
         reaped = leases.reap(s)
-        again = outbox.republish(s, settings.republish_seconds)
+        idle = workers.idle(s, settings.lease_seconds)
+        again = outbox.republish(s, settings.republish_seconds, idle)
     for job_id in reaped:
         log.warning("lease ran out; job is queued again or ended", job_id=job_id)
     if again:

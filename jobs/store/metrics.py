@@ -52,7 +52,7 @@ def series(
     s: Session, job_id: str, names: Sequence[str], from_step: int | None = None, to_step: int | None = None
 ) -> dict[str, Curve]:
     """The curves of `names`, from and to a step inclusive. Raises `UnknownMetric`."""
-    known = _names(s, job_id)
+    known = names_of(s, job_id)
     for name in names:
         if name not in known:
             raise UnknownMetric(name, known)
@@ -63,10 +63,11 @@ def series(
 def summaries(s: Session, job_id: str) -> list[MetricSummary]:
     """A line a curve, in order of name."""
     limit_of = attempts.limits(s, job_id)
-    return [_summary(name, _curve(s, job_id, name, limit_of)) for name in _names(s, job_id)]
+    return [_summary(name, _curve(s, job_id, name, limit_of)) for name in names_of(s, job_id)]
 
 
-def _names(s: Session, job_id: str) -> list[str]:
+def names_of(s: Session, job_id: str) -> list[str]:
+    """The names of a job's curves, sorted."""
     query = select(MetricBlock.name).where(MetricBlock.job_id == job_id).distinct()
     return sorted(s.scalars(query))
 

@@ -26,10 +26,11 @@ def sent(s: Session, hints: Sequence[Outbox]) -> None:
     s.execute(update(Job).where(Job.id.in_(job_ids)).values(published_at=clock.now()))
 
 
-def republish(s: Session, after_seconds: float, limit: int = 50) -> list[str]:
+def republish(s: Session, after_seconds: float, idle_workers: int) -> list[str]:
     """Write the hint again of queued jobs that nobody has claimed for so long; their ids.
 
-    A broker may lose a message under many ordinary faults; a hint too many wakes a worker for nothing, no more.
+    A broker may lose a message under many ordinary faults. One hint an idle worker is enough, since a hint means any
+    job; while all are busy none is written, or they would pile up behind a long job.
     """
     pending = select(Outbox.seq).where(Outbox.job_id == Job.id).exists()
     query = select(Job.id).where(
@@ -38,7 +39,7 @@ def republish(s: Session, after_seconds: float, limit: int = 50) -> list[str]:
         func.coalesce(Job.published_at, Job.created_at) < clock.now() - after_seconds,
         ~pending,
     )
-    ids = list(s.scalars(query.order_by(Job.priority.desc(), Job.created_at).limit(limit)))
+    ids = list(s.scalars(query.order_by(Job.priority.desc(), Job.created_at).limit(idle_workers)))
     for job_id in ids:
         jobs.hint(s, job_id, send_after=clock.read(s))
     return ids

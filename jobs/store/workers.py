@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from jobs import clock
@@ -64,12 +64,15 @@ def is_draining(s: Session, worker_id: str) -> bool:
     return bool(s.scalars(select(Worker.draining).where(Worker.id == worker_id)).one_or_none())
 
 
-def someone_idle(s: Session, lease_seconds: float) -> bool:
-    """Whether a live worker waits for work."""
-    query = select(Worker.id).where(
-        Worker.heartbeat_at > clock.now() - lease_seconds, Worker.current_job_id.is_(None), Worker.draining.is_(False)
+def idle(s: Session, lease_seconds: float) -> int:
+    """How many live workers wait for work."""
+    query = (
+        select(func.count())
+        .select_from(Worker)
+        .where(Worker.heartbeat_at > clock.now() - lease_seconds)
+        .where(Worker.current_job_id.is_(None), Worker.draining.is_(False))
     )
-    return s.scalars(query.limit(1)).one_or_none() is not None
+    return s.execute(query).scalar_one()
 
 
 def status_of(worker: Worker, moment: float, lease_seconds: float) -> WorkerStatus:

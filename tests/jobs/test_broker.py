@@ -12,7 +12,7 @@ from jobs import broker, sweep
 from jobs.db import Database
 from jobs.errors import BrokerUnavailable
 from jobs.settings import Settings
-from jobs.store import outbox
+from jobs.store import outbox, workers
 from tests.conftest import small_settings
 from tests.jobs.helpers import submit
 
@@ -49,17 +49,20 @@ def test_a_submitted_job_sends_one_hint_that_says_nothing(app: Celery, db: Datab
     assert job.id not in str(message.body)
 
 
-def test_a_lost_hint_is_written_again(app: Celery, db: Database, settings: Settings) -> None:
-    submit(db)
+def test_a_lost_hint_is_written_again_for_an_idle_worker(app: Celery, db: Database, settings: Settings) -> None:
+    submit(db), submit(db)
+    hasty = settings.model_copy(update={"republish_seconds": -1})
     broker.relay_once(db, app)
-    assert len(_waiting(app)) == 1
+    assert len(_waiting(app)) == 2
+    sweep.sweep_once(db, hasty)
+    assert broker.relay_once(db, app) == 0, "nobody is idle"
+    with db.write() as s:
+        workers.announce(s, "w1", "host", [])
     patient = settings.model_copy(update={"republish_seconds": 1000})
     sweep.sweep_once(db, patient)
     assert broker.relay_once(db, app) == 0
-    hasty = settings.model_copy(update={"republish_seconds": -1})
     sweep.sweep_once(db, hasty)
-    sweep.sweep_once(db, hasty)
-    assert broker.relay_once(db, app) == 1
+    assert broker.relay_once(db, app) == 1, "one worker, one hint, though two jobs wait"
 
 
 def test_a_hint_stays_in_the_outbox_while_the_broker_is_away(db: Database, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from jobs.settings import Settings, load_settings
         ("GANTRY_DATABASE_URL", "mysql://x", "GANTRY_DATABASE_URL is not usable: must start with one of sqlite:///"),
         ("GANTRY_BROKER_URL", "amqp://x", "GANTRY_BROKER_URL is not usable: must start with one of filesystem://"),
         ("GANTRY_SAMPLER_URL", "ftp://x", "must start with http://"),
+        ("GANTRY_HOST", "0.0.0.0", "GANTRY_OPEN_TO_NETWORK=true"),
         ("GANTRY_PROT", "8000", "GANTRY_PROT is not a setting; did you mean GANTRY_PORT?"),
         ("GANTRY_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
     ],

@@ -1,0 +1,24 @@
+# One image, every process: the command says which. Build with TORCH_INDEX_URL set to PyTorch's CPU index for a small
+# image without CUDA; the default takes the package index's own build, which on Linux x86-64 brings CUDA along.
+FROM python:3.12-slim AS build
+ARG TORCH_INDEX_URL=""
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md ./
+COPY api api
+COPY gan gan
+COPY jobs jobs
+COPY migrations migrations
+COPY worker worker
+RUN python -m venv /opt/gantry \
+    && if [ -n "$TORCH_INDEX_URL" ]; then /opt/gantry/bin/pip install --no-cache-dir --index-url "$TORCH_INDEX_URL" "$(grep '^torch==' constraints.txt | cut -d' ' -f1)"; fi \
+    && /opt/gantry/bin/pip install --no-cache-dir -c constraints.txt ".[onnx,monitor]"
+
+FROM python:3.12-slim
+RUN useradd --create-home gantry && install -d -o gantry /var/lib/gantry
+COPY --from=build /opt/gantry /opt/gantry
+ENV PATH=/opt/gantry/bin:$PATH GANTRY_DATA_DIR=/var/lib/gantry PYTHONUNBUFFERED=1
+USER gantry
+WORKDIR /var/lib/gantry
+VOLUME /var/lib/gantry
+EXPOSE 8000
+CMD ["gantry", "api"]

@@ -1,0 +1,47 @@
+# Two commands matter: `make demo` and `make test`. Nothing needs to be installed first but Python 3.11 or later.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+DATA   ?= gantry-data
+PORT   ?= 8000
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test check lint types lock clean
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make the environment in .venv, nothing else
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Gantry needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Say make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(READY) ## train the default GAN on a CPU in a minute or so; leaves demo/samples.png and demo/loss.png
+	$(BIN)/gantry demo --out demo
+
+serve: $(READY) ## start the service on this machine: http://127.0.0.1:8000 (PORT=..., DATA=...)
+	$(BIN)/gantry up --port $(PORT) --data $(DATA)
+
+test: $(READY) ## every test, on SQLite and on real PostgreSQL and Redis or Valkey
+	$(BIN)/pytest -n auto
+
+check: lint types test ## what CI runs: ruff, mypy --strict, every test
+
+lint: $(READY) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## mypy --strict
+	$(BIN)/mypy
+
+lock: $(READY) ## write constraints.txt anew from pyproject.toml
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-annotate --upgrade pyproject.toml -o constraints.txt
+
+clean: ## remove what this Makefile made, the environment too
+	rm -rf $(VENV) demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

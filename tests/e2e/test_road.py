@@ -1,0 +1,153 @@
+"""The main road, from POST to images by class label, through real processes on both profiles."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jobs.settings import Settings
+from tests import servers
+from tests.conftest import small_settings
+from tests.e2e.service import Service, running
+
+
+@pytest.fixture
+def service(settings: Settings, tmp_path: Path) -> Iterator[Service]:
+    with running(settings, tmp_path / "logs") as started:
+        yield started
+
+
+def test_from_post_to_images_by_class_label(service: Service) -> None:
+    job = service.submit(name="first light")
+    assert job["status"] == "queued" and job["queue"] == {"position": 1, "jobs_ahead": 0}
+    done = service.wait(job["id"])
+    assert done["status"] == "succeeded", (done, service.tail())
+    assert done["progress"]["step"] == 40 and done["progress"]["fraction"] == 1.0
+    assert done["attempt"] == 1 and done["progress"]["images_seen"] == 40 * 16
+    _curves(service, job["id"])
+    _previews(service, job["id"])
+    _checkpoints(service, job["id"])
+    _samples(service, job["id"])
+    assert service.http.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    assert not (service.settings.artifacts_dir / job["id"]).exists()
+
+
+def _curves(service: Service, job_id: str) -> None:
+    curve = service.curve(job_id)
+    assert [step for step, _ in curve["loss_d"]] == list(range(1, 41))
+    assert all(np.isfinite(value) for _, value in curve["loss_g"])
+    series = f"/v1/jobs/{job_id}/metrics/series?names=loss_d,loss_g"
+    table = service.http.get(series, headers={"Accept": "text/csv"}).text.splitlines()
+    assert len(table) == 41 and table[0].startswith("step")
+    picture = service.http.get(series, headers={"Accept": "image/png"}).content
+    assert Image.open(io.BytesIO(picture)).size[0] > 300
+
+
+def _previews(service: Service, job_id: str) -> None:
+    body = service.http.get(f"/v1/jobs/{job_id}/previews").json()
+    previews = body["data"] if isinstance(body, dict) else body
+    assert [p["step"] for p in previews] == [0, 20, 40]
+    first, last = (service.http.get(previews[i]["url"]).content for i in (0, -1))
+    assert first != last and Image.open(io.BytesIO(last)).format == "PNG"
+    film = Image.open(io.BytesIO(service.http.get(f"/v1/jobs/{job_id}/previews.gif").content))
+    assert film.format == "GIF" and getattr(film, "n_frames", 0) == 3
+
+
+def _checkpoints(service: Service, job_id: str) -> None:
+    data = service.http.get(f"/v1/jobs/{job_id}/checkpoints").json()["data"]
+    assert [c["step"] for c in data] == [40, 30, 20] and data[0]["is_last"]
+    weights = service.http.get(f"/v1/checkpoints/{data[0]['id']}/content?part=generator&format=safetensors")
+    assert weights.status_code == 200 and len(weights.content) > 1000
+
+
+def _samples(service: Service, job_id: str) -> None:
+    url = f"/v1/jobs/{job_id}/samples"
+    sneakers: dict[str, Any] = {"label": "Sneaker", "n": 8, "seed": 7}
+    once, twice = (service.http.get(url, params=sneakers) for _ in range(2))
+    assert once.status_code == 200 and once.content == twice.content
+    by_name, by_id = (_array(service, job_id, label=label, n=8, seed=7) for label in ("Sneaker", "7"))
+    assert np.array_equal(by_name, by_id)
+    assert not np.array_equal(by_name, _array(service, job_id, label="9", n=8, seed=7))
+    assert np.array_equal(by_name[3], _array(service, job_id, label="Sneaker", n=1, seed=10)[0])
+    packed = service.http.get(url, params=sneakers, headers={"Accept": "application/zip"})
+    names = zipfile.ZipFile(io.BytesIO(packed.content)).namelist()
+    assert "manifest.json" in names and len(names) == 9
+
+
+def _array(service: Service, job_id: str, **query: object) -> np.ndarray:
+    answer = service.http.get(
+        f"/v1/jobs/{job_id}/samples",
+        params=query,  # type: ignore[arg-type]
+        headers={"Accept": "application/x-npz"},
+    )
+    with np.load(io.BytesIO(answer.raise_for_status().content)) as stored:
+        images: np.ndarray = stored["images"]
+    return images
+
+
+def test_a_killed_worker_costs_neither_a_point_nor_the_job(service: Service) -> None:
+    job = service.submit(total_steps=600, checkpoints={"every_steps": 25}, previews={"every_steps": 600})
+    service.until(job["id"], lambda seen: seen["progress"]["step"] > 30)
+    os.killpg(service.processes["worker"].pid, signal.SIGKILL)
+    service.processes["worker"].wait()
+    from tests.e2e.service import start
+
+    service.processes["worker"] = start("worker", service.settings, service.logs)
+    try:
+        service.until(job["id"], lambda seen: seen["attempt"] == 2 and seen["status"] == "running", seconds=30)
+        done = service.wait(job["id"])
+    finally:
+        service.processes["worker"].terminate()
+        service.processes["worker"].wait(timeout=30)
+    assert done["status"] == "succeeded", service.tail()
+    curve = service.curve(job["id"])
+    assert [step for step, _ in curve["loss_d"]] == list(range(1, 601))
+
+
+def test_cancelling_a_running_job_saves_a_checkpoint_and_frees_the_worker(service: Service) -> None:
+    job = service.submit(total_steps=1_000_000, checkpoints={"every_steps": 1_000_000})
+    service.until(job["id"], lambda seen: seen["progress"]["step"] > 0)
+    assert service.http.post(f"/v1/jobs/{job['id']}/cancel").status_code in (200, 202)
+    done = service.until(job["id"], lambda seen: seen["status"] == "cancelled", seconds=20)
+    assert done["last_checkpoint_id"] is not None
+    after = service.submit(total_steps=5)
+    assert service.wait(after["id"])["status"] == "succeeded"
+
+
+def test_a_post_answers_quickly_while_a_job_trains(service: Service) -> None:
+    job = service.submit(total_steps=1_000_000)
+    service.until(job["id"], lambda seen: seen["progress"]["step"] > 0)
+    times = []
+    for _ in range(10):
+        started = time.perf_counter()
+        queued = service.submit()
+        times.append(time.perf_counter() - started)
+        service.http.post(f"/v1/jobs/{queued['id']}/cancel")
+    service.http.post(f"/v1/jobs/{job['id']}/cancel")
+    assert sorted(times)[5] < 0.25
+
+
+@pytest.mark.postgres
+def test_both_profiles_draw_the_same_curve(tmp_path: Path, postgres_server: str, valkey_server: str) -> None:
+    from jobs.db import migrate
+
+    curves = []
+    with servers.database(postgres_server) as url:
+        for name, urls in (("sqlite", {}), ("postgres", {"database_url": url, "broker_url": valkey_server})):
+            settings = small_settings(tmp_path / name, **urls)
+            migrate(settings)
+            with running(settings, tmp_path / f"{name}-logs") as service:
+                job = service.submit(seed=11)
+                assert service.wait(job["id"])["status"] == "succeeded", service.tail()
+                curves.append(service.curve(job["id"]))
+    assert curves[0] == curves[1]
