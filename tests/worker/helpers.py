@@ -1,0 +1,120 @@
+"""A tiny job, a real trainer behind it, and ways to look at both from outside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gan import datasets
+from gan.events import Tick
+from gan.spec import TrainSpec, resolve
+from gan.train import Trainer
+from jobs import leases
+from jobs.artifacts import Artifacts
+from jobs.db import Database
+from jobs.models import Job, JobEvent
+from jobs.settings import Settings
+from jobs.store import events, jobs
+from tests.jobs.helpers import submit
+from worker.journal import Journal
+from worker.keeper import Keeper
+from worker.supervise import Identity
+
+ENDLESS: Final = 1_000_000
+WORKER: Final = Identity("worker-of-the-test", "cpu", 0)
+
+
+def tiny(**changes: Any) -> dict[str, Any]:
+    """A POST body of a job that takes a second: fully connected networks of a few units."""
+    body: dict[str, Any] = {
+        "dataset": "fashion-mnist-mini",
+        "preset": "goodfellow2014-ns",
+        "total_steps": 60,
+        "batch_size": 8,
+        "generator": {"hidden_units": 8, "z_dim": 4},
+        "discriminator": {"hidden_units": 8},
+        "previews": {"every_steps": 50, "per_class": 1},
+        "checkpoints": {"every_steps": 20, "keep_last": 2},
+    }
+    return body | changes
+
+
+def endless(**changes: Any) -> dict[str, Any]:
+    """A job that is there until somebody stops it, and saves nothing unasked."""
+    rarely = {"every_steps": ENDLESS}
+    return tiny(total_steps=ENDLESS, previews=rarely | {"per_class": 1}, checkpoints=rarely, **changes)
+
+
+def job_of(db: Database, job_id: str) -> Job:
+    """The job as it stands."""
+    with db.read() as s:
+        return jobs.get(s, job_id)
+
+
+def events_of(db: Database, job_id: str) -> list[JobEvent]:
+    """All that happened to it."""
+    with db.read() as s:
+        return events.page(s, job_id, 0, 10_000)
+
+
+def until(met: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for it; an error after so long."""
+    give_up = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < give_up, "it never happened"
+        time.sleep(0.03)
+
+
+def trains(db: Database, job_id: str) -> Callable[[], bool]:
+    """Whether its trainer has got somewhere."""
+    return lambda: job_of(db, job_id).step > 0
+
+
+def trainer_pids(job_id: str) -> list[int]:
+    """The processes that train this job."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended while we looked
+        if b"worker.trainer" in words and job_id.encode() in words:
+            found.append(int(folder.name))
+    return found
+
+
+def uninterrupted(body: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
+    """The curves of a run of `body` that nothing disturbed, on one thread as the trainers of the tests."""
+    torch.set_num_threads(1)
+    spec = resolve(body)
+    ticks = [e for e in Trainer(spec, datasets.load(spec.dataset)).run() if isinstance(e, Tick)]
+    values = np.concatenate([tick.values for tick in ticks])
+    return {name: values[:, column] for column, name in enumerate(ticks[0].names)}
+
+
+def with_checkpoints(settings: Settings, db: Database, body: dict[str, Any], steps: int) -> Job:
+    """A queued job whose first attempt saved a checkpoint at each of its `steps` steps, and was then drained."""
+    job = submit(db, **body)
+    with db.write() as s:
+        claimed = leases.claim(s, "an-earlier-worker", "cpu", 0, 60)
+    assert claimed is not None and claimed.id == job.id
+    journal = Journal(db, job.id, 1, 60)
+    keeper = Keeper(journal, Artifacts(settings.artifacts_dir), keep_last=steps)
+    _train(journal, keeper, resolve(body).model_copy(update={"total_steps": steps}))
+    with db.write() as s:
+        return leases.release(s, job.id, 1, crash=False, reason={"code": "worker_draining", "message": "Drained."})
+
+
+def _train(journal: Journal, keeper: Keeper, spec: TrainSpec) -> None:
+    torch.set_num_threads(1)
+    trainer = Trainer(spec, datasets.load(spec.dataset), tick_seconds=0.0)
+    journal.write(lambda s: leases.resumed(s, journal.job_id, 1, 0), step=0)
+    for event in trainer.run():
+        if isinstance(event, Tick):
+            keeper.save(trainer, {})

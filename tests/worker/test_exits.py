@@ -1,0 +1,72 @@
+"""What each end of a trainer means for its job."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from jobs.artifacts import Artifacts
+from worker.exits import FAILURES, Exit, Failure, leave_note, read_note, unforeseen
+from worker.tail import last_line
+
+# api.md, error.code
+CODES = {
+    "diverged",
+    "out_of_memory",
+    "dataset_invalid",
+    "checkpoint_corrupt",
+    "worker_lost",
+    "max_attempts_exceeded",
+    "max_runtime_exceeded",
+    "disk_full",
+    "internal",
+}
+
+
+def test_every_failure_has_a_code_of_the_contract_and_a_hint() -> None:
+    assert set(FAILURES) == set(Exit) - {Exit.SUCCEEDED, Exit.STOPPED}
+    assert {failure.code for failure in FAILURES.values()} <= CODES
+    assert all(failure.hint for failure in FAILURES.values())
+
+
+def test_a_note_is_read_as_it_was_left(tmp_path: Path) -> None:
+    files, said = Artifacts(tmp_path), Failure("diverged", "At step 3.", False, step=3, hint="Lower it.")
+    leave_note(files, "job/outcome.json", said)
+    assert read_note(files, "job/outcome.json", Exit.DIVERGED) == said
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[]", b'{"code": 1}', b"\xff"])
+def test_without_a_readable_note_the_exit_code_speaks(tmp_path: Path, content: bytes | None) -> None:
+    files = Artifacts(tmp_path)
+    if content is not None:
+        files.write("job/outcome.json", content)
+    assert read_note(files, "job/outcome.json", Exit.DISK_FULL) == FAILURES[Exit.DISK_FULL]
+
+
+def test_an_end_by_a_signal_names_it_and_the_last_words() -> None:
+    killed = unforeseen(-signal.SIGKILL, "step 12")
+    assert "SIGKILL" in killed.message and "step 12" in killed.message and "memory" in (killed.hint or "")
+    assert "code 3" in unforeseen(3, "").message and "logged nothing" in unforeseen(3, "").message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", ""),
+        ("\n\n", ""),
+        ("first\nlast\n\n", "last"),
+        ('{"event": "checkpoint saved", "level": "info"}\n', "checkpoint saved"),
+        ("OSError: no file /srv/data/job_1/x.pt, sorry", "OSError: no file <path>, sorry"),
+        ("a" * 9000, "a" * 300),
+        ("tab\there \x1b[31mred", "tab here  [31mred"),
+    ],
+)
+def test_the_last_line_of_a_log_is_fit_to_be_shown(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "log").write_text(content)
+    assert last_line(tmp_path / "log") == said
+
+
+def test_no_log_no_line(tmp_path: Path) -> None:
+    assert last_line(tmp_path / "none") == ""

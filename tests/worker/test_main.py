@@ -1,0 +1,66 @@
+"""`python -m worker`: Celery, the task and the supervisor together, on both profiles."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from jobs import broker
+from jobs.db import Database
+from jobs.settings import Settings
+from jobs.store import workers
+from tests.jobs.helpers import submit
+from tests.worker.helpers import endless, job_of, tiny, trainer_pids, trains, until
+
+
+@pytest.fixture
+def worker(settings: Settings, db: Database) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that has said it is there."""
+    process = subprocess.Popen([sys.executable, "-m", "worker"], env={**os.environ, **settings.environment()})
+    try:
+        until(lambda: count(db) == 1)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def count(db: Database) -> int:
+    with db.read() as s:
+        return len(workers.page(s, limit=10).data)
+
+
+def test_a_hint_wakes_the_worker_and_a_term_signal_drains_it(
+    settings: Settings, db: Database, worker: subprocess.Popen[bytes]
+) -> None:
+    first = submit(db, **tiny())
+    app = broker.make_app(settings)
+    broker.relay_once(db, app)
+    until(lambda: job_of(db, first.id).status == "succeeded")
+
+    second = submit(db, **endless())
+    broker.relay_once(db, app)
+    until(trains(db, second.id))
+    with db.read() as s:
+        (row,) = workers.page(s, limit=10).data
+    assert row.current_job_id == second.id and row.devices[0]["name"]
+    assert job_of(db, second.id).lease_owner == row.id
+
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=60) == 0
+    given_back = job_of(db, second.id)
+    assert (given_back.status, given_back.crashes) == ("queued", 0)
+    assert count(db) == 0 and trainer_pids(second.id) == []
+
+
+def test_settings_that_cannot_be_are_one_sentence_and_2() -> None:
+    bad = {**os.environ, "GANTRY_LEASE_SECONDS": "soon"}
+    for module in ("worker", "worker.sampler"):
+        said = subprocess.run([sys.executable, "-m", module], env=bad, capture_output=True, text=True, check=False)
+        assert said.returncode == 2
+        assert said.stderr.startswith("GANTRY_LEASE_SECONDS") and len(said.stderr.splitlines()) == 1

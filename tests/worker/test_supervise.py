@@ -1,0 +1,251 @@
+"""Supervisor and trainer together, as they run: real processes, a real database, real files."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from gan import checkpoint
+from gan.spec import DatasetInfo
+from jobs import leases
+from jobs.artifacts import Artifacts
+from jobs.db import Database
+from jobs.models import Checkpoint
+from jobs.settings import Settings
+from jobs.status import TERMINAL
+from jobs.store import checkpoints, datasets, jobs, metrics, previews, workers
+from tests.jobs.helpers import submit
+from tests.worker.conftest import Carry
+from tests.worker.helpers import (
+    WORKER,
+    endless,
+    events_of,
+    job_of,
+    tiny,
+    trainer_pids,
+    trains,
+    uninterrupted,
+    until,
+    with_checkpoints,
+)
+from worker.supervise import carry_one_job, trainer_environment
+
+
+def ready(db: Database, job_id: str) -> list[Checkpoint]:
+    with db.read() as s:
+        return checkpoints.page(s, job_id, limit=100).data
+
+
+def test_no_job_no_work(sqlite_settings: Settings, sqlite_db: Database) -> None:
+    assert carry_one_job(sqlite_settings, sqlite_db, WORKER) is None
+
+
+def test_a_draining_worker_takes_no_job(sqlite_settings: Settings, sqlite_db: Database) -> None:
+    job = submit(sqlite_db, **tiny())
+    with sqlite_db.write() as s:
+        workers.announce(s, WORKER.worker_id, "here", [])
+        workers.beat(s, WORKER.worker_id, draining=True)
+    assert carry_one_job(sqlite_settings, sqlite_db, WORKER) is None
+    assert job_of(sqlite_db, job.id).status == "queued"
+
+
+def test_a_job_is_trained_to_its_end(settings: Settings, db: Database, carry: Carry) -> None:
+    body = tiny()
+    job = submit(db, **body)
+    assert carry(settings).result() == job.id
+
+    ended = job_of(db, job.id)
+    assert (ended.status, ended.error, ended.step, ended.attempt) == ("succeeded", None, 60, 1)
+    assert ended.images_seen == 60 * 8 and ended.device is not None and ended.device.startswith(("cpu (", "cuda:0 "))
+    with db.read() as s:
+        names = [line.name for line in metrics.summaries(s, job.id)]
+        curves = metrics.series(s, job.id, names)
+        drawn = previews.listing(s, job.id)
+    assert names and all(curve.steps.tolist() == [*range(1, 61)] for curve in curves.values())
+    assert ended.latest_metrics["loss_d"] == pytest.approx(curves["loss_d"].values[-1])
+    assert [row.step for row in drawn] == [0, 50, 60]
+    files = Artifacts(settings.artifacts_dir)
+    assert [row.step for row in ready(db, job.id)] == [60, 40], "the last two are kept"
+    for row in ready(db, job.id):
+        assert checkpoint.load(files.verify(row.key, row.bytes, row.sha256))["step"] == row.step
+        files.verify(row.weights_key, row.weights_bytes, row.weights_sha256)
+    assert not files.exists(Artifacts.checkpoint_key(job.id, 20, 1)), "what is retired is deleted"
+    assert sum(e.ends_job for e in events_of(db, job.id)) == 1
+
+
+def test_a_killed_trainer_is_replaced_and_its_curve_has_no_seam(
+    settings: Settings, db: Database, carry: Carry
+) -> None:
+    body = tiny(total_steps=500, checkpoints={"every_steps": 25, "keep_last": 3}, previews={"every_steps": 500})
+    job = submit(db, **body)
+    first = carry(settings)
+    until(lambda: len(ready(db, job.id)) >= 2)
+    os.kill(trainer_pids(job.id)[0], signal.SIGKILL)
+    first.result()
+
+    between = job_of(db, job.id)
+    assert (between.status, between.crashes, between.lease_until) == ("queued", 1, None)
+    assert between.status_reason is not None and between.status_reason["code"] == "trainer_crashed"
+    assert "SIGKILL" in between.status_reason["message"]
+
+    until(lambda: carry(settings).result() is not None)
+    ended = job_of(db, job.id)
+    assert (ended.status, ended.attempt, ended.step) == ("succeeded", 2, 500)
+    resumed = [e.data["step"] for e in events_of(db, job.id) if e.type == "job.progress" and e.attempt == 2]
+    assert resumed[0] >= 50, "it went on from a checkpoint"
+    with db.read() as s:
+        curves = metrics.series(s, job.id, [line.name for line in metrics.summaries(s, job.id)])
+    for name, values in uninterrupted(body).items():
+        np.testing.assert_array_equal(curves[name].steps, np.arange(1, 501))
+        np.testing.assert_array_equal(curves[name].values, values, err_msg=name)
+
+
+def test_a_cancelled_job_keeps_what_it_has_learnt(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    job = submit(sqlite_db, **endless())
+    carried = carry(sqlite_settings)
+    until(trains(sqlite_db, job.id))
+    with sqlite_db.write() as s:
+        jobs.request_cancel(s, job.id)
+    carried.result()
+    ended = job_of(sqlite_db, job.id)
+    assert (ended.status, ended.error) == ("cancelled", None)
+    assert [row.step for row in ready(sqlite_db, job.id)] == [ended.step]
+    assert trainer_pids(job.id) == []
+
+
+def test_a_checkpoint_is_saved_when_asked_for(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
+    job = submit(sqlite_db, **endless())
+    carried = carry(sqlite_settings)
+    until(trains(sqlite_db, job.id))
+    with sqlite_db.write() as s:
+        jobs.request_checkpoint(s, job.id)
+    until(lambda: len(ready(sqlite_db, job.id)) == 1)
+    assert job_of(sqlite_db, job.id).checkpoint_requested_at is None
+    with sqlite_db.write() as s:
+        jobs.request_cancel(s, job.id)
+    carried.result()
+
+
+def test_a_drained_worker_gives_its_job_back(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
+    with sqlite_db.write() as s:
+        workers.announce(s, WORKER.worker_id, "here", [])
+    job = submit(sqlite_db, **endless())
+    carried = carry(sqlite_settings)
+    until(trains(sqlite_db, job.id))
+    with sqlite_db.write() as s:
+        workers.beat(s, WORKER.worker_id, draining=True)
+    carried.result()
+    given_back = job_of(sqlite_db, job.id)
+    assert (given_back.status, given_back.crashes) == ("queued", 0)
+    assert given_back.status_reason is not None and given_back.status_reason["code"] == "worker_draining"
+    assert [row.step for row in ready(sqlite_db, job.id)] == [given_back.step]
+    with sqlite_db.read() as s:
+        assert workers.page(s, limit=1).data[0].current_job_id is None
+
+
+def test_a_supervisor_that_lost_the_job_ends_its_trainer(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    job = submit(sqlite_db, **endless())
+    carried = carry(sqlite_settings)
+    until(trains(sqlite_db, job.id))
+    with sqlite_db.write() as s:
+        leases.release(s, job.id, 1, crash=False, reason={"code": "worker_lost", "message": "Taken away."})
+    seq = job_of(sqlite_db, job.id).event_seq
+    carried.result()
+    after = job_of(sqlite_db, job.id)
+    assert (after.status, after.event_seq) == ("queued", seq), "it wrote nothing more"
+    assert trainer_pids(job.id) == []
+
+
+def test_a_silent_trainer_is_ended(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
+    # Loading torch takes longer than this already.
+    impatient = sqlite_settings.model_copy(update={"stall_seconds": 0.01})
+    job = submit(sqlite_db, **tiny(max_attempts=1))
+    carry(impatient).result()
+    ended = job_of(sqlite_db, job.id)
+    assert ended.status == "failed" and ended.error is not None
+    assert ended.error["code"] == "max_attempts_exceeded" and "no progress" in ended.error["message"]
+
+
+def test_a_run_that_diverges_fails_at_once_and_says_where(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    # Adam's steps are bounded, so a spec alone hardly overflows: the checkpoint it goes on from is poisoned instead.
+    job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=3)
+    poison(sqlite_settings, sqlite_db, job.id)
+    carry(sqlite_settings).result()
+    ended = job_of(sqlite_db, job.id)
+    assert (ended.status, ended.attempt) == ("failed", 2) and ended.error is not None
+    assert (ended.error["code"], ended.error["step"], ended.error["retryable"]) == ("diverged", 4, False)
+    assert "learning_rate" in ended.error["hint"]
+
+
+def poison(settings: Settings, db: Database, job_id: str) -> None:
+    """Register a newest checkpoint whose D holds a NaN."""
+    files = Artifacts(settings.artifacts_dir)
+    newest = ready(db, job_id)[0]
+    state = checkpoint.load(files.path(newest.key))
+    next(tensor for tensor in state["D"].values() if tensor.is_floating_point()).fill_(torch.nan)
+    with files.path(newest.key).open("wb") as f:
+        checkpoint.save(f, state)
+    with db.write() as s:
+        row = checkpoints.get(s, newest.id)
+        row.bytes = files.path(newest.key).stat().st_size
+        row.sha256 = files.write(newest.key, files.read(newest.key)).sha256
+
+
+def test_a_data_set_that_is_gone_fails_at_once(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
+    with sqlite_db.write() as s:
+        datasets.register(s, DatasetInfo(name="gone", num_images=100, channels=1, height=28, width=28))
+    job = submit(sqlite_db, **tiny(dataset="gone"))
+    carry(sqlite_settings).result()
+    ended = job_of(sqlite_db, job.id)
+    assert (ended.status, ended.attempt) == ("failed", 1) and ended.error is not None
+    assert ended.error["code"] == "dataset_invalid" and "'gone'" in ended.error["message"]
+
+
+def test_a_damaged_checkpoint_is_passed_over(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
+    job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=3)
+    damage(sqlite_settings, ready(sqlite_db, job.id)[:1])
+    carry(sqlite_settings).result()
+    assert job_of(sqlite_db, job.id).status == "succeeded"
+    happened = events_of(sqlite_db, job.id)
+    assert [e.data["step"] for e in happened if e.type == "checkpoint.bad"] == [3]
+    assert next(e.data["step"] for e in happened if e.type == "job.progress" and e.attempt == 2) == 2
+
+
+def test_when_every_checkpoint_is_damaged_the_job_fails(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=2)
+    damage(sqlite_settings, ready(sqlite_db, job.id))
+    carry(sqlite_settings).result()
+    ended = job_of(sqlite_db, job.id)
+    assert ended.status in TERMINAL and ended.error is not None
+    assert (ended.status, ended.error["code"]) == ("failed", "checkpoint_corrupt")
+
+
+def damage(settings: Settings, rows: list[Checkpoint]) -> None:
+    """Flip one byte in the middle of each file."""
+    for row in rows:
+        path = Artifacts(settings.artifacts_dir).path(row.key)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+
+
+def test_a_trainer_sees_no_secrets(sqlite_settings: Settings) -> None:
+    seen = trainer_environment(
+        sqlite_settings,
+        {"PATH": "p", "CUDA_VISIBLE_DEVICES": "1", "LC_ALL": "C", "AWS_SECRET_ACCESS_KEY": "s", "GANTRY_PORT": "1"},
+    )
+    assert (seen["PATH"], seen["CUDA_VISIBLE_DEVICES"], seen["LC_ALL"]) == ("p", "1", "C")
+    assert "AWS_SECRET_ACCESS_KEY" not in seen
+    assert seen["GANTRY_PORT"] == str(sqlite_settings.port), "the supervisor's settings, not the shell's"

@@ -1,0 +1,115 @@
+"""The trainer process by itself: what it writes, and when it must not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from jobs import leases
+from jobs.artifacts import Artifacts
+from jobs.db import Database
+from jobs.errors import Fenced
+from jobs.models import Job
+from jobs.settings import Settings
+from jobs.store import checkpoints
+from tests.jobs.helpers import submit
+from tests.worker.helpers import endless, job_of, tiny, trains, until
+from worker.exits import Exit
+from worker.journal import Journal
+from worker.supervise import trainer_environment
+
+
+@contextmanager
+def trainer(settings: Settings, job_id: str, attempt: int) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worker.trainer", job_id, str(attempt)], env=trainer_environment(settings, os.environ)
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def claimed(db: Database, job: Job, seconds: float = 60) -> Job:
+    with db.write() as s:
+        mine = leases.claim(s, "the test", "cpu", 0, seconds)
+    assert mine is not None and mine.id == job.id
+    return mine
+
+
+def test_a_trainer_that_was_fenced_writes_nothing_more(sqlite_settings: Settings, sqlite_db: Database) -> None:
+    job = claimed(sqlite_db, submit(sqlite_db, **endless()))
+    with trainer(sqlite_settings, job.id, 1) as process:
+        until(trains(sqlite_db, job.id))
+        with sqlite_db.write() as s:
+            leases.release(s, job.id, 1, crash=False, reason={"code": "worker_lost", "message": "Taken away."})
+        second = claimed(sqlite_db, job)
+        assert process.wait(timeout=30) == Exit.STOPPED
+    after = job_of(sqlite_db, job.id)
+    assert (after.attempt, after.step, after.event_seq) == (2, second.step, second.event_seq)
+    with sqlite_db.read() as s:
+        assert checkpoints.count(s, job.id) == 0
+
+
+def test_a_trainer_of_an_attempt_that_is_over_starts_nothing(sqlite_settings: Settings, sqlite_db: Database) -> None:
+    job = submit(sqlite_db, **tiny())
+    with trainer(sqlite_settings, job.id, 1) as process:
+        assert process.wait(timeout=60) == Exit.STOPPED
+    assert job_of(sqlite_db, job.id).event_seq == job.event_seq
+    assert not Artifacts(sqlite_settings.artifacts_dir).path(job.id).exists()
+
+
+def test_a_term_signal_saves_a_checkpoint_and_stops(sqlite_settings: Settings, sqlite_db: Database) -> None:
+    job = claimed(sqlite_db, submit(sqlite_db, **endless()))
+    with trainer(sqlite_settings, job.id, 1) as process:
+        until(trains(sqlite_db, job.id))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == Exit.STOPPED
+    with sqlite_db.read() as s:
+        newest = checkpoints.newest_ready(s, job.id)
+    assert newest is not None and newest.step == job_of(sqlite_db, job.id).step
+
+
+def test_a_job_without_its_gpu_is_told_so(sqlite_settings: Settings, sqlite_db: Database) -> None:
+    job = submit(sqlite_db, **tiny(resources={"gpus": 1}))
+    with sqlite_db.write() as s:
+        assert leases.claim(s, "a worker that believes it has one", "cuda:0", 1, 60) is not None
+    environment = trainer_environment(sqlite_settings, os.environ) | {"CUDA_VISIBLE_DEVICES": ""}
+    argv = [sys.executable, "-m", "worker.trainer", job.id, "1"]
+    assert subprocess.run(argv, env=environment, timeout=60, check=False).returncode == Exit.NO_DEVICE
+    assert b"torch" in Artifacts(sqlite_settings.artifacts_dir).read(Artifacts.outcome_key(job.id, 1))
+
+
+def test_a_write_waits_for_the_database_until_the_lease_is_lost(sqlite_settings: Settings) -> None:
+    away = Database(f"sqlite:///{sqlite_settings.data_dir / 'no' / 'such' / 'folder.db'}")
+    began = time.monotonic()
+    with pytest.raises(Fenced, match="away"):
+        Journal(away, "job_x", 1, ttl=1.0).write()
+    assert 0.2 < time.monotonic() - began < 1.0
+
+
+def test_a_write_is_made_once_the_database_is_back(sqlite_settings: Settings, sqlite_db: Database) -> None:
+    job = claimed(sqlite_db, submit(sqlite_db, **tiny()))
+    path, hidden = sqlite_settings.data_dir / "gantry.db", sqlite_settings.data_dir / "hidden"
+    sqlite_db.dispose()
+    path.rename(hidden)
+    path.mkdir()  # a folder of that name cannot be opened as a database
+
+    def come_back() -> None:
+        path.rmdir()
+        hidden.rename(path)
+
+    threading.Timer(0.5, come_back).start()
+    began = time.monotonic()
+    Journal(sqlite_db, job.id, 1, ttl=30).write(step=7)
+    assert time.monotonic() - began > 0.4
+    assert job_of(sqlite_db, job.id).step == 7

@@ -1,0 +1,46 @@
+"""The thread that ends a trainer whose lease can no longer be held."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from worker.watchdog import Watchdog
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_unheard_for_too_long_it_kills(sleeper: subprocess.Popen[bytes]) -> None:
+    watchdog = Watchdog(sleeper, 0.3, time.monotonic())
+    watchdog.start()
+    assert sleeper.wait(timeout=10) == -signal.SIGKILL
+    watchdog.stop()
+    assert watchdog.fired
+
+
+def test_heard_in_time_it_lets_live(sleeper: subprocess.Popen[bytes]) -> None:
+    watchdog = Watchdog(sleeper, 2.0, time.monotonic())
+    watchdog.start()
+    for _ in range(6):
+        time.sleep(0.5)
+        watchdog.feed(time.monotonic())
+    watchdog.stop()
+    assert not watchdog.fired and sleeper.poll() is None
+
+
+def test_time_counts_from_before_the_heartbeat_was_sent(sleeper: subprocess.Popen[bytes]) -> None:
+    watchdog = Watchdog(sleeper, 1.0, time.monotonic() - 5.0)
+    watchdog.start()
+    assert sleeper.wait(timeout=0.9) == -signal.SIGKILL
+    watchdog.stop()

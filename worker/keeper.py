@@ -1,0 +1,127 @@
+"""An attempt's checkpoints: saved so that a kill at any moment leaves a good one; the newest good one found again.
+
+The order is what makes it safe: the metrics up to step s are committed, then the files of step s are durable, then
+their row is registered under the fence, then what it makes superfluous is deleted.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, BinaryIO, Final, cast
+
+import structlog
+
+from gan import checkpoint
+from gan.checkpoint import CheckpointUnreadable
+from gan.train import Trainer
+from jobs.artifacts import Artifacts, Stored
+from jobs.db import Session
+from jobs.errors import ArtifactLost
+from jobs.models import Checkpoint
+from jobs.store import checkpoints
+from worker.journal import Journal
+
+log = structlog.get_logger("gantry.keeper")
+
+MOST_FAILURES: Final = 3
+"""Saves in a row that find no room before the attempt gives up."""
+
+
+class DiskFull(Exception):
+    """There was no room for a checkpoint, again and again, or for the last one."""
+
+
+class NothingToGoOnFrom(Exception):
+    """The job had checkpoints, and none of them can be read any more."""
+
+
+class Keeper:
+    """Saves and restores for one attempt; `keep_last` checkpoints stay, and the best."""
+
+    def __init__(self, journal: Journal, artifacts: Artifacts, keep_last: int) -> None:
+        self._journal, self._artifacts, self._keep_last = journal, artifacts, keep_last
+        self._saved_step: int | None = None
+        self._failures = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the last save found room."""
+        return self._failures == 0
+
+    def restore(self) -> dict[str, Any] | None:
+        """The state of the newest checkpoint that is what was written; None when the job never had one.
+
+        Those that are not are marked bad on the way. Raises `NothingToGoOnFrom` when all of them are.
+        """
+        job_id = self._journal.job_id
+        while (row := self._journal.read(lambda s: checkpoints.newest_ready(s, job_id))) is not None:
+            try:
+                state = checkpoint.load(self._artifacts.verify(row.key, row.bytes, row.sha256))
+            except (ArtifactLost, CheckpointUnreadable) as error:
+                log.warning("a checkpoint cannot be read; the one before is tried", step=row.step, error=str(error))
+                self._journal.write(partial(checkpoints.mark_bad, checkpoint_id=row.id, why=str(error)))
+            else:
+                self._saved_step = row.step
+                return state
+        if count := self._journal.read(lambda s: checkpoints.count(s, job_id)):
+            raise NothingToGoOnFrom(f"None of the {count} checkpoints of this job can be read any more.")
+        return None
+
+    def save(self, trainer: Trainer, metrics: Mapping[str, float | None], *, final: bool = False) -> bool:
+        """Save where `trainer` stands, whose metrics are committed; whether there was room.
+
+        A step that is saved already is not saved again. Raises `Fenced`, and `DiskFull` when there was no room
+        `MOST_FAILURES` times in a row, or for the `final` one.
+        """
+        if trainer.step == self._saved_step:
+            return True
+        try:
+            file, weights = self._write(trainer)
+        except (OSError, RuntimeError) as error:
+            if not no_room(error):
+                raise
+            self._failures += 1
+            log.warning("no room for a checkpoint", step=trainer.step, failures=self._failures)
+            if final or self._failures >= MOST_FAILURES:
+                raise DiskFull(f"There was no room on the disk for the checkpoint of step {trainer.step}.") from error
+            return False
+        self._register(trainer.step, dict(metrics), file, weights)
+        self._saved_step, self._failures = trainer.step, 0
+        log.info("checkpoint saved", step=trainer.step, bytes=file.bytes)
+        return True
+
+    def _write(self, trainer: Trainer) -> tuple[Stored, Stored]:
+        place = (self._journal.job_id, trainer.step, self._journal.attempt)
+        key, weights_key = Artifacts.checkpoint_key(*place), Artifacts.weights_key(*place)
+        with self._artifacts.writing(key) as out:
+            checkpoint.save(cast(BinaryIO, out), trainer.state())
+        try:
+            weights = checkpoint.save_weights(trainer.weights(), trainer.spec, trainer.info, trainer.step)
+            return out.stored, self._artifacts.write(weights_key, weights)
+        except OSError:
+            self._artifacts.delete(key)
+            raise
+
+    def _register(self, step: int, metrics: dict[str, Any], file: Stored, weights: Stored) -> None:
+        job_id, attempt = self._journal.job_id, self._journal.attempt
+        retired: list[Checkpoint] = []
+
+        def register(s: Session) -> None:
+            newest = checkpoints.newest_ready(s, job_id)
+            if newest is None or (newest.step, newest.attempt) != (step, attempt):
+                checkpoints.register(s, job_id, attempt, step, metrics, file, weights)
+            retired[:] = checkpoints.retire(s, job_id, self._keep_last)
+
+        self._journal.write(register)
+        for row in retired:
+            for key in (row.key, row.weights_key, Artifacts.onnx_key(row.weights_key)):
+                self._artifacts.delete(key)
+
+
+def no_room(error: Exception) -> bool:
+    """Whether a save failed for want of room. torch's writer turns that into a RuntimeError of its own words."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "inline_container" in str(error) or "PytorchStreamWriter" in str(error)

@@ -1,0 +1,171 @@
+"""`python -m worker.sampler`: a private HTTP server that draws from trained generators, for the API alone.
+
+Torch's work is done in one thread, behind a bounded queue; whoever finds it full is told to come back. On a CPU it
+takes few threads, so that a trainer beside it is not starved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import structlog
+import torch
+import uvicorn
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gan.export import ExportUnavailable
+from jobs import logs
+from jobs.artifacts import Artifacts
+from jobs.db import Database
+from jobs.errors import ArtifactLost, CheckpointNotFound, GantryError, SamplerBusy, SettingsError, Unavailable
+from jobs.settings import Settings, load_settings
+from worker.devices import cpu_name, usable_cores
+from worker.studio import Draw, Estimate, Studio
+
+log = structlog.get_logger("gantry.sampler")
+
+T = TypeVar("T")
+
+_CPU_THREADS: Final = 2
+_MEDIA: Final = {"png": "image/png", "zip": "application/zip", "npz": "application/x-npz"}
+
+
+class Bench:
+    """One thread to work in, and at most `waiting` pieces of work that wait for it."""
+
+    def __init__(self, waiting: int) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="gantry-sampler")
+        self._places = threading.BoundedSemaphore(waiting + 1)
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """What `work` returns. Raises `SamplerBusy` at once when too much waits already."""
+        if not self._places.acquire(blocking=False):
+            raise SamplerBusy("The sampler has more to draw than it takes on; try again in a moment.")
+        future = self._executor.submit(work)
+        future.add_done_callback(lambda _: self._places.release())
+        return await asyncio.wrap_future(future)
+
+
+def make_app(settings: Settings) -> Starlette:
+    """The server's application; connects to nothing yet."""
+    device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    name = f"cuda:0 {torch.cuda.get_device_name(0)}" if device.type == "cuda" else cpu_name()
+    artifacts = Artifacts(settings.artifacts_dir)
+    studio = Studio(Database(settings.database), artifacts, settings.sampler_cache, device)
+    bench = Bench(settings.sampler_queue)
+
+    async def draw(request: Request) -> Response:
+        wish = Draw.model_validate_json(await request.body())
+        return Response(await bench.do(lambda: studio.draw(wish)), media_type=_MEDIA[wish.format])
+
+    async def export(request: Request) -> Response:
+        if (wanted := request.query_params.get("format")) != "onnx":
+            raise ValueError(f"There is no format {str(wanted)[:50]!r} to export to; take onnx.")
+        checkpoint_id = request.query_params.get("checkpoint_id", "")
+        data = await bench.do(lambda: studio.export(checkpoint_id))
+        return Response(data, media_type="application/octet-stream")
+
+    async def estimate(request: Request) -> Response:
+        wish = Estimate.model_validate_json(await request.body())
+        return JSONResponse(dataclasses.asdict(await bench.do(lambda: studio.estimate(wish))))
+
+    async def healthz(request: Request) -> Response:
+        return JSONResponse({"status": "alive", "device": name, "generators": len(studio)})
+
+    async def no_memory(request: Request, error: Exception) -> Response:
+        log.warning("the device is full; every generator is let go", error=str(error))
+        await bench.do(studio.clear)
+        return _say(503, "sampler-busy", "The sampler's device is full at the moment.", retry_after=5)
+
+    return Starlette(
+        routes=[
+            Route("/draw", draw, methods=["POST"]),
+            Route("/export", export),
+            Route("/estimate", estimate, methods=["POST"]),
+            Route("/healthz", healthz),
+        ],
+        exception_handlers={
+            CheckpointNotFound: _problem,
+            ArtifactLost: _problem,
+            Unavailable: _problem,
+            ExportUnavailable: _no_export,
+            ValueError: _invalid,
+            torch.OutOfMemoryError: no_memory,
+        },
+    )
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GantryError)
+    if isinstance(error, Unavailable):
+        return _say(503, error.code, str(error), retry_after=error.retry_after)
+    if isinstance(error, ArtifactLost):
+        log.error("a file is lost", error=str(error))
+        return _say(500, error.code, str(error))
+    return _say(404, error.code, str(error))
+
+
+async def _no_export(request: Request, error: Exception) -> Response:
+    return _say(501, "export-unavailable", str(error))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    first = error.errors()[0] if isinstance(error, ValidationError) else None
+    detail = f"{'/'.join(str(part) for part in first['loc'])}: {first['msg']}" if first else str(error)
+    return _say(422, "invalid-request", detail)
+
+
+def _say(status: int, code: str, detail: str, retry_after: int | None = None) -> Response:
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return JSONResponse({"code": code, "detail": detail}, status, headers)
+
+
+def main() -> int:
+    """Serve until SIGTERM or Ctrl-C; the process's exit code, 2 for settings that cannot be."""
+    try:
+        settings = load_settings()
+        where = _address(settings.sampler_url)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    logs.setup(settings, "sampler")
+    torch.set_num_threads(min(_CPU_THREADS, max(1, usable_cores() // 2)))
+    # uvicorn hands a signal on to whoever had it before, once it has stopped: that is the end of a clean stop.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    log.info("sampler started", url=settings.sampler_url)
+    uvicorn.Server(uvicorn.Config(make_app(settings), log_config=None, access_log=False, **where)).run()
+    log.info("sampler stopped")
+    return 0
+
+
+def _address(url: str) -> dict[str, Any]:
+    """Where to listen, as uvicorn says it. Raises `SettingsError`."""
+    if url.startswith("unix:"):
+        return {"uds": url.removeprefix("unix:")}
+    parts = urlsplit(url)
+    try:
+        host, port = parts.hostname, parts.port or 80
+    except ValueError:
+        host, port = None, 0
+    if parts.scheme != "http" or not host or parts.path:
+        raise SettingsError(
+            f"GANTRY_SAMPLER_URL is not usable: the sampler listens at http://HOST:PORT or unix:/PATH, not at {url}."
+        )
+    return {"host": host, "port": port}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

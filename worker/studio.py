@@ -1,0 +1,127 @@
+"""What the sampler does on request: draw, export, estimate. For one thread; the least used generator goes first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from gan.checkpoint import CheckpointUnreadable
+from gan.estimate import Estimate as Figures
+from gan.estimate import estimate
+from gan.export import to_onnx
+from gan.sample import Generator
+from gan.spec import DatasetInfo, TrainSpec
+from jobs.artifacts import Artifacts
+from jobs.db import Database
+from jobs.errors import ArtifactLost
+from jobs.models import Checkpoint
+from jobs.store import checkpoints
+from worker import pack
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Image(_Closed):
+    """One image: its class (none: an unconditional generator) and its seed."""
+
+    class_id: int | None = Field(None, ge=0)
+    seed: int = Field(ge=0)
+
+
+class Draw(_Closed):
+    """What the API asks for: images in row-major order, and as which file."""
+
+    checkpoint_id: str
+    images: tuple[Image, ...] = Field(min_length=1, max_length=1024)
+    truncation: float = Field(1.0, gt=0, le=1)
+    format: Literal["png", "zip", "npz"]
+    rows: int = Field(1, ge=1)
+    row_labels: tuple[str, ...] = ()
+    manifest: dict[str, Any] = {}
+
+    @property
+    def class_ids(self) -> list[int] | None:
+        """One an image, or none at all. Raises `ValueError` for some of each."""
+        ids = [image.class_id for image in self.images if image.class_id is not None]
+        if ids and len(ids) != len(self.images):
+            raise ValueError("Either every image has a class or none has.")
+        return ids or None
+
+
+class Estimate(_Closed):
+    """A resolved spec and the data set it is for."""
+
+    spec: TrainSpec
+    dataset: DatasetInfo
+
+
+class Studio:
+    """Generators in memory, by checkpoint, at most `cache` of them."""
+
+    def __init__(self, db: Database, artifacts: Artifacts, cache: int, device: torch.device) -> None:
+        self._db, self._artifacts, self._cache, self.device = db, artifacts, cache, device
+        self._generators: OrderedDict[str, Generator] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._generators)
+
+    def draw(self, wish: Draw) -> bytes:
+        """The file. Raises `ValueError` for a wish that this generator cannot meet, `CheckpointNotFound`,
+        `ArtifactLost`, `DatabaseUnavailable`.
+        """
+        generator = self._generator(self._checkpoint(wish.checkpoint_id))
+        class_ids = wish.class_ids
+        images = generator.draw(class_ids, [image.seed for image in wish.images], wish.truncation)
+        match wish.format:
+            case "png":
+                return pack.png(images, wish.rows, wish.row_labels)
+            case "zip":
+                return pack.zipped(images, wish.manifest)
+            case "npz":
+                return pack.npz(images, class_ids)
+
+    def export(self, checkpoint_id: str) -> bytes:
+        """The generator as ONNX, kept beside its weights. Raises `ExportUnavailable` and what `draw` raises."""
+        row = self._checkpoint(checkpoint_id)
+        key = Artifacts.onnx_key(row.weights_key)
+        if self._artifacts.exists(key):
+            return self._artifacts.read(key)
+        # A generator of its own: written from the processor, whatever device draws.
+        data = to_onnx(self._load(row, torch.device("cpu")))
+        self._artifacts.write(key, data)
+        return data
+
+    def estimate(self, wish: Estimate) -> Figures:
+        """Counts and bytes, from the networks' shapes alone."""
+        return estimate(wish.spec, wish.dataset)
+
+    def clear(self) -> None:
+        """Forget every generator: their memory is needed."""
+        self._generators.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        # Asked each time, also when the generator is at hand: a deleted job draws no more.
+        with self._db.read() as s:
+            return checkpoints.get(s, checkpoint_id)
+
+    def _generator(self, row: Checkpoint) -> Generator:
+        if row.id not in self._generators:
+            self._generators[row.id] = self._load(row, self.device)
+            if len(self._generators) > self._cache:
+                self._generators.popitem(last=False)
+        self._generators.move_to_end(row.id)
+        return self._generators[row.id]
+
+    def _load(self, row: Checkpoint, device: torch.device) -> Generator:
+        path = self._artifacts.verify(row.weights_key, row.weights_bytes, row.weights_sha256)
+        try:
+            return Generator.load(path, device)
+        except (CheckpointUnreadable, FileNotFoundError) as error:
+            raise ArtifactLost(f"The weights of {row.id} cannot be read: {error}") from error

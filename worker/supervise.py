@@ -1,0 +1,228 @@
+"""The task's body: claim the best job, start its trainer, keep the lease, and end the attempt truthfully.
+
+    claim -> spawn -> beat, beat, beat ... -> the trainer exits -> finish or release
+
+Loads no torch: the trainer is a fresh process of its own, so that neither CUDA nor its memory outlives it here.
+Times of the record are the database's; this process counts only how long it has not been heard (`Watchdog`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import structlog
+
+from jobs import leases
+from jobs.artifacts import Artifacts
+from jobs.db import Database, Session
+from jobs.errors import DatabaseUnavailable, Fenced
+from jobs.models import Job
+from jobs.process import kill, spawn
+from jobs.settings import Settings
+from jobs.status import Status
+from jobs.store import jobs, workers
+from worker.exits import TRY_AGAIN, Exit, Failure, read_note, unforeseen
+from worker.tail import last_line
+from worker.watchdog import Watchdog
+
+log = structlog.get_logger("gantry.supervise")
+
+BEAT_SECONDS: Final = 1.0
+"""Longest time from one heartbeat to the next: what a cancel may wait to be heard."""
+LEASE_SHARE: Final = 0.8
+"""Of the lease: unheard for so long, the trainer is ended before anybody else can hold its job."""
+
+_PASSED_ON: Final = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+_PASSED_ON_PREFIXES: Final = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "PYTHON", "HF_")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who carries: the worker's id, the device its trainers get, and how many GPUs that is (0 or 1)."""
+
+    worker_id: str
+    device: str
+    gpus: int
+
+
+class Why(StrEnum):
+    """Why this supervisor ends its trainer."""
+
+    CANCEL = "cancel"
+    DRAIN = "drain"
+    STALL = "stall"
+    FENCED = "fenced"
+
+
+def carry_one_job(settings: Settings, db: Database, identity: Identity) -> str | None:
+    """Claim the best job there is and carry one attempt of it to its end; the job's id, None without a job.
+
+    Raises `DatabaseUnavailable` only when there was nothing claimed yet.
+    """
+    sent = time.monotonic()
+    with db.write() as s:
+        if workers.is_draining(s, identity.worker_id):
+            return None
+        job = leases.claim(s, identity.worker_id, identity.device, identity.gpus, settings.lease_seconds)
+        if job is None:
+            return None
+        workers.carries(s, identity.worker_id, job.id)
+    log.info("claimed", job_id=job.id, attempt=job.attempt, device=identity.device)
+    Supervisor(settings, db, identity.worker_id, job).carry(claimed_at=sent)
+    return job.id
+
+
+def trainer_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """What a trainer may see of `environ`, and these settings. Everything else, secrets first of all, stays here."""
+    passed = {k: v for k, v in environ.items() if k in _PASSED_ON or k.startswith(_PASSED_ON_PREFIXES)}
+    return passed | settings.environment()
+
+
+class Supervisor:
+    """One attempt of one job, from the claim to the report."""
+
+    def __init__(self, settings: Settings, db: Database, worker_id: str, job: Job) -> None:
+        self._settings, self._db, self._worker_id = settings, db, worker_id
+        self._job, self._attempt = job, job.attempt
+        self._artifacts = Artifacts(settings.artifacts_dir)
+        self._beat_seconds = min(BEAT_SECONDS, settings.lease_seconds / 4)
+        self._why: Why | None = None
+        self._kill_at: float | None = None
+        self._progress_at: float | None = None
+        self._progress_seen = time.monotonic()
+        self._log = log.bind(job_id=job.id, attempt=job.attempt)
+
+    def carry(self, claimed_at: float) -> None:
+        """Run the trainer to its end and report it. `claimed_at`: monotonic, before the claim was sent."""
+        process = self._start()
+        watchdog = Watchdog(process, LEASE_SHARE * self._settings.lease_seconds, claimed_at)
+        watchdog.start()
+        try:
+            returncode = self._watch(process, watchdog)
+        finally:
+            watchdog.stop()
+            if process.poll() is None:
+                kill(process)
+        self._log.info("trainer ended", returncode=returncode, why=self._why)
+        self._report(self._end(returncode, watchdog.fired))
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        path = self._artifacts.path(Artifacts.log_key(self._job.id, self._attempt))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        argv = [sys.executable, "-m", "worker.trainer", self._job.id, str(self._attempt)]
+        with path.open("ab") as out:
+            return spawn(argv, env=trainer_environment(self._settings, os.environ), stdout=out, stderr=out)
+
+    def _watch(self, process: subprocess.Popen[bytes], watchdog: Watchdog) -> int:
+        while True:
+            try:
+                return process.wait(timeout=self._beat_seconds)
+            except subprocess.TimeoutExpired:
+                self._beat(process, watchdog)
+            if self._kill_at is not None and time.monotonic() > self._kill_at:
+                self._log.warning("the trainer did not stop within its grace and is killed")
+                kill(process)
+
+    def _beat(self, process: subprocess.Popen[bytes], watchdog: Watchdog) -> None:
+        sent = time.monotonic()
+        try:
+            with self._db.write() as s:
+                orders = leases.renew(s, self._job.id, self._attempt, self._settings.lease_seconds)
+                draining = workers.is_draining(s, self._worker_id)
+                progress_at = jobs.get(s, self._job.id).progress_at
+        except Fenced:
+            self._why = Why.FENCED
+            kill(process)
+            return
+        except DatabaseUnavailable as error:
+            # The watchdog decides when this has lasted too long; and a trainer that cannot report has not stalled.
+            self._log.warning("heartbeat failed", error=str(error))
+            self._progress_seen = time.monotonic()
+            return
+        watchdog.feed(sent)
+        if orders.cancel:
+            self._ask_to_stop(process, Why.CANCEL)
+        elif draining:
+            self._ask_to_stop(process, Why.DRAIN)
+        elif self._stalled(progress_at):
+            self._why = Why.STALL
+            kill(process)
+
+    def _ask_to_stop(self, process: subprocess.Popen[bytes], why: Why) -> None:
+        """SIGTERM once; `_watch` kills when the grace is over. A cancel outranks a drain that came first."""
+        self._why = why
+        if self._kill_at is None:
+            self._kill_at = time.monotonic() + self._settings.grace_seconds
+            process.send_signal(signal.SIGTERM)
+
+    def _stalled(self, progress_at: float | None) -> bool:
+        if progress_at != self._progress_at:
+            self._progress_at, self._progress_seen = progress_at, time.monotonic()
+        return time.monotonic() - self._progress_seen > self._settings.stall_seconds
+
+    def _end(self, returncode: int, self_fenced: bool) -> Callable[[Session], object] | None:
+        """What to write of an attempt that ended so; None when it is no longer ours to say."""
+        if self._why is Why.FENCED:
+            return None
+        if returncode == Exit.SUCCEEDED:
+            return self._finish(Status.SUCCEEDED)
+        if self._why is Why.CANCEL:
+            return self._finish(Status.CANCELLED)
+        if self._why is Why.STALL:
+            seconds = self._settings.stall_seconds
+            return self._release("stalled", f"The trainer made no progress for {seconds:g} s.", crash=True)
+        if self_fenced:
+            return self._release("database_lost", "The worker could not reach the database and ended the attempt.")
+        if self._why is Why.DRAIN and returncode in (Exit.STOPPED, -signal.SIGTERM, -signal.SIGKILL):
+            return self._release("worker_draining", "The worker was shut down; the job goes on elsewhere.")
+        if returncode == Exit.STOPPED:
+            return self._release("trainer_stopped", "The trainer was asked to stop; the job goes on later.")
+        return self._failed(returncode)
+
+    def _failed(self, returncode: int) -> Callable[[Session], object]:
+        path = self._artifacts.path(Artifacts.log_key(self._job.id, self._attempt))
+        if returncode not in set(Exit):
+            failure, final = unforeseen(returncode, last_line(path)), False
+        else:
+            code = Exit(returncode)
+            failure = read_note(self._artifacts, Artifacts.outcome_key(self._job.id, self._attempt), code)
+            final = code not in TRY_AGAIN
+            if code is Exit.INTERNAL and (line := last_line(path)):
+                failure = Failure("internal", f"The trainer met an error: {line}", True, hint=failure.hint)
+        last = self._job.crashes + 1 >= self._job.max_attempts
+        if final or (last and returncode in (Exit.OUT_OF_MEMORY, Exit.DISK_FULL)):
+            return self._finish(Status.FAILED, failure.error())
+        return self._release(failure.code, failure.message, crash=True)
+
+    def _finish(self, status: Status, error: dict[str, Any] | None = None) -> Callable[[Session], object]:
+        return lambda s: leases.finish(s, self._job.id, self._attempt, status, error)
+
+    def _release(self, code: str, message: str, *, crash: bool = False) -> Callable[[Session], object]:
+        reason = {"code": code, "message": message}
+        return lambda s: leases.release(s, self._job.id, self._attempt, crash=crash, reason=reason)
+
+    def _report(self, end: Callable[[Session], object] | None) -> None:
+        """Write how it ended, once the database answers; if the job has moved on by then, that it is put down."""
+        pause = 0.1
+        while True:
+            try:
+                with self._db.write() as s:
+                    if end is not None:
+                        end(s)
+                    workers.carries(s, self._worker_id, None)
+                return
+            except Fenced:
+                self._log.warning("the job had moved on; its end is not ours to write")
+                end = None
+            except DatabaseUnavailable as error:
+                self._log.warning("the end cannot be written yet", error=str(error))
+                time.sleep(pause)
+                pause = min(5.0, pause * 2)

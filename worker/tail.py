@@ -1,0 +1,33 @@
+"""The last thing an attempt logged, fit to be shown: one line, short, without paths of this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Final
+
+_WINDOW: Final = 8192
+_LONGEST: Final = 300
+_PATH: Final = re.compile(r"(?<![\w:/])(?:/[^\s/'\":,]+){2,}/?")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def last_line(path: Path) -> str:
+    """The last line of the log at `path`; empty when there is none."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as f:
+        f.seek(max(0, path.stat().st_size - _WINDOW))
+        lines = f.read().decode(errors="replace").split("\n")
+    line = next((text for text in reversed(lines) if text.strip()), "")
+    return _CONTROL.sub(" ", _PATH.sub("<path>", _event(line)))[:_LONGEST].strip()
+
+
+def _event(line: str) -> str:
+    """What a JSON line of our own logger says; any other line as it is."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    return str(entry.get("event", line)) if isinstance(entry, dict) else line
