@@ -1,0 +1,125 @@
+"""Request bodies: JSON read strictly, so that what one reader takes another does not read differently.
+
+Python's reader lets NaN and doubled keys through; RFC 8259 knows no NaN, and of two equal keys one would be
+ignored in silence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from json import JSONDecodeError
+from json.decoder import JSONObject  # type: ignore[attr-defined]
+from json.scanner import py_make_scanner  # type: ignore[attr-defined]
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request
+
+from api.problems import MalformedJson, UnsupportedMediaType
+from gan.spec import SpecError, SpecProblem
+
+_STRING_OR_CONSTANT: Final = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<constant>NaN|-?Infinity)', re.DOTALL)
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+class _Refused(ValueError):
+    """JSON as Python reads it, but not as RFC 8259 means it."""
+
+
+class _DoubledKey(_Refused):
+    def __init__(self, key: str, start: int) -> None:
+        super().__init__(f"the key {key[:200]!r} is there twice in the object that starts here")
+        self.start = start
+
+
+class _Strict(json.JSONDecoder):
+    """Refuses doubled keys and constants. Python's own scanner, as the C one does not tell where an object starts."""
+
+    def __init__(self) -> None:
+        super().__init__(parse_constant=_no_constant)
+        self.parse_object = _object
+        self.scan_once = py_make_scanner(self)
+
+
+def _no_constant(name: str) -> Any:
+    raise _Refused(f"{name} is not a JSON value")
+
+
+def _object(s_and_end: tuple[str, int], *args: Any) -> tuple[Any, int]:
+    strict, scan_once, _, _, memo = args
+    pairs, end = JSONObject(s_and_end, strict, scan_once, None, list, memo)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        doubled = next(key for i, key in enumerate(keys) if key in keys[:i])
+        raise _DoubledKey(doubled, s_and_end[1] - 1)
+    return found, end
+
+
+def parse(data: bytes) -> Any:
+    """The JSON value in `data`. Raises `MalformedJson` with line and column."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode()
+        raise _malformed("it is not UTF-8", before, len(before)) from None
+    try:
+        value = _Strict().decode(text)
+    except JSONDecodeError as error:
+        raise MalformedJson(error.msg[:1].lower() + error.msg[1:], error.lineno, error.colno) from None
+    except _DoubledKey as error:
+        raise _malformed(str(error), text, error.start) from None
+    except _Refused as error:
+        raise _malformed(str(error), text, _constant_at(text)) from None
+    except RecursionError:
+        raise _malformed("it is nested too deeply", text, 0) from None
+    except ValueError:  # int() refuses numbers of thousands of digits
+        raise _malformed("a number in it is too long", text, 0) from None
+    _refuse_half_characters(value, text)
+    return value
+
+
+def _refuse_half_characters(value: Any, text: str) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        found = _SURROGATE.search(text)
+        raise _malformed(
+            "half a surrogate pair stands alone in a string", text, found.start() if found else 0
+        ) from None
+
+
+def _constant_at(text: str) -> int:
+    return next((m.start() for m in _STRING_OR_CONSTANT.finditer(text) if m["constant"]), 0)
+
+
+def _malformed(what: str, text: str, position: int) -> MalformedJson:
+    line_start = text.rfind("\n", 0, position) + 1
+    return MalformedJson(what, text.count("\n", 0, position) + 1, position - line_start + 1)
+
+
+async def _json_object(request: Request) -> dict[str, Any]:
+    """The request's body as a JSON object. Raises `UnsupportedMediaType`, `MalformedJson`, `SpecError`."""
+    data = await request.body()
+    sent = request.headers.get("content-type", "")
+    if (data or sent) and sent.split(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType(sent)
+    body = parse(data)
+    if not isinstance(body, dict):
+        detail = f"The body must be an object, not {type(body).__name__}."
+        raise SpecError([SpecProblem(pointer="", code="wrong-type", detail=detail)])
+    return body
+
+
+async def _nothing(request: Request) -> None:
+    """An action takes no body; an empty object will do. Raises as `_json_object` does."""
+    if not await request.body():
+        return
+    body = await _json_object(request)
+    if body:
+        detail = "This action takes no fields."
+        raise SpecError([SpecProblem(pointer=f"/{key}", code="unknown-field", detail=detail) for key in body])
+
+
+JsonObject = Annotated[dict[str, Any], Depends(_json_object)]
+NoBody = Depends(_nothing)

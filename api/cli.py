@@ -1,0 +1,161 @@
+"""The command `gantry`. Errors are one sentence on stderr; exit 1, or 2 when a setting cannot be.
+
+What is slow to load (the database, the server) is imported by the command that needs it, so that
+`gantry --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from api import commands
+from api.client import ApiError, Unreachable
+
+app = typer.Typer(
+    name="gantry",
+    help="Gantry trains GANs for people who ask over HTTP.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+commands.register(app)
+
+SERVICE = "Running the service"
+
+
+@app.command(rich_help_panel=SERVICE)
+def up(
+    port: Annotated[int | None, typer.Option(help="Port the API listens on.  [default: 8000]")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder.  [default: gantry-data]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
+) -> None:
+    """Run the whole service on this machine; Ctrl-C stops it."""
+    from api import up as service  # noqa: PLC0415
+
+    settings = _settings(port=port, data_dir=data, host=host)
+    try:
+        raise typer.Exit(service.run(settings))
+    except service.UpError as error:
+        fail(str(error))
+
+
+@app.command(rich_help_panel=SERVICE)
+def api() -> None:
+    """Run the HTTP API alone."""
+    _become("api")
+
+
+@app.command(rich_help_panel=SERVICE)
+def relay() -> None:
+    """Run the relay and sweeper alone: it wakes workers, and takes jobs back from lost ones."""
+    _become("api.relay")
+
+
+@app.command(rich_help_panel=SERVICE)
+def worker() -> None:
+    """Run a training worker alone; one job at a time."""
+    _become("worker")
+
+
+@app.command(rich_help_panel=SERVICE)
+def sampler() -> None:
+    """Run the sampler alone: it draws images for the API."""
+    _become("worker.sampler")
+
+
+@app.command(rich_help_panel=SERVICE)
+def migrate() -> None:
+    """Bring the database's schema to this version. Safe to repeat."""
+    from jobs import db  # noqa: PLC0415
+    from jobs.errors import DatabaseUnavailable  # noqa: PLC0415
+
+    settings = _settings()
+    try:
+        db.migrate(settings)
+    except DatabaseUnavailable as error:
+        fail(str(error))
+    typer.echo("The schema is current.")
+
+
+@app.command(rich_help_panel=SERVICE)
+def settings() -> None:
+    """List every GANTRY_* variable: what it is, its default, its value here."""
+    from jobs.settings import PREFIX  # noqa: PLC0415
+
+    here = _settings()
+    for name, about in type(here).model_fields.items():
+        value, default = getattr(here, name), about.default
+        # A URL may hold a password.
+        shown = "(set)" if name.endswith("_url") and value != default else value
+        typer.echo(f"{PREFIX}{name.upper()}={shown}")
+        typer.echo(f"    {about.description}  [default: {'empty' if default == '' else default}]")
+
+
+@app.command(rich_help_panel=SERVICE)
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Check each part that the settings name: exit 1 when one is not there."""
+    from api import doctor as examination  # noqa: PLC0415
+
+    raise typer.Exit(examination.run(_settings(), as_json=as_json))
+
+
+@app.command(rich_help_panel=SERVICE)
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the pictures and the data.")] = Path("demo"),
+) -> None:
+    """Train the default job on this machine and leave samples.png and loss.png; takes a minute or two."""
+    from api import demo as show  # noqa: PLC0415
+
+    try:
+        raise typer.Exit(show.run(out))
+    except show.DemoError as error:
+        fail(str(error))
+
+
+def main() -> None:
+    """The entry point."""
+    try:
+        app()
+    except ApiError as error:
+        fail(_sentence(error))
+    except Unreachable as error:
+        fail(str(error))
+
+
+def fail(sentence: str, code: int = 1) -> NoReturn:
+    """One sentence on stderr, and out."""
+    typer.echo(sentence, err=True)
+    sys.exit(code)
+
+
+def _sentence(error: ApiError) -> str:
+    problems = error.problem.get("errors") or []
+    where = [f"{p['pointer']}: {p['detail']}" for p in problems if p["pointer"]]
+    return " ".join(where) or str(error)
+
+
+def _settings(**overrides: object) -> Any:
+    from jobs.errors import SettingsError  # noqa: PLC0415
+    from jobs.settings import load_settings  # noqa: PLC0415
+
+    try:
+        return load_settings(**overrides)
+    except SettingsError as error:
+        fail(str(error), 2)
+
+
+def _become(module: str) -> NoReturn:
+    """Go on as `python -m module`: signals reach it directly, and nothing of this process stays."""
+    os.execv(sys.executable, [sys.executable, "-m", module])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Query parameters: what every route checks of them, and those that lists share."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from api.problems import BadParameters
+from gan.spec import SpecProblem
+
+
+async def checked(request: Request) -> None:
+    """Refuse query parameters that the route does not know, and bytes that no id or name holds.
+
+    Stands before every route of the app. Raises `BadParameters`, or 404 for a path with control characters.
+    """
+    route = request.scope["route"]
+    assert isinstance(route, APIRoute)
+    known = known_parameters(route)
+    problems = [_unknown(name, known) for name in request.query_params if name not in known]
+    problems += [_twice(name) for name, many in known.items() if not many and _count(request, name) > 1]
+    problems += [_unreadable(name) for name, value in request.query_params.multi_items() if not value.isprintable()]
+    if problems:
+        raise BadParameters(problems)
+    if not request.url.path.isprintable() or not all(str(p).isprintable() for p in request.path_params.values()):
+        raise HTTPException(404)
+
+
+def known_parameters(route: APIRoute) -> dict[str, bool]:
+    """The names of the query parameters of `route` and of what it depends on; whether each may be repeated."""
+    return {field.alias: "list[" in str(field.field_info.annotation) for field in _fields(route.dependant)}
+
+
+@dataclass(frozen=True)
+class Paging:
+    """Which stretch of a list."""
+
+    limit: int
+    cursor: str | None
+
+
+async def _paging(
+    limit: Annotated[int, Query(ge=1, le=200, description="Rows in a page.")] = 50,
+    cursor: Annotated[
+        str | None, Query(max_length=500, description="next_cursor of the page before; none: from the start.")
+    ] = None,
+) -> Paging:
+    return Paging(limit, cursor)
+
+
+PageOf = Annotated[Paging, Depends(_paging)]
+
+
+def split(names: str | None) -> list[str]:
+    """The words of a comma-separated parameter."""
+    return [word.strip() for word in (names or "").split(",") if word.strip()]
+
+
+def _fields(dependant: Dependant) -> list:  # type: ignore[type-arg]
+    return [*dependant.query_params, *(field for d in dependant.dependencies for field in _fields(d))]
+
+
+def _count(request: Request, name: str) -> int:
+    return len(request.query_params.getlist(name))
+
+
+def _unknown(name: str, known: dict[str, bool]) -> SpecProblem:
+    close = difflib.get_close_matches(name, known, n=1)
+    listed = f"known here: {', '.join(sorted(known)) or 'none'}."
+    hint = f"did you mean {close[0]!r}?" if close else listed
+    detail = f"There is no query parameter {name[:200]!r}; {hint}"
+    pointer = "/" + name.replace("~", "~0").replace("/", "~1")
+    return SpecProblem(pointer=pointer, code="unknown-parameter", detail=detail)
+
+
+def _twice(name: str) -> SpecProblem:
+    return SpecProblem(pointer=f"/{name}", code="repeated-parameter", detail=f"{name} may be given once only.")
+
+
+def _unreadable(name: str) -> SpecProblem:
+    detail = f"{name[:200]!r} holds control characters."
+    return SpecProblem(pointer=f"/{name}", code="bad-format", detail=detail)

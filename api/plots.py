@@ -1,0 +1,70 @@
+"""Curves as a picture, and previews as an animation."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from jobs.curves import Curve
+
+T = TypeVar("T")
+
+# The colours of Okabe and Ito (2008), which people with any colour vision tell apart.
+_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MOST_FRAMES: Final = 120
+_FRAME_MS: Final = 120
+_LAST_FRAME_MS: Final = 2000
+
+# Figures share matplotlib's font and text caches, which are not made for threads.
+_one_at_a_time = threading.Lock()
+
+
+def curves_png(title: str, curves: Mapping[str, Curve]) -> bytes:
+    """The curves over steps, each in a colour of its own; steps without a finite value are gaps."""
+    # Imported at the first picture: matplotlib is a quarter of the time that the API takes to start.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    with _one_at_a_time:
+        figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        for number, (name, curve) in enumerate(curves.items()):
+            values = np.where(np.isfinite(curve.values), curve.values, np.nan)
+            axes.plot(curve.steps, values, label=name, color=_COLOURS[number % len(_COLOURS)], linewidth=1.1)
+        axes.set_title(title, loc="left", fontsize=11, parse_math=False)
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+        axes.margins(x=0.01)
+        if any(len(curve) for curve in curves.values()):
+            axes.legend(frameon=False)
+        else:
+            axes.text(0.5, 0.5, "no points yet", ha="center", va="center", transform=axes.transAxes)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+    return picture.getvalue()
+
+
+def evenly(items: Sequence[T], most: int = _MOST_FRAMES) -> list[T]:
+    """At most `most` of the items, evenly spread, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
+
+
+def animate(pngs: Sequence[bytes]) -> bytes:
+    """An endless GIF of the pictures, in order; the last stands longer. Needs one at least."""
+    frames = [Image.open(io.BytesIO(png), formats=("PNG",)).convert("RGB") for png in pngs]
+    palette = [frame.quantize(64) for frame in frames]
+    durations = [_FRAME_MS] * (len(frames) - 1) + [_LAST_FRAME_MS]
+    film = io.BytesIO()
+    # optimize=False and disposal 1 keep Pillow from merging equal frames, so that frame i stays preview i.
+    palette[0].save(
+        film, format="GIF", save_all=True, append_images=palette[1:], duration=durations, loop=0, optimize=False
+    )
+    return film.getvalue()

@@ -1,0 +1,179 @@
+"""Submit, list, read, cancel, delete."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from api import views
+from api.bodies import JsonObject, NoBody
+from api.headers import etag_of, matches, not_modified, wait_seconds
+from api.parameters import PageOf, split
+from api.problems import BadParameters
+from api.schemas import DryRun, Estimate, JobView, Listed
+from api.services import Hall, Services
+from gan.spec import DatasetInfo, SpecProblem, TrainSpec, check_against, resolve
+from jobs.db import Session
+from jobs.errors import DatasetNotFound, UnknownDataset
+from jobs.models import Dataset, Job
+from jobs.status import Status
+from jobs.store import datasets, jobs
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_POLL_SECONDS: Final = 0.25
+_LABEL: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.\-]{0,62}):(.{0,200})")
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TrainSpec"}}},
+    }
+}
+
+
+@router.post("", status_code=201, response_model=JobView, openapi_extra=_BODY, responses={200: {"model": DryRun}})
+async def submit(
+    hall: Hall,
+    body: JsonObject,
+    dry_run: Annotated[bool, Query(description="Store nothing: the resolved spec and what it would take.")] = False,
+) -> Response:
+    """Store a job and the hint that wakes a worker, in one transaction; `preset` fills what is left out."""
+    spec = resolve(body)
+    if dry_run:
+        spec, info = await run_in_threadpool(_with_dataset, hall, spec)
+        estimate = Estimate(**await hall.sampler.estimate(spec, info))
+        return _json(DryRun(spec=spec, estimate=estimate).model_dump_json().encode())
+    job_id, content = await run_in_threadpool(_create, hall, spec)
+    return _json(content, {"ETag": etag_of(content), "Location": f"/v1/jobs/{job_id}"}, status=201)
+
+
+@router.get("")
+def list_jobs(
+    hall: Hall,
+    page: PageOf,
+    status: Annotated[str | None, Query(description="Of these statuses, separated by commas.")] = None,
+    dataset: Annotated[str | None, Query(max_length=200, description="On this data set, by name or id.")] = None,
+    preset: Annotated[str | None, Query(max_length=200, description="From this preset.")] = None,
+    label: Annotated[list[str] | None, Query(description="With this label, as key:value; all of them.")] = None,
+) -> Listed[JobView]:
+    """The jobs that pass every filter, newest first."""
+    statuses, labels = [_status(word) for word in split(status)], dict(_label(text) for text in label or ())
+    with hall.db.read() as s:
+        name = None if dataset is None else _dataset_row(s, dataset).name
+        rows = jobs.page(
+            s,
+            limit=page.limit,
+            cursor=page.cursor,
+            statuses=statuses,
+            dataset=name,
+            preset=preset,
+            labels=labels,
+        )
+        data = views.job_views(s, rows.data)
+    return Listed(data=data, has_more=rows.next_cursor is not None, next_cursor=rows.next_cursor)
+
+
+@router.get("/{job_id}", response_model=JobView)
+async def get_job(
+    request: Request,
+    hall: Hall,
+    job_id: str,
+    if_none_match: Annotated[str | None, Header(description="The ETag you hold: 304 while nothing changed.")] = None,
+    prefer: Annotated[
+        str | None, Header(description="wait=N: with If-None-Match, hold the answer up to N (60 at most) seconds.")
+    ] = None,
+) -> Response:
+    """One job."""
+    seconds = wait_seconds(prefer) if if_none_match is not None else None
+    applied = {} if seconds is None else {"Preference-Applied": f"wait={seconds}"}
+    until = time.monotonic() + (seconds or 0)
+    while True:
+        content = await run_in_threadpool(_read, hall, job_id)
+        etag = etag_of(content)
+        if not matches(if_none_match, etag):
+            return _json(content, {"ETag": etag, **applied})
+        if time.monotonic() >= until or await request.is_disconnected():
+            return not_modified(etag, **applied)
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+@router.post("/{job_id}/cancel", response_model=JobView, dependencies=[NoBody])
+def cancel(hall: Hall, job_id: str) -> Response:
+    """Queued: cancelled at once. Running: saves a checkpoint and stops within seconds. Asked again: the same."""
+    with hall.db.write() as s:
+        content = _content(s, jobs.request_cancel(s, job_id))
+    return _json(content, {"ETag": etag_of(content)})
+
+
+@router.delete("/{job_id}", status_code=204, dependencies=[NoBody])
+def delete(hall: Hall, job_id: str) -> Response:
+    """Remove an ended job's record and files."""
+    with hall.db.write() as s:
+        jobs.delete(s, job_id)
+    # After the commit: files without a record are swept up, a record without files is a lie.
+    hall.artifacts.delete_job(job_id)
+    return Response(status_code=204)
+
+
+def _json(content: bytes, headers: Mapping[str, str] | None = None, status: int = 200) -> Response:
+    return Response(content, status_code=status, media_type="application/json", headers=dict(headers or {}))
+
+
+def _content(s: Session, row: Job) -> bytes:
+    return views.job_view(s, row).model_dump_json().encode()
+
+
+def _read(hall: Services, job_id: str) -> bytes:
+    with hall.db.read() as s:
+        return _content(s, jobs.get(s, job_id))
+
+
+def _create(hall: Services, spec: TrainSpec) -> tuple[str, bytes]:
+    with hall.db.write() as s:
+        spec, info = _settle(s, spec)
+        job = jobs.create(s, spec, info)
+        return job.id, _content(s, job)
+
+
+def _with_dataset(hall: Services, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:
+    with hall.db.read() as s:
+        spec, info = _settle(s, spec)
+    check_against(spec, info)
+    return spec, info
+
+
+def _settle(s: Session, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:
+    """The spec with its data set by name, and what that is."""
+    row = _dataset_row(s, spec.dataset)
+    return spec.model_copy(update={"dataset": row.name}), datasets.info(row)
+
+
+def _dataset_row(s: Session, name_or_id: str) -> Dataset:
+    try:
+        row = datasets.get(s, name_or_id)
+    except DatasetNotFound:
+        raise UnknownDataset(name_or_id, datasets.names(s)) from None
+    if row.status != "ready":
+        raise UnknownDataset(name_or_id, datasets.names(s))
+    return row
+
+
+def _status(word: str) -> Status:
+    if word not in list(Status):
+        detail = f"There is no status {word[:200]!r}; take some of: {', '.join(Status)}."
+        raise BadParameters([SpecProblem(pointer="/status", code="not-one-of", detail=detail)])
+    return Status(word)
+
+
+def _label(text: str) -> tuple[str, str]:
+    found = _LABEL.fullmatch(text)
+    if found is None:
+        detail = f"label takes key:value, such as team:vision; {text[:200]!r} is not that."
+        raise BadParameters([SpecProblem(pointer="/label", code="bad-format", detail=detail)])
+    return found[1], found[2]

@@ -1,0 +1,59 @@
+"""The same fixed latents, drawn again and again while training: one picture a step, and all as an animation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Response
+from starlette.responses import FileResponse
+
+from api import plots, views
+from api.headers import etag_of, matches, not_modified
+from api.problems import NoPreview
+from api.schemas import PreviewView
+from api.services import Hall
+from jobs.store import jobs, previews
+
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["progress"])
+
+# A later attempt may draw a step again: ask each time, and get 304.
+_REVALIDATE: Final = "private, no-cache"
+_FILM_VERSION: Final = "1"
+
+
+@router.get("/previews")
+def list_previews(hall: Hall, job_id: str) -> list[PreviewView]:
+    """Every preview, in order of step; the first was drawn before the first step."""
+    with hall.db.read() as s:
+        jobs.get(s, job_id)
+        return [views.preview(row) for row in previews.listing(s, job_id)]
+
+
+@router.get("/previews/{step:int}.png", response_class=FileResponse, responses={200: {"content": {"image/png": {}}}})
+def get_preview(
+    hall: Hall, job_id: str, step: int, if_none_match: Annotated[str | None, Header()] = None
+) -> Response:
+    """The preview of a step."""
+    with hall.db.read() as s:
+        jobs.get(s, job_id)
+        row = previews.get(s, job_id, step)
+    etag = f'"{row.sha256}"'
+    if matches(if_none_match, etag):
+        return not_modified(etag, **{"Cache-Control": _REVALIDATE})
+    path = hall.artifacts.verify(row.key, row.bytes, row.sha256)
+    return FileResponse(path, media_type="image/png", headers={"ETag": etag, "Cache-Control": _REVALIDATE})
+
+
+@router.get("/previews.gif", response_class=Response, responses={200: {"content": {"image/gif": {}}}})
+def get_film(hall: Hall, job_id: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    """The previews as an endless animation; of more than 120, as many evenly spread ones."""
+    with hall.db.read() as s:
+        jobs.get(s, job_id)
+        rows = plots.evenly(previews.listing(s, job_id))
+    if not rows:
+        raise NoPreview("This job has no preview yet; the first is drawn before its first step.")
+    etag, headers = etag_of(_FILM_VERSION, *(row.sha256 for row in rows)), {"Cache-Control": _REVALIDATE}
+    if matches(if_none_match, etag):
+        return not_modified(etag, **headers)
+    film = plots.animate([hall.artifacts.read(row.key) for row in rows])
+    return Response(film, media_type="image/gif", headers={"ETag": etag, **headers})

@@ -1,0 +1,91 @@
+"""Images from the trained generator, by class label."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.headers import matches, negotiate, not_modified
+from api.samples import FORMATS, LAST_SEED, MOST_A_LABEL, Plan, make_plan
+from api.schemas import ClassView, Manifest
+from api.services import Hall, Services
+from gan.spec import DatasetClass, TrainSpec
+from jobs.db import Session
+from jobs.models import Checkpoint, Job
+from jobs.store import checkpoints, datasets, jobs
+
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["samples"])
+
+_KINDS: Final[dict[str, Any]] = {media: {} for media in FORMATS}
+
+
+@router.get("/classes")
+def list_classes(hall: Hall, job_id: str) -> list[ClassView]:
+    """The classes that the job's generator draws; none when it is unconditional."""
+    with hall.db.read() as s:
+        return [ClassView(id=c.id, label=c.label) for c in _classes(s, jobs.get(s, job_id))]
+
+
+@router.get("/samples", response_model=Manifest, responses={200: {"content": _KINDS}, 304: {}})
+async def draw(
+    request: Request,
+    hall: Hall,
+    job_id: str,
+    label: Annotated[
+        list[str] | None, Query(description="A class, by name or id; may be repeated. None: every class.")
+    ] = None,
+    n: Annotated[int, Query(ge=1, le=MOST_A_LABEL, description="Images of each label; 1024 in all.")] = 8,
+    seed: Annotated[int, Query(ge=0, le=LAST_SEED, description="Image i of a label is drawn from seed + i.")] = 0,
+    checkpoint: Annotated[
+        str | None,
+        Query(
+            pattern=r"^(best|last|ckpt_.{1,60})$", description="best, last or an id; none: the best, else the last."
+        ),
+    ] = None,
+    truncation: Annotated[
+        float, Query(gt=0, le=1, allow_inf_nan=False, description="z is scaled by it: less is more alike.")
+    ] = 1.0,
+    accept: Annotated[str | None, Header(description=f"One of {', '.join(FORMATS)}.")] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """A grid, a row a label (image/png); or a zip of images, or an array, or the manifest alone."""
+    media = negotiate(accept, list(FORMATS))
+    row, classes = await run_in_threadpool(_look_up, hall, job_id, checkpoint)
+    plan = make_plan(label or (), classes, n=n, seed=seed, truncation=truncation)
+    etag, headers = plan.etag(row.id, FORMATS[media]), _headers(request, row, named=checkpoint == row.id)
+    if matches(if_none_match, etag):
+        return not_modified(etag, **headers)
+    content = await _content(hall, plan, row, FORMATS[media])
+    return Response(content, media_type=media, headers={"ETag": etag, **headers})
+
+
+def _look_up(hall: Services, job_id: str, which: str | None) -> tuple[Checkpoint, tuple[DatasetClass, ...]]:
+    with hall.db.read() as s:
+        job = jobs.get(s, job_id)
+        return checkpoints.choose(s, job_id, which), _classes(s, job)
+
+
+def _classes(s: Session, job: Job) -> tuple[DatasetClass, ...]:
+    if not TrainSpec.model_validate(job.spec).conditional:
+        return ()
+    return datasets.info(datasets.get(s, job.dataset)).classes
+
+
+async def _content(hall: Services, plan: Plan, row: Checkpoint, format: str) -> bytes:
+    manifest = plan.manifest(row.job_id, row.id, row.step)
+    if format == "json":
+        return manifest.model_dump_json().encode()
+    return await hall.sampler.draw(plan.order(row.id, format, manifest))
+
+
+def _headers(request: Request, row: Checkpoint, *, named: bool) -> dict[str, str]:
+    """Only an answer whose address names the checkpoint stays true for ever."""
+    here = request.url.include_query_params(checkpoint=row.id)
+    return {
+        "Cache-Control": "private, max-age=31536000, immutable" if named else "private, no-cache",
+        "Content-Location": f"{here.path}?{here.query}",
+        "X-Checkpoint-Id": row.id,
+        "Vary": "Accept",
+    }

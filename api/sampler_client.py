@@ -1,0 +1,86 @@
+"""How the face asks the sampler: its private HTTP, and what its refusals mean here."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import httpx2
+
+from api.problems import ExportUnavailable
+from gan.spec import DatasetInfo, TrainSpec
+from jobs.errors import ArtifactLost, CheckpointNotFound, SamplerBusy, SamplerUnavailable
+
+# Drawing 1024 images with a large generator on a CPU that trains at the same time takes its time.
+_LIMITS: Final = httpx2.Timeout(120, connect=2, pool=10)
+
+
+class Sampler:
+    """One process's connections to the sampler at `url` (http://host:port or unix:/path)."""
+
+    def __init__(self, url: str) -> None:
+        path = url.removeprefix("unix:") if url.startswith("unix:") else None
+        # No proxy of the environment lies between two processes of one service.
+        self._client = httpx2.AsyncClient(
+            base_url="http://sampler" if path else url,
+            transport=httpx2.AsyncHTTPTransport(uds=path) if path else None,
+            timeout=_LIMITS,
+            trust_env=False,
+        )
+
+    async def draw(self, request: dict[str, Any]) -> bytes:
+        """The images of `request`, in its format. Raises `CheckpointNotFound`, `ArtifactLost`, `Sampler…`."""
+        return await self._call("POST", "/draw", request["checkpoint_id"], json=request)
+
+    async def export(self, checkpoint_id: str, format: str) -> bytes:
+        """A generator in another format. Raises as `draw` does, and `ExportUnavailable`."""
+        parameters = {"checkpoint_id": checkpoint_id, "format": format}
+        return await self._call("GET", "/export", checkpoint_id, params=parameters)
+
+    async def estimate(self, spec: TrainSpec, dataset: DatasetInfo) -> dict[str, Any]:
+        """What training `spec` would take. Raises `SamplerUnavailable`, `SamplerBusy`."""
+        body = {"spec": spec.model_dump(mode="json"), "dataset": dataset.model_dump(mode="json")}
+        response = await self._send("POST", "/estimate", json=body)
+        if response.status_code != 200:
+            raise _refusal(response, "")
+        estimate: dict[str, Any] = response.json()
+        return estimate
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _call(self, method: str, path: str, checkpoint_id: str, **content: Any) -> bytes:
+        response = await self._send(method, path, **content)
+        if response.status_code != 200:
+            raise _refusal(response, checkpoint_id)
+        return response.content
+
+    async def _send(self, method: str, path: str, **content: Any) -> httpx2.Response:
+        try:
+            return await self._client.request(method, path, **content)
+        except httpx2.TimeoutException as error:
+            raise SamplerUnavailable("The sampler did not answer in time.") from error
+        except httpx2.TransportError as error:
+            raise SamplerUnavailable("The sampler cannot be reached; is `gantry sampler` running?") from error
+
+
+def _refusal(response: httpx2.Response, checkpoint_id: str) -> Exception:
+    said = _said(response)
+    detail = str(said.get("detail") or f"it answered {response.status_code}")
+    match said.get("code"):
+        case "checkpoint-not-found":
+            return CheckpointNotFound(checkpoint_id)
+        case "sampler-busy":
+            return SamplerBusy("The sampler has as much to draw as it lets wait; try again in a moment.")
+        case "artifact-lost":
+            return ArtifactLost(detail)
+        case "export-unavailable":
+            return ExportUnavailable(detail)
+        case _:
+            return SamplerUnavailable(f"The sampler could not do this: {detail}.")
+
+
+def _said(response: httpx2.Response) -> dict[str, Any]:
+    if not response.headers.get("content-type", "").startswith("application/json"):
+        return {}
+    said = response.json()
+    return said if isinstance(said, dict) else {}

@@ -1,0 +1,303 @@
+"""What the service answers, as OpenAPI documents it. Times are RFC 3339 in UTC; what is not finite is null."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gan.spec import TrainSpec
+from jobs.status import Status
+
+T = TypeVar("T")
+Number = Annotated[float | None, Field(description="null when it is NaN or infinite")]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Listed(_Answer, Generic[T]):
+    """A page of a list."""
+
+    data: list[T]
+    has_more: bool
+    next_cursor: str | None
+
+
+class FieldError(_Answer):
+    """One thing that is wrong with a request."""
+
+    pointer: str = Field(description="RFC 6901 pointer into the body, or / and the parameter's name.")
+    code: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457: every answer that is not 2xx or 304. Some codes bring members of their own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str = Field(description="Stable and for machines.")
+    request_id: str | None
+    errors: list[FieldError] = Field([], description="With 422.")
+
+
+class Reason(_Answer):
+    """Why a job stands where it stands."""
+
+    code: str
+    message: str
+
+
+class JobError(_Answer):
+    """Why a job failed, and what to do."""
+
+    code: str
+    message: str
+    retryable: bool
+    step: int | None
+    hint: str | None
+
+
+class Progress(_Answer):
+    """How far a job is."""
+
+    step: int
+    total_steps: int
+    fraction: float = Field(ge=0, le=1)
+    images_seen: int = Field(description="Real images shown to D.")
+    images_per_second: float | None
+    eta_seconds: int | None = Field(description="null while the rate is not known, and when nothing is left to do.")
+    updated_at: datetime | None
+
+
+class Place(_Answer):
+    """Where a queued job stands in the queue."""
+
+    position: int = Field(ge=1)
+    jobs_ahead: int = Field(ge=0)
+
+
+class Health(_Answer):
+    """A verdict on the training itself; unknown until there is one."""
+
+    verdict: Literal["unknown"] = "unknown"
+    findings: list[dict[str, Any]] = []
+
+
+class JobWorker(_Answer):
+    """Who trains it, or trained it last; null while nobody has."""
+
+    id: str
+    device: str | None
+    heartbeat_at: datetime | None
+
+
+class Links(_Answer):
+    """Where the rest of a job is."""
+
+    self: str
+    events: str
+    metrics: str
+    checkpoints: str
+    samples: str
+
+
+class JobView(_Answer):
+    """A job as its caller sees it."""
+
+    id: str
+    name: str | None
+    labels: dict[str, str]
+    status: Status
+    status_reason: Reason | None
+    attempt: int
+    allowed_actions: list[str]
+    progress: Progress
+    queue: Place | None
+    latest_metrics: dict[str, float | None]
+    health: Health
+    best_checkpoint_id: str | None
+    last_checkpoint_id: str | None
+    worker: JobWorker | None
+    error: JobError | None
+    spec: TrainSpec
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    retry_of: str | None
+    links: Links
+
+
+class Estimate(_Answer):
+    """What a spec would take."""
+
+    model_config = ConfigDict(extra="allow")
+
+    generator_parameters: int
+    discriminator_parameters: int
+    memory_bytes: int
+    checkpoint_bytes: int
+    disk_bytes: int
+
+
+class DryRun(_Answer):
+    """The resolved spec and its cost; nothing was stored."""
+
+    spec: TrainSpec
+    estimate: Estimate
+
+
+class EventView(_Answer):
+    """Something that happened to a job."""
+
+    seq: int
+    type: str
+    attempt: int
+    data: dict[str, Any]
+    at: datetime
+
+
+class MetricView(_Answer):
+    """A curve in a line; last, min and max are of its finite values."""
+
+    name: str
+    last: Number
+    last_step: int
+    min: Number
+    max: Number
+    count: int
+    nonfinite_count: int
+
+
+class SeriesView(_Answer):
+    """Curves as [step, value] pairs; a value that is NaN or infinite is null."""
+
+    series: dict[str, list[tuple[int, Number]]]
+    reduced: bool
+    source_points: int = Field(description="Points of all curves before they were reduced.")
+    reduce: Literal["minmax", "none"]
+    nonfinite_count: int = Field(description="How many values of the whole curves are NaN or infinite.")
+
+
+class PreviewView(_Answer):
+    """A grid of the job's fixed latents."""
+
+    step: int
+    url: str
+
+
+class CheckpointView(_Answer):
+    """Saved state: to go on from, and to draw from. bytes and sha256 are of part=full."""
+
+    id: str
+    step: int
+    attempt: int
+    metrics: dict[str, float | None]
+    is_last: bool
+    is_best: bool
+    bytes: int
+    sha256: str
+    created_at: datetime
+
+
+class ClassView(_Answer):
+    """A class that the generator can draw."""
+
+    id: int
+    label: str
+
+
+class CountedClass(ClassView):
+    """A class of a data set, and how many images carry it."""
+
+    count: int
+
+
+class DatasetView(_Answer):
+    """A registered data set."""
+
+    id: str
+    name: str
+    status: Literal["validating", "ready", "failed"]
+    num_images: int
+    channels: int
+    height: int
+    width: int
+    classes: list[CountedClass]
+    sha256: str | None
+    problems: list[Any]
+
+
+class PresetView(_Answer):
+    """A named starting point."""
+
+    name: str
+    title: str
+    summary: str
+    paper: str
+    is_default: bool
+    spec: TrainSpec = Field(description="In full, on the data set that ships with the service.")
+
+
+class WorkerView(_Answer):
+    """A worker that has said it is there."""
+
+    id: str
+    host: str
+    devices: list[dict[str, Any]]
+    status: Literal["idle", "busy", "draining", "lost"]
+    current_job_id: str | None
+    heartbeat_at: datetime
+
+
+class ManifestImage(_Answer):
+    """One image of a sample: index in the answer, class, seed."""
+
+    index: int
+    class_id: int | None
+    label: str | None
+    seed: int
+
+
+class ManifestCheckpoint(_Answer):
+    """What a sample was drawn from."""
+
+    id: str
+    step: int
+
+
+class Manifest(_Answer):
+    """All that determines a sample's images."""
+
+    job_id: str
+    checkpoint: ManifestCheckpoint
+    truncation: float
+    images: list[ManifestImage]
+
+
+class Alive(_Answer):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Part(_Answer):
+    """One part that the service needs."""
+
+    ok: bool
+    detail: str | None = None
+
+
+class Ready(_Answer):
+    """Every part is there."""
+
+    status: Literal["ready"] = "ready"
+    parts: dict[str, Part]

@@ -1,0 +1,48 @@
+"""What a process of the face holds open: the record, the files, the sampler, and the broker's address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.sampler_client import Sampler
+from jobs import broker
+from jobs.artifacts import Artifacts
+from jobs.db import Database
+from jobs.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """Opened when the app starts, closed when it stops."""
+
+    settings: Settings
+    db: Database
+    artifacts: Artifacts
+    sampler: Sampler
+    celery: object
+    """Asked by /readyz alone: the face sends no message."""
+
+    @classmethod
+    def open(cls, settings: Settings) -> Services:
+        return cls(
+            settings,
+            Database(settings.database),
+            Artifacts(settings.artifacts_dir),
+            Sampler(settings.sampler_url),
+            broker.make_app(settings),
+        )
+
+    async def close(self) -> None:
+        await self.sampler.close()
+        self.db.dispose()
+
+
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Hall = Annotated[Services, Depends(_services)]

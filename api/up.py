@@ -1,0 +1,260 @@
+"""`gantry up`: every process of the service on one machine, started, kept alive, and stopped without a rest."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO, Final
+
+import httpx2
+
+from jobs import process
+from jobs.db import migrate
+from jobs.errors import DatabaseUnavailable
+from jobs.settings import PREFIX, Settings
+
+# sun_path holds 108 bytes with its closing zero on Linux, 104 elsewhere.
+_LONGEST_SOCKET_PATH: Final = 103
+_STARTING_SECONDS: Final = 120
+_QUICK_SECONDS: Final = 10
+_LONGEST_PAUSE_SECONDS: Final = 30
+_STEADY_SECONDS: Final = 60
+
+
+class UpError(Exception):
+    """Why the service cannot start, in a sentence."""
+
+
+@dataclass
+class Child:
+    """One process of the service, and how long it is given to stop."""
+
+    name: str
+    argv: Sequence[str]
+    grace: float
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    restarts: int = 0
+    due: float = 0.0
+
+
+@dataclass
+class Fleet:
+    """The children, in order of starting; they stop in the other order."""
+
+    settings: Settings
+    children: list[Child]
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def start(self, child: Child) -> None:
+        """Start it, its log appended to a file of its own."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        with self._log(child).open("ab") as log:
+            child.process = process.spawn(
+                child.argv, env={**kept, **self.settings.environment()}, stdout=log, stderr=log
+            )
+        child.started = time.monotonic()
+
+    def tend(self) -> None:
+        """Start again what has ended; after each quick death a longer pause."""
+        for child in self.children:
+            if child.process is None:
+                if time.monotonic() >= child.due:
+                    self.start(child)
+            elif (code := child.process.poll()) is not None:
+                steady = time.monotonic() - child.started > _STEADY_SECONDS
+                child.restarts = 0 if steady else child.restarts + 1
+                pause = min(_LONGEST_PAUSE_SECONDS, 2.0**child.restarts / 2)
+                child.process, child.due, log = None, time.monotonic() + pause, self._log(child)
+                say(f"The {child.name} ended ({_code(code)}); starting it again in {pause:g} s. Log: {log}")
+
+    def ended(self) -> Child | None:
+        """One that is no more, if any."""
+        return next((c for c in self.children if c.process is not None and c.process.poll() is not None), None)
+
+    def last_words(self, child: Child) -> str:
+        """The end of its log."""
+        with self._log(child).open(errors="replace") as log:
+            return "".join(deque(log, maxlen=5)).strip()
+
+    def end(self) -> None:
+        """Stop all: the worker first, so that what trains is saved and given back."""
+        for child in reversed(self.children):
+            if child.process is not None:
+                process.end(child.process, child.grace)
+
+    def kill(self) -> None:
+        """End all at once; does not wait, as a signal's handler must not."""
+        for child in self.children:
+            if child.process is not None:
+                process.kill(child.process)
+
+    def _log(self, child: Child) -> Path:
+        return self.settings.data_dir.absolute() / "logs" / f"{child.name}.log"
+
+
+def run(settings: Settings) -> int:
+    """Run the service until SIGINT or SIGTERM; the exit code. Raises `UpError`."""
+    settings = _with_sampler(settings)
+    _make_folder(settings.data_dir / "logs")
+    with _alone(settings.data_dir / "up.lock", settings.data_dir):
+        _require_free_port(settings)
+        try:
+            migrate(settings)
+        except DatabaseUnavailable as error:
+            raise UpError(str(error)) from error
+        fleet = Fleet(settings, _children(settings))
+        with _signals(fleet):
+            try:
+                return _serve(fleet)
+            finally:
+                fleet.end()
+                fleet.kill()
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port of `host` that nobody listens on at this moment."""
+    with socket.create_server((host, 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def say(line: str) -> None:
+    """To the terminal, at once."""
+    print(line, flush=True)
+
+
+def _serve(fleet: Fleet) -> int:
+    for child in fleet.children:
+        fleet.start(child)
+    _wait_until_ready(fleet)
+    if not fleet.stop.is_set():
+        _welcome(fleet.settings)
+    while not fleet.stop.wait(0.3):
+        fleet.tend()
+    say("Stopping: a job that trains saves a checkpoint first and goes on at the next start. Ctrl-C again: at once.")
+    return 0
+
+
+def _children(settings: Settings) -> list[Child]:
+    python = sys.executable
+    return [
+        Child("api", [python, "-m", "api"], _QUICK_SECONDS),
+        Child("relay", [python, "-m", "api.relay"], _QUICK_SECONDS),
+        Child("sampler", [python, "-m", "worker.sampler"], _QUICK_SECONDS),
+        # Longer than its own grace for the trainer, so that the worker and not we decide.
+        Child("worker", [python, "-m", "worker"], settings.grace_seconds + _QUICK_SECONDS),
+    ]
+
+
+def _with_sampler(settings: Settings) -> Settings:
+    """The sampler beside the data, where no one else reaches it, unless its address was given."""
+    if "sampler_url" in settings.model_fields_set:
+        return settings
+    path = settings.data_dir.absolute() / "sampler.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return settings.model_copy(update={"sampler_url": f"unix:{path}"})
+    return settings.model_copy(update={"sampler_url": f"http://127.0.0.1:{free_port()}"})
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UpError(f"The data folder cannot be made: {error.strerror}: {error.filename}.") from error
+
+
+@contextmanager
+def _alone(path: Path, data_dir: Path) -> Iterator[IO[str]]:
+    """Hold the data folder for this process; the kernel lets go of it however the process ends."""
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UpError(f"Another `gantry up` runs on {data_dir}; stop it, or take another --data.") from None
+        yield file
+
+
+def _require_free_port(settings: Settings) -> None:
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise UpError(f"Cannot listen on {where}: {error.strerror}. Take another --port, or free it.") from error
+
+
+@contextmanager
+def _signals(fleet: Fleet) -> Iterator[None]:
+    """First signal: a clean stop. Second: at once."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if fleet.stop.is_set():
+            fleet.kill()
+            raise SystemExit(130)
+        fleet.stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait_until_ready(fleet: Fleet) -> None:
+    settings, deadline = fleet.settings, time.monotonic() + _STARTING_SECONDS
+    socket_path = settings.sampler_url.removeprefix("unix:") if settings.sampler_url.startswith("unix:") else None
+    transport = httpx2.HTTPTransport(uds=socket_path) if socket_path else None
+    sampler_url = "http://sampler" if socket_path else settings.sampler_url
+    with (
+        httpx2.Client(base_url=local_url(settings), trust_env=False, timeout=10) as api,
+        httpx2.Client(base_url=sampler_url, transport=transport, trust_env=False, timeout=10) as sampler,
+    ):
+        while not (_answers(api, "/readyz") and _answers(sampler, "/healthz")):
+            if (child := fleet.ended()) is not None:
+                raise UpError(f"The {child.name} ended while starting. Its last words:\n{fleet.last_words(child)}")
+            if time.monotonic() > deadline:
+                raise UpError(f"Not ready after {_STARTING_SECONDS} s; the logs are in {settings.data_dir / 'logs'}.")
+            if fleet.stop.wait(0.1):
+                return
+
+
+def _answers(client: httpx2.Client, path: str) -> bool:
+    try:
+        return client.get(path).is_success
+    except httpx2.TransportError:
+        return False
+
+
+def local_url(settings: Settings) -> str:
+    """Where this machine reaches the API."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def _welcome(settings: Settings) -> None:
+    url = local_url(settings)
+    at = "" if url == "http://127.0.0.1:8000" else f" --url {url}"
+    say(f"Gantry is at {url} (try {url}/docs); its data is in {settings.data_dir.absolute()}.")
+    say("Next, in another terminal:")
+    say(f"  gantry submit --dataset fashion-mnist-mini --watch{at}")
+    say(f"  gantry samples JOB --label Sneaker -n 16 -o sneakers.png{at}")
+    say(f"  gantry curves JOB -o loss.png{at}")
+    say("Ctrl-C stops it.")
+
+
+def _code(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,194 @@
+"""Rows of the record, as the schemas show them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypeVar, cast, overload
+
+from api import schemas
+from gan.spec import DEFAULT_PRESET, PRESETS, TrainSpec, preset_spec
+from jobs.db import Session
+from jobs.models import Checkpoint, Dataset, Job, JobEvent, Preview, Worker
+from jobs.status import Action, Status, allowed_actions
+from jobs.store import jobs, workers
+from jobs.store.metrics import MetricSummary
+from jobs.store.pages import Page
+
+# Saving a checkpoint is not an action on the job: it moves it nowhere, and has an address of its own.
+_SHOWN: Final = (Action.CANCEL, Action.DELETE)
+
+Row = TypeVar("Row")
+View = TypeVar("View")
+
+
+@overload
+def moment(seconds: float) -> datetime: ...
+@overload
+def moment(seconds: None) -> None: ...
+def moment(seconds: float | None) -> datetime | None:
+    """Seconds since 1970, of the database's clock, as UTC to the millisecond."""
+    return None if seconds is None else datetime.fromtimestamp(round(seconds, 3), UTC)
+
+
+def listed(page: Page[Row], view: Callable[[Row], View]) -> schemas.Listed[View]:
+    """A page of rows as a page of views."""
+    data = [view(row) for row in page.data]
+    return schemas.Listed(data=data, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
+
+
+def job_views(s: Session, rows: Sequence[Job]) -> list[schemas.JobView]:
+    """Jobs, with their places in the queue and their checkpoints looked up."""
+    checkpoint_ids = jobs.checkpoint_ids(s, [row.id for row in rows])
+    return [_job(row, jobs.jobs_ahead(s, row), *checkpoint_ids[row.id]) for row in rows]
+
+
+def job_view(s: Session, row: Job) -> schemas.JobView:
+    """One job."""
+    return job_views(s, [row])[0]
+
+
+def _job(row: Job, ahead: int | None, last: str | None, best: str | None) -> schemas.JobView:
+    status, spec = Status(row.status), TrainSpec.model_validate(row.spec)
+    return schemas.JobView(
+        id=row.id,
+        name=row.name,
+        labels=row.labels,
+        status=status,
+        status_reason=schemas.Reason(**row.status_reason) if row.status_reason else None,
+        attempt=row.attempt,
+        allowed_actions=[action for action in allowed_actions(status) if action in _SHOWN],
+        progress=_progress(row, spec),
+        queue=None if ahead is None else schemas.Place(position=ahead + 1, jobs_ahead=ahead),
+        latest_metrics=finite(row.latest_metrics),
+        health=schemas.Health(),
+        best_checkpoint_id=best,
+        last_checkpoint_id=last,
+        worker=_worker_of(row),
+        error=_error(row.error),
+        spec=spec,
+        created_at=moment(row.created_at),
+        started_at=moment(row.started_at),
+        finished_at=moment(row.finished_at),
+        retry_of=row.retry_of,
+        links=_links(row.id),
+    )
+
+
+def finite(values: dict[str, Any]) -> dict[str, float | None]:
+    """Numbers by name, null where one is not finite."""
+    return {k: v if isinstance(v, int | float) and math.isfinite(v) else None for k, v in values.items()}
+
+
+def _progress(row: Job, spec: TrainSpec) -> schemas.Progress:
+    return schemas.Progress(
+        step=row.step,
+        total_steps=row.total_steps,
+        fraction=round(min(1.0, row.step / row.total_steps), 6),
+        images_seen=row.images_seen,
+        images_per_second=None if row.images_per_second is None else round(row.images_per_second, 1),
+        eta_seconds=_eta(row, spec),
+        updated_at=moment(row.progress_at),
+    )
+
+
+def _eta(row: Job, spec: TrainSpec) -> int | None:
+    if row.status != Status.RUNNING or not row.images_per_second:
+        return None
+    images_left = (row.total_steps - row.step) * spec.batch_size * spec.alternation.d_steps
+    return max(0, round(images_left / row.images_per_second))
+
+
+def _worker_of(row: Job) -> schemas.JobWorker | None:
+    if row.lease_owner is None:
+        return None
+    return schemas.JobWorker(id=row.lease_owner, device=row.device, heartbeat_at=moment(row.heartbeat_at))
+
+
+def _error(error: dict[str, Any] | None) -> schemas.JobError | None:
+    if error is None:
+        return None
+    return schemas.JobError(
+        code=error["code"],
+        message=error["message"],
+        retryable=bool(error.get("retryable", False)),
+        step=error.get("step"),
+        hint=error.get("hint"),
+    )
+
+
+def _links(job_id: str) -> schemas.Links:
+    base = f"/v1/jobs/{job_id}"
+    return schemas.Links(
+        self=base,
+        events=f"{base}/events",
+        metrics=f"{base}/metrics",
+        checkpoints=f"{base}/checkpoints",
+        samples=f"{base}/samples",
+    )
+
+
+def event(row: JobEvent) -> schemas.EventView:
+    return schemas.EventView(seq=row.seq, type=row.type, attempt=row.attempt, data=row.data, at=moment(row.at))
+
+
+def metric(row: MetricSummary) -> schemas.MetricView:
+    return schemas.MetricView(**vars(row))
+
+
+def preview(row: Preview) -> schemas.PreviewView:
+    return schemas.PreviewView(step=row.step, url=f"/v1/jobs/{row.job_id}/previews/{row.step}.png")
+
+
+def checkpoint(row: Checkpoint, last_id: str | None) -> schemas.CheckpointView:
+    return schemas.CheckpointView(
+        id=row.id,
+        step=row.step,
+        attempt=row.attempt,
+        metrics=finite(row.metrics),
+        is_last=row.id == last_id,
+        is_best=row.is_best,
+        bytes=row.bytes,
+        sha256=row.sha256,
+        created_at=moment(row.created_at),
+    )
+
+
+def dataset(row: Dataset) -> schemas.DatasetView:
+    return schemas.DatasetView(
+        id=row.id,
+        name=row.name,
+        status=cast(Literal["validating", "ready", "failed"], row.status),
+        num_images=row.num_images,
+        channels=row.channels,
+        height=row.height,
+        width=row.width,
+        classes=[schemas.CountedClass(**c) for c in row.classes],
+        sha256=row.sha256,
+        problems=row.problems,
+    )
+
+
+def preset(name: str) -> schemas.PresetView:
+    """A preset by its name, which must be known."""
+    found = PRESETS[name]
+    return schemas.PresetView(
+        name=name,
+        title=found.title,
+        summary=found.summary,
+        paper=found.paper,
+        is_default=name == DEFAULT_PRESET,
+        spec=preset_spec(name),
+    )
+
+
+def worker(row: Worker, now: float, lease_seconds: float) -> schemas.WorkerView:
+    return schemas.WorkerView(
+        id=row.id,
+        host=row.host,
+        devices=row.devices,
+        status=workers.status_of(row, now, lease_seconds),
+        current_job_id=row.current_job_id,
+        heartbeat_at=moment(row.heartbeat_at),
+    )

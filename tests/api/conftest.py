@@ -1,0 +1,105 @@
+"""The real app over SQLite, and a hand that plays the worker by the record's own functions."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from api.app import create_app
+from jobs import leases
+from jobs.artifacts import Artifacts
+from jobs.db import Database
+from jobs.models import Checkpoint
+from jobs.settings import Settings
+from jobs.status import Status
+from jobs.store import checkpoints, metrics, previews
+
+DEFAULT_JOB = {"dataset": "fashion-mnist-mini", "total_steps": 100, "batch_size": 16}
+
+
+class Hand:
+    """Does to the record what a worker would."""
+
+    def __init__(self, settings: Settings, client: TestClient) -> None:
+        self.db, self.artifacts = Database(settings.database), Artifacts(settings.artifacts_dir)
+        self.client = client
+
+    def submit(self, **fields: Any) -> str:
+        """A queued job; its id."""
+        answer = self.client.post("/v1/jobs", json={**DEFAULT_JOB, **fields})
+        assert answer.status_code == 201, answer.text
+        job_id: str = answer.json()["id"]
+        return job_id
+
+    def claim(self) -> str:
+        """The next job is running now; its id."""
+        with self.db.write() as s:
+            job = leases.claim(s, "worker-1", "cpu (2 cores)", 0, 60)
+        assert job is not None
+        return job.id
+
+    def train(self, **fields: Any) -> str:
+        """A job that is running; its id."""
+        job_id = self.submit(**fields)
+        while self.claim() != job_id:
+            pass
+        return job_id
+
+    def progress(self, job_id: str, step: int, rate: float | None = 800.0, **latest: float) -> None:
+        seen = step * DEFAULT_JOB["batch_size"]  # type: ignore[operator]
+        with self.db.write() as s:
+            leases.fence(s, job_id, 1, 60, step=step, images_seen=seen, images_per_second=rate, latest_metrics=latest)
+
+    def curve(self, job_id: str, values: np.ndarray[Any, Any], *names: str, first_step: int = 1) -> None:
+        """(steps, names) values from `first_step` on."""
+        with self.db.write() as s:
+            metrics.append(s, job_id, 1, first_step, names, values.astype(np.float32))
+
+    def checkpoint(self, job_id: str, step: int, content: bytes = b"weights") -> Checkpoint:
+        key, weights_key = Artifacts.checkpoint_key(job_id, step, 1), Artifacts.weights_key(job_id, step, 1)
+        file, weights = self.artifacts.write(key, b"full " + content), self.artifacts.write(weights_key, content)
+        with self.db.write() as s:
+            return checkpoints.register(s, job_id, 1, step, {"loss_d": 1.0}, file, weights)
+
+    def preview(self, job_id: str, step: int, shade: int) -> bytes:
+        picture = io.BytesIO()
+        Image.new("L", (8, 8), shade).save(picture, format="PNG")
+        stored = self.artifacts.write(Artifacts.preview_key(job_id, step, 1), picture.getvalue())
+        with self.db.write() as s:
+            previews.register(s, job_id, 1, step, stored)
+        return picture.getvalue()
+
+    def finish(self, job_id: str, status: Status, error: dict[str, Any] | None = None) -> None:
+        with self.db.write() as s:
+            leases.finish(s, job_id, 1, status, error)
+
+
+@pytest.fixture
+def client(sqlite_settings: Settings) -> Iterator[TestClient]:
+    """The app, started; its errors are answers, as a server would give them."""
+    with TestClient(create_app(sqlite_settings), raise_server_exceptions=False) as started:
+        yield started
+
+
+@pytest.fixture
+def hand(sqlite_settings: Settings, client: TestClient) -> Iterator[Hand]:
+    played = Hand(sqlite_settings, client)
+    yield played
+    played.db.dispose()
+
+
+def assert_problem(answer: Any, status: int, code: str) -> dict[str, Any]:
+    """The answer is this problem, whole and of the right type; its body."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json", answer.headers
+    body: dict[str, Any] = answer.json()
+    assert body["code"] == code and body["status"] == status, body
+    assert {"type", "title", "detail", "instance", "request_id"} <= body.keys()
+    assert body["request_id"] == answer.headers["X-Request-Id"]
+    return body

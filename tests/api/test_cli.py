@@ -1,0 +1,194 @@
+"""The command line against a real server, as a person meets it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from api import screen
+from api.client import ApiError, Client, Unreachable
+from api.up import free_port
+from jobs import leases, process
+from jobs.db import Database, migrate
+from jobs.settings import Settings
+from jobs.status import Status
+from jobs.store import metrics
+from tests.conftest import small_settings
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """`python -m api`, ready; one for all tests of this file."""
+    settings = small_settings(tmp_path_factory.mktemp("served"), port=free_port())
+    migrate(settings)
+    server = process.spawn([sys.executable, "-m", "api"], env={**os.environ, **settings.environment()})
+    try:
+        with Client(_url(settings)) as client:
+            _until_ready(client, server)
+        yield settings
+    finally:
+        assert process.end(server, 20) == 0
+
+
+def _url(settings: Settings) -> str:
+    return f"http://127.0.0.1:{settings.port}"
+
+
+def _until_ready(client: Client, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        try:
+            client.ready()
+            return
+        except (Unreachable, ApiError):
+            assert server.poll() is None, "the server ended"
+            time.sleep(0.1)
+    raise AssertionError("the server was not ready within a minute")
+
+
+def gantry(
+    *words: str, settings: Settings | None = None, variables: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command; with `settings`, at their service."""
+    at = ["--url", _url(settings)] if settings else []
+    argv = [sys.executable, "-m", "api.cli", *words, *at]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, **(variables or {})})
+
+
+def _submit(settings: Settings, *words: str) -> str:
+    done = gantry("submit", "--dataset", "fashion-mnist-mini", "--steps", "10", *words, settings=settings)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def _play(settings: Settings, job_id: str, status: Status) -> None:
+    """Be the worker of that job, to its end."""
+    db = Database(settings.database)
+    with db.write() as s:
+        while (job := leases.claim(s, "w", "cpu", 0, 60)) is not None and job.id != job_id:
+            pass
+        leases.fence(
+            s, job_id, 1, 60, step=10, images_seen=640, images_per_second=64.0, latest_metrics={"loss_d": 0.5}
+        )
+        error = {"code": "diverged", "message": "D won.", "retryable": False, "step": 10, "hint": "Try again."}
+        leases.finish(s, job_id, 1, status, error if status is Status.FAILED else None)
+    db.dispose()
+
+
+def test_help_is_quick_and_names_every_command() -> None:
+    started = time.perf_counter()
+    done = gantry("--help")
+    assert done.returncode == 0 and time.perf_counter() - started < 5
+    for command in ("up", "submit", "watch", "samples", "curves", "cancel", "doctor", "migrate", "settings", "demo"):
+        assert f" {command} " in done.stdout
+
+
+def test_a_job_is_submitted_by_flags_and_by_file(served: Settings, tmp_path: Path) -> None:
+    job_id = _submit(served, "--seed", "7", "--set", "optimizers.g.beta1=0.25", "--set", "labels.team=vision")
+    with Client(_url(served)) as client:
+        spec = client.job(job_id)["spec"]
+    assert spec["seed"] == 7 and spec["optimizers"]["g"]["beta1"] == 0.25 and spec["labels"] == {"team": "vision"}
+    file = tmp_path / "job.yaml"
+    file.write_text("dataset: fashion-mnist-mini\npreset: dcgan\ntotal_steps: 9\n")
+    done = gantry("submit", str(file), "--name", "from a file", "--json", settings=served)
+    job = json.loads(done.stdout)
+    assert job["name"] == "from a file" and job["spec"]["preset"] == "dcgan" and job["spec"]["total_steps"] == 9
+    listed = gantry("jobs", settings=served)
+    assert job["id"] in listed.stdout and "from a file" in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("submit", "--dataset", "nope"), "/dataset: There is no data set 'nope'"),
+        (("submit", "--dataset", "fashion-mnist", "--set", "stepz=3"), "/stepz: There is no field"),
+        (("watch", "job_0"), "There is no job 'job_0'."),
+        (("curves", "job_0"), "There is no job 'job_0'."),
+    ],
+)
+def test_a_refusal_is_one_sentence_and_exit_1(served: Settings, words: tuple[str, ...], sentence: str) -> None:
+    done = gantry(*words, settings=served)
+    assert done.returncode == 1 and sentence in done.stderr and "Traceback" not in done.stderr
+    assert done.stdout == "" and len(done.stderr.splitlines()) == 1
+
+
+def test_nobody_at_the_address_is_one_sentence() -> None:
+    done = gantry("jobs", "--url", f"http://127.0.0.1:{free_port()}")
+    assert done.returncode == 1 and "is `gantry up` running?" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["up", "api", "relay", "migrate", "settings", "doctor"])
+def test_a_bad_variable_is_one_sentence_and_exit_2(command: str) -> None:
+    done = gantry(command, variables={"GANTRY_PORT": "many"})
+    assert done.returncode == 2 and "GANTRY_PORT" in done.stderr and len(done.stderr.splitlines()) == 1
+    done = gantry(command, variables={"GANTRY_PROT": "8000"})
+    assert done.returncode == 2 and "GANTRY_PORT" in done.stderr
+
+
+@pytest.mark.parametrize(("status", "code"), [(Status.SUCCEEDED, 0), (Status.FAILED, 1)])
+def test_watching_ends_with_the_job_and_tells_how(served: Settings, status: Status, code: int) -> None:
+    job_id = _submit(served)
+    _play(served, job_id, status)
+    done = gantry("watch", job_id, settings=served)
+    assert done.returncode == code
+    assert f"{job_id} {status} at step 10." in done.stdout
+    assert ("D won. Try again." in done.stdout) == (status is Status.FAILED)
+    (line,) = gantry("watch", job_id, "--json", settings=served).stdout.splitlines()
+    assert json.loads(line)["status"] == status
+
+
+def test_cancel_and_delete(served: Settings) -> None:
+    job_id = _submit(served)
+    assert "is cancelled" in gantry("cancel", job_id, settings=served).stdout
+    assert gantry("delete", job_id, settings=served).returncode == 0
+    assert gantry("cancel", job_id, settings=served).returncode == 1
+
+
+def test_curves_are_saved_by_suffix(served: Settings, tmp_path: Path) -> None:
+    job_id = _submit(served)
+    db = Database(served.database)
+    import numpy as np
+
+    with db.write() as s:
+        metrics.append(s, job_id, 1, 1, ["loss_d"], np.array([[0.5], [0.25]], np.float32))
+    db.dispose()
+    for name, start in (("a.png", b"\x89PNG"), ("a.csv", b"step,loss_d\n1,0.5"), ("a.json", b'{"series"')):
+        done = gantry("curves", job_id, "-o", str(tmp_path / name), settings=served)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / name).read_bytes().startswith(start)
+    assert gantry("curves", job_id, "-o", str(tmp_path / "a.gif"), settings=served).returncode != 0
+
+
+def test_the_doctor_names_what_is_not_there(served: Settings) -> None:
+    done = gantry("doctor", "--json", variables=served.environment())
+    findings = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert findings["database"]["ok"] and findings["broker"]["ok"] and findings["data folder"]["ok"]
+    assert not findings["sampler"]["ok"] and not findings["devices"]["ok"]
+
+
+def test_settings_lists_every_variable_and_hides_urls() -> None:
+    done = gantry("settings", variables={"GANTRY_DATABASE_URL": "postgresql://me:secret@host/db"})
+    assert "secret" not in done.stdout and "GANTRY_DATABASE_URL=(set)" in done.stdout
+    for name in Settings.model_fields:
+        assert f"GANTRY_{name.upper()}=" in done.stdout
+
+
+def test_a_terminal_gets_a_bar_and_a_file_gets_lines(served: Settings) -> None:
+    job_id = _submit(served)
+    _play(served, job_id, Status.SUCCEEDED)
+    for terminal in (True, False):
+        out = io.StringIO()
+        with Client(_url(served)) as client:
+            job = screen.follow(client, job_id, Console(file=out, force_terminal=terminal, width=120))
+        assert job["status"] == "succeeded"
+        assert ("━" in out.getvalue()) == terminal
+        assert "loss_d 0.500" in out.getvalue() and "64 images/s" in out.getvalue()

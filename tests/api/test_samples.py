@@ -1,0 +1,280 @@
+"""What a request for samples means; and, with a real sampler, the images themselves."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from api.app import create_app
+from api.headers import matches, negotiate, wait_seconds
+from api.problems import BadParameters, NotAcceptable
+from api.samples import FORMATS, find_class, make_plan
+from gan.spec import BUILTIN_DATASETS, DatasetClass
+from jobs.errors import NotConditional, UnknownLabel
+from jobs.process import end, spawn
+from jobs.settings import Settings
+from tests.api.conftest import Hand, assert_problem
+
+CLASSES = BUILTIN_DATASETS["fashion-mnist-mini"].classes
+MANIFEST = {"Accept": "application/json"}
+
+
+def test_a_class_is_found_by_its_name_or_its_id() -> None:
+    assert find_class("Sneaker", CLASSES).id == find_class("7", CLASSES).id == 7
+    with pytest.raises(UnknownLabel, match="Ankle boot"):
+        find_class("sneaker", CLASSES)
+
+
+def test_a_name_that_is_a_number_wins_over_the_id() -> None:
+    digits = (DatasetClass(id=0, label="1", count=1), DatasetClass(id=1, label="0", count=1))
+    assert find_class("1", digits).id == 0
+
+
+@given(
+    n=st.integers(1, 64), seed=st.integers(0, 2**62), labels=st.lists(st.sampled_from(["0", "3", "9"]), max_size=9)
+)
+def test_image_i_of_a_label_has_seed_plus_i(n: int, seed: int, labels: list[str]) -> None:
+    plan = make_plan(labels, CLASSES, n=n, seed=seed, truncation=1.0)
+    asked = [int(label) for label in labels] or list(range(10))
+    assert [image.class_id for image in plan.images] == [c for c in asked for _ in range(n)]
+    assert [image.seed for image in plan.images] == [seed + i for _ in asked for i in range(n)]
+    assert len(plan.images) % plan.rows == 0 and len(plan.row_labels) == plan.rows
+
+
+@given(n=st.integers(1, 64))
+def test_without_classes_the_rows_are_filled(n: int) -> None:
+    plan = make_plan((), (), n=n, seed=0, truncation=1.0)
+    assert len(plan.images) == n and n % plan.rows == 0 and plan.row_labels == []
+
+
+def test_a_label_needs_a_conditional_generator() -> None:
+    with pytest.raises(NotConditional):
+        make_plan(["Bag"], (), n=1, seed=0, truncation=1.0)
+
+
+def test_more_than_1024_images_are_refused() -> None:
+    make_plan(["0"] * 16, CLASSES, n=64, seed=0, truncation=1.0)
+    with pytest.raises(BadParameters, match="60 each"):
+        make_plan(["0"] * 17, CLASSES, n=64, seed=0, truncation=1.0)
+
+
+def test_the_etag_changes_with_all_that_the_bytes_depend_on() -> None:
+    plan = make_plan(["Bag"], CLASSES, n=4, seed=0, truncation=1.0)
+    others = [
+        make_plan(["Coat"], CLASSES, n=4, seed=0, truncation=1.0),
+        make_plan(["Bag"], CLASSES, n=5, seed=0, truncation=1.0),
+        make_plan(["Bag"], CLASSES, n=4, seed=1, truncation=1.0),
+        make_plan(["Bag"], CLASSES, n=4, seed=0, truncation=0.5),
+    ]
+    etags = {plan.etag("ckpt_1", "png"), plan.etag("ckpt_2", "png"), plan.etag("ckpt_1", "zip")}
+    etags |= {other.etag("ckpt_1", "png") for other in others}
+    assert len(etags) == 7
+    assert plan.etag("ckpt_1", "png") == make_plan(["8"], CLASSES, n=4, seed=0, truncation=1.0).etag("ckpt_1", "png")
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        (None, "image/png"),
+        ("*/*", "image/png"),
+        ("image/*", "image/png"),
+        ("text/html, */*;q=0.8", "image/png"),
+        ("application/zip", "application/zip"),
+        ("image/png;q=0.5, application/json", "application/json"),
+        ("application/*", "application/zip"),
+        ("APPLICATION/JSON", "application/json"),
+        ("image/png;q=0, */*;q=0.1", "application/zip"),
+    ],
+)
+def test_accept_is_weighed(accept: str | None, chosen: str) -> None:
+    assert negotiate(accept, list(FORMATS)) == chosen
+
+
+@pytest.mark.parametrize("accept", ["text/html", "image/png;q=0", "image/png;q=x", "nonsense"])
+def test_what_is_not_made_is_not_acceptable(accept: str) -> None:
+    with pytest.raises(NotAcceptable):
+        negotiate(accept, list(FORMATS))
+
+
+def test_conditions_and_preferences_are_read() -> None:
+    assert matches('W/"a", "b"', '"a"') and matches("*", '"a"') and not matches(None, '"a"')
+    assert wait_seconds("respond-async, wait=10") == 10 and wait_seconds("wait=900") == 60
+    assert wait_seconds(None) is wait_seconds("wait=soon") is wait_seconds("await=5") is None
+
+
+def test_sampling_before_a_checkpoint_is_409(client: TestClient, hand: Hand) -> None:
+    assert_problem(client.get(f"/v1/jobs/{hand.train()}/samples?label=Sneaker"), 409, "no-checkpoint")
+
+
+def test_an_unknown_label_is_answered_with_the_valid_ones(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    hand.checkpoint(job_id, 5)
+    body = assert_problem(client.get(f"/v1/jobs/{job_id}/samples?label=Socks"), 422, "unknown-label")
+    assert body["valid_labels"] == [c.label for c in CLASSES]
+    assert body["errors"][0]["pointer"] == "/label"
+
+
+def test_a_label_for_an_unconditional_generator_is_refused(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train(conditioning={"kind": "none"})
+    hand.checkpoint(job_id, 5)
+    assert_problem(client.get(f"/v1/jobs/{job_id}/samples?label=Bag"), 422, "not-conditional")
+    assert client.get(f"/v1/jobs/{job_id}/classes").json() == []
+    images = client.get(f"/v1/jobs/{job_id}/samples?n=3&seed=5", headers=MANIFEST).json()["images"]
+    assert [(image["class_id"], image["seed"]) for image in images] == [(None, 5), (None, 6), (None, 7)]
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("n=0", "/n"),
+        ("n=65", "/n"),
+        ("seed=-1", "/seed"),
+        ("seed=9223372036854775807", "/seed"),
+        ("truncation=0", "/truncation"),
+        ("truncation=1.1", "/truncation"),
+        ("truncation=nan", "/truncation"),
+        ("checkpoint=newest", "/checkpoint"),
+        ("labels=Bag", "/labels"),
+        ("n=64&" + "&".join(["label=1"] * 17), "/n"),
+    ],
+)
+def test_a_sample_that_cannot_be_is_refused(client: TestClient, hand: Hand, query: str, pointer: str) -> None:
+    job_id = hand.train()
+    hand.checkpoint(job_id, 5)
+    answer = client.get(f"/v1/jobs/{job_id}/samples?{query}")
+    assert answer.status_code == 422
+    assert [e["pointer"] for e in answer.json()["errors"]] == [pointer]
+
+
+def test_the_manifest_and_304_need_no_sampler(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    checkpoint = hand.checkpoint(job_id, 5)
+    path = f"/v1/jobs/{job_id}/samples?label=Sneaker&label=9&n=2&seed=7"
+    answer = client.get(path, headers=MANIFEST)
+    body = answer.json()
+    assert body["checkpoint"] == {"id": checkpoint.id, "step": 5} and body["job_id"] == job_id
+    assert body["images"][3] == {"index": 3, "class_id": 9, "label": "Ankle boot", "seed": 8}
+    assert answer.headers["X-Checkpoint-Id"] == checkpoint.id
+    assert answer.headers["Cache-Control"] == "private, no-cache"
+    same = client.get(path, headers={**MANIFEST, "If-None-Match": answer.headers["ETag"]})
+    assert same.status_code == 304 and same.headers["ETag"] == answer.headers["ETag"]
+    named = client.get(answer.headers["Content-Location"], headers=MANIFEST)
+    assert named.content == answer.content and "immutable" in named.headers["Cache-Control"]
+
+
+def test_a_newer_checkpoint_changes_the_etag(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    old = hand.checkpoint(job_id, 5)
+    before = client.get(f"/v1/jobs/{job_id}/samples", headers=MANIFEST)
+    hand.checkpoint(job_id, 9)
+    after = client.get(f"/v1/jobs/{job_id}/samples", headers=MANIFEST)
+    assert before.headers["ETag"] != after.headers["ETag"] and after.json()["checkpoint"]["step"] == 9
+    named = client.get(f"/v1/jobs/{job_id}/samples?checkpoint={old.id}", headers=MANIFEST)
+    assert named.json() == before.json()
+
+
+def test_another_jobs_checkpoint_is_404(client: TestClient, hand: Hand) -> None:
+    checkpoint = hand.checkpoint(hand.train(), 5)
+    answer = client.get(f"/v1/jobs/{hand.train()}/samples?checkpoint={checkpoint.id}")
+    assert_problem(answer, 404, "checkpoint-not-found")
+
+
+def test_a_sampler_that_is_down_is_503(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    hand.checkpoint(job_id, 5)
+    answer = client.get(f"/v1/jobs/{job_id}/samples")
+    assert_problem(answer, 503, "sampler-unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+# Writes a generator with random weights: the sampler must run, not have learnt.
+_WRITE_WEIGHTS = """
+import sys
+import torch
+from gan.architectures import build_networks
+from gan.checkpoint import save_weights
+from gan.spec import BUILTIN_DATASETS, resolve
+torch.manual_seed(0)
+spec, info = resolve({"dataset": "fashion-mnist-mini"}), BUILTIN_DATASETS["fashion-mnist-mini"]
+G, _ = build_networks(spec, info)
+open(sys.argv[1], "wb").write(save_weights(G.state_dict(), spec, info, 5))
+"""
+
+
+@contextmanager
+def _sampler(settings: Settings, socket: Path) -> Iterator[None]:
+    process = spawn([sys.executable, "-m", "worker.sampler"], env={"PATH": "", **settings.environment()})
+    try:
+        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(socket)), base_url="http://sampler") as client:
+            for _ in range(600):
+                try:
+                    client.get("/healthz").raise_for_status()
+                    break
+                except httpx2.TransportError:
+                    assert process.poll() is None, "the sampler ended"
+                    time.sleep(0.1)
+        yield
+    finally:
+        end(process, 10)
+
+
+def _image(answer: httpx2.Response, index: int) -> np.ndarray:
+    with np.load(io.BytesIO(answer.content)) as arrays:
+        image: np.ndarray = arrays["images"][index]
+        return image
+
+
+def test_images_come_from_a_real_sampler(
+    sqlite_settings: Settings, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    socket = tmp_path_factory.mktemp("s") / "s.sock"
+    settings = sqlite_settings.model_copy(update={"sampler_url": f"unix:{socket}"})
+    weights = tmp_path / "weights"
+    subprocess.run([sys.executable, "-c", _WRITE_WEIGHTS, str(weights)], check=True)
+    with _sampler(settings, socket), TestClient(create_app(settings)) as client:
+        hand = Hand(settings, client)
+        job_id = hand.train()
+        checkpoint = hand.checkpoint(job_id, 5, weights.read_bytes())
+        path = f"/v1/jobs/{job_id}/samples"
+
+        grid = client.get(f"{path}?label=Sneaker&label=Bag&n=4")
+        assert grid.headers["content-type"] == "image/png"
+        assert Image.open(io.BytesIO(grid.content)).format == "PNG"
+        assert client.get(f"{path}?label=Sneaker&label=Bag&n=4").content == grid.content
+
+        array = {"Accept": "application/x-npz"}
+        eight = client.get(f"{path}?label=Sneaker&n=8", headers=array)
+        later = client.get(f"{path}?label=7&n=1&seed=3", headers=array)
+        assert np.array_equal(_image(eight, 3), _image(later, 0))
+        assert not np.array_equal(_image(eight, 3), _image(client.get(f"{path}?label=9", headers=array), 3))
+        assert _image(eight, 0).shape == (28, 28, 1)
+
+        packed = client.get(
+            f"{path}?label=Coat&n=2&checkpoint={checkpoint.id}", headers={"Accept": "application/zip"}
+        )
+        with zipfile.ZipFile(io.BytesIO(packed.content)) as files:
+            assert {"0000.png", "0001.png", "manifest.json"} <= set(files.namelist())
+            manifest = json.loads(files.read("manifest.json"))
+        assert [image["label"] for image in manifest["images"]] == ["Coat", "Coat"]
+
+        dry = client.post("/v1/jobs?dry_run=true", json={"dataset": "fashion-mnist-mini"}).json()
+        assert dry["estimate"]["generator_parameters"] > 1000 and dry["spec"]["preset"] == "cgan"
+
+        onnx = client.get(f"/v1/checkpoints/{checkpoint.id}/content?format=onnx")
+        assert onnx.status_code in (200, 501)
+        assert client.get("/v1/jobs").json()["data"][0]["id"] == job_id

@@ -1,0 +1,132 @@
+"""`gantry up` as a person meets it: it starts, tends and stops real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from api.client import Client
+from api.up import free_port
+
+
+@contextmanager
+def _up(data: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+    argv = [sys.executable, "-m", "api.cli", "up", "--port", str(port), "--data", str(data)]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _read_until(process: subprocess.Popen[str], text: str) -> list[str]:
+    """The lines up to the one that holds `text`."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line.rstrip())
+        if text in line:
+            return lines
+    raise AssertionError(f"ended without {text!r}: {lines}")
+
+
+def _children(pid: int) -> dict[int, str]:
+    """Every descendant of a process, with its command line."""
+    listing = subprocess.run(
+        ["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(None, 2) for line in listing.splitlines()]
+    parents = {int(child): (int(parent), args) for child, parent, args in rows}
+    family = {pid}
+    while more := {child for child, (parent, _) in parents.items() if parent in family} - family:
+        family |= more
+    return {child: parents[child][1] for child in family - {pid}}
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _gone(pids: set[int]) -> bool:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if not any(_alive(pid) for pid in pids):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_the_whole_service_starts_is_tended_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    data, port = tmp_path / "data", free_port()
+    with _up(data, port) as up:
+        lines = _read_until(up, "Ctrl-C stops it.")
+        assert f"http://127.0.0.1:{port}" in lines[0] and sum("gantry " in line for line in lines) >= 3
+        family = _children(up.pid)
+        for module in ("-m api", "-m api.relay", "-m worker", "-m worker.sampler"):
+            assert any(args.endswith(module) for args in family.values()), family
+
+        second = _refused(data, free_port())
+        assert "Another `gantry up` runs on" in second
+
+        relay = next(pid for pid, args in family.items() if args.endswith("-m api.relay"))
+        os.kill(relay, signal.SIGKILL)
+        (line,) = _read_until(up, "The relay ended")
+        assert "killed by SIGKILL" in line
+        with Client(f"http://127.0.0.1:{port}") as client:
+            assert client.ready()["status"] == "ready"
+
+        family = _children(up.pid)
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(60) == 0
+        assert _gone(set(family))
+
+
+def test_a_killed_service_takes_its_processes_with_it(tmp_path: Path) -> None:
+    with _up(tmp_path / "data", free_port()) as up:
+        _read_until(up, "Ctrl-C stops it.")
+        family = _children(up.pid)
+        assert len(family) >= 4
+        up.kill()
+        up.wait()
+        assert _gone(set(family))
+
+
+def test_a_second_interrupt_ends_all_at_once(tmp_path: Path) -> None:
+    with _up(tmp_path / "data", free_port()) as up:
+        _read_until(up, "Ctrl-C stops it.")
+        family = _children(up.pid)
+        up.send_signal(signal.SIGINT)
+        _read_until(up, "Stopping")
+        up.send_signal(signal.SIGINT)
+        assert up.wait(20) == 130
+        assert _gone(set(family))
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = _refused(tmp_path / "data", taken.getsockname()[1])
+    assert "Cannot listen on 127.0.0.1" in said and "--port" in said
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "cannot be made" in _refused(tmp_path / "file" / "data", free_port())
+
+
+def _refused(data: Path, port: int) -> str:
+    argv = [sys.executable, "-m", "api.cli", "up", "--port", str(port), "--data", str(data)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1 and done.stdout == "" and len(done.stderr.splitlines()) == 1, done
+    return done.stderr
