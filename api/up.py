@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,7 @@ class Child:
     name: str
     argv: Sequence[str]
     grace: float
+    env: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     restarts: int = 0
@@ -63,7 +64,7 @@ class Fleet:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         with self._log(child).open("ab") as log:
             child.process = process.spawn(
-                child.argv, env={**kept, **self.settings.environment()}, stdout=log, stderr=log
+                child.argv, env={**kept, **child.env, **self.settings.environment()}, stdout=log, stderr=log
             )
         child.started = time.monotonic()
 
@@ -115,7 +116,7 @@ def run(settings: Settings) -> int:
             migrate(settings)
         except DatabaseUnavailable as error:
             raise UpError(str(error)) from error
-        fleet = Fleet(settings, _children(settings))
+        fleet = Fleet(settings, children(settings, _gpu_slots()))
         with _signals(fleet):
             try:
                 return _serve(fleet)
@@ -148,15 +149,25 @@ def _serve(fleet: Fleet) -> int:
     return 0
 
 
-def _children(settings: Settings) -> list[Child]:
+def children(settings: Settings, gpu_slots: Sequence[str]) -> list[Child]:
+    """Every process of the service: one worker a GPU, each of which sees its own alone; without one, one worker."""
     python = sys.executable
+    # Longer than its own grace for the trainer, so that the worker and not we decide.
+    patience = settings.grace_seconds + _QUICK_SECONDS
+    seen = [{"CUDA_VISIBLE_DEVICES": slot} for slot in gpu_slots] or [{}]
+    names = ["worker"] if len(seen) == 1 else [f"worker-{i}" for i in range(len(seen))]
     return [
         Child("api", [python, "-m", "api"], _QUICK_SECONDS),
         Child("relay", [python, "-m", "api.relay"], _QUICK_SECONDS),
         Child("sampler", [python, "-m", "worker.sampler"], _QUICK_SECONDS),
-        # Longer than its own grace for the trainer, so that the worker and not we decide.
-        Child("worker", [python, "-m", "worker"], settings.grace_seconds + _QUICK_SECONDS),
+        *(Child(name, [python, "-m", "worker"], patience, env) for name, env in zip(names, seen, strict=True)),
     ]
+
+
+def _gpu_slots() -> list[str]:
+    """Asked of a process of the worker's room, which this one may not import."""
+    done = subprocess.run([sys.executable, "-m", "worker.devices"], capture_output=True, text=True, check=True)
+    return done.stdout.split()
 
 
 def _with_sampler(settings: Settings) -> Settings:

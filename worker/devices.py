@@ -21,6 +21,13 @@ def gpus(environ: Mapping[str, str] = os.environ) -> list[dict[str, Any]]:
         return [_describe(index, handle) for index, handle in enumerate(handles)]
 
 
+def slots(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The UUIDs of the visible GPUs: what `CUDA_VISIBLE_DEVICES` is to be for one worker each."""
+    with _nvml() as there:
+        handles = _handles(environ.get("CUDA_VISIBLE_DEVICES")) if there else ()
+        return [_text(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
+
+
 def inventory(environ: Mapping[str, str] = os.environ) -> list[dict[str, Any]]:
     """What a worker announces: its GPUs, or else its processor."""
     return gpus(environ) or [{"index": 0, "name": cpu_name(), "memory_bytes": _memory()}]
@@ -79,9 +86,13 @@ def _handle(word: str) -> Any:
 
 
 def _describe(index: int, handle: Any) -> dict[str, Any]:
-    name = pynvml.nvmlDeviceGetName(handle)
-    text = name.decode() if isinstance(name, bytes) else str(name)
-    return {"index": index, "name": text, "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)}
+    name = _text(pynvml.nvmlDeviceGetName(handle))
+    return {"index": index, "name": name, "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)}
+
+
+def _text(name: bytes | str) -> str:
+    # NVML's bindings answer in bytes or in text, by their age.
+    return name.decode() if isinstance(name, bytes) else name
 
 
 def _memory() -> int | None:
@@ -89,3 +100,8 @@ def _memory() -> int | None:
     if "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+if __name__ == "__main__":
+    # For `gantry up`, which starts a worker a GPU and may not import this room.
+    print("\n".join(slots()))

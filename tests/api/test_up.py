@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from api.client import Client
-from api.up import free_port
+from api.up import children, free_port
+from jobs.settings import Settings
 
 
 @contextmanager
@@ -130,3 +131,16 @@ def _refused(data: Path, port: int) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1 and done.stdout == "" and len(done.stderr.splitlines()) == 1, done
     return done.stderr
+
+
+def test_there_is_a_worker_for_each_gpu_and_each_sees_its_own(sqlite_settings: Settings) -> None:
+    two = [child for child in children(sqlite_settings, ["GPU-a", "GPU-b"]) if child.name.startswith("worker")]
+    assert [(child.name, child.env["CUDA_VISIBLE_DEVICES"]) for child in two] == [
+        ("worker-0", "GPU-a"),
+        ("worker-1", "GPU-b"),
+    ]
+
+
+def test_without_a_gpu_there_is_one_worker_with_the_environment_as_it_is(sqlite_settings: Settings) -> None:
+    (one,) = (child for child in children(sqlite_settings, []) if child.name.startswith("worker"))
+    assert one.name == "worker" and one.env == {}

@@ -1,0 +1,25 @@
+"""Specs that train in milliseconds; also used by the process that `test_resume.py` starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gan.spec import TrainSpec, resolve
+
+SMALL: dict[str, Any] = {
+    "dataset": "fashion-mnist-mini",
+    "total_steps": 4,
+    "batch_size": 6,
+    "generator": {"base_channels": 4, "hidden_units": 16, "z_dim": 8},
+    "discriminator": {"base_channels": 4, "hidden_units": 16},
+    "previews": {"per_class": 2},
+}
+
+
+def quick_spec(**changes: Any) -> TrainSpec:
+    """`SMALL` with whole fields replaced, objects merged field by field."""
+    body = dict(SMALL)
+    for name, value in changes.items():
+        under = body.get(name)
+        body[name] = {**under, **value} if isinstance(under, dict) and isinstance(value, dict) else value
+    return resolve(body)

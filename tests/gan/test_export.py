@@ -1,0 +1,52 @@
+"""ONNX: the same images without torch."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from gan.data import ImageDataset
+from gan.export import ExportUnavailable, to_onnx
+from gan.sample import Generator
+from gan.spec import TrainSpec
+from gan.train import Trainer
+
+Quick = Callable[..., TrainSpec]
+
+
+def generator(spec: TrainSpec, data: ImageDataset) -> Generator:
+    trainer = Trainer(spec, data)
+    list(trainer.run())
+    return Generator(trainer._drawn_from().eval(), spec, data.info, trainer.step)
+
+
+@pytest.mark.parametrize("changes", [{}, {"preset": "goodfellow2014"}], ids=["conditional", "unconditional"])
+def test_onnxruntime_draws_what_torch_draws(quick: Quick, shapes: ImageDataset, changes: dict[str, Any]) -> None:
+    drawn = generator(quick(**changes), shapes)
+    session = onnxruntime.InferenceSession(to_onnx(drawn), providers=["CPUExecutionProvider"])
+    for count in (1, 5):
+        z, labels = torch.randn(count, 8), torch.arange(count) % 3 if drawn.spec.conditional else None
+        feed = {"z": z.numpy()} | ({"class_ids": labels.numpy()} if labels is not None else {})
+        (images,) = session.run(["images"], feed)
+        with torch.no_grad():
+            expected = drawn.network(z, labels)
+        padding = (expected.shape[2] - 12) // 2, (expected.shape[3] - 14) // 2
+        expected = expected[:, :, padding[0] : padding[0] + 12, padding[1] : padding[1] + 14].numpy()
+        assert images.shape == (count, 1, 12, 14)
+        assert np.allclose(images, expected, atol=1e-5)
+
+
+def test_without_the_library_what_to_install_is_said(
+    quick: Quick, shapes: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = generator(quick(total_steps=1), shapes)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name))
+    with pytest.raises(ExportUnavailable, match=r"onnxscript.*gantry\[onnx\]"):
+        to_onnx(drawn)

@@ -1,0 +1,146 @@
+"""Drawing: an image is a function of weights, class, seed and truncation, and of nothing else."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan import checkpoint
+from gan.data import ImageDataset
+from gan.sample import CHUNK, Generator, grid_png, image_png
+from gan.spec import TrainSpec
+from gan.train import Trainer
+
+Quick = Callable[..., TrainSpec]
+
+
+def drawn_from(spec: TrainSpec, data: ImageDataset) -> Generator:
+    trainer = Trainer(spec, data)
+    list(trainer.run())
+    return Generator.load(checkpoint.save_weights(trainer.weights(), spec, data.info, trainer.step))
+
+
+@pytest.fixture(scope="module")
+def generator(shapes: ImageDataset) -> Generator:
+    """Wide enough for the kernels that real sizes get."""
+    from tests.gan.quick import quick_spec
+
+    return drawn_from(quick_spec(generator={"base_channels": 32, "z_dim": 64}), shapes)
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 64])
+def test_an_image_does_not_depend_on_what_else_is_asked_for(generator: Generator, count: int) -> None:
+    alone = {seed: generator.draw([seed % 3], [seed])[0] for seed in range(0, count, max(1, count // 8))}
+    together = generator.draw([seed % 3 for seed in range(count)], list(range(count)))
+    backwards = generator.draw([seed % 3 for seed in reversed(range(count))], list(reversed(range(count))))[::-1]
+    assert together.shape == (count, 12, 14, 1)
+    assert together.dtype == np.uint8
+    assert np.array_equal(together, backwards)
+    for seed, image in alone.items():
+        assert np.array_equal(together[seed], image)
+
+
+def test_logits_before_rounding_are_equal_too(generator: Generator) -> None:
+    z, labels = torch.randn(CHUNK, 64), torch.arange(CHUNK) % 3
+    whole = generator._forward(z, labels)
+    for place in range(0, CHUNK, 5):
+        assert torch.equal(generator._forward(z[place:], labels[place:])[0], whole[place])
+
+
+def test_class_seed_and_truncation_each_change_the_image(generator: Generator) -> None:
+    image = generator.draw([0], [5])
+    assert np.array_equal(image, generator.draw([0], [5]))
+    assert not np.array_equal(image, generator.draw([1], [5]))
+    assert not np.array_equal(image, generator.draw([0], [6]))
+    assert not np.array_equal(image, generator.draw([0], [5], truncation=0.5))
+
+
+def test_truncation_takes_variety_away(generator: Generator) -> None:
+    def spread(truncation: float) -> float:
+        images = generator.draw([1] * 32, list(range(32)), truncation)
+        return float(images.astype(float).std(axis=0).mean())
+
+    assert spread(0.1) < spread(0.5) < spread(1.0)
+
+
+@pytest.mark.parametrize(
+    ("class_ids", "seeds", "truncation", "text"),
+    [
+        ([0], [], 1.0, "at least one seed"),
+        ([0, 1], [1], 1.0, "one each"),
+        ([3], [1], 1.0, "from 0 to 2"),
+        ([-1], [1], 1.0, "from 0 to 2"),
+        (None, [1], 1.0, "needs a class"),
+        ([0], [1], 0.0, "truncation"),
+        ([0], [1], 1.5, "truncation"),
+        ([0], [1], float("nan"), "truncation"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(
+    generator: Generator, class_ids: list[int] | None, seeds: list[int], truncation: float, text: str
+) -> None:
+    with pytest.raises(ValueError, match=text):
+        generator.draw(class_ids, seeds, truncation)
+
+
+def test_an_unconditional_generator_takes_no_classes(quick: Quick, shapes: ImageDataset) -> None:
+    generator = drawn_from(quick(preset="goodfellow2014"), shapes)
+    assert generator.draw(None, [1, 2]).shape == (2, 12, 14, 1)
+    with pytest.raises(ValueError, match="knows no classes"):
+        generator.draw([0], [1])
+
+
+def test_uniform_latents_are_drawn_where_the_spec_says_so(quick: Quick, shapes: ImageDataset) -> None:
+    generator = drawn_from(quick(preset="goodfellow2014"), shapes)
+    z = torch.stack([generator._latent(seed) for seed in range(50)])
+    assert z.abs().max() <= 1
+
+
+def test_weights_that_do_not_fit_their_spec_are_named(quick: Quick, shapes: ImageDataset) -> None:
+    weights = Trainer(quick(), shapes).weights()
+    data = checkpoint.save_weights(weights, quick(generator={"z_dim": 9}), shapes.info, 1)
+    with pytest.raises(checkpoint.CheckpointUnreadable, match="do not fit"):
+        Generator.load(data)
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")])
+def test_an_image_is_a_png_of_its_own_size(channels: int, mode: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, channels), dtype=np.uint8)
+    png = opened(image_png(image))
+    assert (png.mode, png.size) == (mode, (7, 5))
+    assert np.array_equal(np.asarray(png).reshape(5, 7, channels), image)
+
+
+def test_a_grid_is_enlarged_in_rows_with_labels_to_the_left() -> None:
+    images = np.zeros((6, 28, 28, 1), dtype=np.uint8)
+    images[3:] = 200
+    plain, labelled = opened(grid_png(images, 2)), opened(grid_png(images, 2, ["Bag", "Ankle boot"]))
+    assert plain.height == labelled.height >= 2 * 56
+    assert labelled.width > plain.width >= 3 * 56
+    pixels = np.asarray(plain.convert("L"))
+    assert pixels[30, 30] == 0
+    assert pixels[90, 150] == 200
+    margin = np.asarray(labelled.convert("L"))[:, : labelled.width - plain.width]
+    assert (margin[:58] < 128).any()
+    assert (margin[58:] < 128).any()
+
+
+def test_large_images_are_left_as_they_are() -> None:
+    assert opened(grid_png(np.zeros((1, 128, 100, 3), dtype=np.uint8), 1)).width < 110
+
+
+def test_images_that_do_not_fill_the_rows_are_refused() -> None:
+    images = np.zeros((6, 8, 8, 1), dtype=np.uint8)
+    with pytest.raises(ValueError, match="4 rows"):
+        grid_png(images, 4)
+    with pytest.raises(ValueError, match="1 labels"):
+        grid_png(images, 2, ["one"])

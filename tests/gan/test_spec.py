@@ -1,0 +1,179 @@
+"""The door: what a user may ask for, and what is said of what they may not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from gan.catalog import BUILTIN_DATASETS, DatasetInfo
+from gan.spec import SpecError, SpecProblem, TrainSpec, UnknownPreset, check_against, image_size, resolve
+
+
+def problems_of(body: dict[str, Any]) -> dict[str, SpecProblem]:
+    with pytest.raises(SpecError) as caught:
+        resolve(body)
+    return {problem.pointer: problem for problem in caught.value.problems}
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    return {"dataset": "fashion-mnist-mini", **changes}
+
+
+def test_a_data_set_alone_is_a_whole_request() -> None:
+    spec = resolve(asked())
+    assert spec.preset == "cgan"
+    assert spec.conditional
+    assert TrainSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_every_problem_is_reported_at_once_each_with_its_pointer() -> None:
+    found = problems_of({"batch_size": 1, "optimizers": {"g": {"learning_rate": 0}}, "loss": {"kind": "hing"}})
+    assert {pointer: p.code for pointer, p in found.items()} == {
+        "/dataset": "missing-field",
+        "/batch_size": "out-of-range",
+        "/optimizers/g/learning_rate": "out-of-range",
+        "/loss/kind": "not-one-of",
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ("64", "wrong-type"),
+        (True, "wrong-type"),
+        (64.5, "wrong-type"),
+        (None, "wrong-type"),
+        ([64], "wrong-type"),
+        (1, "out-of-range"),
+        (10**9, "out-of-range"),
+    ],
+)
+def test_a_wrong_batch_size_is_refused(value: object, code: str) -> None:
+    assert problems_of(asked(batch_size=value))["/batch_size"].code == code
+
+
+def test_a_whole_number_written_as_a_float_is_that_number() -> None:
+    spec = resolve(asked(batch_size=64.0))
+    assert spec.batch_size == 64
+    assert isinstance(spec.batch_size, int)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_no_number_that_is_not_finite_gets_in(value: float) -> None:
+    assert "/optimizers/d/learning_rate" in problems_of(asked(optimizers={"d": {"learning_rate": value}}))
+    assert "/batch_size" in problems_of(asked(batch_size=value))
+
+
+def test_an_unknown_field_is_answered_with_the_nearest_known_one() -> None:
+    problem = problems_of(asked(total_step=10))["/total_step"]
+    assert problem.code == "unknown-field"
+    assert "'total_steps'" in problem.detail
+
+
+def test_an_unknown_field_deep_inside_is_compared_with_the_fields_there() -> None:
+    problem = problems_of(asked(optimizers={"g": {"learnin_rate": 0.1}}))["/optimizers/g/learnin_rate"]
+    assert "'learning_rate'" in problem.detail
+
+
+def test_an_unknown_field_like_nothing_known_is_answered_with_all_there_are() -> None:
+    problem = problems_of(asked(ema={"qqqq": 1}))["/ema/qqqq"]
+    assert "enabled" in problem.detail
+    assert "half_life_images" in problem.detail
+
+
+def test_a_pointer_escapes_what_rfc_6901_says() -> None:
+    assert "/a~1b~0c" in problems_of(asked(**{"a/b~c": 1}))
+
+
+def test_a_label_with_a_bad_key_is_refused() -> None:
+    assert problems_of(asked(labels={"bad key": "x"}))["/labels/bad key"].code == "bad-format"
+
+
+def test_at_most_sixteen_labels() -> None:
+    assert resolve(asked(labels={f"k{i}": "v" for i in range(16)}))
+    assert problems_of(asked(labels={f"k{i}": "v" for i in range(17)}))["/labels"].code == "out-of-range"
+
+
+def test_an_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(UnknownPreset) as caught:
+        resolve(asked(preset="cgann"))
+    (problem,) = caught.value.problems
+    assert (problem.pointer, problem.code) == ("/preset", "unknown-preset")
+    assert "cgan" in problem.detail
+    assert "dcgan" in problem.detail
+
+
+def test_a_preset_that_is_no_text_is_a_wrong_type() -> None:
+    assert problems_of(asked(preset=7))["/preset"].code == "wrong-type"
+
+
+def test_a_spec_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        resolve(asked()).batch_size = 8  # type: ignore[misc]
+
+
+def test_networks_of_two_families_are_refused_with_the_fix() -> None:
+    problem = problems_of(asked(generator={"architecture": "mlp"}))["/discriminator/architecture"]
+    assert problem.code == "architectures-differ"
+    assert "'mlp'" in problem.detail
+
+
+def info(height: int = 28, width: int = 28, num_images: int = 100, labelled: bool = True) -> DatasetInfo:
+    classes = BUILTIN_DATASETS["fashion-mnist"].classes if labelled else ()
+    return DatasetInfo(name="mine", num_images=num_images, channels=1, height=height, width=width, classes=classes)
+
+
+def codes_against(spec: TrainSpec, dataset: DatasetInfo) -> dict[str, str]:
+    with pytest.raises(SpecError) as caught:
+        check_against(spec, dataset)
+    return {p.pointer: p.code for p in caught.value.problems}
+
+
+def test_what_a_data_set_has_not_is_refused_all_at_once() -> None:
+    found = codes_against(resolve(asked()), info(height=130, num_images=10, labelled=False))
+    assert found == {
+        "/conditioning/kind": "dataset-without-labels",
+        "/batch_size": "batch-larger-than-dataset",
+        "/dataset": "images-too-large",
+    }
+
+
+def test_what_a_data_set_has_is_accepted() -> None:
+    check_against(resolve(asked(batch_size=100)), info())
+    check_against(resolve(asked(preset="dcgan")), info(num_images=128, labelled=False))
+
+
+def test_a_batch_one_larger_than_the_data_set_is_refused() -> None:
+    assert codes_against(resolve(asked(batch_size=101)), info()) == {"/batch_size": "batch-larger-than-dataset"}
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "side"), [(3, 5, 16), (16, 16, 16), (17, 2, 32), (28, 28, 32), (64, 40, 64), (65, 65, 128)]
+)
+def test_convolutions_work_at_the_next_power_of_two(height: int, width: int, side: int) -> None:
+    assert image_size(resolve(asked()), info(height, width)) == side
+
+
+def test_fully_connected_networks_work_at_the_images_own_side() -> None:
+    assert image_size(resolve(asked(preset="goodfellow2014")), info(20, 28)) == 28
+
+
+def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    yield model
+    for field in model.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from models(field.annotation)
+
+
+def test_every_field_has_a_description() -> None:
+    missing = [
+        f"{model.__name__}.{name}"
+        for model in models(TrainSpec)
+        for name, field in model.model_fields.items()
+        if not field.description
+    ]
+    assert missing == []

@@ -1,0 +1,237 @@
+"""The loop: what it tells, in which order, and what it does with a run that breaks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gan.data import ImageDataset
+from gan.events import CheckpointDue, Event, PreviewReady, Tick
+from gan.presets import PRESETS
+from gan.sample import Generator
+from gan.spec import TrainSpec
+from gan.train import METRICS, TICK_STEPS, Diverged, StateMismatch, Trainer
+
+Quick = Callable[..., TrainSpec]
+NEVER = 1e9
+
+
+def story(events: list[Event]) -> list[tuple[str, int]]:
+    return [(type(event).__name__, event.step) for event in events]
+
+
+def curve(events: list[Event]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.concatenate([event.values for event in events if isinstance(event, Tick)])
+
+
+def test_what_is_told_and_in_which_order(quick: Quick, shapes: ImageDataset) -> None:
+    spec = quick(total_steps=7, previews={"every_steps": 2}, checkpoints={"every_steps": 3})
+    events = list(Trainer(spec, shapes, tick_seconds=NEVER).run())
+    assert story(events) == [
+        ("PreviewReady", 0),
+        ("Tick", 2), ("PreviewReady", 2),
+        ("Tick", 3), ("CheckpointDue", 3),
+        ("Tick", 4), ("PreviewReady", 4),
+        ("Tick", 6), ("PreviewReady", 6), ("CheckpointDue", 6),
+        ("Tick", 7), ("PreviewReady", 7), ("CheckpointDue", 7),
+    ]  # fmt: skip
+    assert [e.final for e in events if isinstance(e, CheckpointDue)] == [False, False, True]
+
+
+def test_the_last_step_is_told_once_when_everything_falls_on_it(quick: Quick, shapes: ImageDataset) -> None:
+    spec = quick(total_steps=4, previews={"every_steps": 2}, checkpoints={"every_steps": 4})
+    assert story(list(Trainer(spec, shapes, tick_seconds=NEVER).run()))[-3:] == [
+        ("Tick", 4), ("PreviewReady", 4), ("CheckpointDue", 4),
+    ]  # fmt: skip
+
+
+def test_ticks_cover_every_step_once_with_finite_metrics(quick: Quick, shapes: ImageDataset) -> None:
+    events = list(Trainer(quick(total_steps=9), shapes, tick_seconds=0.0).run())
+    ticks = [e for e in events if isinstance(e, Tick)]
+    covered = [step for t in ticks for step in range(t.first_step, t.step + 1)]
+    assert covered == list(range(1, 10))
+    for tick in ticks:
+        assert tick.names == METRICS
+        assert tick.values.shape == (tick.step - tick.first_step + 1, len(METRICS))
+        assert tick.values.dtype == np.float32
+        assert np.isfinite(tick.values).all()
+        assert tick.images_seen == tick.step * 6
+        assert tick.images_per_second > 0
+    accuracy = curve(events)[:, METRICS.index("d_accuracy")]
+    assert ((accuracy >= 0) & (accuracy <= 1)).all()
+
+
+def test_how_often_the_metrics_are_read_does_not_change_them(quick: Quick, shapes: ImageDataset) -> None:
+    often, seldom = (list(Trainer(quick(), shapes, tick_seconds=s).run()) for s in (0.0, NEVER))
+    assert np.array_equal(curve(often), curve(seldom))
+
+
+def test_a_tick_comes_before_the_unread_metrics_overflow(quick: Quick, shapes: ImageDataset) -> None:
+    mlp = {"architecture": "mlp", "hidden_units": 8}
+    spec = quick(
+        total_steps=TICK_STEPS + 5, batch_size=2, generator=mlp, discriminator=mlp, ema={"enabled": False},
+        previews={"every_steps": 10**6}, checkpoints={"every_steps": 10**6},
+    )  # fmt: skip
+    ticks = [e for e in Trainer(spec, shapes, tick_seconds=NEVER).run() if isinstance(e, Tick)]
+    assert [t.step for t in ticks] == [TICK_STEPS, TICK_STEPS + 5]
+
+
+def test_more_updates_of_one_player(quick: Quick, shapes: ImageDataset) -> None:
+    trainer = Trainer(quick(total_steps=3, alternation={"d_steps": 2, "g_steps": 3}), shapes)
+    list(trainer.run())
+    assert trainer.images_seen == 3 * 2 * 6
+    state = trainer.state()
+    assert {int(s["step"]) for s in state["optimizer_d"]["state"].values()} == {6}
+    assert {int(s["step"]) for s in state["optimizer_g"]["state"].values()} == {9}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_trains_fifty_steps_and_stays_finite(quick: Quick, shapes: ImageDataset, name: str) -> None:
+    spec = quick(preset=name, total_steps=50)
+    events = list(Trainer(spec, shapes, tick_seconds=NEVER).run())
+    assert np.isfinite(curve(events)).all()
+    previews = [e for e in events if isinstance(e, PreviewReady)]
+    assert not np.array_equal(previews[0].images, previews[-1].images)
+
+
+def test_the_same_spec_gives_the_same_run_and_another_seed_another(quick: Quick, shapes: ImageDataset) -> None:
+    runs = []
+    for seed, noise in ((1, 5), (1, 6), (2, 5)):
+        torch.manual_seed(noise)
+        trainer = Trainer(quick(seed=seed), shapes)
+        runs.append((curve(list(trainer.run())), trainer.weights()))
+    assert np.array_equal(runs[0][0], runs[1][0])
+    assert all(torch.equal(a, runs[1][1][name]) for name, a in runs[0][1].items())
+    assert not np.array_equal(runs[0][0], runs[2][0])
+
+
+def test_training_leaves_the_global_generators_alone(quick: Quick, shapes: ImageDataset) -> None:
+    before, python, numpy = torch.get_rng_state(), random.getstate(), np.random.get_state(legacy=False)
+    list(Trainer(quick(), shapes).run())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert random.getstate() == python
+    assert str(np.random.get_state(legacy=False)) == str(numpy)
+
+
+def test_previews_show_a_row_a_class_and_match_what_a_sampler_draws(quick: Quick, shapes: ImageDataset) -> None:
+    trainer = Trainer(quick(seed=40), shapes)
+    last = [e for e in trainer.run() if isinstance(e, PreviewReady)][-1]
+    assert last.images.shape == (6, 12, 14, 1)
+    assert (last.rows, last.row_labels) == (3, ("top", "middle", "low"))
+    network = trainer._drawn_from()
+    drawn = Generator(network, trainer.spec, shapes.info, 4).draw([0, 0, 1, 1, 2, 2], [40, 41] * 3)
+    assert np.array_equal(last.images, drawn)
+
+
+@pytest.mark.parametrize("ema", [True, False])
+def test_previews_do_not_change_training(quick: Quick, shapes: ImageDataset, ema: bool) -> None:
+    many, few = (
+        list(Trainer(quick(total_steps=6, previews={"every_steps": n}, ema={"enabled": ema}), shapes).run())
+        for n in (1, 100)
+    )
+    assert np.array_equal(curve(many), curve(few))
+
+
+def test_an_unconditional_preview_has_eight_rows_without_labels(quick: Quick, shapes: ImageDataset) -> None:
+    first = next(iter(Trainer(quick(conditioning={"kind": "none"}), shapes).run()))
+    assert isinstance(first, PreviewReady)
+    assert (len(first.images), first.rows, first.row_labels) == (16, 8, ())
+
+
+def test_a_run_may_be_left_at_any_event_and_taken_up_again(quick: Quick, shapes: ImageDataset) -> None:
+    spec = quick(total_steps=6, previews={"every_steps": 2}, checkpoints={"every_steps": 3})
+    whole = Trainer(spec, shapes, tick_seconds=0.0)
+    expected = curve(list(whole.run()))
+    for place in range(len(list(Trainer(spec, shapes, tick_seconds=0.0).run()))):
+        trainer = Trainer(spec, shapes, tick_seconds=0.0)
+        run = trainer.run()
+        before = [next(run) for _ in range(place)]
+        del run
+        assert np.array_equal(np.concatenate([curve([*before, *trainer.run()])]), expected)
+
+
+def test_weights_are_the_average_or_g_itself(quick: Quick, shapes: ImageDataset) -> None:
+    for enabled, key in ((True, "G_ema"), (False, "G")):
+        trainer = Trainer(quick(ema={"enabled": enabled}), shapes)
+        list(trainer.run())
+        weights, state = trainer.weights(), trainer.state()
+        assert weights.keys() == state[key].keys()
+        assert all(torch.equal(tensor, state[key][name]) for name, tensor in weights.items())
+        assert (state["G_ema"] is None) == (not enabled)
+
+
+def test_a_state_does_not_change_when_training_goes_on(quick: Quick, shapes: ImageDataset) -> None:
+    trainer = Trainer(quick(checkpoints={"every_steps": 2}), shapes)
+    run = trainer.run()
+    next(event for event in run if isinstance(event, CheckpointDue))
+    state = trainer.state()
+    before = {name: tensor.clone() for name, tensor in state["D"].items()}
+    list(run)
+    assert all(torch.equal(before[name], tensor) for name, tensor in state["D"].items())
+
+
+def poisoned(quick: Quick, data: ImageDataset, after: int) -> tuple[Trainer, list[Event], Diverged]:
+    """A trainer whose G was made infinite after `after` steps, as a cosmic ray might; what it told; how it ended."""
+    spec = quick(total_steps=after + 4, previews={"every_steps": after}, checkpoints={"every_steps": 10**6})
+    trainer = Trainer(spec, data, tick_seconds=NEVER)
+    told: list[Event] = []
+    with pytest.raises(Diverged) as caught:
+        for event in trainer.run():
+            told.append(event)
+            if isinstance(event, PreviewReady) and event.step == after:
+                with torch.no_grad():
+                    next(trainer._game.D.parameters()).view(-1)[0] = float("inf")
+    return trainer, told, caught.value
+
+
+def test_what_is_not_finite_is_told_in_the_curve_then_raised(quick: Quick, shapes: ImageDataset) -> None:
+    _, told, error = poisoned(quick, shapes, after=3)
+    assert error.step == 4
+    assert "step 4" in str(error)
+    assert story(told)[-1] == ("Tick", 6)
+    values = curve(told)
+    assert np.isfinite(values[:3]).all()
+    assert not np.isfinite(values[3]).all()
+
+
+def test_a_diverged_run_gives_no_state_and_does_not_go_on(quick: Quick, shapes: ImageDataset) -> None:
+    trainer, _, error = poisoned(quick, shapes, after=3)
+    with pytest.raises(Diverged):
+        trainer.state()
+    with pytest.raises(Diverged) as again:
+        next(trainer.run())
+    assert (again.value.step, trainer.step) == (error.step, 6)
+
+
+def test_no_weight_of_g_moves_by_a_step_that_is_not_finite(quick: Quick, shapes: ImageDataset) -> None:
+    trainer, _, _ = poisoned(quick, shapes, after=3)
+    assert all(torch.isfinite(p).all() for p in trainer._game.G.parameters())
+
+
+def test_a_state_of_another_spec_or_data_set_is_refused(quick: Quick, shapes: ImageDataset) -> None:
+    trainer = Trainer(quick(), shapes)
+    list(trainer.run())
+    state = trainer.state()
+    with pytest.raises(StateMismatch):
+        Trainer(quick(batch_size=5), shapes, state=state)
+    with pytest.raises(StateMismatch):
+        other = ImageDataset(shapes.info, shapes.images.flip(3), shapes.labels)
+        Trainer(quick(), other, state=state)
+
+
+def test_a_state_may_go_on_for_longer_under_another_name(quick: Quick, shapes: ImageDataset) -> None:
+    trainer = Trainer(quick(), shapes)
+    list(trainer.run())
+    longer = Trainer(quick(total_steps=6, name="longer"), shapes, state=trainer.state(), tick_seconds=NEVER)
+    assert story(list(longer.run())) == [("Tick", 6), ("PreviewReady", 6), ("CheckpointDue", 6)]
+
+
+def test_a_state_at_the_end_has_nothing_left_to_tell(quick: Quick, shapes: ImageDataset) -> None:
+    trainer = Trainer(quick(), shapes)
+    list(trainer.run())
+    assert list(Trainer(quick(), shapes, state=trainer.state()).run()) == []
