@@ -90,7 +90,7 @@ class ConditioningSpec(_Closed):
         description="none: labels are not used. concat: an embedding of the label is joined to z in G and to "
         "the image, as one more channel, in D (Mirza and Osindero 2014).",
     )
-    embedding_dim: Int = Field(32, ge=1, le=512, description="Length of G's label embedding.")
+    embedding_dim: Int = Field(32, ge=1, le=512, description="Length of the label embedding of G, and of an mlp's D.")
 
 
 class LossSpec(_Closed):
@@ -130,7 +130,7 @@ class EmaSpec(_Closed):
 
     enabled: bool = Field(True, description="Sample from the average; off: sample from G itself.")
     half_life_images: Int = Field(
-        2_000,
+        6_000,
         ge=1,
         le=100_000_000,
         description="Real images shown to D until a weight's share has halved; shorter at the start, where it is "
@@ -148,7 +148,7 @@ class PreviewsSpec(_Closed):
 class CheckpointsSpec(_Closed):
     """All that is needed to go on, and the weights to sample from."""
 
-    every_steps: Int = Field(250, ge=1, le=10_000_000, description="Steps from one checkpoint to the next.")
+    every_steps: Int = Field(300, ge=1, le=10_000_000, description="Steps from one checkpoint to the next.")
     keep_last: Int = Field(3, ge=1, le=1000, description="How many of the newest are kept.")
 
 
@@ -177,7 +177,7 @@ class TrainSpec(_Closed):
     dataset: Text = Field(description="Name or id of a registered data set.")
     preset: Text = Field(DEFAULT_PRESET, description="A named starting point, whose fields the others override.")
     total_steps: Int = Field(
-        1_500,
+        900,
         ge=1,
         le=10_000_000,
         description="Steps to train; one is d_steps updates of D, then g_steps of G.",
@@ -189,7 +189,7 @@ class TrainSpec(_Closed):
     conditioning: ConditioningSpec = Field(ConditioningSpec(), description="How labels enter.")
     loss: LossSpec = Field(LossSpec(), description="The game.")
     optimizers: OptimizersSpec = Field(OptimizersSpec(), description="How weights move.")
-    alternation: AlternationSpec = Field(AlternationSpec(), description="Who moves when.")
+    alternation: AlternationSpec = Field(AlternationSpec(), description="Updates of D and of G in one step.")
     ema: EmaSpec = Field(EmaSpec(), description="Averaged generator.")
     previews: PreviewsSpec = Field(PreviewsSpec(), description="Fixed latents drawn while training.")
     checkpoints: CheckpointsSpec = Field(CheckpointsSpec(), description="What is kept, and how often.")

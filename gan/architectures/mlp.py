@@ -1,0 +1,68 @@
+"""Fully connected GAN, after Goodfellow et al. 2014 (arXiv:1406.2661, section 5).
+
+Two hidden layers a network, ReLU in G as there; LeakyReLU 0.2 in D in place of the paper's maxout, and no dropout.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gan.catalog import DatasetInfo
+from gan.conditioning import join_to_vector
+from gan.spec import TrainSpec, image_size
+
+
+class Generator(nn.Module):
+    """z (N, z_dim), labels (N,) or None -> images (N, C, S, S) in [-1, 1]."""
+
+    def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
+        super().__init__()
+        size, units = image_size(spec, info), spec.generator.hidden_units
+        self.shape = (info.channels, size, size)
+        self.join = join_to_vector(spec.conditioning.kind, len(info.classes), spec.conditioning.embedding_dim)
+        self.layers = nn.Sequential(
+            nn.Linear(spec.generator.z_dim + self.join.extra, units),
+            nn.ReLU(inplace=True),
+            nn.Linear(units, 2 * units),
+            nn.ReLU(inplace=True),
+            nn.Linear(2 * units, math.prod(self.shape)),
+            nn.Tanh(),
+        )
+
+    def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        flat: Tensor = self.layers(self.join(z, labels))
+        return flat.view(-1, *self.shape)
+
+
+class Discriminator(nn.Module):
+    """images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
+
+    def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
+        super().__init__()
+        pixels, units = info.channels * image_size(spec, info) ** 2, spec.discriminator.hidden_units
+        half = math.ceil(units / 2)
+        self.join = join_to_vector(spec.conditioning.kind, len(info.classes), spec.conditioning.embedding_dim)
+        self.layers = nn.Sequential(
+            nn.Linear(pixels + self.join.extra, units),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Linear(units, half),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Linear(half, 1),
+        )
+
+    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        logits: Tensor = self.layers(self.join(images.flatten(1), labels))
+        return logits.squeeze(1)
+
+
+def initialise(network: nn.Module, source: torch.Generator) -> None:
+    """Weights uniform within 1 / sqrt(fan-in), biases zero; embeddings from N(0, 1)."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=source)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, generator=source)

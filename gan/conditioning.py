@@ -1,0 +1,68 @@
+"""How a class label enters G and D.
+
+`concat` (Mirza and Osindero 2014, arXiv:1411.1784, figure 1): both networks are given y as one more input. G sees
+[z, e(y)]; D sees the image with e(y) as one more channel, so that it judges the match and not only the realism.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Kind = Literal["none", "concat"]
+
+
+class Join(nn.Module):
+    """(x, labels) -> x with what the label says joined to it; `extra` is how many features or channels that adds."""
+
+    extra: int
+
+
+class Ignore(Join):
+    """Unconditional: the input as it is, whatever the labels."""
+
+    extra = 0
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        return x
+
+
+class JoinToVector(Join):
+    """(N, F) and labels (N,) -> (N, F + dim): the label's embedding behind the features."""
+
+    def __init__(self, classes: int, dim: int) -> None:
+        super().__init__()
+        self.extra = dim
+        self.embedding = nn.Embedding(classes, dim)
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        assert labels is not None
+        return torch.cat([x, self.embedding(labels).to(x.dtype)], dim=1)
+
+
+class JoinToImage(Join):
+    """(N, C, S, S) and labels (N,) -> (N, C + 1, S, S): the label's embedding as one more channel."""
+
+    extra = 1
+
+    def __init__(self, classes: int, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.embedding = nn.Embedding(classes, size * size)
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        assert labels is not None
+        plane = self.embedding(labels).view(-1, 1, self.size, self.size)
+        return torch.cat([x, plane.to(x.dtype)], dim=1)
+
+
+def join_to_vector(kind: Kind, classes: int, dim: int) -> Join:
+    """How a label of `classes` enters a network that takes vectors."""
+    return JoinToVector(classes, dim) if kind == "concat" else Ignore()
+
+
+def join_to_image(kind: Kind, classes: int, size: int) -> Join:
+    """How a label of `classes` enters a network that takes images of `size` x `size`."""
+    return JoinToImage(classes, size) if kind == "concat" else Ignore()

@@ -1,0 +1,110 @@
+"""Images in memory: uint8 as they are, float32 in [-1, 1] as the networks see them, and in which order.
+
+The way back, from the networks' range to pixels, is in `gan.sample`; the range is converted in these two places only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gan.catalog import DatasetInfo
+from gan.randomness import generator
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """A data set held whole in memory.
+
+    images: (N, C, H, W) uint8 in 0..255. labels: (N,) int64, class ids 0..K-1; None when there are none.
+    """
+
+    info: DatasetInfo
+    images: Tensor
+    labels: Tensor | None
+
+    def __post_init__(self) -> None:
+        shape = (self.info.channels, self.info.height, self.info.width)
+        if self.images.dtype != torch.uint8 or tuple(self.images.shape[1:]) != shape:
+            raise ValueError(f"images must be uint8 of shape (N, {', '.join(map(str, shape))}).")
+        if self.labels is not None and self.labels.shape != self.images.shape[:1]:
+            raise ValueError("There must be one label for each image.")
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def to(self, device: torch.device | str) -> ImageDataset:
+        """The same data set with its tensors on `device`."""
+        labels = None if self.labels is None else self.labels.to(device)
+        return replace(self, images=self.images.to(device), labels=labels)
+
+    def digest(self) -> str:
+        """sha256 over the images' bytes (N, C, H, W), then the labels as little-endian int64."""
+        digest = hashlib.sha256(self.images.cpu().contiguous().numpy().tobytes())
+        if self.labels is not None:
+            digest.update(self.labels.cpu().numpy().astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+def margins(height: int, width: int, size: int) -> tuple[int, int, int, int]:
+    """Black pixels (left, right, top, bottom) that centre an image of `height` x `width` in a square of `size`."""
+    left, top = (size - width) // 2, (size - height) // 2
+    return left, size - width - left, top, size - height - top
+
+
+def to_unit_range(images: Tensor, size: int) -> Tensor:
+    """(N, C, H, W) uint8 -> (N, C, size, size) float32 in [-1, 1], padded with black (-1)."""
+    padded = F.pad(images, margins(images.shape[2], images.shape[3], size))
+    return padded.to(torch.float32).div_(127.5).sub_(1.0)
+
+
+class RealBatches:
+    """The endless stream of real images: one random permutation of the data set an epoch, end to end.
+
+    What stands at a position is a function of (seed, position) alone, so that to resume is to know the position.
+    """
+
+    def __init__(self, data: ImageDataset, size: int, seed: int) -> None:
+        self._data = data
+        self._size = size
+        self._seed = seed
+        self._orders: dict[int, Tensor] = {}
+
+    @cached_property
+    def digest(self) -> str:
+        """The data set's sha256."""
+        return self._data.info.sha256 or self._data.digest()
+
+    def random_labels(self, count: int, source: torch.Generator) -> Tensor | None:
+        """Class ids (count,) as frequent as in the data set; None when it has none."""
+        if self._data.labels is None:
+            return None
+        chosen = torch.randint(len(self._data), (count,), generator=source, device=source.device)
+        return self._data.labels.index_select(0, chosen)
+
+    def at(self, position: int, count: int) -> tuple[Tensor, Tensor | None]:
+        """Images `position` to `position + count` of the stream: (N, C, S, S) in [-1, 1], and labels (N,)."""
+        chosen = self._indices(position, count)
+        labels = None if self._data.labels is None else self._data.labels.index_select(0, chosen)
+        return to_unit_range(self._data.images.index_select(0, chosen), self._size), labels
+
+    def _indices(self, position: int, count: int) -> Tensor:
+        parts = []
+        while count > 0:
+            epoch, offset = divmod(position, len(self._data))
+            part = self._order(epoch)[offset : offset + count]
+            parts.append(part)
+            position, count = position + len(part), count - len(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _order(self, epoch: int) -> Tensor:
+        if epoch not in self._orders:
+            # Always drawn on the CPU: the order is the same on every device.
+            order = torch.randperm(len(self._data), generator=generator(self._seed, "epoch", epoch))
+            self._orders = {epoch: order.to(self._data.images.device)}
+        return self._orders[epoch]

@@ -1,0 +1,27 @@
+"""The data sets that are known by name. `load` reads one into memory; nothing is read at import time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from gan.data import ImageDataset
+from gan.datasets import fashion_mnist, fashion_mnist_mini
+from gan.datasets.errors import DatasetUnavailable
+
+__all__ = ["DatasetUnavailable", "load"]
+
+_LOADERS: Final[dict[str, Callable[[], ImageDataset]]] = {
+    "fashion-mnist-mini": fashion_mnist_mini.load,
+    "fashion-mnist": fashion_mnist.load,
+}
+
+
+def load(name: str) -> ImageDataset:
+    """The data set `name`, whole, as uint8 on the CPU; its digest has been compared with the catalogue's.
+
+    Raises `ValueError` for a name that there is none of, `DatasetUnavailable` where its files are missing or damaged.
+    """
+    if name not in _LOADERS:
+        raise ValueError(f"There is no data set {name[:200]!r}. Take one of: {', '.join(_LOADERS)}.")
+    return _LOADERS[name]()

@@ -1,0 +1,64 @@
+"""A trained generator as ONNX, for programs without torch. Needs the extra `onnx`."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from gan.data import margins
+from gan.sample import Generator
+from gan.spec import image_size
+
+_LIBRARIES: Final = ("onnx", "onnxscript")
+
+
+class ExportUnavailable(Exception):
+    """The libraries that write ONNX are not installed; the text says how to get them."""
+
+
+class _Drawing(nn.Module):
+    """(z, class_ids) -> images in [-1, 1], cropped to the data set's own size."""
+
+    def __init__(self, drawn: Generator) -> None:
+        super().__init__()
+        self.network = drawn.network
+        self.height, self.width = drawn.info.height, drawn.info.width
+        size = image_size(drawn.spec, drawn.info)
+        self.left, _, self.top, _ = margins(self.height, self.width, size)
+
+    def forward(self, z: Tensor, class_ids: Tensor | None = None) -> Tensor:
+        images: Tensor = self.network(z, class_ids)
+        return images[:, :, self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def to_onnx(drawn: Generator) -> bytes:
+    """`drawn` as an ONNX model.
+
+    Inputs: z (N, z_dim) float32 and, of a conditional generator, class_ids (N,) int64. Output: images (N, C, H, W)
+    float32 in [-1, 1]. N is free. Raises `ExportUnavailable` where the extra `onnx` is not installed.
+    """
+    if missing := [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]:
+        raise ExportUnavailable(
+            f"To write ONNX, {' and '.join(missing)} must be installed: `pip install 'gantry[onnx]'`."
+        )
+    z = torch.zeros(2, drawn.spec.generator.z_dim)
+    inputs: tuple[Tensor, ...] = (z,)
+    names = ["z"]
+    if drawn.spec.conditional:
+        inputs, names = (z, torch.zeros(2, dtype=torch.int64)), ["z", "class_ids"]
+    count = torch.export.Dim("N")
+    program = torch.onnx.export(
+        _Drawing(drawn).eval(),
+        inputs,
+        dynamo=True,
+        input_names=names,
+        output_names=["images"],
+        dynamic_shapes=tuple({0: count} for _ in inputs),
+        verbose=False,
+    )
+    assert program is not None
+    model: bytes = program.model_proto.SerializeToString()
+    return model
