@@ -90,6 +90,14 @@ def _wait(client: Client, up: subprocess.Popen[bytes], log: Path) -> None:
     raise DemoError(f"The service was not ready after {_STARTING_SECONDS} s; see {log}.")
 
 
+def _command() -> str:
+    """How this shell would call `gantry`: by its name, or by the path to the environment that it is in."""
+    if shutil.which("gantry"):
+        return "gantry"
+    path = Path(sys.executable).parent / "gantry"
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def _tell(console: Console, out: Path, data: Path, job_id: str, seconds: float) -> None:
     base = f"http://127.0.0.1:8000/v1/jobs/{job_id}"
     lines = [
@@ -97,7 +105,7 @@ def _tell(console: Console, out: Path, data: Path, job_id: str, seconds: float) 
         f"  {out / 'samples.png'}   ten images of each class, a row a class",
         f"  {out / 'loss.png'}      both losses",
         "Next, draw more from the same generator:",
-        f"  gantry up --data {data}",
+        f"  {_command()} up --data {data}",
         f"  curl '{base}/samples?label=Sneaker&n=16' -o sneakers.png",
         f"  curl '{base}/samples?label=Bag&label=Coat&n=8&seed=7' -o bags-and-coats.png",
         f"  curl '{base}/previews.gif' -o learning.gif",
