@@ -9,9 +9,7 @@ from typing import Final
 import uvicorn
 
 from api.app import create_app
-from jobs import logs
-from jobs.errors import SettingsError
-from jobs.settings import load_settings
+from jobs.startup import begin
 
 # A request that is held open by `Prefer: wait` shall not hold the process.
 _LAST_REQUESTS_SECONDS: Final = 3
@@ -19,12 +17,7 @@ _LAST_REQUESTS_SECONDS: Final = 3
 
 def main() -> int:
     """Exit code: 0 after a clean stop, 2 when a setting cannot be."""
-    try:
-        settings = load_settings()
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
-    logs.setup(settings, "api")
+    settings = begin("api")
     # uvicorn stops cleanly on SIGTERM and then raises it again for this handler: that is exit 0, not a death.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(

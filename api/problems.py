@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from gan.spec import PRESETS, SpecError, SpecProblem, UnknownPreset
+from gan.spec import PRESETS, PROBLEM_CODES, SpecError, SpecProblem, UnknownPreset
 from jobs.errors import (
     ArtifactLost,
     Conflict,
@@ -125,19 +125,7 @@ _FRAMEWORK_CODES: Final = {
     416: ("range-not-satisfiable", "The file has no such bytes; Content-Range tells its length."),
 }
 
-_PARAMETER_CODES: Final = {
-    "missing": "missing-parameter",
-    "literal_error": "not-one-of",
-    "enum": "not-one-of",
-    "string_pattern_mismatch": "bad-format",
-    "greater_than": "out-of-range",
-    "greater_than_equal": "out-of-range",
-    "less_than": "out-of-range",
-    "less_than_equal": "out-of-range",
-    "string_too_long": "out-of-range",
-    "string_too_short": "out-of-range",
-    "too_long": "out-of-range",
-}
+_PARAMETER_CODES: Final = {**PROBLEM_CODES, "missing": "missing-parameter"}
 
 _log = structlog.get_logger("gantry.api")
 

@@ -6,19 +6,13 @@ import signal
 import sys
 import threading
 
-from jobs import logs, sweep
-from jobs.errors import SettingsError
-from jobs.settings import load_settings
+from jobs import sweep
+from jobs.startup import begin
 
 
 def main() -> int:
     """Exit code: 0 after a clean stop, 2 when a setting cannot be."""
-    try:
-        settings = load_settings()
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
-    logs.setup(settings, "relay")
+    settings = begin("relay")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

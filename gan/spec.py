@@ -22,6 +22,7 @@ __all__ = [
     "BUILTIN_DATASETS",
     "DEFAULT_PRESET",
     "PRESETS",
+    "PROBLEM_CODES",
     "SPEC_VERSION",
     "DatasetClass",
     "DatasetInfo",
@@ -318,7 +319,9 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-_CODES: Final = {
+# pydantic's word for what is wrong -> ours, which stays.
+PROBLEM_CODES: Final = {
+    "enum": "not-one-of",
     "extra_forbidden": "unknown-field",
     "missing": "missing-field",
     "literal_error": "not-one-of",
@@ -337,7 +340,7 @@ _CODES: Final = {
 def _problem(error: ErrorDetails) -> SpecProblem:
     path = [str(part) for part in error["loc"] if part != "[key]"]
     pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
-    code = _CODES.get(error["type"], "wrong-type")
+    code = PROBLEM_CODES.get(error["type"], "wrong-type")
     detail = error["msg"] + "."
     if code == "unknown-field":
         fields = _fields_at(path[:-1])

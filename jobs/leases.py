@@ -20,6 +20,8 @@ from jobs.models import Attempt, Job
 from jobs.status import MOVES, TERMINAL, Status
 from jobs.store import attempts, events, jobs
 
+HOLD_SHARE: Final = 0.8
+"""Of a lease: an attempt that was unheard for so long must end itself, before anybody else can hold its job."""
 _LONGEST_BACKOFF_SECONDS: Final = 60
 
 

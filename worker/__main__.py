@@ -10,11 +10,10 @@ import structlog
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_shutting_down
 
-from jobs import logs
 from jobs.broker import QUEUE, make_app
-from jobs.errors import SettingsError
 from jobs.ids import new_id
-from jobs.settings import Settings, load_settings
+from jobs.settings import Settings
+from jobs.startup import begin
 from worker import devices, tasks
 from worker.presence import Presence
 from worker.supervise import Identity
@@ -24,13 +23,7 @@ log = structlog.get_logger("gantry.worker")
 
 def main() -> int:
     """Run until told to stop; the process's exit code, 2 for settings that cannot be."""
-    try:
-        settings = load_settings()
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
-    logs.setup(settings, "worker")
-    return serve(settings)
+    return serve(begin("worker"))
 
 
 def serve(settings: Settings) -> int:

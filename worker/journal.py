@@ -17,7 +17,6 @@ log = structlog.get_logger("gantry.journal")
 
 T = TypeVar("T")
 
-_LEASE_SHARE: Final = 0.8
 _LONGEST_PAUSE: Final = 2.0
 
 
@@ -57,7 +56,7 @@ class Journal:
         return self._patiently(once)
 
     def _patiently(self, once: Callable[[], T]) -> T:
-        give_up, pause = time.monotonic() + _LEASE_SHARE * self._ttl, 0.1
+        give_up, pause = time.monotonic() + leases.HOLD_SHARE * self._ttl, 0.1
         while True:
             try:
                 return once()

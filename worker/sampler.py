@@ -26,11 +26,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gan.export import ExportUnavailable
-from jobs import logs
 from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.errors import ArtifactLost, CheckpointNotFound, GantryError, SamplerBusy, SettingsError, Unavailable
-from jobs.settings import Settings, load_settings
+from jobs.settings import Settings
+from jobs.startup import begin
 from worker.devices import cpu_name, usable_cores
 from worker.studio import Draw, Estimate, Studio
 
@@ -134,13 +134,12 @@ def _say(status: int, code: str, detail: str, retry_after: int | None = None) ->
 
 def main() -> int:
     """Serve until SIGTERM or Ctrl-C; the process's exit code, 2 for settings that cannot be."""
+    settings = begin("sampler")
     try:
-        settings = load_settings()
         where = _address(settings.sampler_url)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    logs.setup(settings, "sampler")
     torch.set_num_threads(min(_CPU_THREADS, max(1, usable_cores() // 2)))
     # uvicorn hands a signal on to whoever had it before, once it has stopped: that is the end of a clean stop.
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -37,8 +37,6 @@ log = structlog.get_logger("gantry.supervise")
 
 BEAT_SECONDS: Final = 1.0
 """Longest time from one heartbeat to the next: what a cancel may wait to be heard."""
-LEASE_SHARE: Final = 0.8
-"""Of the lease: unheard for so long, the trainer is ended before anybody else can hold its job."""
 
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 _PASSED_ON_PREFIXES: Final = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "PYTHON", "HF_")
@@ -103,7 +101,7 @@ class Supervisor:
     def carry(self, claimed_at: float) -> None:
         """Run the trainer to its end and report it. `claimed_at`: monotonic, before the claim was sent."""
         process = self._start()
-        watchdog = Watchdog(process, LEASE_SHARE * self._settings.lease_seconds, claimed_at)
+        watchdog = Watchdog(process, leases.HOLD_SHARE * self._settings.lease_seconds, claimed_at)
         watchdog.start()
         try:
             returncode = self._watch(process, watchdog)

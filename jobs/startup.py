@@ -1,0 +1,23 @@
+"""How every process of the service begins: its settings, or one sentence; then its logs."""
+
+from __future__ import annotations
+
+import sys
+
+from jobs import logs
+from jobs.errors import SettingsError
+from jobs.settings import Settings, load_settings
+
+
+def begin(process: str) -> Settings:
+    """This process's settings, its logs set up; `process` is what it calls itself there.
+
+    A setting that cannot be is one sentence on stderr and `SystemExit` with 2.
+    """
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    logs.setup(settings, process)
+    return settings
