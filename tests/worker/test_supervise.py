@@ -249,3 +249,8 @@ def test_a_trainer_sees_no_secrets(sqlite_settings: Settings) -> None:
     assert (seen["PATH"], seen["CUDA_VISIBLE_DEVICES"], seen["LC_ALL"]) == ("p", "1", "C")
     assert "AWS_SECRET_ACCESS_KEY" not in seen
     assert seen["GANTRY_PORT"] == str(sqlite_settings.port), "the supervisor's settings, not the shell's"
+
+
+def test_threads_of_a_trainer_sleep_soon_unless_the_operator_says_otherwise(sqlite_settings: Settings) -> None:
+    assert trainer_environment(sqlite_settings, {})["GOMP_SPINCOUNT"] == "10000"
+    assert trainer_environment(sqlite_settings, {"GOMP_SPINCOUNT": "5"})["GOMP_SPINCOUNT"] == "5"
