@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeVar, cast, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 from api import schemas
 from gan.spec import DEFAULT_PRESET, PRESETS, TrainSpec, preset_spec
 from jobs.db import Session
 from jobs.models import Checkpoint, Dataset, Job, JobEvent, Preview, Worker
-from jobs.status import Action, Status, allowed_actions
+from jobs.status import Status, allowed_actions
 from jobs.store import jobs, workers
 from jobs.store.metrics import MetricSummary
 from jobs.store.pages import Page
-
-# Saving a checkpoint is not an action on the job: it moves it nowhere, and has an address of its own.
-_SHOWN: Final = (Action.CANCEL, Action.DELETE)
 
 Row = TypeVar("Row")
 View = TypeVar("View")
@@ -38,27 +35,29 @@ def listed(page: Page[Row], view: Callable[[Row], View]) -> schemas.Listed[View]
     return schemas.Listed(data=data, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
 
 
-def job_views(s: Session, rows: Sequence[Job]) -> list[schemas.JobView]:
+def job_views(s: Session, rows: Sequence[Job], lease_seconds: float) -> list[schemas.JobView]:
     """Jobs, with their places in the queue and their checkpoints looked up."""
     checkpoint_ids = jobs.checkpoint_ids(s, [row.id for row in rows])
-    return [_job(row, jobs.jobs_ahead(s, row), *checkpoint_ids[row.id]) for row in rows]
+    most_gpus = workers.most_gpus(s, lease_seconds)
+    return [_job(row, most_gpus, jobs.jobs_ahead(s, row, most_gpus), *checkpoint_ids[row.id]) for row in rows]
 
 
-def job_view(s: Session, row: Job) -> schemas.JobView:
+def job_view(s: Session, row: Job, lease_seconds: float) -> schemas.JobView:
     """One job."""
-    return job_views(s, [row])[0]
+    return job_views(s, [row], lease_seconds)[0]
 
 
-def _job(row: Job, ahead: int | None, last: str | None, best: str | None) -> schemas.JobView:
+def _job(row: Job, most_gpus: int | None, ahead: int | None, last: str | None, best: str | None) -> schemas.JobView:
     status, spec = Status(row.status), TrainSpec.model_validate(row.spec)
     return schemas.JobView(
         id=row.id,
         name=row.name,
         labels=row.labels,
         status=status,
-        status_reason=schemas.Reason(**row.status_reason) if row.status_reason else None,
-        attempt=row.attempt,
-        allowed_actions=[action for action in allowed_actions(status) if action in _SHOWN],
+        status_reason=_reason(row, most_gpus),
+        # While it waits, the attempt that it waits for.
+        attempt=row.attempt + 1 if status is Status.QUEUED else row.attempt,
+        allowed_actions=allowed_actions(status),
         progress=_progress(row, spec),
         queue=None if ahead is None else schemas.Place(position=ahead + 1, jobs_ahead=ahead),
         latest_metrics=finite(row.latest_metrics),
@@ -74,6 +73,16 @@ def _job(row: Job, ahead: int | None, last: str | None, best: str | None) -> sch
         retry_of=row.retry_of,
         links=_links(row.id),
     )
+
+
+def _reason(row: Job, most_gpus: int | None) -> schemas.Reason | None:
+    """Why it stands where it does; of a queued job, first of all that nobody is there who could run it."""
+    if row.status == Status.QUEUED and most_gpus is None:
+        return schemas.Reason(code="no_worker", message="No worker is running; `gantry worker` starts one.")
+    if row.status == Status.QUEUED and most_gpus is not None and row.gpus > most_gpus:
+        message = f"It needs {row.gpus} GPU, and no worker that is running has one; or set resources.gpus to 0."
+        return schemas.Reason(code="no_capable_worker", message=message)
+    return schemas.Reason(**row.status_reason) if row.status_reason else None
 
 
 def finite(values: dict[str, Any]) -> dict[str, float | None]:
@@ -184,11 +193,12 @@ def preset(name: str) -> schemas.PresetView:
 
 
 def worker(row: Worker, now: float, lease_seconds: float) -> schemas.WorkerView:
+    status = workers.status_of(row, now, lease_seconds)
     return schemas.WorkerView(
         id=row.id,
         host=row.host,
         devices=row.devices,
-        status=workers.status_of(row, now, lease_seconds),
-        current_job_id=row.current_job_id,
+        status=status,
+        current_job_id=None if status == "lost" else row.current_job_id,
         heartbeat_at=moment(row.heartbeat_at),
     )

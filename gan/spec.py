@@ -7,7 +7,6 @@ Imports pydantic only: the face and the record read it without loading torch.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
@@ -17,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from gan.catalog import BUILTIN_DATASETS, DatasetClass, DatasetInfo
 from gan.presets import DEFAULT_PRESET, PRESETS, Preset
+from gan.problems import PROBLEM_CODES, SpecError, SpecProblem, problem_of
 
 __all__ = [
     "BUILTIN_DATASETS",
@@ -115,8 +115,8 @@ class AdamSpec(_Closed):
 class OptimizersSpec(_Closed):
     """One optimizer a network."""
 
-    g: AdamSpec = Field(AdamSpec(), description="Optimizer of G.")
-    d: AdamSpec = Field(AdamSpec(), description="Optimizer of D.")
+    g: AdamSpec = Field(AdamSpec(), description="Adam for the weights of G.")
+    d: AdamSpec = Field(AdamSpec(), description="Adam for the weights of D.")
 
 
 class AlternationSpec(_Closed):
@@ -173,7 +173,10 @@ class TrainSpec(_Closed):
     spec_version: Literal[1] = Field(SPEC_VERSION, description="Version of this form.")
     name: Text | None = Field(None, description="A name for people; need not be unique.")
     labels: dict[LabelKey, LabelValue] = Field(
-        {}, max_length=16, description="Key-value pairs to find the job by; at most 16."
+        {},
+        max_length=16,
+        description="Key-value pairs to find the job by; at most 16.",
+        json_schema_extra={"additionalProperties": False},
     )
     dataset: Text = Field(description="Name or id of a registered data set.")
     preset: Text = Field(DEFAULT_PRESET, description="A named starting point, whose fields the others override.")
@@ -185,13 +188,15 @@ class TrainSpec(_Closed):
     )
     batch_size: Int = Field(64, ge=2, le=4096, description="Real images in one update of D; fakes in one of G.")
     seed: Int = Field(0, ge=0, le=2**63 - 1, description="Seed of weights, latents and data order.")
-    generator: GeneratorSpec = Field(GeneratorSpec(), description="G.")
-    discriminator: DiscriminatorSpec = Field(DiscriminatorSpec(), description="D.")
-    conditioning: ConditioningSpec = Field(ConditioningSpec(), description="How labels enter.")
-    loss: LossSpec = Field(LossSpec(), description="The game.")
-    optimizers: OptimizersSpec = Field(OptimizersSpec(), description="How weights move.")
+    generator: GeneratorSpec = Field(GeneratorSpec(), description="G: from a latent z and a label to an image.")
+    discriminator: DiscriminatorSpec = Field(
+        DiscriminatorSpec(), description="D: from an image and a label to one logit."
+    )
+    conditioning: ConditioningSpec = Field(ConditioningSpec(), description="How class labels enter G and D.")
+    loss: LossSpec = Field(LossSpec(), description="What G and D minimise.")
+    optimizers: OptimizersSpec = Field(OptimizersSpec(), description="How the weights of each network move.")
     alternation: AlternationSpec = Field(AlternationSpec(), description="Updates of D and of G in one step.")
-    ema: EmaSpec = Field(EmaSpec(), description="Averaged generator.")
+    ema: EmaSpec = Field(EmaSpec(), description="G_ema, the averaged generator that samples are drawn from.")
     previews: PreviewsSpec = Field(PreviewsSpec(), description="Fixed latents drawn while training.")
     checkpoints: CheckpointsSpec = Field(CheckpointsSpec(), description="What is kept, and how often.")
     resources: ResourcesSpec = Field(ResourcesSpec(), description="Devices and precision.")
@@ -202,24 +207,6 @@ class TrainSpec(_Closed):
     def conditional(self) -> bool:
         """Whether G draws a class by its label."""
         return self.conditioning.kind != "none"
-
-
-class SpecProblem(BaseModel):
-    """One thing wrong with a spec: where (an RFC 6901 pointer), a stable code, and what to do."""
-
-    model_config = ConfigDict(frozen=True)
-
-    pointer: str
-    code: str
-    detail: str
-
-
-class SpecError(ValueError):
-    """A spec that cannot be trained; `problems` says what, where, and what to do about each."""
-
-    def __init__(self, problems: Iterable[SpecProblem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(f"{p.pointer or '/'}: {p.detail}" for p in self.problems))
 
 
 class UnknownPreset(SpecError):
@@ -319,35 +306,8 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-# pydantic's word for what is wrong -> ours, which stays.
-PROBLEM_CODES: Final = {
-    "enum": "not-one-of",
-    "extra_forbidden": "unknown-field",
-    "missing": "missing-field",
-    "literal_error": "not-one-of",
-    "greater_than": "out-of-range",
-    "greater_than_equal": "out-of-range",
-    "less_than": "out-of-range",
-    "less_than_equal": "out-of-range",
-    "string_too_long": "out-of-range",
-    "string_too_short": "out-of-range",
-    "too_long": "out-of-range",
-    "string_pattern_mismatch": "bad-format",
-    "finite_number": "out-of-range",
-}
-
-
 def _problem(error: ErrorDetails) -> SpecProblem:
-    path = [str(part) for part in error["loc"] if part != "[key]"]
-    pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
-    code = PROBLEM_CODES.get(error["type"], "wrong-type")
-    detail = error["msg"] + "."
-    if code == "unknown-field":
-        fields = _fields_at(path[:-1])
-        close = difflib.get_close_matches(path[-1], fields, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(fields)}."
-        detail = f"There is no field {path[-1][:200]!r}; {hint}"
-    return SpecProblem(pointer=pointer, code=code, detail=detail)
+    return problem_of(error, _fields_at([str(part) for part in error["loc"][:-1]]))
 
 
 def _fields_at(path: list[str]) -> list[str]:

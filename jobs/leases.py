@@ -18,7 +18,7 @@ from jobs import clock
 from jobs.errors import Fenced
 from jobs.models import Attempt, Job
 from jobs.status import MOVES, TERMINAL, Status
-from jobs.store import attempts, events, jobs
+from jobs.store import attempts, events, jobs, workers
 
 HOLD_SHARE: Final = 0.8
 """Of a lease: an attempt that was unheard for so long must end itself, before anybody else can hold its job."""
@@ -47,7 +47,6 @@ def claim(s: Session, worker_id: str, device: str, gpus: int, ttl: float) -> Job
         .where(Job.id == best.scalar_subquery(), Job.status == Status.QUEUED.value)
         .values(
             status=Status.RUNNING.value,
-            status_reason=None,
             attempt=Job.attempt + 1,
             lease_owner=worker_id,
             lease_until=clock.now() + ttl,
@@ -87,7 +86,7 @@ def fence(s: Session, job_id: str, attempt: int, ttl: float, **progress: Any) ->
     if row is None:
         raise Fenced(f"Attempt {attempt} of {job_id} no longer holds the job.")
     if "step" in progress:
-        events.record(s, job_id, "job.progress", {"step": progress["step"]}, attempt=attempt)
+        events.progress(s, job_id, progress["step"], attempt=attempt)
     return Orders(cancel=row[0] is not None, checkpoint=row[1] is not None)
 
 
@@ -102,13 +101,15 @@ def finish(s: Session, job_id: str, attempt: int, status: Status, error: dict[st
     return _leave(s, _lock(s, job_id, attempt), status, outcome=error["code"] if error else status.value, error=error)
 
 
-def release(s: Session, job_id: str, attempt: int, *, crash: bool, reason: dict[str, Any], delay: float = 0.0) -> Job:
+def release(
+    s: Session, job_id: str, attempt: int, *, crash: bool, reason: dict[str, Any], hint: str | None = None
+) -> Job:
     """Give the job back: to the queue, or to its end when it was to be cancelled or has crashed too often.
 
     A crash counts and is retried later each time (1, 2, 4, ... s); a drained or preempted worker does not count.
-    `reason` is {"code", "message"}. Raises `Fenced`.
+    `reason` is {"code", "message"}; `hint` says what to do should this have been the last attempt. Raises `Fenced`.
     """
-    return _release(s, _lock(s, job_id, attempt), crash=crash, reason=reason, delay=delay)
+    return _release(s, _lock(s, job_id, attempt), crash=crash, reason=reason, hint=hint)
 
 
 def reap(s: Session, limit: int = 100) -> list[str]:
@@ -123,7 +124,8 @@ def reap(s: Session, limit: int = 100) -> list[str]:
     for job_id, attempt, owner in s.execute(query).all():
         job = _lock(s, job_id, attempt, Job.lease_until < clock.now())
         message = f"Worker {owner} has not been heard of; the job goes on from its last checkpoint."
-        _release(s, job, crash=True, reason={"code": "worker_lost", "message": message}, delay=0.0)
+        _release(s, job, crash=True, reason={"code": "worker_lost", "message": message})
+        workers.put_down(s, job_id)
         reaped.append(job_id)
     return reaped
 
@@ -145,22 +147,22 @@ def _lock(s: Session, job_id: str, attempt: int, *guards: ColumnElement[bool]) -
     return job
 
 
-def _release(s: Session, job: Job, *, crash: bool, reason: dict[str, Any], delay: float) -> Job:
+def _release(s: Session, job: Job, *, crash: bool, reason: dict[str, Any], hint: str | None = None) -> Job:
     job.crashes += int(crash)
     if job.cancel_requested_at is not None:
         return _leave(s, job, Status.CANCELLED, outcome=reason["code"])
     if crash and job.crashes >= job.max_attempts:
-        message = f"{job.crashes} attempts crashed, the last one so: {reason['message']}"
+        count = "The only attempt" if job.crashes == 1 else f"{job.crashes} attempts"
+        message = f"{count} crashed, at last so: {reason['message']}"
         error = {
             "code": "max_attempts_exceeded",
             "message": message,
             "retryable": True,
             "step": job.step,
-            "hint": "Read the log of the last attempt; raise max_attempts only when the cause lies outside the job.",
+            "hint": hint or "If the cause lies outside the job, such as a full disk or a lost host, submit it again.",
         }
         return _leave(s, job, Status.FAILED, outcome=reason["code"], error=error)
-    if crash:
-        delay = max(delay, min(_LONGEST_BACKOFF_SECONDS, 2.0 ** (job.crashes - 1)))
+    delay = min(_LONGEST_BACKOFF_SECONDS, 2.0 ** (job.crashes - 1)) if crash else 0.0
     job.not_before = clock.read(s) + delay
     job.published_at = None
     job.lease_owner = job.device = job.heartbeat_at = None

@@ -234,6 +234,8 @@ class Worker(Base):
     id: Mapped[str] = mapped_column(String(80), primary_key=True)
     host: Mapped[str] = mapped_column(String(200))
     devices: Mapped[list[Any]]
+    gpus: Mapped[int]
+    """That a job of this worker gets: 0 or 1."""
     draining: Mapped[bool] = mapped_column(default=False)
     current_job_id: Mapped[str | None] = mapped_column(String(40))
     started_at: Mapped[float]

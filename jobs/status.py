@@ -45,6 +45,10 @@ ACTIONS: Final[dict[Action, frozenset[Status]]] = {
 }
 
 
+# Saving a checkpoint moves the job nowhere, and has an address of its own.
+_MOVING: Final = tuple(action for action in Action if action is not Action.SAVE_CHECKPOINT)
+
+
 def allowed_actions(status: Status) -> list[str]:
-    """The actions that a job of this status accepts, in the order of `Action`."""
-    return [action.value for action, statuses in ACTIONS.items() if status in statuses]
+    """The actions that would move a job of this status, in the order of `Action`."""
+    return [action.value for action in _MOVING if status in ACTIONS[action]]

@@ -31,7 +31,7 @@ def serve(settings: Settings) -> int:
     worker_id = new_id("wrk")
     gpus = devices.gpus()
     identity = Identity(worker_id, devices.device_name(gpus), min(1, len(gpus)))
-    presence = Presence(settings, worker_id, devices.inventory())
+    presence = Presence(settings, worker_id, devices.inventory(), identity.gpus)
 
     def shutting_down(**_: object) -> None:
         presence.drain()

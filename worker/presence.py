@@ -20,10 +20,10 @@ log = structlog.get_logger("gantry.presence")
 class Presence(threading.Thread):
     """Announces a worker, then beats every quarter of the lease; `drain` is said at once, `leave` at the end."""
 
-    def __init__(self, settings: Settings, worker_id: str, devices: list[dict[str, Any]]) -> None:
+    def __init__(self, settings: Settings, worker_id: str, devices: list[dict[str, Any]], gpus: int) -> None:
         super().__init__(name="gantry-presence", daemon=True)
         self._url, self._interval = settings.database, settings.lease_seconds / 4
-        self._worker_id, self._devices = worker_id, devices
+        self._worker_id, self._devices, self._gpus = worker_id, devices, gpus
         self._announced, self._draining, self._left = False, False, False
         self._wake = threading.Event()
         # The pool forks children while this thread runs: never in the middle of a statement, and never with an
@@ -60,7 +60,7 @@ class Presence(threading.Thread):
             try:
                 with db.write() as s:
                     if what == "announce":
-                        workers.announce(s, self._worker_id, socket.gethostname(), self._devices)
+                        workers.announce(s, self._worker_id, socket.gethostname(), self._devices, self._gpus)
                     elif what == "beat":
                         workers.beat(s, self._worker_id, draining=self._draining)
                     else:

@@ -65,6 +65,8 @@ def make_app(settings: Settings) -> Starlette:
     artifacts = Artifacts(settings.artifacts_dir)
     studio = Studio(Database(settings.database), artifacts, settings.sampler_cache, device)
     bench = Bench(settings.sampler_queue)
+    # Apart from drawing, or whoever asks what a job would cost waits behind everybody's images.
+    abacus = Bench(settings.sampler_queue)
 
     async def draw(request: Request) -> Response:
         wish = Draw.model_validate_json(await request.body())
@@ -79,7 +81,7 @@ def make_app(settings: Settings) -> Starlette:
 
     async def estimate(request: Request) -> Response:
         wish = Estimate.model_validate_json(await request.body())
-        return JSONResponse(dataclasses.asdict(await bench.do(lambda: studio.estimate(wish))))
+        return JSONResponse(dataclasses.asdict(await abacus.do(lambda: studio.estimate(wish))))
 
     async def healthz(request: Request) -> Response:
         return JSONResponse({"status": "alive", "device": name, "generators": len(studio)})

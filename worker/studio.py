@@ -1,4 +1,4 @@
-"""What the sampler does on request: draw, export, estimate. For one thread; the least used generator goes first."""
+"""What the sampler does on request: draw and export, for one thread; estimate, for any."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Estimate(_Closed):
 
 
 class Studio:
-    """Generators in memory, by checkpoint, at most `cache` of them."""
+    """Generators in memory, by checkpoint, at most `cache` of them: the least used goes first."""
 
     def __init__(self, db: Database, artifacts: Artifacts, cache: int, device: torch.device) -> None:
         self._db, self._artifacts, self._cache, self.device = db, artifacts, cache, device

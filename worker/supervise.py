@@ -201,14 +201,16 @@ class Supervisor:
         last = self._job.crashes + 1 >= self._job.max_attempts
         if final or (last and returncode in (Exit.OUT_OF_MEMORY, Exit.DISK_FULL)):
             return self._finish(Status.FAILED, failure.error())
-        return self._release(failure.code, failure.message, crash=True)
+        return self._release(failure.code, failure.message, crash=True, hint=failure.hint)
 
     def _finish(self, status: Status, error: dict[str, Any] | None = None) -> Callable[[Session], object]:
         return lambda s: leases.finish(s, self._job.id, self._attempt, status, error)
 
-    def _release(self, code: str, message: str, *, crash: bool = False) -> Callable[[Session], object]:
+    def _release(
+        self, code: str, message: str, *, crash: bool = False, hint: str | None = None
+    ) -> Callable[[Session], object]:
         reason = {"code": code, "message": message}
-        return lambda s: leases.release(s, self._job.id, self._attempt, crash=crash, reason=reason)
+        return lambda s: leases.release(s, self._job.id, self._attempt, crash=crash, reason=reason, hint=hint)
 
     def _report(self, end: Callable[[Session], object] | None) -> None:
         """Write how it ended, once the database answers; if the job has moved on by then, that it is put down."""

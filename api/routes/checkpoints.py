@@ -45,7 +45,7 @@ def list_checkpoints(hall: Hall, job_id: str, page: PageOf) -> Listed[Checkpoint
 def save_checkpoint(hall: Hall, job_id: str, response: Response) -> JobView:
     """Ask the running trainer to save one now; it is in the list within seconds."""
     with hall.db.write() as s:
-        view = views.job_view(s, jobs.request_checkpoint(s, job_id))
+        view = views.job_view(s, jobs.request_checkpoint(s, job_id), hall.settings.lease_seconds)
     response.headers["Location"] = view.links.checkpoints
     return view
 

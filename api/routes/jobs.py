@@ -18,11 +18,11 @@ from api.parameters import PageOf, split
 from api.problems import BadParameters
 from api.schemas import DryRun, Estimate, JobView, Listed
 from api.services import Hall, Services
-from gan.spec import DatasetInfo, SpecProblem, TrainSpec, check_against, resolve
+from gan.spec import PRESETS, DatasetInfo, SpecProblem, TrainSpec, UnknownPreset, check_against, resolve
 from jobs.db import Session
 from jobs.errors import DatasetNotFound, UnknownDataset
 from jobs.models import Dataset, Job
-from jobs.status import Status
+from jobs.status import TERMINAL, Status
 from jobs.store import datasets, jobs
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -63,7 +63,9 @@ def list_jobs(
     label: Annotated[list[str] | None, Query(description="With this label, as key:value; all of them.")] = None,
 ) -> Listed[JobView]:
     """The jobs that pass every filter, newest first."""
-    statuses, labels = [_status(word) for word in split(status)], dict(_label(text) for text in label or ())
+    statuses, labels = [_status(word) for word in split(status)], [_label(text) for text in label or ()]
+    if preset is not None and preset not in PRESETS:
+        raise UnknownPreset(preset)
     with hall.db.read() as s:
         name = None if dataset is None else _dataset_row(s, dataset).name
         rows = jobs.page(
@@ -75,7 +77,7 @@ def list_jobs(
             preset=preset,
             labels=labels,
         )
-        data = views.job_views(s, rows.data)
+        data = views.job_views(s, rows.data, hall.settings.lease_seconds)
     return Listed(data=data, has_more=rows.next_cursor is not None, next_cursor=rows.next_cursor)
 
 
@@ -94,11 +96,11 @@ async def get_job(
     applied = {} if seconds is None else {"Preference-Applied": f"wait={seconds}"}
     until = time.monotonic() + (seconds or 0)
     while True:
-        content = await run_in_threadpool(_read, hall, job_id)
+        content, ended = await run_in_threadpool(_read, hall, job_id)
         etag = etag_of(content)
         if not matches(if_none_match, etag):
             return _json(content, {"ETag": etag, **applied})
-        if time.monotonic() >= until or await request.is_disconnected():
+        if ended or time.monotonic() >= until or await request.is_disconnected():
             return not_modified(etag, **applied)
         await asyncio.sleep(_POLL_SECONDS)
 
@@ -107,7 +109,7 @@ async def get_job(
 def cancel(hall: Hall, job_id: str) -> Response:
     """Queued: cancelled at once. Running: saves a checkpoint and stops within seconds. Asked again: the same."""
     with hall.db.write() as s:
-        content = _content(s, jobs.request_cancel(s, job_id))
+        content = _content(hall, s, jobs.request_cancel(s, job_id))
     return _json(content, {"ETag": etag_of(content)})
 
 
@@ -125,20 +127,22 @@ def _json(content: bytes, headers: Mapping[str, str] | None = None, status: int 
     return Response(content, status_code=status, media_type="application/json", headers=dict(headers or {}))
 
 
-def _content(s: Session, row: Job) -> bytes:
-    return views.job_view(s, row).model_dump_json().encode()
+def _content(hall: Services, s: Session, row: Job) -> bytes:
+    return views.job_view(s, row, hall.settings.lease_seconds).model_dump_json().encode()
 
 
-def _read(hall: Services, job_id: str) -> bytes:
+def _read(hall: Services, job_id: str) -> tuple[bytes, bool]:
+    """The job's body, and whether it has ended: then it changes no more, and nobody need wait."""
     with hall.db.read() as s:
-        return _content(s, jobs.get(s, job_id))
+        job = jobs.get(s, job_id)
+        return _content(hall, s, job), job.status in TERMINAL
 
 
 def _create(hall: Services, spec: TrainSpec) -> tuple[str, bytes]:
     with hall.db.write() as s:
         spec, info = _settle(s, spec)
         job = jobs.create(s, spec, info)
-        return job.id, _content(s, job)
+        return job.id, _content(hall, s, job)
 
 
 def _with_dataset(hall: Services, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:

@@ -19,11 +19,11 @@ def list_presets(page: PageOf) -> Listed[PresetView]:
     """What each is, its paper, and its full spec; the default first."""
     names = list(PRESETS)
     if page.cursor is not None:
-        last = pages.decode(page.cursor, str)
+        last = pages.decode(page.cursor, "presets")
         if last not in names:
             raise BadCursor
         names = names[names.index(last) + 1 :]
-    return views.listed(pages.cut(names[: page.limit + 1], page.limit, str), views.preset)
+    return views.listed(pages.cut(names[: page.limit + 1], page.limit, "presets", str), views.preset)
 
 
 @router.get("/{name}")

@@ -12,6 +12,7 @@ from jobs.artifacts import Stored
 from jobs.errors import CheckpointNotFound, NoCheckpoint
 from jobs.ids import new_id
 from jobs.models import Checkpoint, Job
+from jobs.status import TERMINAL
 from jobs.store import events
 from jobs.store.pages import Page, cut, decode
 
@@ -45,8 +46,8 @@ def page(s: Session, job_id: str, *, limit: int, cursor: str | None = None) -> P
     """Those that can be had, newest first."""
     query = _ready(job_id).order_by(Checkpoint.id.desc()).limit(limit + 1)
     if cursor is not None:
-        query = query.where(Checkpoint.id < decode(cursor, str))
-    return cut(list(s.scalars(query)), limit, lambda row: row.id)
+        query = query.where(Checkpoint.id < decode(cursor, job_id))
+    return cut(list(s.scalars(query)), limit, job_id, lambda row: row.id)
 
 
 def get(s: Session, checkpoint_id: str) -> Checkpoint:
@@ -73,6 +74,9 @@ def choose(s: Session, job_id: str, which: str | None) -> Checkpoint:
         raise NoCheckpoint("No checkpoint of this job has been evaluated, so none is the best; ask for 'last'.")
     chosen = best or newest_ready(s, job_id)
     if chosen is None:
+        status = s.get_one(Job, job_id).status
+        if status in TERMINAL:
+            raise NoCheckpoint(f"This job {status} before its first checkpoint, so there is nothing to draw from.")
         raise NoCheckpoint("This job has no checkpoint yet; ask again when it has trained a little.")
     return chosen
 

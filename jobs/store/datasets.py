@@ -44,8 +44,8 @@ def page(s: Session, *, limit: int, cursor: str | None = None) -> Page[Dataset]:
     """In order of registration."""
     query = select(Dataset).order_by(Dataset.id).limit(limit + 1)
     if cursor is not None:
-        query = query.where(Dataset.id > decode(cursor, str))
-    return cut(list(s.scalars(query)), limit, lambda row: row.id)
+        query = query.where(Dataset.id > decode(cursor, "datasets"))
+    return cut(list(s.scalars(query)), limit, "datasets", lambda row: row.id)
 
 
 def info(row: Dataset) -> DatasetInfo:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from jobs import clock
 from jobs.models import Job, JobEvent
+
+PROGRESS: Final = "job.progress"
+_PROGRESS_SECONDS: Final = 1.0
 
 
 def record(
@@ -24,6 +27,14 @@ def record(
     s.add(event)
     s.flush()
     return event
+
+
+def progress(s: Session, job_id: str, step: int, *, attempt: int) -> None:
+    """Write that the job is at `step`, at most once a second: who reads events need not read every write."""
+    last = select(JobEvent.at).where(JobEvent.job_id == job_id, JobEvent.type == PROGRESS)
+    at = s.scalars(last.order_by(JobEvent.seq.desc()).limit(1)).one_or_none()
+    if at is None or clock.read(s) - at >= _PROGRESS_SECONDS:
+        record(s, job_id, PROGRESS, {"step": step}, attempt=attempt)
 
 
 def page(s: Session, job_id: str, after: int, limit: int) -> list[JobEvent]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import delete as sql_delete
@@ -65,25 +65,28 @@ def page(
     statuses: Collection[Status] = (),
     dataset: str | None = None,
     preset: str | None = None,
-    labels: Mapping[str, str] | None = None,
+    labels: Iterable[tuple[str, str]] = (),
 ) -> Page[Job]:
     """Newest first, those that match every filter given. Raises `BadCursor`."""
     query = select(Job).order_by(Job.id.desc()).limit(limit + 1)
     if cursor is not None:
-        query = query.where(Job.id < decode(cursor, str))
+        query = query.where(Job.id < decode(cursor, "jobs"))
     if statuses:
         query = query.where(Job.status.in_([status.value for status in statuses]))
     if dataset is not None:
         query = query.where(Job.dataset == dataset)
     if preset is not None:
         query = query.where(Job.preset == preset)
-    for key, value in (labels or {}).items():
+    for key, value in labels:
         query = query.where(Job.labels[key].as_string() == value)
-    return cut(list(s.scalars(query)), limit, lambda job: job.id)
+    return cut(list(s.scalars(query)), limit, "jobs", lambda job: job.id)
 
 
-def jobs_ahead(s: Session, job: Job) -> int | None:
-    """How many queued jobs would be claimed before this one; None when it is not queued."""
+def jobs_ahead(s: Session, job: Job, most_gpus: int | None) -> int | None:
+    """How many queued jobs would be claimed before this one; None when it is not queued.
+
+    `most_gpus` is the most that a live worker has (None: there is none): a job that nobody can run delays nobody.
+    """
     if job.status != Status.QUEUED:
         return None
     before = (
@@ -91,7 +94,8 @@ def jobs_ahead(s: Session, job: Job) -> int | None:
         | ((Job.priority == job.priority) & (Job.created_at < job.created_at))
         | ((Job.priority == job.priority) & (Job.created_at == job.created_at) & (Job.id < job.id))
     )
-    query = select(func.count()).select_from(Job).where(Job.status == Status.QUEUED.value, before)
+    runs_here = Job.gpus <= max(job.gpus, most_gpus or 0)
+    query = select(func.count()).select_from(Job).where(Job.status == Status.QUEUED.value, before, runs_here)
     return s.execute(query).scalar_one()
 
 

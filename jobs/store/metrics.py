@@ -51,10 +51,13 @@ def append(
 def series(
     s: Session, job_id: str, names: Sequence[str], from_step: int | None = None, to_step: int | None = None
 ) -> dict[str, Curve]:
-    """The curves of `names`, from and to a step inclusive. Raises `UnknownMetric`."""
+    """The curves of `names`, from and to a step inclusive.
+
+    Before its first point a job has no metrics, and every curve is empty; after it, raises `UnknownMetric`.
+    """
     known = names_of(s, job_id)
     for name in names:
-        if name not in known:
+        if known and name not in known:
             raise UnknownMetric(name, known)
     limit_of = attempts.limits(s, job_id)
     return {name: _curve(s, job_id, name, limit_of, from_step, to_step) for name in names}

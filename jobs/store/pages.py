@@ -12,7 +12,6 @@ from typing import Generic, TypeVar
 from jobs.errors import BadCursor
 
 T = TypeVar("T")
-K = TypeVar("K", str, int)
 
 
 @dataclass(frozen=True)
@@ -23,24 +22,24 @@ class Page(Generic[T]):
     next_cursor: str | None
 
 
-def cut(rows: Sequence[T], limit: int, key: Callable[[T], str | int]) -> Page[T]:
-    """The page of `rows`, which were asked for one more than `limit`."""
+def cut(rows: Sequence[T], limit: int, name: str, key: Callable[[T], str]) -> Page[T]:
+    """The page of the list `name` from `rows`, of which one more than `limit` was asked for."""
     data = list(rows[:limit])
     more = len(rows) > limit
-    return Page(data, encode(key(data[-1])) if more else None)
+    return Page(data, _encode([name, key(data[-1])]) if more else None)
 
 
-def encode(key: str | int) -> str:
-    """An opaque cursor for a row's key."""
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+def _encode(place: list[str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 
 
-def decode(cursor: str, kind: type[K]) -> K:
-    """The key behind a cursor. Raises `BadCursor`."""
+def decode(cursor: str, name: str) -> str:
+    """The key behind a cursor of the list `name`. Raises `BadCursor`."""
     try:
-        key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError):
         raise BadCursor from None
-    if type(key) is not kind:
+    if not (isinstance(place, list) and len(place) == 2 and place[0] == name and isinstance(place[1], str)):
         raise BadCursor
+    key: str = place[1]
     return key

@@ -16,8 +16,11 @@ _FORGOTTEN_AFTER: Final = 7 * 86_400
 WorkerStatus = Literal["idle", "busy", "draining", "lost"]
 
 
-def announce(s: Session, worker_id: str, host: str, devices: list[dict[str, Any]]) -> None:
-    """A worker has started. Rows of workers that were silent for a week are dropped on the way."""
+def announce(s: Session, worker_id: str, host: str, devices: list[dict[str, Any]], gpus: int = 0) -> None:
+    """A worker has started, which gives a job `gpus` GPUs.
+
+    Rows of workers that were silent for a week are dropped on the way.
+    """
     moment = clock.read(s)
     s.execute(delete(Worker).where(Worker.heartbeat_at < moment - _FORGOTTEN_AFTER))
     s.merge(
@@ -25,6 +28,7 @@ def announce(s: Session, worker_id: str, host: str, devices: list[dict[str, Any]
             id=worker_id,
             host=host,
             devices=devices,
+            gpus=gpus,
             draining=False,
             current_job_id=None,
             started_at=moment,
@@ -46,6 +50,11 @@ def carries(s: Session, worker_id: str, job_id: str | None) -> None:
     s.execute(update(Worker).where(Worker.id == worker_id).values(current_job_id=job_id, heartbeat_at=clock.now()))
 
 
+def put_down(s: Session, job_id: str) -> None:
+    """Nobody carries this job any more."""
+    s.execute(update(Worker).where(Worker.current_job_id == job_id).values(current_job_id=None))
+
+
 def leave(s: Session, worker_id: str) -> None:
     """It has stopped in good order."""
     s.execute(delete(Worker).where(Worker.id == worker_id))
@@ -55,8 +64,8 @@ def page(s: Session, *, limit: int, cursor: str | None = None) -> Page[Worker]:
     """In order of id."""
     query = select(Worker).order_by(Worker.id).limit(limit + 1)
     if cursor is not None:
-        query = query.where(Worker.id > decode(cursor, str))
-    return cut(list(s.scalars(query)), limit, lambda row: row.id)
+        query = query.where(Worker.id > decode(cursor, "workers"))
+    return cut(list(s.scalars(query)), limit, "workers", lambda row: row.id)
 
 
 def is_draining(s: Session, worker_id: str) -> bool:
@@ -73,6 +82,12 @@ def idle(s: Session, lease_seconds: float) -> int:
         .where(Worker.current_job_id.is_(None), Worker.draining.is_(False))
     )
     return s.execute(query).scalar_one()
+
+
+def most_gpus(s: Session, lease_seconds: float) -> int | None:
+    """The most GPUs that a live worker gives a job; None when no worker is alive."""
+    alive = select(Worker.gpus).where(Worker.heartbeat_at > clock.now() - lease_seconds)
+    return max(s.scalars(alive), default=None)
 
 
 def status_of(worker: Worker, moment: float, lease_seconds: float) -> WorkerStatus:

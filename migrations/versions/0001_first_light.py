@@ -91,6 +91,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=80), nullable=False),
         sa.Column("host", sa.String(length=200), nullable=False),
         sa.Column("devices", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("gpus", sa.BigInteger(), nullable=False),
         sa.Column("draining", sa.Boolean(), nullable=False),
         sa.Column("current_job_id", sa.String(length=40), nullable=True),
         sa.Column("started_at", sa.Double(), nullable=False),

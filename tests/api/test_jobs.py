@@ -7,11 +7,13 @@ import time
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
+from jobs import clock, leases
 from jobs.models import Job, Outbox
 from jobs.settings import Settings
 from jobs.status import Status
+from jobs.store import workers
 from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
 
 
@@ -30,11 +32,12 @@ def test_submitting_stores_the_job_and_one_hint(client: TestClient, hand: Hand) 
 def test_a_fresh_job_reads_as_the_contract_says(client: TestClient) -> None:
     client.post("/v1/jobs", json=DEFAULT_JOB)
     job = client.post("/v1/jobs", json={**DEFAULT_JOB, "labels": {"team": "vision"}}).json()
-    assert job["status"] == "queued" and job["attempt"] == 0 and job["labels"] == {"team": "vision"}
+    assert job["status"] == "queued" and job["attempt"] == 1 and job["labels"] == {"team": "vision"}
     assert job["queue"] == {"position": 2, "jobs_ahead": 1}
     assert job["allowed_actions"] == ["cancel"]
     assert job["health"] == {"verdict": "unknown", "findings": []}
-    assert job["worker"] is job["error"] is job["status_reason"] is job["finished_at"] is None
+    assert job["worker"] is job["error"] is job["finished_at"] is None
+    assert job["status_reason"]["code"] == "no_worker", "the test's service has none"
     assert job["progress"]["fraction"] == 0 and job["progress"]["eta_seconds"] is None
     assert job["spec"]["preset"] == "cgan" and job["spec"]["generator"]["z_dim"] > 0
     assert job["created_at"].endswith("Z") and "T" in job["created_at"]
@@ -50,6 +53,45 @@ def test_a_running_job_tells_its_worker_and_when_it_will_be_done(client: TestCli
     assert job["progress"]["eta_seconds"] == round(75 * 16 / 160)
     assert job["worker"]["id"] == "worker-1" and job["worker"]["device"] == "cpu (2 cores)"
     assert job["latest_metrics"] == {"loss_d": 0.5, "loss_g": None}
+
+
+def test_a_job_of_a_lost_worker_waits_for_its_next_attempt_and_says_why(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    with hand.db.write() as s:
+        workers.announce(s, "worker-2", "host", [])
+        s.execute(update(Job).where(Job.id == job_id).values(lease_until=clock.now() - 1))
+        assert leases.reap(s) == [job_id]
+    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert job["status"] == "queued" and job["attempt"] == 2
+    assert job["status_reason"]["code"] == "worker_lost"
+
+
+def test_a_job_that_no_worker_can_run_says_so(client: TestClient, hand: Hand) -> None:
+    with hand.db.write() as s:
+        workers.announce(s, "worker-1", "host", [], gpus=0)
+    job_id = hand.submit(resources={"gpus": 1})
+    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert job["status_reason"]["code"] == "no_capable_worker" and "gpus to 0" in job["status_reason"]["message"]
+
+
+def test_waiting_for_a_job_that_has_ended_is_not_waited_for(client: TestClient, hand: Hand) -> None:
+    job_id = hand.submit()
+    client.post(f"/v1/jobs/{job_id}/cancel")
+    etag = client.get(f"/v1/jobs/{job_id}").headers["ETag"]
+    began = time.monotonic()
+    answer = client.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": etag, "Prefer": "wait=30"})
+    assert answer.status_code == 304 and time.monotonic() - began < 10
+
+
+def test_a_filter_by_two_values_of_one_label_finds_nothing(client: TestClient, hand: Hand) -> None:
+    hand.submit(labels={"k": "a"})
+    for order in ("label=k:a&label=k:b", "label=k:b&label=k:a"):
+        assert client.get(f"/v1/jobs?{order}").json()["data"] == []
+
+
+def test_an_unknown_preset_in_a_filter_names_the_ones_there_are(client: TestClient) -> None:
+    body = assert_problem(client.get("/v1/jobs?preset=nope"), 422, "unknown-preset")
+    assert "goodfellow2014" in body["errors"][0]["detail"]
 
 
 def test_a_failed_job_tells_why_and_what_to_do(client: TestClient, hand: Hand) -> None:

@@ -15,7 +15,7 @@ from jobs.db import Database
 from jobs.errors import Fenced
 from jobs.models import Job
 from jobs.status import Status
-from jobs.store import events, jobs, outbox
+from jobs.store import events, jobs, outbox, workers
 from tests.jobs.helpers import submit
 
 LOST: dict[str, Any] = {"code": "crashed", "message": "It was killed."}
@@ -156,7 +156,17 @@ def test_a_crash_is_retried_later_each_time_and_then_given_up(db: Database) -> N
     with db.write() as s:
         ended = leases.release(s, job.id, 2, crash=True, reason=LOST)
     assert ended.status == "failed" and ended.error is not None
-    assert ended.error["code"] == "max_attempts_exceeded" and "It was killed." in ended.error["message"]
+    assert ended.error["code"] == "max_attempts_exceeded"
+    assert ended.error["message"] == "2 attempts crashed, at last so: It was killed."
+
+
+def test_the_hint_of_the_last_crash_is_the_jobs(db: Database) -> None:
+    job = submit(db, max_attempts=1)
+    _claim(db)
+    with db.write() as s:
+        ended = leases.release(s, job.id, 1, crash=True, reason=LOST, hint="Lower batch_size.")
+    assert ended.error is not None and ended.error["hint"] == "Lower batch_size."
+    assert ended.error["message"].startswith("The only attempt crashed")
 
 
 def test_a_drain_does_not_count_as_a_crash_and_is_taken_up_at_once(db: Database) -> None:
@@ -179,10 +189,15 @@ def test_a_job_that_was_to_be_cancelled_is_not_queued_again(db: Database) -> Non
 
 def test_the_reaper_takes_only_leases_that_ran_out(db: Database) -> None:
     held, lost = submit(db), submit(db)
+    with db.write() as s:
+        workers.announce(s, "w2", "host", [])
+        workers.carries(s, "w2", lost.id)
     _claim(db, "w1"), _claim(db, "w2")
     _expire(db, lost.id)
     with db.write() as s:
         assert leases.reap(s) == [lost.id]
+    with db.read() as s:
+        assert workers.page(s, limit=5).data[0].current_job_id is None
     assert _job(db, held.id).status == "running"
     back = _job(db, lost.id)
     assert back.status == "queued" and back.status_reason is not None
@@ -197,6 +212,7 @@ def test_events_tell_the_story_in_order_without_a_gap(db: Database) -> None:
     _claim(db)
     with db.write() as s:
         leases.fence(s, job.id, 1, 30, step=1)
+        leases.fence(s, job.id, 1, 30, step=2)  # within the second: no event of its own
         leases.finish(s, job.id, 1, Status.SUCCEEDED)
     with db.read() as s:
         told = events.page(s, job.id, after=0, limit=10)

@@ -19,6 +19,6 @@ def test_every_status_can_be_reached_and_has_a_row() -> None:
 
 def test_each_status_says_what_can_be_asked_of_it() -> None:
     assert allowed_actions(Status.QUEUED) == ["cancel"]
-    assert allowed_actions(Status.RUNNING) == ["cancel", "save_checkpoint"]
+    assert allowed_actions(Status.RUNNING) == ["cancel"]
     assert all(allowed_actions(status) == ["delete"] for status in TERMINAL)
     assert set(ACTIONS) == set(Action)

@@ -97,18 +97,36 @@ def test_filters_narrow_the_list(db: Database) -> None:
         assert found(statuses=[Status.RUNNING, Status.QUEUED]) == [second.id, first.id]
         assert found(preset="dcgan") == [second.id]
         assert found(dataset="fashion-mnist") == []
-        assert found(labels={"team": "a.b"}) == [first.id]
-        assert found(labels={"team": "a.b", "x": "2"}) == []
+        assert found(labels=[("team", "a.b")]) == [first.id]
+        assert found(labels=[("team", "a.b"), ("x", "2")]) == []
+        assert found(labels=[("team", "a.b"), ("team", "b")]) == [], "nothing is both"
 
 
 def test_the_place_in_the_queue_is_the_order_of_claims(db: Database) -> None:
     plain, urgent, later = submit(db), submit(db, priority=3), submit(db)
     with db.read() as s:
-        assert [jobs.jobs_ahead(s, job) for job in (urgent, plain, later)] == [0, 1, 2]
+        assert [jobs.jobs_ahead(s, job, 0) for job in (urgent, plain, later)] == [0, 1, 2]
     started = _start(db)
     assert started.id == urgent.id
     with db.read() as s:
-        assert jobs.jobs_ahead(s, started) is None and jobs.jobs_ahead(s, later) == 1
+        assert jobs.jobs_ahead(s, started, 0) is None and jobs.jobs_ahead(s, later, 0) == 1
+
+
+def test_a_job_that_nobody_can_run_delays_nobody(db: Database) -> None:
+    submit(db, priority=9, resources={"gpus": 1})
+    plain = submit(db)
+    with db.read() as s:
+        assert jobs.jobs_ahead(s, plain, most_gpus=0) == jobs.jobs_ahead(s, plain, most_gpus=None) == 0
+        assert jobs.jobs_ahead(s, plain, most_gpus=1) == 1
+
+
+def test_a_cursor_of_another_list_is_refused(db: Database) -> None:
+    submit(db), submit(db)
+    with db.read() as s:
+        cursor = jobs.page(s, limit=1).next_cursor
+        assert cursor is not None
+        with pytest.raises(BadCursor):
+            datasets.page(s, limit=1, cursor=cursor)
 
 
 def test_cancelling_a_queued_job_ends_it_at_once_and_again_changes_nothing(db: Database) -> None:

@@ -12,7 +12,8 @@ from jobs.artifacts import Stored
 from jobs.db import Database
 from jobs.errors import CheckpointNotFound, NoCheckpoint, PreviewNotFound, UnknownMetric
 from jobs.models import Checkpoint
-from jobs.store import checkpoints, metrics, previews, workers
+from jobs.status import Status
+from jobs.store import checkpoints, jobs, metrics, previews, workers
 from tests.jobs.helpers import submit
 
 FILE = Stored("job_x/f", 3, "0" * 64)
@@ -93,6 +94,13 @@ def test_an_unknown_metric_names_the_ones_there_are(db: Database) -> None:
     assert caught.value.valid == ["loss_d", "loss_g"]
 
 
+def test_before_its_first_point_a_curve_is_empty_and_not_unknown(db: Database) -> None:
+    job = submit(db)
+    with db.read() as s:
+        assert len(metrics.series(s, job.id, ["loss_d"])["loss_d"]) == 0
+        assert metrics.summaries(s, job.id) == []
+
+
 def test_previews_of_a_lost_attempt_are_superseded_too(db: Database) -> None:
     submit(db)
     job_id = _claim(db)
@@ -126,6 +134,16 @@ def test_choosing_a_checkpoint(db: Database) -> None:
     with db.read() as s:
         assert checkpoints.choose(s, job_id, None).id == first.id
         assert checkpoints.choose(s, job_id, "best").id == first.id
+
+
+def test_a_job_that_ended_without_a_checkpoint_is_not_said_to_have_one_soon(db: Database) -> None:
+    submit(db)
+    job_id = _claim(db)
+    with db.write() as s:
+        jobs.request_cancel(s, job_id)
+        leases.finish(s, job_id, 1, Status.CANCELLED)
+    with db.read() as s, pytest.raises(NoCheckpoint, match="cancelled before its first checkpoint"):
+        checkpoints.choose(s, job_id, None)
 
 
 def test_another_jobs_checkpoint_is_not_found(db: Database) -> None:
@@ -164,8 +182,10 @@ def test_nobody_goes_on_from_a_bad_checkpoint(db: Database) -> None:
 
 def test_workers_come_work_and_go_quiet(db: Database) -> None:
     with db.write() as s:
-        workers.announce(s, "w1", "host", [{"name": "cpu"}])
+        assert workers.most_gpus(s, 60) is None
+        workers.announce(s, "w1", "host", [{"name": "cpu"}], gpus=1)
     with db.write() as s:
+        assert workers.most_gpus(s, 60) == 1 and workers.idle(s, 60) == 1
         (row,) = workers.page(s, limit=5).data
         assert workers.status_of(row, row.heartbeat_at + 1, 60) == "idle"
         assert workers.status_of(row, row.heartbeat_at + 61, 60) == "lost"
