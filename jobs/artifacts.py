@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from jobs.errors import ArtifactLost
+from jobs.ids import looks_like
 
 _TMP: Final = ".tmp"
 
@@ -86,7 +88,8 @@ class Artifacts:
         """Write a file: to the disk first, then to its name. An error in the block leaves nothing behind."""
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        tmp = path.with_name(path.name + _TMP)
+        # Of its own name: two that write one key must not write into one file.
+        tmp = path.with_name(f"{path.name}.{secrets.token_hex(6)}{_TMP}")
         try:
             with tmp.open("wb") as file:
                 out = Writing(key, file)
@@ -107,7 +110,8 @@ class Artifacts:
 
     def path(self, key: str) -> Path:
         """Where the file of that key lies, or would."""
-        assert not Path(key).is_absolute() and ".." not in Path(key).parts, key
+        if Path(key).is_absolute() or ".." in Path(key).parts:
+            raise AssertionError(f"a key that leaves the folder: {key}")
         return self._root / key
 
     def exists(self, key: str) -> bool:
@@ -135,9 +139,8 @@ class Artifacts:
 
     def delete_job(self, job_id: str) -> None:
         """Drop every file of a job."""
-        folder = self.path(job_id)
-        if folder.exists():
-            shutil.rmtree(folder)
+        # Somebody may be deleting it too, or writing a last file; what is left is an orphan, and is swept up.
+        shutil.rmtree(self.path(job_id), ignore_errors=True)
 
     def sweep_unfinished(self, job_id: str) -> None:
         """Drop what a killed writer left half-written; only while nobody else writes for this job."""
@@ -149,7 +152,7 @@ class Artifacts:
         known, before = set(known_jobs), time.time() - older_than_seconds
         if not self._root.is_dir():
             return []
-        folders = (p for p in self._root.iterdir() if p.is_dir() and p.name not in known)
+        folders = (p for p in self._root.iterdir() if looks_like("job", p.name) and p.name not in known)
         return [p.name for p in folders if p.stat().st_mtime < before]
 
     def free_bytes(self) -> int:

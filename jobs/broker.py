@@ -5,6 +5,8 @@ It may be lost, late or doubled; the record is the only truth, and the sweeper s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from celery import Celery
@@ -50,20 +52,25 @@ def make_app(settings: Settings) -> Celery:
 
 def send_hint(app: Celery) -> None:
     """Wake a worker. Raises `BrokerUnavailable` within seconds when the broker does not take it."""
-    try:
+    with _named("The broker does not take messages", app):
         app.send_task(TASK_NAME, queue=QUEUE, retry=False, ignore_result=True)
-    except (OperationalError, OSError) as error:
-        raise BrokerUnavailable(f"The broker does not take messages: {_reason(error)}.") from error
 
 
 def check(app: Celery) -> None:
-    """Raise `BrokerUnavailable` when the broker cannot be reached within a few seconds."""
+    """Raise `BrokerUnavailable` when the broker cannot be reached within a few seconds, or takes nothing."""
+    with _named("The broker does not answer", app), app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, timeout=_REACHABLE_SECONDS, reraise_as_library_errors=True)
+        connection.default_channel.queue_declare(QUEUE, passive=False, durable=True)
+
+
+@contextmanager
+def _named(what: str, app: Celery) -> Iterator[None]:
+    """Give whatever the transport raises (a full Redis has an error of its own) our name."""
+    transport = app.connection_for_write()
     try:
-        with app.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=_REACHABLE_SECONDS, reraise_as_library_errors=True)
-            connection.default_channel.queue_declare(QUEUE, passive=False, durable=True)
-    except (OperationalError, OSError) as error:
-        raise BrokerUnavailable(f"The broker does not answer: {_reason(error)}.") from error
+        yield
+    except (OperationalError, OSError, *transport.connection_errors, *transport.channel_errors) as error:
+        raise BrokerUnavailable(f"{what}: {_reason(error)}.") from error
 
 
 def relay_once(db: Database, app: Celery, limit: int = 50) -> int:

@@ -28,16 +28,28 @@ Dialect = Literal["sqlite", "postgresql"]
 
 _MIGRATIONS: Final = Path(__file__).parent.parent / "migrations"
 _BUSY_SECONDS: Final = 30
+_UNDEFINED_TABLE: Final = "42P01"
+# A network that swallows packets is noticed in 15 s, not in the kernel's quarter of an hour.
+_POSTGRES_SOCKET: Final[dict[str, int]] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
 _POSTGRES_OPTIONS: Final = (
     "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s -c timezone=utc"
 )
 
 
 class Database:
-    """One process's connections. `write()` and `read()` are the only ways to a session; both end it."""
+    """One process's connections. `write()` and `read()` are the only ways to a session; both end it.
 
-    def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
+    A statement on PostgreSQL has 10 s, unless nobody is in a hurry: a migration may take its time.
+    """
+
+    def __init__(self, url: str, *, in_a_hurry: bool = True) -> None:
+        self._engine = _engine(url, in_a_hurry)
         self.dialect: Dialect = "sqlite" if self._engine.dialect.name == "sqlite" else "postgresql"
 
     @contextmanager
@@ -80,8 +92,12 @@ class Database:
             ):
                 yield s
         except (OperationalError, InterfaceError, PoolTimeout) as error:
+            if "no such table" in str(error):
+                raise MigrationsPending("The database has no tables yet: run `gantry migrate`.") from error
             raise DatabaseUnavailable(f"The database does not answer: {_reason(error)}.") from error
         except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
+                raise MigrationsPending("The database has no tables yet: run `gantry migrate`.") from error
             if not error.connection_invalidated:
                 raise
             raise DatabaseUnavailable("The connection to the database was lost.") from error
@@ -93,7 +109,7 @@ def migrate(settings: Settings) -> None:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
-    database = Database(settings.database)
+    database = Database(settings.database, in_a_hurry=False)
     try:
         with database.write() as s:
             config.attributes["connection"] = s.connection()
@@ -104,7 +120,7 @@ def migrate(settings: Settings) -> None:
         database.dispose()
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, in_a_hurry: bool) -> Engine:
     if url.startswith("sqlite"):
         engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
         event.listen(engine, "connect", _sqlite_pragmas)
@@ -116,7 +132,7 @@ def _engine(url: str) -> Engine:
         pool_size=10,
         max_overflow=20,
         pool_timeout=5,
-        connect_args={"connect_timeout": 5, "keepalives_idle": 10, "options": _POSTGRES_OPTIONS},
+        connect_args={**_POSTGRES_SOCKET, "options": _POSTGRES_OPTIONS if in_a_hurry else "-c timezone=utc"},
     )
 
 

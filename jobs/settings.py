@@ -6,6 +6,7 @@ import difflib
 import os
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,18 +23,40 @@ _BROKERS = ("filesystem://", "redis://", "rediss://", "redis+socket://")
 def _database_url(url: str) -> str:
     if url and not url.startswith(_DATABASES):
         raise ValueError(f"must start with one of {', '.join(_DATABASES)}")
+    if url.removeprefix("sqlite:///") in ("", ":memory:") and url:
+        raise ValueError("needs a file: each process would have a memory of its own")
+    _require_port(url)
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 def _broker_url(url: str) -> str:
     if url and not url.startswith(_BROKERS):
         raise ValueError(f"must start with one of {', '.join(_BROKERS)}")
+    _require_port(url)
+    number = urlsplit(url).path.strip("/")
+    if url.startswith(("redis://", "rediss://")) and number and not number.isdecimal():
+        raise ValueError("must end with the number of a database, such as redis://host:6379/0")
     return url
+
+
+def _require_port(url: str) -> None:
+    """Raise `ValueError` where the port is no number up to 65535."""
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ValueError("has a port that is no number up to 65535") from None
+
+
+def _folder(path: Path) -> Path:
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file, and a folder is needed")
+    return path
 
 
 def _web_url(url: str) -> str:
     if not url.startswith(("http://", "https://", "unix:/")):
         raise ValueError("must start with http://, https:// or unix:/")
+    _require_port(url)
     return url.rstrip("/")
 
 
@@ -42,7 +65,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
-    data_dir: Path = Field(
+    data_dir: Annotated[Path, AfterValidator(_folder)] = Field(
         Path("gantry-data"), description="Folder for checkpoints, previews and the embedded default."
     )
     database_url: Annotated[str, AfterValidator(_database_url)] = Field(
@@ -66,7 +89,9 @@ class Settings(BaseSettings):
     )
     sampler_queue: int = Field(16, ge=1, le=10_000, description="Requests the sampler lets wait before it says busy.")
     sampler_cache: int = Field(8, ge=1, le=1000, description="Generators the sampler keeps in memory.")
-    lease_seconds: float = Field(60, ge=1, le=3600, description="A worker's claim on a job, s; renewed each quarter.")
+    lease_seconds: float = Field(
+        60, ge=1, le=3600, description="A worker's claim on a job, s; renewed each second or quarter of it."
+    )
     stall_seconds: float = Field(300, ge=1, le=86400, description="A trainer silent for so long is ended, s.")
     grace_seconds: float = Field(30, ge=1, le=3600, description="What a trainer gets to save and stop, s.")
     poll_seconds: float = Field(0.5, ge=0.05, le=60, description="How often the relay looks for unsent hints, s.")

@@ -39,6 +39,10 @@ def drop_orphans(db: Database, artifacts: Artifacts) -> list[str]:
     folders = artifacts.orphans((), _ORPHANS_AFTER_SECONDS)
     with db.read() as s:
         known = jobs.all_ids(s)
+    if folders and not known:
+        # More likely the wrong database than a service that has lost every job.
+        log.warning("no job is on record, but there are files of some; they are left alone", folders=len(folders))
+        return []
     dropped = [folder for folder in folders if folder not in known]
     for folder in dropped:
         artifacts.delete_job(folder)
@@ -62,7 +66,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
                 drop_orphans(db, artifacts)
                 next_tidy = moment + _ORPHANS_AFTER_SECONDS
             _relay(db, app)
-        except Unavailable as error:
+        except (Unavailable, OSError) as error:
             log.warning("trying again", reason=str(error))
             stop.wait(settings.poll_seconds * 4)
         stop.wait(settings.poll_seconds)

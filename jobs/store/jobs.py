@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from sqlalchemy import case, func, select, update
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from gan.spec import DatasetInfo, TrainSpec, check_against
@@ -82,21 +82,21 @@ def page(
     return cut(list(s.scalars(query)), limit, "jobs", lambda job: job.id)
 
 
-def jobs_ahead(s: Session, job: Job, most_gpus: int | None) -> int | None:
-    """How many queued jobs would be claimed before this one; None when it is not queued.
+def jobs_ahead(s: Session, rows: Sequence[Job], most_gpus: int | None) -> dict[str, int]:
+    """Of each of `rows` that is queued: how many queued jobs would be claimed before it. One query for all.
 
     `most_gpus` is the most that a live worker has (None: there is none): a job that nobody can run delays nobody.
     """
-    if job.status != Status.QUEUED:
-        return None
-    before = (
-        (Job.priority > job.priority)
-        | ((Job.priority == job.priority) & (Job.created_at < job.created_at))
-        | ((Job.priority == job.priority) & (Job.created_at == job.created_at) & (Job.id < job.id))
+    if not any(row.status == Status.QUEUED for row in rows):
+        return {}
+    runs_here = case((Job.gpus <= (most_gpus or 0), 1), else_=0)
+    order = (Job.priority.desc(), Job.created_at, Job.id)
+    ahead = func.sum(runs_here).over(order_by=order, rows=(None, -1))
+    queued = (
+        select(Job.id, func.coalesce(ahead, 0).label("ahead")).where(Job.status == Status.QUEUED.value).subquery()
     )
-    runs_here = Job.gpus <= max(job.gpus, most_gpus or 0)
-    query = select(func.count()).select_from(Job).where(Job.status == Status.QUEUED.value, before, runs_here)
-    return s.execute(query).scalar_one()
+    wanted = select(queued.c.id, queued.c.ahead).where(queued.c.id.in_([row.id for row in rows]))
+    return {job_id: int(count) for job_id, count in s.execute(wanted)}
 
 
 def checkpoint_ids(s: Session, job_ids: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
@@ -117,43 +117,29 @@ def request_cancel(s: Session, job_id: str) -> Job:
 
     Repeating it changes nothing. Raises `JobNotFound`, `InvalidTransition` when the job has ended otherwise.
     """
-    job = get(s, job_id)
-    if job.status == Status.CANCELLED or job.cancel_requested_at is not None:
+    job = _locked(s, job_id)
+    asked = job.status == Status.RUNNING and job.cancel_requested_at is not None
+    if job.status == Status.CANCELLED or asked:
         return job
     _allow(job, Action.CANCEL)
-    idle = [Status.QUEUED.value, Status.PAUSED.value]
-    at_once = s.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.status.in_(idle))
-        .values(status=Status.CANCELLED.value, finished_at=clock.now(), cancel_requested_at=clock.now())
-        .returning(Job.id)
-    ).one_or_none()
-    if at_once is None:
-        s.execute(
-            update(Job)
-            .where(Job.id == job_id, Job.status == Status.RUNNING.value)
-            .values(cancel_requested_at=clock.now())
-        )
-    s.refresh(job)
-    if at_once is not None:
+    job.cancel_requested_at = clock.read(s)
+    if job.status != Status.RUNNING:
+        job.status, job.status_reason, job.finished_at = Status.CANCELLED.value, None, job.cancel_requested_at
+        s.flush()
         record_status(s, job)
-        s.refresh(job)
-    elif job.cancel_requested_at is None:
-        _allow(job, Action.CANCEL)
+    s.flush()
+    s.refresh(job)
     return job
 
 
 def request_checkpoint(s: Session, job_id: str) -> Job:
     """Ask the running trainer to save one now. Raises `JobNotFound`, `InvalidTransition`."""
-    job = get(s, job_id)
+    job = _locked(s, job_id)
     _allow(job, Action.SAVE_CHECKPOINT)
-    s.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.status == Status.RUNNING.value, Job.checkpoint_requested_at.is_(None))
-        .values(checkpoint_requested_at=clock.now())
-    )
+    if job.checkpoint_requested_at is None:
+        job.checkpoint_requested_at = clock.read(s)
+    s.flush()
     s.refresh(job)
-    _allow(job, Action.SAVE_CHECKPOINT)
     return job
 
 
@@ -162,9 +148,9 @@ def delete(s: Session, job_id: str) -> None:
 
     Raises `JobNotFound`, `InvalidTransition`.
     """
-    job = get(s, job_id)
+    job = _locked(s, job_id)
     _allow(job, Action.DELETE)
-    s.execute(sql_delete(Job).where(Job.id == job_id, Job.status.in_([status.value for status in TERMINAL])))
+    s.execute(sql_delete(Job).where(Job.id == job_id))
     s.expunge(job)
 
 
@@ -192,6 +178,25 @@ def record_status(s: Session, job: Job) -> None:
     if job.error:
         data["error"] = job.error
     events.record(s, job.id, "job.status", data, attempt=job.attempt, ends_job=job.status in TERMINAL)
+
+
+def _locked(s: Session, job_id: str) -> Job:
+    """The job as it is, and as it stays until this transaction ends: a worker's moves wait for the same row.
+
+    Raises `JobNotFound`.
+    """
+    if not looks_like("job", job_id):
+        raise JobNotFound(job_id)
+    job = s.scalars(
+        update(Job)
+        .where(Job.id == job_id)
+        .values(attempt=Job.attempt)
+        .returning(Job)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if job is None:
+        raise JobNotFound(job_id)
+    return job
 
 
 def _allow(job: Job, action: Action) -> None:

@@ -33,13 +33,17 @@ def _encode(place: list[str]) -> str:
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 
 
+def _is_id(key: object) -> bool:
+    return isinstance(key, str) and key.isascii() and key.isprintable()
+
+
 def decode(cursor: str, name: str) -> str:
     """The key behind a cursor of the list `name`. Raises `BadCursor`."""
     try:
         place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError):
         raise BadCursor from None
-    if not (isinstance(place, list) and len(place) == 2 and place[0] == name and isinstance(place[1], str)):
+    if not (isinstance(place, list) and len(place) == 2 and place[0] == name and _is_id(place[1])):
         raise BadCursor
     key: str = place[1]
     return key

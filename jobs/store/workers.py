@@ -8,7 +8,8 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from jobs import clock
-from jobs.models import Worker
+from jobs.models import Job, Worker
+from jobs.status import Status
 from jobs.store.pages import Page, cut, decode
 
 _FORGOTTEN_AFTER: Final = 7 * 86_400
@@ -37,12 +38,13 @@ def announce(s: Session, worker_id: str, host: str, devices: list[dict[str, Any]
     )
 
 
-def beat(s: Session, worker_id: str, *, draining: bool | None = None) -> None:
-    """It is still there; and, when said, whether it takes no more jobs."""
+def beat(s: Session, worker_id: str, *, draining: bool | None = None) -> bool:
+    """It is still there; and, when said, whether it takes no more jobs. False: nobody knows it, announce it again."""
     values: dict[str, Any] = {"heartbeat_at": clock.now()}
     if draining is not None:
         values["draining"] = draining
-    s.execute(update(Worker).where(Worker.id == worker_id).values(**values))
+    known = update(Worker).where(Worker.id == worker_id).values(**values).returning(Worker.id)
+    return s.scalars(known).one_or_none() is not None
 
 
 def carries(s: Session, worker_id: str, job_id: str | None) -> None:
@@ -74,12 +76,13 @@ def is_draining(s: Session, worker_id: str) -> bool:
 
 
 def idle(s: Session, lease_seconds: float) -> int:
-    """How many live workers wait for work."""
+    """How many live workers wait for work: those whose lease is on no job, whatever they last said of themselves."""
+    carrying = select(Job.id).where(Job.status == Status.RUNNING.value, Job.lease_owner == Worker.id).exists()
     query = (
         select(func.count())
         .select_from(Worker)
         .where(Worker.heartbeat_at > clock.now() - lease_seconds)
-        .where(Worker.current_job_id.is_(None), Worker.draining.is_(False))
+        .where(Worker.draining.is_(False), ~carrying)
     )
     return s.execute(query).scalar_one()
 

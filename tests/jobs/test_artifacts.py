@@ -8,6 +8,7 @@ import pytest
 
 from jobs.artifacts import Artifacts
 from jobs.errors import ArtifactLost
+from jobs.ids import new_id
 
 
 @pytest.fixture
@@ -53,14 +54,25 @@ def test_a_key_never_leaves_the_folder(artifacts: Artifacts, key: str) -> None:
 
 
 def test_orphans_are_old_folders_that_no_job_owns(artifacts: Artifacts) -> None:
-    for name in ("job_old", "job_new", "job_known"):
+    old, new, known = (new_id("job") for _ in range(3))
+    for name in (old, new, known, "lost+found"):
         artifacts.write(f"{name}/x", b"")
-    for name in ("job_old", "job_known"):
+    for name in (old, known, "lost+found"):
         os.utime(artifacts.path(name), (0, 0))
-    assert artifacts.orphans({"job_known"}, older_than_seconds=60) == ["job_old"]
-    artifacts.delete_job("job_old")
-    artifacts.delete_job("job_old")
-    assert not artifacts.path("job_old").exists()
+    assert artifacts.orphans({known}, older_than_seconds=60) == [old]
+    artifacts.delete_job(old)
+    artifacts.delete_job(old)
+    assert not artifacts.path(old).exists()
+
+
+def test_two_that_write_one_key_leave_one_whole_file(artifacts: Artifacts) -> None:
+    with artifacts.writing("job_a/x") as first:
+        first.write(b"AAAA")
+        with artifacts.writing("job_a/x") as second:
+            second.write(b"BBBBBB")
+        first.write(b"AAAA")
+    assert artifacts.verify("job_a/x", first.stored.bytes, first.stored.sha256).read_bytes() == b"AAAAAAAA"
+    assert second.stored.sha256 == hashlib.sha256(b"BBBBBB").hexdigest()
 
 
 def test_half_written_files_of_a_killed_writer_are_swept(artifacts: Artifacts) -> None:

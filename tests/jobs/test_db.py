@@ -1,6 +1,7 @@
 """The schema, the clock and the transactions, on both databases."""
 
 import time
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -14,6 +15,8 @@ from jobs.errors import DatabaseUnavailable, MigrationsPending
 from jobs.models import Base
 from jobs.settings import Settings
 from jobs.store import datasets
+from tests import servers
+from tests.conftest import small_settings
 
 
 def test_migrations_make_what_the_models_say(db: Database) -> None:
@@ -37,6 +40,16 @@ def test_check_names_what_is_missing(db: Database) -> None:
         s.execute(text("update alembic_version set version_num = '0000'"))
     with pytest.raises(MigrationsPending, match="gantry migrate"):
         db.check()
+
+
+def test_a_database_without_tables_says_how_to_make_them(postgres_server: str, tmp_path: Path) -> None:
+    with servers.database(postgres_server) as url:
+        for empty in (small_settings(tmp_path, database_url=url), small_settings(tmp_path)):
+            empty.data_dir.mkdir(exist_ok=True)
+            database = Database(empty.database)
+            with pytest.raises(MigrationsPending, match="gantry migrate"), database.read() as s:
+                datasets.names(s)
+            database.dispose()
 
 
 def test_an_unreachable_database_has_a_name_and_no_password_in_its_message() -> None:

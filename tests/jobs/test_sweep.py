@@ -42,6 +42,14 @@ def _back_and_sent(db: Database, job_id: str) -> bool:
         return job.status == "queued" and job.published_at is not None and not outbox.due(s, 10)
 
 
+def test_files_are_left_alone_when_no_job_at_all_is_on_record(db: Database, settings: Settings) -> None:
+    artifacts = Artifacts(settings.artifacts_dir)
+    artifacts.write("job_00000000000000000000000000/x", b"")
+    os.utime(artifacts.path("job_00000000000000000000000000"), (0, 0))
+    assert sweep.drop_orphans(db, artifacts) == []
+    assert artifacts.exists("job_00000000000000000000000000/x")
+
+
 def test_files_of_a_deleted_job_go_and_others_stay(db: Database, settings: Settings) -> None:
     artifacts = Artifacts(settings.artifacts_dir)
     kept = submit(db)

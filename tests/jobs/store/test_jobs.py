@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import threading
+import time
 
+import numpy as np
 import pytest
 
 from gan.spec import SpecError, TrainSpec, resolve
 from jobs import leases
+from jobs.artifacts import Stored
 from jobs.db import Database
 from jobs.errors import BadCursor, InvalidTransition, JobNotFound
-from jobs.models import Job, JobEvent, MetricBlock
+from jobs.models import Attempt, Checkpoint, Job, JobEvent, MetricBlock, Outbox, Preview
 from jobs.status import Status
-from jobs.store import datasets, jobs, outbox
+from jobs.store import checkpoints, datasets, jobs, metrics, outbox, previews
 from tests.jobs.helpers import submit
+
+# Of this list, but with keys that no row has and no database takes: half a surrogate pair, and a zero.
+BAD_CURSORS = [base64.urlsafe_b64encode(b'["jobs", "\\u%s"]' % code).decode() for code in (b"d800", b"0000")]
 
 
 def _start(db: Database) -> Job:
@@ -78,7 +86,7 @@ def test_pages_are_newest_first_and_join_without_gap_or_double(db: Database) -> 
     assert seen == sorted(ids, reverse=True)
 
 
-@pytest.mark.parametrize("cursor", ["x", "!!!", "MTI", "bnVsbA", "eyJhIjoxfQ", "\x00"])
+@pytest.mark.parametrize("cursor", ["x", "!!!", "MTI", "bnVsbA", "eyJhIjoxfQ", "\x00", *BAD_CURSORS])
 def test_a_cursor_that_nobody_gave_is_refused(db: Database, cursor: str) -> None:
     with db.read() as s, pytest.raises(BadCursor):
         jobs.page(s, limit=3, cursor=cursor)
@@ -105,19 +113,18 @@ def test_filters_narrow_the_list(db: Database) -> None:
 def test_the_place_in_the_queue_is_the_order_of_claims(db: Database) -> None:
     plain, urgent, later = submit(db), submit(db, priority=3), submit(db)
     with db.read() as s:
-        assert [jobs.jobs_ahead(s, job, 0) for job in (urgent, plain, later)] == [0, 1, 2]
+        assert jobs.jobs_ahead(s, [urgent, plain, later], 0) == {urgent.id: 0, plain.id: 1, later.id: 2}
     started = _start(db)
     assert started.id == urgent.id
     with db.read() as s:
-        assert jobs.jobs_ahead(s, started, 0) is None and jobs.jobs_ahead(s, later, 0) == 1
+        assert jobs.jobs_ahead(s, [started, later], 0) == {later.id: 1}
 
 
 def test_a_job_that_nobody_can_run_delays_nobody(db: Database) -> None:
     submit(db, priority=9, resources={"gpus": 1})
     plain = submit(db)
     with db.read() as s:
-        assert jobs.jobs_ahead(s, plain, most_gpus=0) == jobs.jobs_ahead(s, plain, most_gpus=None) == 0
-        assert jobs.jobs_ahead(s, plain, most_gpus=1) == 1
+        assert [jobs.jobs_ahead(s, [plain], most)[plain.id] for most in (None, 0, 1)] == [0, 0, 1]
 
 
 def test_a_cursor_of_another_list_is_refused(db: Database) -> None:
@@ -147,6 +154,38 @@ def test_cancelling_a_running_job_is_a_flag(db: Database) -> None:
     assert asked.status == "running" and asked.cancel_requested_at is not None
 
 
+def test_cancelling_again_a_job_that_has_ended_otherwise_is_refused(db: Database) -> None:
+    submit(db)
+    job = _start(db)
+    with db.write() as s:
+        jobs.request_cancel(s, job.id)
+    _end(db, job)
+    with pytest.raises(InvalidTransition), db.write() as s:
+        jobs.request_cancel(s, job.id)
+
+
+def test_a_cancel_is_not_lost_while_a_worker_gives_the_job_back(db: Database) -> None:
+    submit(db)
+    job = _start(db)
+    holding, answers = threading.Event(), []
+
+    def give_back() -> None:
+        with db.write() as s:
+            leases.release(s, job.id, 1, crash=False, reason={"code": "drained", "message": ""})
+            holding.set()
+            time.sleep(0.3)  # the cancel arrives while this transaction still holds the row
+
+    giving = threading.Thread(target=give_back)
+    giving.start()
+    assert holding.wait(10)
+    with db.write() as s:
+        answers.append(jobs.request_cancel(s, job.id).status)
+    giving.join()
+    assert answers == ["cancelled"]
+    with db.write() as s:
+        assert jobs.get(s, job.id).status == "cancelled" and leases.claim(s, "w1", "cpu", 0, 30) is None
+
+
 def test_what_an_ended_job_cannot_take_is_said_with_what_it_can(db: Database) -> None:
     submit(db)
     job = _start(db)
@@ -162,14 +201,21 @@ def test_what_an_ended_job_cannot_take_is_said_with_what_it_can(db: Database) ->
 def test_deleting_takes_everything_that_hangs_on_the_job(db: Database) -> None:
     submit(db)
     job = _start(db)
+    file = Stored(f"{job.id}/f", 1, "0" * 64)
+    with db.write() as s:
+        metrics.append(s, job.id, 1, 1, ["loss_d"], np.zeros((2, 1), np.float32))
+        checkpoints.register(s, job.id, 1, 2, {}, file, file)
+        previews.register(s, job.id, 1, 2, file)
+    tables = (JobEvent, MetricBlock, Attempt, Checkpoint, Preview, Outbox)
+    with db.read() as s:
+        assert all(s.query(table).count() for table in tables)
     _end(db, job)
     with db.write() as s:
         jobs.delete(s, job.id)
     with db.read() as s:
         with pytest.raises(JobNotFound):
             jobs.get(s, job.id)
-        for table in (JobEvent, MetricBlock):
-            assert s.query(table).count() == 0
+        assert [table for table in tables if s.query(table).count()] == []
 
 
 def test_counts_name_every_status(db: Database) -> None:

@@ -180,6 +180,20 @@ def test_nobody_goes_on_from_a_bad_checkpoint(db: Database) -> None:
         assert checkpoints.count(s, job_id) == 2
 
 
+def test_a_worker_whose_supervisor_died_counts_as_idle_again(db: Database) -> None:
+    submit(db)
+    with db.write() as s:
+        workers.announce(s, "w1", "host", [])
+    job_id = _claim(db)
+    with db.write() as s:
+        workers.carries(s, "w1", job_id)
+        assert workers.idle(s, 60) == 0
+        leases.release(s, job_id, 1, crash=True, reason={"code": "worker_lost", "message": ""})
+        assert workers.idle(s, 60) == 1, "whatever it last said of itself"
+    with db.write() as s:
+        assert workers.beat(s, "w1") and not workers.beat(s, "nobody")
+
+
 def test_workers_come_work_and_go_quiet(db: Database) -> None:
     with db.write() as s:
         assert workers.most_gpus(s, 60) is None
