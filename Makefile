@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DATA   ?= gantry-data
 PORT   ?= 8000
+# Test processes; each starts servers and trainers of its own, so more than a few is no gain.
+JOBS   ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 6 ] && n=6; echo $$n)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check lint types lock clean
@@ -28,7 +30,7 @@ serve: $(READY) ## start the service on this machine: http://127.0.0.1:8000 (POR
 	$(BIN)/gantry up --port $(PORT) --data $(DATA)
 
 test: $(READY) ## every test, on SQLite and on real PostgreSQL and Redis or Valkey
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n $(JOBS)
 
 check: lint types test ## what CI runs: ruff, mypy --strict, every test
 

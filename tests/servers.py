@@ -49,7 +49,12 @@ def postgres() -> Iterator[str]:
             "max_connections": 200,
         }
         flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        with _server([str(tools / "postgres"), "-D", str(data), *flags], folder / "postgres.log", signal.SIGINT):
+        with _server(
+            [str(tools / "postgres"), "-D", str(data), *flags],
+            folder / "postgres.log",
+            signal.SIGINT,
+            _unprivileged(),
+        ):
             url = f"postgresql://gantry@/postgres?host={folder}"
             _until(lambda: psycopg.connect(url, connect_timeout=2).close(), psycopg.OperationalError, folder)
             yield url
@@ -78,7 +83,8 @@ def valkey() -> Iterator[str]:
     with _folder() as folder:
         socket = folder / "valkey.sock"
         argv = [_valkey_program(), "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
-        with _server(argv, folder / "valkey.log", signal.SIGTERM):
+        # As ourselves: the wheel's program may lie in a folder that nobody else can enter.
+        with _server(argv, folder / "valkey.log", signal.SIGTERM, user=None):
             client = redis.Redis(unix_socket_path=str(socket))
             _until(lambda: client.ping() and None, redis.ConnectionError, folder)
             client.close()
@@ -151,9 +157,9 @@ def _run(program: Path, *args: object) -> None:
 
 
 @contextmanager
-def _server(argv: list[str], log: Path, stop_signal: signal.Signals) -> Iterator[None]:
+def _server(argv: list[str], log: Path, stop_signal: signal.Signals, user: str | None) -> Iterator[None]:
     with log.open("wb") as output:
-        process = spawn(argv, env=_ENV, stdout=output, stderr=output, user=_unprivileged())
+        process = spawn(argv, env=_ENV, stdout=output, stderr=output, user=user)
     try:
         yield
     finally:
