@@ -9,13 +9,14 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from asgi_correlation_id import CorrelationIdMiddleware
-from fastapi import Depends, FastAPI
-from fastapi.openapi.utils import get_openapi
+from fastapi import Depends, FastAPI, Request
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.responses import JSONResponse, RedirectResponse
 
 from api import problems, telemetry
 from api.middleware import AccessLog, Head, Problems
+from api.openapi import ANY_PROBLEM, document
 from api.parameters import checked
 from api.routes import (
     checkpoints,
@@ -30,9 +31,7 @@ from api.routes import (
     schemas,
     workers,
 )
-from api.schemas import Problem
 from api.services import Services
-from gan.spec import TrainSpec
 from jobs.settings import Settings
 
 LARGEST_BODY_BYTES: Final = 256 * 1024
@@ -51,13 +50,6 @@ _ROUTES: Final = (
     health,
 )
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
-_REF: Final = "#/components/schemas/{model}"
-_PROBLEM: Final[dict[int | str, dict[str, Any]]] = {
-    "default": {
-        "description": "RFC 9457 problem.",
-        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
-    }
-}
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -78,13 +70,13 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         separate_input_output_schemas=False,
         dependencies=[Depends(checked)],
-        responses=_PROBLEM,
+        responses=ANY_PROBLEM,
     )
     for module in _ROUTES:
         app.include_router(module.router)
     problems.install(app)
     _surround(app)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    _documents(app)
     return app
 
 
@@ -103,20 +95,23 @@ def _surround(app: FastAPI) -> None:
     )
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document, with the two schemas that no route's signature names."""
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            summary=app.summary,
-            routes=app.routes,
-            separate_input_output_schemas=False,
-        )
-        known = document["components"]["schemas"]
-        for model in (TrainSpec, Problem):
-            schema = model.model_json_schema(ref_template=_REF)
-            known.update(schema.pop("$defs", {}))
-            known[model.__name__] = schema
-        app.openapi_schema = document
-    return app.openapi_schema
+def _documents(app: FastAPI) -> None:
+    """The document for programs, and the way to the one for people."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    # FastAPI's own route stands outside of `checked`.
+    assert app.openapi_url is not None
+    app.router.routes[:] = [r for r in app.routes if getattr(r, "path", None) != app.openapi_url]
+
+    @app.get(app.openapi_url, include_in_schema=False)
+    async def openapi_json() -> JSONResponse:
+        return JSONResponse(openapi())
+
+    @app.get("/", include_in_schema=False)
+    async def home(request: Request) -> RedirectResponse:
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/docs", status_code=307)

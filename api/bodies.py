@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from email.message import Message
 from json import JSONDecodeError
 from json.decoder import JSONObject  # type: ignore[attr-defined]
 from json.scanner import py_make_scanner  # type: ignore[attr-defined]
@@ -102,13 +103,29 @@ async def _json_object(request: Request) -> dict[str, Any]:
     """The request's body as a JSON object. Raises `UnsupportedMediaType`, `MalformedJson`, `SpecError`."""
     data = await request.body()
     sent = request.headers.get("content-type", "")
-    if (data or sent) and sent.split(";")[0].strip().lower() != "application/json":
+    if (data or sent) and not _is_json(sent):
         raise UnsupportedMediaType(sent)
     body = parse(data)
     if not isinstance(body, dict):
-        detail = f"The body must be an object, not {type(body).__name__}."
+        detail = f"The body must be an object, not {_kind(body)}."
         raise SpecError([SpecProblem(pointer="", code="wrong-type", detail=detail)])
     return body
+
+
+def _is_json(content_type: str) -> bool:
+    """application/json, and in UTF-8, which is all that RFC 8259 lets systems send each other."""
+    message = Message()
+    message["Content-Type"] = content_type
+    charset = message.get_param("charset", "utf-8")
+    in_utf8 = isinstance(charset, str) and charset.lower() in ("utf-8", "utf8")
+    return content_type.split(";")[0].strip().lower() == "application/json" and in_utf8
+
+
+def _kind(value: Any) -> str:
+    """What JSON calls a value that is no object."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return "an array" if isinstance(value, list) else "a string" if isinstance(value, str) else "a number"
 
 
 async def _nothing(request: Request) -> None:
@@ -119,6 +136,11 @@ async def _nothing(request: Request) -> None:
     if body:
         detail = "This action takes no fields."
         raise SpecError([SpecProblem(pointer=f"/{key}", code="unknown-field", detail=detail) for key in body])
+
+
+def reads_body(dependency: object) -> bool:
+    """Whether a route's dependency reads its body."""
+    return dependency in (_json_object, _nothing)
 
 
 JsonObject = Annotated[dict[str, Any], Depends(_json_object)]

@@ -99,12 +99,13 @@ def settings() -> None:
 
 @app.command(rich_help_panel=SERVICE)
 def doctor(
+    data: Annotated[Path | None, typer.Option(help="Data folder.  [default: gantry-data]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Check each part that the settings name: exit 1 when one is not there."""
     from api import doctor as examination  # noqa: PLC0415
 
-    raise typer.Exit(examination.run(_settings(), as_json=as_json))
+    raise typer.Exit(examination.run(_settings(data_dir=data), as_json=as_json))
 
 
 @app.command(rich_help_panel=SERVICE)
@@ -137,9 +138,15 @@ def fail(sentence: str, code: int = 1) -> NoReturn:
 
 
 def _sentence(error: ApiError) -> str:
-    problems = error.problem.get("errors") or []
-    where = [f"{p['pointer']}: {p['detail']}" for p in problems if p["pointer"]]
-    return " ".join(where) or str(error)
+    """Every problem's own sentence; before it the way to a nested field, when the sentence does not say it."""
+    said = [_located(p["pointer"], p["detail"]) for p in error.problem.get("errors") or []]
+    return " ".join(said) or str(error)
+
+
+def _located(pointer: str, detail: str) -> str:
+    path = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    named = len(path) == 1 or ".".join(path) in detail or ".".join(path[:-1]) + ";" in detail
+    return detail if not path or named else f"{'.'.join(path)}: {detail}"
 
 
 def _settings(**overrides: object) -> Any:

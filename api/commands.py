@@ -22,7 +22,7 @@ _SAMPLE_TYPES: Final = {
 }
 _CURVE_TYPES: Final = {".png": "image/png", ".csv": "text/csv", ".json": "application/json"}
 
-Url = Annotated[str, typer.Option("--url", help="Where the service is.")]
+Url = Annotated[str, typer.Option("--url", envvar="GANTRY_URL", help="Where the service is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
 
@@ -73,16 +73,13 @@ def jobs(
 ) -> None:
     """List jobs, newest first."""
     with Client(url) as client:
-        page = client.jobs(limit=limit, **({"status": status} if status else {}))
+        page = client.jobs(limit=limit, **({} if status is None else {"status": status}))
     if as_json:
         _print_json(page)
         return
-    for job in page["data"]:
-        progress = job["progress"]
-        done = f"{progress['step']}/{progress['total_steps']}"
-        typer.echo(
-            f"{job['id']}  {job['status']:<9}  {done:>15}  {job['spec']['preset']}  {job['name'] or ''}".rstrip()
-        )
+    from api.screen import table  # noqa: PLC0415
+
+    typer.echo(table(page["data"]), nl=False)
 
 
 def watch(job: JobId, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
@@ -118,7 +115,10 @@ def curves(
 ) -> None:
     """Fetch a job's curves, as a picture or as numbers."""
     with Client(url) as client:
-        _write(out, client.curves(job, names=(names or "").split(","), accept=_type_of(out, _CURVE_TYPES)))
+        _write(
+            out,
+            client.curves(job, names=[] if names is None else names.split(","), accept=_type_of(out, _CURVE_TYPES)),
+        )
 
 
 def cancel(job: JobId, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:

@@ -12,6 +12,8 @@ from fastapi import Response
 from api.problems import NotAcceptable
 
 LONGEST_WAIT_SECONDS: Final = 60
+VARY: Final = {"Vary": "Accept"}
+"""On every answer of a route that negotiates, or a cache gives one caller's type to another."""
 
 _ETAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 _WAIT: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)

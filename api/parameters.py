@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
@@ -13,6 +14,9 @@ from starlette.exceptions import HTTPException
 
 from api.problems import BadParameters
 from gan.spec import SpecProblem
+
+# Those that no text of a spec may hold (gan/spec.py); every other character may stand in a name or a label.
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 async def checked(request: Request) -> None:
@@ -25,10 +29,10 @@ async def checked(request: Request) -> None:
     known = known_parameters(route)
     problems = [_unknown(name, known) for name in request.query_params if name not in known]
     problems += [_twice(name) for name, many in known.items() if not many and _count(request, name) > 1]
-    problems += [_unreadable(name) for name, value in request.query_params.multi_items() if not value.isprintable()]
+    problems += [_unreadable(name) for name, value in request.query_params.multi_items() if _CONTROL.search(value)]
     if problems:
         raise BadParameters(problems)
-    if not request.url.path.isprintable() or not all(str(p).isprintable() for p in request.path_params.values()):
+    if _CONTROL.search(request.scope["path"]):
         raise HTTPException(404)
 
 
@@ -57,9 +61,19 @@ async def _paging(
 PageOf = Annotated[Paging, Depends(_paging)]
 
 
-def split(names: str | None) -> list[str]:
-    """The words of a comma-separated parameter."""
-    return [word.strip() for word in (names or "").split(",") if word.strip()]
+def split(words: str | None, name: str = "") -> list[str]:
+    """The words of the comma-separated parameter `name`; none when it was not sent.
+
+    Raises `BadParameters` where a word is blank: it would be read as "all", which is not what was written.
+    """
+    if words is None:
+        return []
+    found = [word.strip() for word in words.split(",")]
+    if not all(found):
+        detail = f"{name or 'A list'} holds an empty word in {words[:200]!r}; write words, separated by commas, "
+        detail += "or leave the parameter out."
+        raise BadParameters([SpecProblem(pointer=f"/{name}" if name else "", code="bad-format", detail=detail)])
+    return found
 
 
 def _fields(dependant: Dependant) -> list:  # type: ignore[type-arg]

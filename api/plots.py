@@ -17,6 +17,8 @@ T = TypeVar("T")
 # The colours of Okabe and Ito (2008), which people with any colour vision tell apart.
 _COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MOST_FRAMES: Final = 120
+# Pixels of the longer side.
+_LARGEST_FRAME: Final = 720
 _FRAME_MS: Final = 120
 _LAST_FRAME_MS: Final = 2000
 
@@ -59,12 +61,18 @@ def evenly(items: Sequence[T], most: int = _MOST_FRAMES) -> list[T]:
 
 def animate(pngs: Sequence[bytes]) -> bytes:
     """An endless GIF of the pictures, in order; the last stands longer. Needs one at least."""
-    frames = [Image.open(io.BytesIO(png), formats=("PNG",)).convert("RGB") for png in pngs]
-    palette = [frame.quantize(64) for frame in frames]
-    durations = [_FRAME_MS] * (len(frames) - 1) + [_LAST_FRAME_MS]
+    durations = [_FRAME_MS] * (len(pngs) - 1) + [_LAST_FRAME_MS]
     film = io.BytesIO()
-    # optimize=False and disposal 1 keep Pillow from merging equal frames, so that frame i stays preview i.
-    palette[0].save(
-        film, format="GIF", save_all=True, append_images=palette[1:], duration=durations, loop=0, optimize=False
-    )
+    # One at a time, frame after frame: a hundred grids in full colour at once are most of a gigabyte.
+    with _one_at_a_time:
+        first, *rest = (_frame(png) for png in pngs)
+        # optimize=False and disposal 1 keep Pillow from merging equal frames, so that frame i stays preview i.
+        first.save(film, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
     return film.getvalue()
+
+
+def _frame(png: bytes) -> Image.Image:
+    """A preview in 64 colours, no larger than a film need be."""
+    frame = Image.open(io.BytesIO(png), formats=("PNG",)).convert("RGB")
+    frame.thumbnail((_LARGEST_FRAME, _LARGEST_FRAME))
+    return frame.quantize(64)

@@ -6,6 +6,7 @@ shape, while api.md fixes one for all of them; bending one of them to it is long
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -14,8 +15,10 @@ import structlog
 from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from gan.spec import PRESETS, PROBLEM_CODES, SpecError, SpecProblem, UnknownPreset
 from jobs.errors import (
@@ -26,6 +29,8 @@ from jobs.errors import (
     InvalidRequest,
     InvalidTransition,
     NotFound,
+    PresetNotFound,
+    SamplerBusy,
     Unavailable,
     UnknownDataset,
     UnknownLabel,
@@ -53,7 +58,7 @@ class UnsupportedMediaType(InvalidRequest):
     code = "unsupported-media-type"
 
     def __init__(self, sent: str) -> None:
-        detail = f"The body must be sent as application/json; this one says {sent[:200] or 'nothing'!r}."
+        detail = f"The body must be sent as application/json in UTF-8; this one says {sent[:200] or 'nothing'!r}."
         super().__init__([SpecProblem(pointer="", code=self.code, detail=detail)])
 
 
@@ -71,6 +76,17 @@ class BadParameters(InvalidRequest):
     """Path, query or header values that cannot be."""
 
     code = "invalid-parameters"
+
+
+class NoSuchPreset(PresetNotFound):
+    """A preset's name in an address; `valid` are those that there are."""
+
+    def __init__(self, name: str, valid: Sequence[str]) -> None:
+        super().__init__(name)
+        self.valid = list(valid)
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} Take one of: {', '.join(self.valid)}."
 
 
 class NoPreview(Conflict):
@@ -172,10 +188,14 @@ async def _domain(request: Request, error: Exception) -> Response:
     assert isinstance(error, GantryError | InvalidRequest | SpecError)
     status, members = status_of(error), _members(error)
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
+    if isinstance(error, NotAcceptable):
+        headers["Vary"] = "Accept"
     if status == 422:
         members["errors"] = [p.model_dump() for p in error.problems]  # type: ignore[union-attr]
     if status >= 500:
-        _log.error("request failed", code=_code(error), detail=str(error), path=request.url.path)
+        # A full queue is how the sampler holds itself upright, not a fault.
+        level = logging.WARNING if isinstance(error, SamplerBusy) else logging.ERROR
+        _log.log(level, "request failed", code=_code(error), detail=str(error), path=request.url.path)
     return problem(request.url.path, status, _code(error), _detail(error), headers=headers, **members)
 
 
@@ -199,6 +219,8 @@ def _members(error: Exception) -> dict[str, Any]:
             return {"line": error.line, "column": error.column}
         case UnknownPreset():
             return {"valid_presets": list(PRESETS)}
+        case NoSuchPreset():
+            return {"valid_presets": error.valid}
         case NotReady():
             return {"parts": error.parts}
         case InvalidRequest() if type(error) in _VALID_NAMES:
@@ -209,7 +231,21 @@ def _members(error: Exception) -> dict[str, Any]:
 
 async def _framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return framework_problem(request.url.path, error.status_code, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods(request))
+    return framework_problem(request.url.path, error.status_code, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """What the address takes: of all its routes, where the framework names the first one's alone."""
+    place = {name: request.scope.get(name, "") for name in ("path", "root_path")}
+    here = {"type": "http", "method": "", "headers": [], **place}
+    routes = [c.original_route for c in iter_route_contexts(request.app.routes) if c.methods]
+    found = {m for route in routes if route.matches(here)[0] is not Match.NONE for m in getattr(route, "methods", ())}
+    # What has no route of its own is a file of the documentation. HEAD is wherever GET is.
+    found = found or {"GET"}
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 async def _parameters(request: Request, error: Exception) -> Response:

@@ -13,6 +13,10 @@ from jobs.errors import ArtifactLost, CheckpointNotFound, SamplerBusy, SamplerUn
 # Drawing 1024 images with a large generator on a CPU that trains at the same time takes its time.
 _LIMITS: Final = httpx2.Timeout(120, connect=2, pool=10)
 
+_PAINTER: Final = "The sampler"
+# To one who asked for no images it must be said why the sampler matters.
+_ESTIMATOR: Final = "The sampler, which makes the estimate of a dry run,"
+
 
 class Sampler:
     """One process's connections to the sampler at `url` (http://host:port or unix:/path)."""
@@ -39,9 +43,9 @@ class Sampler:
     async def estimate(self, spec: TrainSpec, dataset: DatasetInfo) -> dict[str, Any]:
         """What training `spec` would take. Raises `SamplerUnavailable`, `SamplerBusy`."""
         body = {"spec": spec.model_dump(mode="json"), "dataset": dataset.model_dump(mode="json")}
-        response = await self._send("POST", "/estimate", json=body)
+        response = await self._send("POST", "/estimate", _ESTIMATOR, json=body)
         if response.status_code != 200:
-            raise _refusal(response, "")
+            raise _refusal(response, "", _ESTIMATOR)
         estimate: dict[str, Any] = response.json()
         return estimate
 
@@ -49,34 +53,34 @@ class Sampler:
         await self._client.aclose()
 
     async def _call(self, method: str, path: str, checkpoint_id: str, **content: Any) -> bytes:
-        response = await self._send(method, path, **content)
+        response = await self._send(method, path, _PAINTER, **content)
         if response.status_code != 200:
-            raise _refusal(response, checkpoint_id)
+            raise _refusal(response, checkpoint_id, _PAINTER)
         return response.content
 
-    async def _send(self, method: str, path: str, **content: Any) -> httpx2.Response:
+    async def _send(self, method: str, path: str, who: str, **content: Any) -> httpx2.Response:
         try:
             return await self._client.request(method, path, **content)
         except httpx2.TimeoutException as error:
-            raise SamplerUnavailable("The sampler did not answer in time.") from error
+            raise SamplerUnavailable(f"{who} did not answer in time.") from error
         except httpx2.TransportError as error:
-            raise SamplerUnavailable("The sampler cannot be reached; is `gantry sampler` running?") from error
+            raise SamplerUnavailable(f"{who} cannot be reached; is `gantry sampler` running?") from error
 
 
-def _refusal(response: httpx2.Response, checkpoint_id: str) -> Exception:
+def _refusal(response: httpx2.Response, checkpoint_id: str, who: str) -> Exception:
     said = _said(response)
     detail = str(said.get("detail") or f"it answered {response.status_code}")
     match said.get("code"):
         case "checkpoint-not-found":
             return CheckpointNotFound(checkpoint_id)
         case "sampler-busy":
-            return SamplerBusy("The sampler has as much to draw as it lets wait; try again in a moment.")
+            return SamplerBusy(f"{who} has as much to do as it lets wait; try again in a moment.")
         case "artifact-lost":
             return ArtifactLost(detail)
         case "export-unavailable":
             return ExportUnavailable(detail)
         case _:
-            return SamplerUnavailable(f"The sampler could not do this: {detail}.")
+            return SamplerUnavailable(f"{who} could not do this: {detail}.")
 
 
 def _said(response: httpx2.Response) -> dict[str, Any]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
 
 from api.client import Client, Json
 
 _SECONDS_A_LINE: Final = 5.0
+_WIDEST: Final = 2000
 
 
 class _Shown(Protocol):
@@ -25,7 +30,7 @@ def follow(client: Client, job_id: str, console: Console) -> Json:
     with _display(console) as display:
         for job in client.watch(job_id):
             display.show(job)
-    console.print(ending(job), highlight=False, markup=False)
+    console.print(ending(job), highlight=False, markup=False, soft_wrap=True)
     return job
 
 
@@ -41,11 +46,47 @@ def numbers(job: Json) -> str:
 
 
 def ending(job: Json) -> str:
-    """One line on how it ended; a failed job's cause and remedy."""
-    line = f"{job['id']} {job['status']} at step {job['progress']['step']}."
+    """How it ended; below it a failed job's cause and its remedy, a line each."""
+    lines = [f"{job['id']} {job['status']} at step {job['progress']['step']}."]
     if job["error"]:
-        line += f" {job['error']['message']} {job['error']['hint'] or ''}".rstrip()
-    return line
+        lines += [job["error"]["message"], job["error"]["hint"]]
+    return "\n".join(line for line in lines if line)
+
+
+def table(jobs: Sequence[Json]) -> str:
+    """A row a job under a row of names, as wide as it needs to be: a pipe cuts nothing off."""
+    made = Table(box=None, pad_edge=False, header_style="")
+    for name in ("ID", "NAME", "STATUS", "STEP", "IMAGES/S", "AGE", "DEVICE"):
+        made.add_column(name, justify="right" if name in ("STEP", "IMAGES/S", "AGE") else "left", no_wrap=True)
+    for job in jobs:
+        made.add_row(*(Text(cell) for cell in _cells(job)))
+    console = Console(file=io.StringIO(), color_system=None, force_terminal=False)
+    console.width = max(1, console.measure(made, options=console.options.update(max_width=_WIDEST)).maximum)
+    with console.capture() as captured:
+        console.print(made)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def _cells(job: Json) -> list[str]:
+    progress, rate = job["progress"], job["progress"]["images_per_second"]
+    return [
+        job["id"],
+        job["name"] or "-",
+        standing(job),
+        f"{progress['step']}/{progress['total_steps']}",
+        f"{rate:,.0f}" if rate else "-",
+        _age(datetime.now(UTC) - datetime.fromisoformat(job["created_at"])),
+        (job["worker"] or {}).get("device") or "-",
+    ]
+
+
+def _age(since: timedelta) -> str:
+    """The largest unit alone: 5s, 12m, 3h, 9d."""
+    seconds = max(0, int(since.total_seconds()))
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
 
 
 def standing(job: Json) -> str:

@@ -45,4 +45,9 @@ async def _services(request: Request) -> Services:
     return services
 
 
+def needs_services(dependency: object) -> bool:
+    """Whether a route's dependency is that on what is held open here."""
+    return dependency is _services
+
+
 Hall = Annotated[Services, Depends(_services)]

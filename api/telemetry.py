@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_fastapi_instrumentator import Instrumentator
+from starlette.responses import PlainTextResponse
 
 from jobs.db import Database
 from jobs.errors import DatabaseUnavailable
@@ -42,5 +43,5 @@ def install(app: FastAPI, db: Callable[[], Database]) -> None:
     registry = CollectorRegistry()
     registry.register(_Jobs(db))
     Instrumentator(registry=registry, excluded_handlers=["/metrics"]).instrument(app).expose(
-        app, include_in_schema=False
+        app, tags=["health"], response_class=PlainTextResponse, summary="For Prometheus"
     )

@@ -33,6 +33,10 @@ _LONGEST_PAUSE_SECONDS: Final = 30
 _STEADY_SECONDS: Final = 60
 
 
+LOCK: Final = "up.lock"
+"""In the data folder, held while `gantry up` runs there; it holds the address of the sampler."""
+
+
 class UpError(Exception):
     """Why the service cannot start, in a sentence."""
 
@@ -110,7 +114,8 @@ def run(settings: Settings) -> int:
     """Run the service until SIGINT or SIGTERM; the exit code. Raises `UpError`."""
     settings = _with_sampler(settings)
     _make_folder(settings.data_dir / "logs")
-    with _alone(settings.data_dir / "up.lock", settings.data_dir):
+    with _alone(settings.data_dir / LOCK, settings.data_dir) as lock:
+        _leave_word(lock, settings)
         _require_free_port(settings)
         try:
             migrate(settings)
@@ -198,6 +203,13 @@ def _alone(path: Path, data_dir: Path) -> Iterator[IO[str]]:
         yield file
 
 
+def _leave_word(lock: IO[str], settings: Settings) -> None:
+    """Where the sampler listens is chosen here; `gantry doctor` reads it."""
+    lock.truncate(0)
+    lock.write(settings.sampler_url)
+    lock.flush()
+
+
 def _require_free_port(settings: Settings) -> None:
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -258,12 +270,13 @@ def local_url(settings: Settings) -> str:
 
 def _welcome(settings: Settings) -> None:
     url = local_url(settings)
-    at = "" if url == "http://127.0.0.1:8000" else f" --url {url}"
     say(f"Gantry is at {url} (try {url}/docs); its data is in {settings.data_dir.absolute()}.")
     say("Next, in another terminal:")
-    say(f"  gantry submit --dataset fashion-mnist-mini --watch{at}")
-    say(f"  gantry samples JOB --label Sneaker -n 16 -o sneakers.png{at}")
-    say(f"  gantry curves JOB -o loss.png{at}")
+    if url != Settings.model_fields["url"].default:
+        say(f"  export GANTRY_URL={url}")
+    say("  gantry submit --dataset fashion-mnist-mini --watch")
+    say("  gantry samples JOB --label Sneaker -n 16 -o sneakers.png")
+    say("  gantry curves JOB -o loss.png")
     say("Ctrl-C stops it.")
 
 

@@ -39,7 +39,8 @@ def job_views(s: Session, rows: Sequence[Job], lease_seconds: float) -> list[sch
     """Jobs, with their places in the queue and their checkpoints looked up."""
     checkpoint_ids = jobs.checkpoint_ids(s, [row.id for row in rows])
     most_gpus = workers.most_gpus(s, lease_seconds)
-    return [_job(row, most_gpus, jobs.jobs_ahead(s, row, most_gpus), *checkpoint_ids[row.id]) for row in rows]
+    ahead = jobs.jobs_ahead(s, rows, most_gpus)
+    return [_job(row, most_gpus, ahead.get(row.id), *checkpoint_ids[row.id]) for row in rows]
 
 
 def job_view(s: Session, row: Job, lease_seconds: float) -> schemas.JobView:

@@ -232,10 +232,10 @@ def resolve(body: Mapping[str, Any]) -> TrainSpec:
     else:
         raise UnknownPreset(name)
     try:
-        spec = TrainSpec.model_validate_json(json.dumps(_merge(overrides, body)))
+        spec = _laid_over(overrides, body)
     except ValidationError as error:
         raise SpecError(_problem(e) for e in error.errors(include_url=False)) from None
-    if problems := list(_combinations(spec)):
+    if problems := [*_combinations(spec), *_without_effect(spec, _laid_over(overrides, {"dataset": spec.dataset}))]:
         raise SpecError(problems)
     return spec
 
@@ -294,6 +294,37 @@ def _combinations(spec: TrainSpec) -> Iterable[SpecProblem]:
             code="architectures-differ",
             detail=f"G is {g} and D is {d}: they work at different image sizes. Set both to {g!r} or both to {d!r}.",
         )
+
+
+def _without_effect(spec: TrainSpec, untouched: TrainSpec) -> Iterable[SpecProblem]:
+    """What the user changed of `untouched` (the preset and the defaults) that nothing in `spec` reads.
+
+    Only changes count: a spec that was written out whole is taken again.
+    """
+    for path, read, otherwise in _only_read(spec):
+        section, field = path.split(".")
+        here, before = (getattr(getattr(one, section), field) for one in (spec, untouched))
+        if not read and here != before:
+            yield SpecProblem(
+                pointer=f"/{section}/{field}",
+                code="has-no-effect",
+                detail=f"{path} has no effect here: leave it out, or {otherwise}.",
+            )
+
+
+def _only_read(spec: TrainSpec) -> Iterable[tuple[str, bool, str]]:
+    """The fields that are not always read; whether `spec` has them read, and what to set so that they are."""
+    for network in ("generator", "discriminator"):
+        architecture = getattr(spec, network).architecture
+        for field, reader in (("base_channels", "dcgan"), ("hidden_units", "mlp")):
+            otherwise = f"set the architecture of generator and discriminator to {reader!r}"
+            yield f"{network}.{field}", architecture == reader, otherwise
+    yield "conditioning.embedding_dim", spec.conditional, "set conditioning.kind to 'concat'"
+    yield "ema.half_life_images", spec.ema.enabled, "set ema.enabled to true"
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> TrainSpec:
+    return TrainSpec.model_validate_json(json.dumps(_merge(below, above)))
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

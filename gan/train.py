@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -42,12 +43,14 @@ class Diverged(Exception):
 
 
 class StateMismatch(ValueError):
-    """A checkpoint of another spec or another data set."""
+    """A checkpoint of another spec, another data set or another version of the spec."""
 
 
 class Trainer:
-    """Plays `spec`'s game on `data`; two runs of the same spec on the same CPU give the same weights, bit for bit.
+    """Plays `spec`'s game on `data`.
 
+    Two runs of the same spec on the same CPU, with the same number of torch's threads and the same torch, give the
+    same weights, bit for bit; with other threads, sums are added up in another order, and their last bits differ.
     Raises `StateMismatch` where `state` belongs to another spec or data set.
     """
 
@@ -76,9 +79,11 @@ class Trainer:
         if state is not None:
             self._restore(state)
 
-    def run(self) -> Iterator[Event]:
-        """Train to `total_steps`. Between two steps it may be left at any event, and run again.
+    def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+        """Train to `total_steps`, or until `stop()`. It may be left at any event, and run again.
 
+        `stop` is asked after a tick, once all that belongs to its step is told: whoever goes on from there misses
+        nothing, as what is left out of a step is not told again.
         A preview before the first step; a tick every `tick_seconds`; previews and checkpoints where the spec says and
         at the end, each after a tick of its own step. Raises `Diverged`, after the tick that shows it.
         """
@@ -91,13 +96,16 @@ class Trainer:
             final = self.step == self.spec.total_steps
             preview = final or self.step % self.spec.previews.every_steps == 0
             checkpoint = final or self.step % self.spec.checkpoints.every_steps == 0
-            if preview or checkpoint or self._tick_is_due():
+            told = preview or checkpoint or self._tick_is_due()
+            if told:
                 yield self._read_tick()
                 self._raise_if_diverged()
             if preview:
                 yield self._preview()
             if checkpoint:
                 yield CheckpointDue(self.step, final)
+            if told and stop():
+                return
 
     def weights(self) -> dict[str, Tensor]:
         """What samples are drawn from: G_ema, or G where the average is off. Copies, on the CPU."""
@@ -114,7 +122,11 @@ class Trainer:
         return {
             "spec": self.spec.model_dump(mode="json"),
             "fingerprint": fingerprint(self.spec, self._reals.digest),
-            "versions": {"torch": str(torch.__version__), "spec": self.spec.spec_version},
+            "versions": {
+                "torch": str(torch.__version__),
+                "spec": self.spec.spec_version,
+                "threads": torch.get_num_threads(),
+            },
             "step": self.step,
             "images_seen": self.images_seen,
             "rng": {"device": self.device.type, "state": self._source.get_state()},
@@ -141,8 +153,8 @@ class Trainer:
     def _restore(self, state: Mapping[str, Any]) -> None:
         if state["fingerprint"] != fingerprint(self.spec, self._reals.digest):
             raise StateMismatch(
-                "This checkpoint belongs to another spec or data set. Go on with the spec it was made with, "
-                "or start anew."
+                "This checkpoint was made with another spec, another data set or another version of this program. "
+                "Go on with what it was made with, or start anew."
             )
         self.step, self.images_seen = state["step"], state["images_seen"]
         self._first_unread = self.step + 1
@@ -222,7 +234,11 @@ class Trainer:
 
 def fingerprint(spec: TrainSpec, data_digest: str) -> str:
     """sha256 of all that shapes learning: a checkpoint serves only the spec and the images that it was made with."""
-    learning = spec.model_dump_json(exclude=_NOT_LEARNING)
+    # Defaults are left out, so that a field which a later version adds leaves the checkpoints of this one in use.
+    # For this SPEC_VERSION stands in for them: it must be raised when a default changes, or a new field's default is
+    # not what was done before there was the field.
+    changed = spec.model_dump(mode="json", exclude=_NOT_LEARNING, exclude_defaults=True)
+    learning = json.dumps(changed | {"spec_version": spec.spec_version}, sort_keys=True)
     return hashlib.sha256(f"{learning}\n{data_digest}".encode()).hexdigest()
 
 

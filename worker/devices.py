@@ -7,25 +7,30 @@ nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import pynvml
+
+T = TypeVar("T")
+
+_CPU_MAX: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
 def gpus(environ: Mapping[str, str] = os.environ) -> list[dict[str, Any]]:
     """The visible GPUs: {"index" (as CUDA counts), "name", "memory_bytes"}; empty where there is no driver."""
     with _nvml() as there:
         handles = _handles(environ.get("CUDA_VISIBLE_DEVICES")) if there else ()
-        return [_describe(index, handle) for index, handle in enumerate(handles)]
+        return [describe(index, handle) for index, handle in enumerate(handles)]
 
 
 def slots(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """The UUIDs of the visible GPUs: what `CUDA_VISIBLE_DEVICES` is to be for one worker each."""
+    """Of each visible GPU what `CUDA_VISIBLE_DEVICES` is to be for its worker: its UUID, or else its number."""
     with _nvml() as there:
         handles = _handles(environ.get("CUDA_VISIBLE_DEVICES")) if there else ()
-        return [_text(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
+        return [word for handle in handles if (word := slot(handle)) is not None]
 
 
 def inventory(environ: Mapping[str, str] = os.environ) -> list[dict[str, Any]]:
@@ -45,10 +50,26 @@ def cpu_name() -> str:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use; a container's or taskset's limit counts where the system tells it."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores that this process may use, whole ones, 1 at the least: taskset's and a container's (cgroup v2) limits
+    count.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # A container sees its own group here; outside of one there is no such file.
+    quota = quota_cores(_CPU_MAX.read_text(encoding="ascii")) if _CPU_MAX.is_file() else None
+    return narrower(cores, quota)
+
+
+def quota_cores(cpu_max: str) -> float | None:
+    """How many cores' time cgroup v2's `cpu.max` ("QUOTA PERIOD", us) grants; None: as much as there is."""
+    quota, _, period = cpu_max.strip().partition(" ")
+    if not (quota.isdecimal() and period.isdecimal() and int(period)):
+        return None
+    return int(quota) / int(period)
+
+
+def narrower(cores: int, quota: float | None) -> int:
+    """Whole cores of `cores` that a quota (None: there is none) leaves, 1 at the least."""
+    return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 @contextmanager
@@ -66,7 +87,8 @@ def _nvml() -> Iterator[bool]:
 
 def _handles(visible: str | None) -> Iterable[Any]:
     if visible is None:
-        return [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        opened = (_handle(str(i)) for i in range(pynvml.nvmlDeviceGetCount()))
+        return [handle for handle in opened if handle is not None]
     found = []
     for word in (part.strip() for part in visible.split(",")):
         handle = _handle(word)
@@ -85,9 +107,25 @@ def _handle(word: str) -> Any:
         return None
 
 
-def _describe(index: int, handle: Any) -> dict[str, Any]:
-    name = _text(pynvml.nvmlDeviceGetName(handle))
-    return {"index": index, "name": name, "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)}
+def describe(index: int, handle: Any) -> dict[str, Any]:
+    """What a worker tells of this card. A slice of one (MIG) or a Jetson does not answer every question."""
+    name = _asked(lambda: _text(pynvml.nvmlDeviceGetName(handle))) or "NVIDIA GPU"
+    memory = _asked(lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).total))
+    return {"index": index, "name": name, "memory_bytes": memory}
+
+
+def slot(handle: Any) -> str | None:
+    """What stands for this card in `CUDA_VISIBLE_DEVICES`; None where the driver does not tell."""
+    uuid = _asked(lambda: _text(pynvml.nvmlDeviceGetUUID(handle)))
+    return uuid or _asked(lambda: str(pynvml.nvmlDeviceGetIndex(handle)))
+
+
+def _asked(question: Callable[[], T]) -> T | None:
+    """What the driver answers; None where it does not."""
+    try:
+        return question()
+    except pynvml.NVMLError:
+        return None
 
 
 def _text(name: bytes | str) -> str:

@@ -30,6 +30,7 @@ class Exit(IntEnum):
     CHECKPOINT_CORRUPT = 74
     STOPPED = 75
     """Asked to stop, or fenced: what there was to save is saved, and another attempt may go on."""
+    STATE_MISMATCH = 76
     BAD_SPEC = 78
 
 
@@ -93,6 +94,13 @@ FAILURES: Final[dict[Exit, Failure]] = {
         "None of the job's checkpoints can be read any more, so there is nothing to go on from.",
         False,
         hint="Submit the job again, to train from scratch; look after the disk first.",
+    ),
+    # The contract's nearest word; nothing is wrong with the disk.
+    Exit.STATE_MISMATCH: Failure(
+        "checkpoint_corrupt",
+        "The job's checkpoint was made with another spec, data set or version of this service.",
+        False,
+        hint="Submit the job again, to train from scratch.",
     ),
     Exit.BAD_SPEC: Failure(
         "internal",

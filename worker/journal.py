@@ -10,7 +10,7 @@ import structlog
 
 from jobs import leases
 from jobs.db import Database, Session
-from jobs.errors import DatabaseUnavailable, Fenced
+from jobs.errors import Fenced, Unavailable
 from jobs.leases import Orders
 
 log = structlog.get_logger("gantry.journal")
@@ -60,7 +60,7 @@ class Journal:
         while True:
             try:
                 return once()
-            except DatabaseUnavailable as error:
+            except Unavailable as error:
                 if time.monotonic() + pause > give_up:
                     raise Fenced("The database was away for longer than the lease can be held.") from error
                 log.warning("the database is away; training waits", error=str(error), pause=pause)

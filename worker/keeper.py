@@ -7,11 +7,13 @@ their row is registered under the fence, then what it makes superfluous is delet
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 import structlog
+import torch
 
 from gan import checkpoint
 from gan.checkpoint import CheckpointUnreadable
@@ -50,6 +52,20 @@ class Keeper:
         """Whether the last save found room."""
         return self._failures == 0
 
+    def tidy(self) -> None:
+        """Delete the checkpoints' files that the record does not name as good: an earlier attempt was killed or
+        fenced before it registered them, or while it deleted what was pruned. Raises `Fenced`.
+        """
+        # Listed before the fence: all these are then of attempts that are over, and can no longer be registered.
+        # What a successor of this attempt writes is not among them, however late this one wakes.
+        there = list(self._folder().glob("*"))
+        named: set[Path] = set()
+        self._journal.write(lambda s: named.update(self._named(s)))
+        for path in there:
+            if path not in named:
+                log.info("a file that no checkpoint owns is deleted", file=path.name)
+                path.unlink(missing_ok=True)
+
     def restore(self) -> dict[str, Any] | None:
         """The state of the newest checkpoint that is what was written; None when the job never had one.
 
@@ -64,6 +80,7 @@ class Keeper:
                 self._journal.write(partial(checkpoints.mark_bad, checkpoint_id=row.id, why=str(error)))
             else:
                 self._saved_step = row.step
+                _compare_threads(state["versions"].get("threads"))
                 return state
         if count := self._journal.read(lambda s: checkpoints.count(s, job_id)):
             raise NothingToGoOnFrom(f"None of the {count} checkpoints of this job can be read any more.")
@@ -92,6 +109,19 @@ class Keeper:
         log.info("checkpoint saved", step=trainer.step, bytes=file.bytes)
         return True
 
+    def _folder(self) -> Path:
+        return self._artifacts.path(Artifacts.checkpoint_key(self._journal.job_id, 0, 0)).parent
+
+    def _named(self, s: Session) -> Iterator[Path]:
+        """The files of the job's good checkpoints, exported ones too."""
+        cursor: str | None = None
+        while True:
+            page = checkpoints.page(s, self._journal.job_id, limit=1000, cursor=cursor)
+            for row in page.data:
+                yield from map(self._artifacts.path, _keys(row))
+            if (cursor := page.next_cursor) is None:
+                return
+
     def _write(self, trainer: Trainer) -> tuple[Stored, Stored]:
         place = (self._journal.job_id, trainer.step, self._journal.attempt)
         key, weights_key = Artifacts.checkpoint_key(*place), Artifacts.weights_key(*place)
@@ -116,8 +146,18 @@ class Keeper:
 
         self._journal.write(register)
         for row in retired:
-            for key in (row.key, row.weights_key, Artifacts.onnx_key(row.weights_key)):
+            for key in _keys(row):
                 self._artifacts.delete(key)
+
+
+def _keys(row: Checkpoint) -> tuple[str, str, str]:
+    return row.key, row.weights_key, Artifacts.onnx_key(row.weights_key)
+
+
+def _compare_threads(then: int | None) -> None:
+    now = torch.get_num_threads()
+    if then is not None and then != now:
+        log.info("other threads than the checkpoint's: a CPU's sums differ in their last bits", then=then, now=now)
 
 
 def no_room(error: Exception) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
-from jobs.db import Database
-from jobs.errors import DatabaseUnavailable
+from jobs.db import Database, Session
+from jobs.errors import Unavailable
 from jobs.settings import Settings
 from jobs.store import workers
 
@@ -18,13 +19,16 @@ log = structlog.get_logger("gantry.presence")
 
 
 class Presence(threading.Thread):
-    """Announces a worker, then beats every quarter of the lease; `drain` is said at once, `leave` at the end."""
+    """Announces a worker, then beats every quarter of the lease; `drain` is said at once, `leave` at the end.
+
+    A worker that the database does not know, or knows no more, is announced again.
+    """
 
     def __init__(self, settings: Settings, worker_id: str, devices: list[dict[str, Any]], gpus: int) -> None:
         super().__init__(name="gantry-presence", daemon=True)
         self._url, self._interval = settings.database, settings.lease_seconds / 4
         self._worker_id, self._devices, self._gpus = worker_id, devices, gpus
-        self._announced, self._draining, self._left = False, False, False
+        self._draining, self._left = False, False
         self._wake = threading.Event()
         # The pool forks children while this thread runs: never in the middle of a statement, and never with an
         # open connection, of which the child would hold a copy.
@@ -45,30 +49,39 @@ class Presence(threading.Thread):
         self._left = True
         self._wake.set()
         self.join()
-        self._say("leave")
+        self._heard(workers.leave)
 
     def run(self) -> None:
         while not self._left:
             self._wake.clear()
-            heard = self._say("beat" if self._announced else "announce")
+            heard = self._heard(self._beat)
             self._wake.wait(self._interval if heard else min(1.0, self._interval))
 
-    def _say(self, what: str) -> bool:
+    def _heard(self, say: Callable[[Session, str], object]) -> bool:
         """Whether the database heard it."""
+        try:
+            self._talk(say)
+        except Unavailable as error:
+            log.warning("the database does not hear this worker", reason=str(error))
+            return False
+        except Exception:
+            # Blanket on purpose: nothing else watches this thread, and a worker that falls silent over one odd error
+            # is taken for dead while it works. What it was is in the log; the next beat may fare better.
+            log.exception("the database could not be told of this worker")
+            return False
+        return True
+
+    def _talk(self, say: Callable[[Session, str], object]) -> None:
         with self._talking:
             db = Database(self._url)
             try:
                 with db.write() as s:
-                    if what == "announce":
-                        workers.announce(s, self._worker_id, socket.gethostname(), self._devices, self._gpus)
-                    elif what == "beat":
-                        workers.beat(s, self._worker_id, draining=self._draining)
-                    else:
-                        workers.leave(s, self._worker_id)
-                self._announced = True
-                return True
-            except DatabaseUnavailable as error:
-                log.warning("the database does not hear this worker", what=what, error=str(error))
-                return False
+                    say(s, self._worker_id)
             finally:
                 db.dispose()
+
+    def _beat(self, s: Session, worker_id: str) -> None:
+        if not workers.beat(s, worker_id, draining=self._draining):
+            workers.announce(s, worker_id, socket.gethostname(), self._devices, self._gpus)
+            # An announcement is of a worker that takes jobs.
+            workers.beat(s, worker_id, draining=self._draining)

@@ -23,7 +23,7 @@ import structlog
 from jobs import leases
 from jobs.artifacts import Artifacts
 from jobs.db import Database, Session
-from jobs.errors import DatabaseUnavailable, Fenced
+from jobs.errors import Fenced, Unavailable
 from jobs.models import Job
 from jobs.process import kill, spawn
 from jobs.settings import Settings
@@ -66,7 +66,7 @@ class Why(StrEnum):
 def carry_one_job(settings: Settings, db: Database, identity: Identity) -> str | None:
     """Claim the best job there is and carry one attempt of it to its end; the job's id, None without a job.
 
-    Raises `DatabaseUnavailable` only when there was nothing claimed yet.
+    Raises `Unavailable` only when there was nothing claimed yet.
     """
     sent = time.monotonic()
     with db.write() as s:
@@ -102,18 +102,31 @@ class Supervisor:
         self._log = log.bind(job_id=job.id, attempt=job.attempt)
 
     def carry(self, claimed_at: float) -> None:
-        """Run the trainer to its end and report it. `claimed_at`: monotonic, before the claim was sent."""
+        """Run the trainer to its end and report it. `claimed_at`: monotonic, before the claim was sent.
+
+        An error that nobody foresaw gives the job back before it passes through.
+        """
+        try:
+            returncode, self_fenced = self._run(claimed_at)
+            self._log.info("trainer ended", returncode=returncode, why=self._why)
+            self._report(self._end(returncode, self_fenced))
+        except Exception:
+            # Else the job would seem to run, and the worker to carry it, until the lease is over.
+            self._log.exception("the supervisor met an error; the attempt is given up")
+            self._report(self._gave_up())
+            raise
+
+    def _run(self, claimed_at: float) -> tuple[int, bool]:
+        """The trainer's exit code, and whether the watchdog ended it. However this ends, no trainer is left."""
         process = self._start()
         watchdog = Watchdog(process, leases.HOLD_SHARE * self._settings.lease_seconds, claimed_at)
         watchdog.start()
         try:
-            returncode = self._watch(process, watchdog)
+            return self._watch(process, watchdog), watchdog.fired
         finally:
             watchdog.stop()
             if process.poll() is None:
                 kill(process)
-        self._log.info("trainer ended", returncode=returncode, why=self._why)
-        self._report(self._end(returncode, watchdog.fired))
 
     def _start(self) -> subprocess.Popen[bytes]:
         path = self._artifacts.path(Artifacts.log_key(self._job.id, self._attempt))
@@ -143,7 +156,7 @@ class Supervisor:
             self._why = Why.FENCED
             kill(process)
             return
-        except DatabaseUnavailable as error:
+        except Unavailable as error:
             # The watchdog decides when this has lasted too long; and a trainer that cannot report has not stalled.
             self._log.warning("heartbeat failed", error=str(error))
             self._progress_seen = time.monotonic()
@@ -203,6 +216,11 @@ class Supervisor:
             return self._finish(Status.FAILED, failure.error())
         return self._release(failure.code, failure.message, crash=True, hint=failure.hint)
 
+    def _gave_up(self) -> Callable[[Session], object]:
+        message = "The worker met an error of its own and ended the attempt."
+        hint = "The worker's log holds the traceback; please report it."
+        return self._release("supervisor_error", message, crash=True, hint=hint)
+
     def _finish(self, status: Status, error: dict[str, Any] | None = None) -> Callable[[Session], object]:
         return lambda s: leases.finish(s, self._job.id, self._attempt, status, error)
 
@@ -225,7 +243,7 @@ class Supervisor:
             except Fenced:
                 self._log.warning("the job had moved on; its end is not ours to write")
                 end = None
-            except DatabaseUnavailable as error:
+            except Unavailable as error:
                 self._log.warning("the end cannot be written yet", error=str(error))
                 time.sleep(pause)
                 pause = min(5.0, pause * 2)

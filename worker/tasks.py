@@ -7,7 +7,7 @@ from celery import Celery
 
 from jobs.broker import TASK_NAME
 from jobs.db import Database
-from jobs.errors import DatabaseUnavailable
+from jobs.errors import Unavailable
 from jobs.settings import Settings
 from worker.supervise import Identity, carry_one_job
 
@@ -25,7 +25,7 @@ def register(app: Celery, settings: Settings, identity: Identity) -> None:
         db = Database(settings.database)
         try:
             carry_one_job(settings, db, identity)
-        except DatabaseUnavailable as error:
+        except Unavailable as error:
             log.warning("no job could be claimed; the hint will be sent again", error=str(error))
         finally:
             db.dispose()

@@ -60,7 +60,7 @@ _EXITS: Final[dict[type[Exception], Exit]] = {
     MemoryError: Exit.OUT_OF_MEMORY,
     DiskFull: Exit.DISK_FULL,
     NothingToGoOnFrom: Exit.CHECKPOINT_CORRUPT,
-    StateMismatch: Exit.CHECKPOINT_CORRUPT,
+    StateMismatch: Exit.STATE_MISMATCH,
     BadSpec: Exit.BAD_SPEC,
 }
 _FORESEEN: Final = tuple(_EXITS)
@@ -91,7 +91,7 @@ class Attempt:
         self._asked_to_stop = False
 
     def ask_to_stop(self) -> None:
-        """Save a checkpoint at the next tick and leave. Only sets a flag: safe in a signal's handler."""
+        """Save a checkpoint after the next tick and leave. Only sets a flag: safe in a signal's handler."""
         self._asked_to_stop = True
 
     def carry(self) -> Exit:
@@ -118,26 +118,28 @@ class Attempt:
         device, name = _device(spec)
         data = _data(job, spec)
         keeper = Keeper(self._journal, self._artifacts, spec.checkpoints.keep_last)
+        keeper.tidy()
         trainer = Trainer(spec, data, device, keeper.restore())
         self._begin(trainer, name)
         return self._run(trainer, keeper)
 
     def _run(self, trainer: Trainer, keeper: Keeper) -> Exit:
-        for event in trainer.run():
+        for event in trainer.run(stop=lambda: self._asked_to_stop):
             match event:
                 case Tick():
                     orders = self._write_tick(event)
-                    unfinished = event.step < trainer.spec.total_steps
-                    if unfinished and (self._asked_to_stop or orders.cancel):
-                        keeper.save(trainer, self._latest)
-                        log.info("stopped as asked", step=trainer.step)
-                        return Exit.STOPPED
+                    if orders.cancel:
+                        self.ask_to_stop()
                     if orders.checkpoint and keeper.has_room:
                         keeper.save(trainer, self._latest)
                 case PreviewReady():
                     self._write_preview(event)
                 case CheckpointDue():
                     keeper.save(trainer, self._latest, final=event.final)
+        if trainer.step < trainer.spec.total_steps:
+            keeper.save(trainer, self._latest)
+            log.info("stopped as asked", step=trainer.step)
+            return Exit.STOPPED
         log.info("trained to the end", step=trainer.step)
         return Exit.SUCCEEDED
 

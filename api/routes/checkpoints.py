@@ -7,11 +7,12 @@ from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse
 
 from api import views
 from api.bodies import NoBody
+from api.files import File
 from api.headers import matches, not_modified
+from api.openapi import problems
 from api.parameters import PageOf
 from api.problems import BadParameters
 from api.schemas import CheckpointView, JobView, Listed
@@ -52,8 +53,8 @@ def save_checkpoint(hall: Hall, job_id: str, response: Response) -> JobView:
 
 @router.get(
     "/checkpoints/{checkpoint_id}/content",
-    response_class=FileResponse,
-    responses={200: {"content": {"application/octet-stream": {}}}, 206: {}, 304: {}},
+    response_class=File,
+    responses={200: {"content": {"application/octet-stream": {}}}, **problems(500, 501)},
 )
 async def download(
     hall: Hall,
@@ -75,7 +76,7 @@ async def download(
     if matches(if_none_match, headers["ETag"]):
         return not_modified(**{"etag": headers["ETag"], "Cache-Control": _FOR_EVER})
     name = f"{row.job_id}-step-{row.step}-{part}.{form}"
-    return FileResponse(path, media_type="application/octet-stream", filename=name, headers=headers)
+    return File(path, media_type="application/octet-stream", filename=name, headers=headers)
 
 
 def _form(part: str, format: str | None) -> str:

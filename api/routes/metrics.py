@@ -11,7 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Header, Query, Response
 
 from api import plots, views
-from api.headers import negotiate
+from api.headers import VARY, negotiate
 from api.parameters import split
 from api.problems import BadParameters
 from api.schemas import MetricView, SeriesView
@@ -56,14 +56,14 @@ def get_series(
     first = _first_step(from_step, to_step, after_step)
     with hall.db.read() as s:
         job = jobs.get(s, job_id)
-        wanted = split(names) or _all_names(metrics.names_of(s, job_id), media)
+        wanted = split(names, "names") or _all_names(metrics.names_of(s, job_id), media)
         whole = metrics.series(s, job_id, wanted, first, to_step)
     curves = {n: reduce_minmax(c, max_points) if reduce == "minmax" else c for n, c in whole.items()}
     if media == "image/png":
-        return Response(plots.curves_png(job.name or job.id, curves), media_type=media)
+        return Response(plots.curves_png(job.name or job.id, curves), media_type=media, headers=VARY)
     if media == "text/csv":
-        return Response(_csv(curves), media_type="text/csv; charset=utf-8")
-    return Response(_view(whole, curves, reduce).model_dump_json(), media_type=media)
+        return Response(_csv(curves), media_type="text/csv; charset=utf-8", headers=VARY)
+    return Response(_view(whole, curves, reduce).model_dump_json(), media_type=media, headers=VARY)
 
 
 def _first_step(from_step: int | None, to_step: int | None, after_step: int | None) -> int | None:

@@ -6,9 +6,10 @@ from fastapi import APIRouter
 
 from api import views
 from api.parameters import PageOf
+from api.problems import NoSuchPreset
 from api.schemas import Listed, PresetView
 from gan.spec import PRESETS
-from jobs.errors import BadCursor, PresetNotFound
+from jobs.errors import BadCursor
 from jobs.store import pages
 
 router = APIRouter(prefix="/v1/presets", tags=["presets"])
@@ -30,5 +31,5 @@ def list_presets(page: PageOf) -> Listed[PresetView]:
 def get_preset(name: str) -> PresetView:
     """One preset."""
     if name not in PRESETS:
-        raise PresetNotFound(name)
+        raise NoSuchPreset(name, list(PRESETS))
     return views.preset(name)

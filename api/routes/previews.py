@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Response
-from starlette.responses import FileResponse
 
 from api import plots, views
+from api.files import File
 from api.headers import etag_of, matches, not_modified
+from api.openapi import problems
 from api.problems import NoPreview
 from api.schemas import PreviewView
 from api.services import Hall
+from jobs.status import TERMINAL, Status
 from jobs.store import jobs, previews
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["progress"])
@@ -29,7 +31,11 @@ def list_previews(hall: Hall, job_id: str) -> list[PreviewView]:
         return [views.preview(row) for row in previews.listing(s, job_id)]
 
 
-@router.get("/previews/{step:int}.png", response_class=FileResponse, responses={200: {"content": {"image/png": {}}}})
+@router.get(
+    "/previews/{step:int}.png",
+    response_class=File,
+    responses={200: {"content": {"image/png": {}}}, **problems(500)},
+)
 def get_preview(
     hall: Hall, job_id: str, step: int, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
@@ -41,19 +47,29 @@ def get_preview(
     if matches(if_none_match, etag):
         return not_modified(etag, **{"Cache-Control": _REVALIDATE})
     path = hall.artifacts.verify(row.key, row.bytes, row.sha256)
-    return FileResponse(path, media_type="image/png", headers={"ETag": etag, "Cache-Control": _REVALIDATE})
+    return File(path, media_type="image/png", headers={"ETag": etag, "Cache-Control": _REVALIDATE})
 
 
-@router.get("/previews.gif", response_class=Response, responses={200: {"content": {"image/gif": {}}}})
+@router.get(
+    "/previews.gif",
+    response_class=Response,
+    responses={200: {"content": {"image/gif": {}}}, **problems(409, 500)},
+)
 def get_film(hall: Hall, job_id: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """The previews as an endless animation; of more than 120, as many evenly spread ones."""
     with hall.db.read() as s:
-        jobs.get(s, job_id)
+        job = jobs.get(s, job_id)
         rows = plots.evenly(previews.listing(s, job_id))
     if not rows:
-        raise NoPreview("This job has no preview yet; the first is drawn before its first step.")
+        raise NoPreview(_why_none(Status(job.status)))
     etag, headers = etag_of(_FILM_VERSION, *(row.sha256 for row in rows)), {"Cache-Control": _REVALIDATE}
     if matches(if_none_match, etag):
         return not_modified(etag, **headers)
     film = plots.animate([hall.artifacts.read(row.key) for row in rows])
     return Response(film, media_type="image/gif", headers={"ETag": etag, **headers})
+
+
+def _why_none(status: Status) -> str:
+    if status in TERMINAL:
+        return f"This job is {status} and has no preview: it ended before it had drawn one, and will draw none."
+    return f"This job is {status} and has no preview yet; the first is drawn before its first step."

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 from starlette.concurrency import run_in_threadpool
 
-from api.headers import matches, negotiate, not_modified
+from api.headers import VARY, matches, negotiate, not_modified
+from api.openapi import headers, problems
 from api.samples import FORMATS, LAST_SEED, MOST_A_LABEL, Plan, make_plan
 from api.schemas import ClassView, Manifest
 from api.services import Hall, Services
@@ -18,7 +22,18 @@ from jobs.store import checkpoints, datasets, jobs
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["samples"])
 
-_KINDS: Final[dict[str, Any]] = {media: {} for media in FORMATS}
+_FROM: Final = headers("Content-Location", "X-Checkpoint-Id")
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {media: {} for media in FORMATS}, "headers": _FROM},
+    **problems(409, 500),
+}
+_CHECKPOINT: Final = re.compile(r"best|last|ckpt_.{1,60}")
+
+
+def _checkpoint_name(text: str) -> str:
+    if not _CHECKPOINT.fullmatch(text):
+        raise PydanticCustomError("string_pattern_mismatch", "take best, last or the id of a checkpoint")
+    return text
 
 
 @router.get("/classes")
@@ -28,7 +43,7 @@ def list_classes(hall: Hall, job_id: str) -> list[ClassView]:
         return [ClassView(id=c.id, label=c.label) for c in _classes(s, jobs.get(s, job_id))]
 
 
-@router.get("/samples", response_model=Manifest, responses={200: {"content": _KINDS}, 304: {}})
+@router.get("/samples", response_model=Manifest, responses=_ANSWERS)
 async def draw(
     request: Request,
     hall: Hall,
@@ -39,10 +54,8 @@ async def draw(
     n: Annotated[int, Query(ge=1, le=MOST_A_LABEL, description="Images of each label; 1024 in all.")] = 8,
     seed: Annotated[int, Query(ge=0, le=LAST_SEED, description="Image i of a label is drawn from seed + i.")] = 0,
     checkpoint: Annotated[
-        str | None,
-        Query(
-            pattern=r"^(best|last|ckpt_.{1,60})$", description="best, last or an id; none: the best, else the last."
-        ),
+        Annotated[str, AfterValidator(_checkpoint_name)] | None,
+        Query(description="best, last or an id; none: the best, else the last."),
     ] = None,
     truncation: Annotated[
         float, Query(gt=0, le=1, allow_inf_nan=False, description="z is scaled by it: less is more alike.")
@@ -54,11 +67,11 @@ async def draw(
     media = negotiate(accept, list(FORMATS))
     row, classes = await run_in_threadpool(_look_up, hall, job_id, checkpoint)
     plan = make_plan(label or (), classes, n=n, seed=seed, truncation=truncation)
-    etag, headers = plan.etag(row.id, FORMATS[media]), _headers(request, row, named=checkpoint == row.id)
+    etag, sent = plan.etag(row.id, FORMATS[media]), _headers(request, row, named=checkpoint == row.id)
     if matches(if_none_match, etag):
-        return not_modified(etag, **headers)
+        return not_modified(etag, **sent)
     content = await _content(hall, plan, row, FORMATS[media])
-    return Response(content, media_type=media, headers={"ETag": etag, **headers})
+    return Response(content, media_type=media, headers={"ETag": etag, **sent})
 
 
 def _look_up(hall: Services, job_id: str, which: str | None) -> tuple[Checkpoint, tuple[DatasetClass, ...]]:
@@ -87,5 +100,5 @@ def _headers(request: Request, row: Checkpoint, *, named: bool) -> dict[str, str
         "Cache-Control": "private, max-age=31536000, immutable" if named else "private, no-cache",
         "Content-Location": f"{here.path}?{here.query}",
         "X-Checkpoint-Id": row.id,
-        "Vary": "Accept",
+        **VARY,
     }

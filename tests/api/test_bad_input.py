@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
@@ -101,6 +102,13 @@ def test_a_body_must_be_an_object(client: TestClient, body: bytes) -> None:
     assert client.post("/v1/jobs", content=body, headers=JSON).status_code == 422
 
 
+@pytest.mark.parametrize("charset", ["utf-16", '"iso-8859-1"', "nonsense", ""])
+def test_another_charset_is_415(client: TestClient, charset: str) -> None:
+    headers = {"Content-Type": f"application/json; charset={charset}"}
+    body = assert_problem(client.post("/v1/jobs", content=b"{}", headers=headers), 415, "unsupported-media-type")
+    assert "UTF-8" in body["detail"]
+
+
 @pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""])
 def test_another_content_type_is_415(client: TestClient, media: str) -> None:
     answer = client.post("/v1/jobs", content=b"{}", headers={"Content-Type": media})
@@ -108,8 +116,9 @@ def test_another_content_type_is_415(client: TestClient, media: str) -> None:
 
 
 def test_a_content_type_may_name_its_charset(client: TestClient) -> None:
-    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
-    assert client.post("/v1/jobs", content=b'{"dataset": "fashion-mnist"}', headers=headers).status_code == 201
+    for charset in ("utf-8", '"UTF-8"'):
+        headers = {"Content-Type": f"Application/JSON; charset={charset}"}
+        assert client.post("/v1/jobs", content=b'{"dataset": "fashion-mnist"}', headers=headers).status_code == 201
 
 
 def test_a_body_too_large_is_413(client: TestClient) -> None:
@@ -124,15 +133,73 @@ def test_a_body_too_large_is_413(client: TestClient) -> None:
     assert_problem(client.post("/v1/jobs", content=drip(), headers=JSON), 413, "body-too-large")
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/jobs/", "/v2/jobs", "/v1/jobs/x/pause", "/static-offline-docs/x"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/jobs/", "/v2/jobs", "/v1/jobs/x/pause", "/static-offline-docs/x"])
 def test_an_address_that_is_not_there_is_404(client: TestClient, path: str) -> None:
     assert_problem(client.get(path), 404, "not-found")
 
 
 def test_a_method_that_is_not_there_is_405_and_says_which_are(client: TestClient) -> None:
-    answer = client.put("/v1/jobs", json={})
+    for method in ("PUT", "OPTIONS"):
+        answer = client.request(method, "/v1/jobs")
+        assert_problem(answer, 405, "method-not-allowed")
+        assert answer.headers["Allow"] == "GET, HEAD, POST"
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/jobs/job_0", "DELETE, GET, HEAD"),
+        ("/v1/jobs/job_0/cancel", "POST"),
+        ("/v1/jobs/job_0/previews/0.png", "GET, HEAD"),
+        ("/openapi.json", "GET, HEAD"),
+        ("/static-offline-docs/redoc.standalone.js", "GET, HEAD"),
+    ],
+)
+def test_allow_names_the_methods_of_every_route_of_an_address(client: TestClient, path: str, methods: str) -> None:
+    answer = client.patch(path)
     assert_problem(answer, 405, "method-not-allowed")
-    assert answer.headers["Allow"]
+    assert answer.headers["Allow"] == methods
+
+
+@pytest.mark.parametrize("text", ["a\u00a0b", "\U0001f469\u200d\U0001f680", "\u00ad", "\u200f"])
+def test_every_text_that_a_label_holds_can_be_searched(client: TestClient, hand: Hand, text: str) -> None:
+    job_id = hand.submit(labels={"k": text})
+    answer = client.get("/v1/jobs", params={"label": f"k:{text}"})
+    assert [job["id"] for job in answer.json()["data"]] == [job_id]
+    assert_problem(client.get(f"/v1/jobs/{text}"), 404, "job-not-found")
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "a\nb", "\x1f", "\x7f"])
+def test_control_characters_are_refused(client: TestClient, text: str) -> None:
+    body = assert_problem(client.get("/v1/jobs", params={"label": f"k:{text}"}), 422, "invalid-parameters")
+    assert "control characters" in body["detail"]
+    assert_problem(client.get(f"/v1/jobs/{quote(text)}"), 404, "not-found")
+
+
+@pytest.mark.parametrize("query", ["status=", "status=,", "status=running,,queued", "status=%20"])
+def test_an_empty_word_in_a_list_is_not_all(client: TestClient, query: str) -> None:
+    body = assert_problem(client.get(f"/v1/jobs?{query}"), 422, "invalid-parameters")
+    assert "empty word" in body["detail"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind"),
+    [(b"null", "null"), (b"[]", "an array"), (b"3.5", "a number"), (b'"x"', "a string"), (b"true", "true")],
+)
+def test_a_body_that_is_no_object_is_named_in_the_words_of_json(client: TestClient, sent: bytes, kind: str) -> None:
+    body = client.post("/v1/jobs", content=sent, headers=JSON).json()
+    assert body["detail"] == f"The body must be an object, not {kind}."
+
+
+def test_documents_refuse_unknown_parameters_too(client: TestClient) -> None:
+    assert_problem(client.get("/openapi.json?x=1"), 422, "invalid-parameters")
+    assert client.get("/openapi.json").json()["openapi"]
+
+
+def test_the_address_that_is_printed_leads_to_the_documentation(client: TestClient) -> None:
+    answer = client.get("/", follow_redirects=False)
+    assert answer.status_code == 307 and answer.headers["Location"] == "/docs"
+    assert "/" not in client.get("/openapi.json").json()["paths"]
 
 
 def test_head_is_get_without_the_body(client: TestClient, hand: Hand) -> None:

@@ -36,7 +36,8 @@ def test_presets_are_listed_with_their_papers_and_full_specs(client: TestClient)
     for row in body["data"]:
         assert row["paper"] and row["summary"] and resolve(row["spec"]).model_dump(mode="json") == row["spec"]
         assert client.get(f"/v1/presets/{row['name']}").json() == row
-    assert_problem(client.get("/v1/presets/nope"), 404, "preset-not-found")
+    missing = assert_problem(client.get("/v1/presets/nope"), 404, "preset-not-found")
+    assert missing["valid_presets"] == list(PRESETS) and all(name in missing["detail"] for name in PRESETS)
 
 
 def test_presets_page_like_every_list(client: TestClient) -> None:

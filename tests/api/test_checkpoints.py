@@ -62,6 +62,38 @@ def test_ranges_are_honoured(client: TestClient, hand: Hand) -> None:
 
 
 @pytest.mark.parametrize(
+    "header",
+    ["items=0-9", "bytes", "bytes=", "bytes=,", "bytes=-", "bytes=a-b", "bytes=9-0", "bytes=0-1,9-0", "bytes=0-1,x"],
+)
+def test_a_range_that_cannot_be_read_is_ignored(client: TestClient, hand: Hand, header: str) -> None:
+    job_id = hand.train()
+    drawn = hand.preview(job_id, 0, 3)
+    addresses = {
+        f"/v1/checkpoints/{hand.checkpoint(job_id, 10).id}/content": b"weights",
+        f"/v1/jobs/{job_id}/previews/0.png": drawn,
+    }
+    for path, content in addresses.items():
+        answer = client.get(path, headers={"Range": header})
+        assert answer.status_code == 200 and answer.content == content, answer.text
+
+
+@pytest.mark.parametrize(
+    ("header", "content"),
+    [("Bytes=0-0", b"w"), ("bytes= -2, ", b"ts"), ("bytes=5-999", b"ts"), ("bytes=3-", b"ghts")],
+)
+def test_every_way_to_write_a_range(client: TestClient, hand: Hand, header: str, content: bytes) -> None:
+    path = f"/v1/checkpoints/{hand.checkpoint(hand.train(), 10).id}/content"
+    answer = client.get(path, headers={"Range": header})
+    assert answer.status_code == 206 and answer.content == content
+
+
+@pytest.mark.parametrize("header", ["bytes=70-", "bytes=70-71", "bytes=-0", f"bytes={'9' * 40}-"])
+def test_a_range_beyond_the_end_is_416(client: TestClient, hand: Hand, header: str) -> None:
+    path = f"/v1/checkpoints/{hand.checkpoint(hand.train(), 10).id}/content"
+    assert_problem(client.get(path, headers={"Range": header}), 416, "range-not-satisfiable")
+
+
+@pytest.mark.parametrize(
     "query", ["part=all", "format=pickle", "part=full&format=onnx", "part=generator&format=pt", "parts=full"]
 )
 def test_a_part_that_is_not_made_is_422(client: TestClient, hand: Hand, query: str) -> None:

@@ -108,8 +108,9 @@ def test_a_job_is_submitted_by_flags_and_by_file(served: Settings, tmp_path: Pat
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("submit", "--dataset", "nope"), "/dataset: There is no data set 'nope'"),
-        (("submit", "--dataset", "fashion-mnist", "--set", "stepz=3"), "/stepz: There is no field"),
+        (("submit", "--dataset", "nope"), "There is no data set 'nope'"),
+        (("submit", "--dataset", "fashion-mnist", "--set", "optimizers.g.beta1=2"), "optimizers.g.beta1"),
+        (("submit", "--dataset", "fashion-mnist", "--set", "stepz=3"), "There is no field 'stepz'"),
         (("watch", "job_0"), "There is no job 'job_0'."),
         (("curves", "job_0"), "There is no job 'job_0'."),
     ],
@@ -118,6 +119,23 @@ def test_a_refusal_is_one_sentence_and_exit_1(served: Settings, words: tuple[str
     done = gantry(*words, settings=served)
     assert done.returncode == 1 and sentence in done.stderr and "Traceback" not in done.stderr
     assert done.stdout == "" and len(done.stderr.splitlines()) == 1
+    assert "/" not in done.stderr and done.stderr.count(sentence) == 1
+
+
+def test_the_address_may_be_a_variable(served: Settings) -> None:
+    job_id = _submit(served)
+    assert job_id in gantry("jobs", variables={"GANTRY_URL": _url(served)}).stdout
+
+
+def test_jobs_are_a_table_that_no_pipe_cuts(served: Settings) -> None:
+    job_id = _submit(served, "--name", "a name that is rather long, as names of experiments tend to become with time")
+    head, *rows = gantry("jobs", settings=served).stdout.splitlines()
+    assert head.split() == ["ID", "NAME", "STATUS", "STEP", "IMAGES/S", "AGE", "DEVICE"]
+    (row,) = (row for row in rows if row.startswith(job_id))
+    assert "tend to become with time" in row and "0/10" in row and row.split()[-2].endswith("s")
+    _play(served, job_id, Status.SUCCEEDED)
+    (row,) = (row for row in gantry("jobs", settings=served).stdout.splitlines() if row.startswith(job_id))
+    assert "succeeded" in row and "10/10" in row and row.endswith("cpu")
 
 
 def test_nobody_at_the_address_is_one_sentence() -> None:
@@ -140,7 +158,8 @@ def test_watching_ends_with_the_job_and_tells_how(served: Settings, status: Stat
     done = gantry("watch", job_id, settings=served)
     assert done.returncode == code
     assert f"{job_id} {status} at step 10." in done.stdout
-    assert ("D won. Try again." in done.stdout) == (status is Status.FAILED)
+    told = done.stdout.splitlines()[-2:]
+    assert (told == ["D won.", "Try again."]) == (status is Status.FAILED)
     (line,) = gantry("watch", job_id, "--json", settings=served).stdout.splitlines()
     assert json.loads(line)["status"] == status
 
@@ -173,6 +192,23 @@ def test_the_doctor_names_what_is_not_there(served: Settings) -> None:
     assert done.returncode == 1
     assert findings["database"]["ok"] and findings["broker"]["ok"] and findings["data folder"]["ok"]
     assert not findings["sampler"]["ok"] and not findings["devices"]["ok"]
+
+
+def test_the_doctor_makes_nothing_and_says_what_does(tmp_path: Path) -> None:
+    done = gantry("doctor", "--json", "--data", str(tmp_path / "data"))
+    findings = json.loads(done.stdout)
+    assert done.returncode == 1 and list(tmp_path.iterdir()) == []
+    assert "`gantry up` or `gantry migrate` makes it" in findings["database"]["detail"]
+    assert [
+        name for name, finding in findings.items() if not finding["ok"] and "`gantry up`" not in finding["detail"]
+    ] == []
+    migrate(small_settings(tmp_path))
+    before = sorted(tmp_path.rglob("*"))
+    findings = json.loads(gantry("doctor", "--json", "--data", str(tmp_path / "data")).stdout)
+    assert findings["database"]["ok"] and findings["data folder"]["ok"]
+    assert [path for path in sorted(tmp_path.rglob("*")) if "gantry.db" not in path.name] == [
+        path for path in before if "gantry.db" not in path.name
+    ]
 
 
 def test_settings_lists_every_variable_and_hides_urls() -> None:

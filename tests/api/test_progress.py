@@ -122,6 +122,40 @@ def test_an_unknown_metric_is_answered_with_the_valid_ones(client: TestClient, h
 def test_another_type_is_406_and_says_which_there_are(client: TestClient, hand: Hand) -> None:
     answer = client.get(f"/v1/jobs/{hand.submit()}/metrics/series", headers={"Accept": "text/html"})
     assert "text/csv" in assert_problem(answer, 406, "not-acceptable")["valid_types"]
+    assert answer.headers["Vary"] == "Accept"
+
+
+@pytest.mark.parametrize("media", ["application/json", "text/csv", "image/png"])
+def test_what_was_negotiated_says_so_to_caches(client: TestClient, hand: Hand, media: str) -> None:
+    answer = client.get(f"/v1/jobs/{_collapse(hand, 30, 5)}/metrics/series", headers={"Accept": media})
+    assert answer.status_code == 200 and answer.headers["Vary"] == "Accept"
+
+
+@pytest.mark.parametrize("names", ["", ",", "loss_d,", " "])
+def test_an_empty_name_is_not_all_of_them(client: TestClient, hand: Hand, names: str) -> None:
+    answer = client.get(f"/v1/jobs/{_collapse(hand, 30, 5)}/metrics/series", params={"names": names})
+    body = assert_problem(answer, 422, "invalid-parameters")
+    assert body["errors"][0]["pointer"] == "/names" and "empty word" in body["detail"]
+
+
+def test_events_are_no_stream_and_say_so(client: TestClient, hand: Hand) -> None:
+    path = f"/v1/jobs/{hand.submit()}/events"
+    answer = client.get(path, headers={"Accept": "text/event-stream"})
+    body = assert_problem(answer, 406, "not-acceptable")
+    assert body["valid_types"] == ["application/json"] and answer.headers["Vary"] == "Accept"
+    answer = client.get(path, headers={"Accept": "text/event-stream, */*;q=0.1"})
+    assert answer.headers["content-type"] == "application/json" and answer.headers["Vary"] == "Accept"
+
+
+def test_a_job_without_previews_says_whether_there_will_be_one(client: TestClient, hand: Hand) -> None:
+    job_id = hand.submit()
+    assert (
+        "the first is drawn before its first step"
+        in assert_problem(_film(client, job_id), 409, "no-preview")["detail"]
+    )
+    client.post(f"/v1/jobs/{job_id}/cancel")
+    detail = assert_problem(_film(client, job_id), 409, "no-preview")["detail"]
+    assert "This job is cancelled" in detail and "will draw none" in detail and "first step" not in detail
 
 
 def test_events_are_numbered_and_paged(client: TestClient, hand: Hand) -> None:

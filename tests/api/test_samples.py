@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx2
@@ -19,6 +22,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from structlog.testing import capture_logs
 
 from api.app import create_app
 from api.headers import matches, negotiate, wait_seconds
@@ -200,6 +204,70 @@ def test_a_sampler_that_is_down_is_503(client: TestClient, hand: Hand) -> None:
     answer = client.get(f"/v1/jobs/{job_id}/samples")
     assert_problem(answer, 503, "sampler-unavailable")
     assert int(answer.headers["Retry-After"]) > 0
+
+
+@contextmanager
+def _playing_sampler(settings: Settings, socket: Path, code: str) -> Iterator[Settings]:
+    """A server in the sampler's place that refuses everything with `code`, as the real one under load."""
+    refusal = json.dumps({"code": code, "detail": "x"}).encode()
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(503)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(refusal)))
+            self.end_headers()
+            self.wfile.write(refusal)
+
+        def log_message(self, *words: object) -> None:
+            """Says nothing."""
+
+        def address_string(self) -> str:
+            return "unix"
+
+    with socketserver.UnixStreamServer(str(socket), Refuse) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield settings.model_copy(update={"sampler_url": f"unix:{socket}"})
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_busy_sampler_is_a_warning_and_not_an_error(
+    sqlite_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    socket = tmp_path_factory.mktemp("s") / "s.sock"
+    with (
+        _playing_sampler(sqlite_settings, socket, "sampler-busy") as settings,
+        TestClient(create_app(settings)) as client,
+    ):
+        hand = Hand(settings, client)
+        job_id = hand.train()
+        hand.checkpoint(job_id, 5)
+        with capture_logs() as lines:
+            answer = client.get(f"/v1/jobs/{job_id}/samples")
+            dry = client.post("/v1/jobs?dry_run=true", json={"dataset": "fashion-mnist-mini"})
+    assert "images" not in assert_problem(answer, 503, "sampler-busy")["detail"] and answer.headers["Retry-After"]
+    assert "estimate of a dry run" in assert_problem(dry, 503, "sampler-busy")["detail"]
+    failed = [line for line in lines if line["event"] == "request failed"]
+    assert [line["log_level"] for line in failed] == ["warning", "warning"]
+
+
+def test_a_dry_run_without_a_sampler_says_what_it_is_for(client: TestClient) -> None:
+    with capture_logs() as lines:
+        answer = client.post("/v1/jobs?dry_run=true", json={"dataset": "fashion-mnist-mini"})
+    assert "estimate of a dry run" in assert_problem(answer, 503, "sampler-unavailable")["detail"]
+    assert [line["log_level"] for line in lines if line["event"] == "request failed"] == ["error"]
+
+
+@pytest.mark.parametrize("query", ["checkpoint=newest", "n=x", "truncation=2", "seed=-1"])
+def test_a_refusal_holds_words_and_no_regular_expression(client: TestClient, query: str) -> None:
+    detail = client.get(f"/v1/jobs/job_0/samples?{query}").json()["detail"]
+    assert not set(detail) & set("^$|\\{}[]"), detail
+    assert "checkpoint" not in query or detail == "checkpoint: take best, last or the id of a checkpoint."
 
 
 # Writes a generator with random weights: the sampler must run, not have learnt.

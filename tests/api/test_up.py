@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -74,6 +75,9 @@ def test_the_whole_service_starts_is_tended_and_leaves_nothing_behind(tmp_path: 
     with _up(data, port) as up:
         lines = _read_until(up, "Ctrl-C stops it.")
         assert f"http://127.0.0.1:{port}" in lines[0] and sum("gantry " in line for line in lines) >= 3
+        assert f"export GANTRY_URL=http://127.0.0.1:{port}" in "\n".join(lines)
+        findings = _findings(data)
+        assert {name for name, finding in findings.items() if not finding["ok"]} <= {"devices"}, findings
         family = _children(up.pid)
         for module in ("-m api", "-m api.relay", "-m worker", "-m worker.sampler"):
             assert any(args.endswith(module) for args in family.values()), family
@@ -131,6 +135,12 @@ def _refused(data: Path, port: int) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1 and done.stdout == "" and len(done.stderr.splitlines()) == 1, done
     return done.stderr
+
+
+def _findings(data: Path) -> dict[str, dict[str, object]]:
+    argv = [sys.executable, "-m", "api.cli", "doctor", "--json", "--data", str(data)]
+    found: dict[str, dict[str, object]] = json.loads(subprocess.run(argv, capture_output=True, check=False).stdout)
+    return found
 
 
 def test_there_is_a_worker_for_each_gpu_and_each_sees_its_own(sqlite_settings: Settings) -> None:

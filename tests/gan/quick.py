@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from gan.presets import DEFAULT_PRESET, PRESETS
 from gan.spec import TrainSpec, resolve
 
 SMALL: dict[str, Any] = {
     "dataset": "fashion-mnist-mini",
     "total_steps": 4,
     "batch_size": 6,
-    "generator": {"base_channels": 4, "hidden_units": 16, "z_dim": 8},
-    "discriminator": {"base_channels": 4, "hidden_units": 16},
+    "generator": {"base_channels": 4, "z_dim": 8},
+    "discriminator": {"base_channels": 4},
     "previews": {"per_class": 2},
 }
 
 
 def quick_spec(**changes: Any) -> TrainSpec:
-    """`SMALL` with whole fields replaced, objects merged field by field."""
+    """`SMALL` with whole fields replaced, objects merged field by field; of an mlp, few units."""
     body = dict(SMALL)
+    preset = PRESETS[changes.get("preset", DEFAULT_PRESET)].overrides
+    for network in ("generator", "discriminator"):
+        asked, given = changes.get(network, {}), preset.get(network, {})
+        if asked.get("architecture", given.get("architecture")) == "mlp":
+            body[network] = {k: v for k, v in SMALL[network].items() if k != "base_channels"} | {"hidden_units": 16}
     for name, value in changes.items():
         under = body.get(name)
         body[name] = {**under, **value} if isinstance(under, dict) and isinstance(value, dict) else value

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from gan.catalog import BUILTIN_DATASETS, DatasetInfo
+from gan.presets import PRESETS
 from gan.spec import SpecError, SpecProblem, TrainSpec, UnknownPreset, check_against, image_size, resolve
 
 
@@ -120,6 +121,42 @@ def test_networks_of_two_families_are_refused_with_the_fix() -> None:
     problem = problems_of(asked(generator={"architecture": "mlp"}))["/discriminator/architecture"]
     assert problem.code == "architectures-differ"
     assert "'mlp'" in problem.detail
+
+
+WITHOUT_EFFECT: list[tuple[str, dict[str, Any], str]] = [
+    ("/generator/hidden_units", {"generator": {"hidden_units": 64}}, "'mlp'"),
+    ("/discriminator/hidden_units", {"discriminator": {"hidden_units": 64}}, "'mlp'"),
+    ("/generator/base_channels", {"preset": "goodfellow2014", "generator": {"base_channels": 64}}, "'dcgan'"),
+    ("/discriminator/base_channels", {"preset": "goodfellow2014", "discriminator": {"base_channels": 8}}, "'dcgan'"),
+    ("/conditioning/embedding_dim", {"conditioning": {"kind": "none", "embedding_dim": 8}}, "'concat'"),
+    ("/ema/half_life_images", {"ema": {"enabled": False, "half_life_images": 10}}, "true"),
+]
+
+
+@pytest.mark.parametrize(("pointer", "fields", "fix"), WITHOUT_EFFECT)
+def test_a_field_that_nothing_would_read_is_refused_with_the_fix(
+    pointer: str, fields: dict[str, Any], fix: str
+) -> None:
+    found = problems_of(asked(**fields))
+    assert {where: p.code for where, p in found.items()} == {pointer: "has-no-effect"}
+    assert fix in found[pointer].detail
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("architecture", ["dcgan", "mlp"])
+@pytest.mark.parametrize("kind", ["none", "concat"])
+@pytest.mark.parametrize("averaged", [True, False])
+def test_a_spec_written_out_is_taken_again(preset: str, architecture: str, kind: str, averaged: bool) -> None:
+    network = {"architecture": architecture}
+    changes = {"generator": network, "discriminator": network, "conditioning": {"kind": kind}}
+    spec = resolve(asked(preset=preset, ema={"enabled": averaged}, **changes))
+    assert resolve(spec.model_dump(mode="json")) == spec
+
+
+def test_a_field_that_is_read_is_accepted_whatever_its_value() -> None:
+    wide = resolve(asked(preset="goodfellow2014", generator={"hidden_units": 64}, ema={"enabled": True}))
+    assert (wide.generator.hidden_units, wide.ema.enabled) == (64, True)
+    assert resolve(asked(conditioning={"embedding_dim": 8}, ema={"half_life_images": 10})).ema.half_life_images == 10
 
 
 def info(height: int = 28, width: int = 28, num_images: int = 100, labelled: bool = True) -> DatasetInfo:

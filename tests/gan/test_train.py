@@ -14,8 +14,8 @@ from gan.data import ImageDataset
 from gan.events import CheckpointDue, Event, PreviewReady, Tick
 from gan.presets import PRESETS
 from gan.sample import Generator
-from gan.spec import TrainSpec
-from gan.train import METRICS, TICK_STEPS, Diverged, StateMismatch, Trainer
+from gan.spec import GeneratorSpec, TrainSpec
+from gan.train import METRICS, TICK_STEPS, Diverged, StateMismatch, Trainer, fingerprint
 
 Quick = Callable[..., TrainSpec]
 NEVER = 1e9
@@ -235,3 +235,54 @@ def test_a_state_at_the_end_has_nothing_left_to_tell(quick: Quick, shapes: Image
     trainer = Trainer(quick(), shapes)
     list(trainer.run())
     assert list(Trainer(quick(), shapes, state=trainer.state()).run()) == []
+
+
+class LargerGenerator(GeneratorSpec):
+    """Of a later version, with a field more."""
+
+    skips: bool = False
+
+
+class LaterSpec(TrainSpec):
+    """Of a later version, with a field more at the top and one inside."""
+
+    generator: GeneratorSpec = LargerGenerator()
+    noise: float = 0.0
+
+
+def test_a_field_of_a_later_version_leaves_the_checkpoints_of_this_one_in_use(
+    quick: Quick, shapes: ImageDataset
+) -> None:
+    trainer = Trainer(quick(), shapes)
+    list(trainer.run())
+    body = quick(total_steps=6).model_dump(mode="json")
+    later = LaterSpec.model_validate(body | {"generator": LargerGenerator(**body["generator"])})
+    assert Trainer(later, shapes, state=trainer.state()).step == 4
+    with pytest.raises(StateMismatch):
+        Trainer(later.model_copy(update={"noise": 0.5}), shapes, state=trainer.state())
+
+
+def test_another_version_of_the_spec_is_another_spec(quick: Quick) -> None:
+    spec = quick()
+    assert fingerprint(spec, "d") != fingerprint(spec.model_copy(update={"spec_version": 2}), "d")
+    assert fingerprint(spec, "d") != fingerprint(spec, "e")
+
+
+@pytest.mark.parametrize("tick_seconds", [0.0, NEVER])
+def test_a_run_that_is_stopped_again_and_again_tells_all_that_one_run_tells(
+    quick: Quick, shapes: ImageDataset, tick_seconds: float
+) -> None:
+    spec = quick(total_steps=7, previews={"every_steps": 2}, checkpoints={"every_steps": 3})
+    whole = story(list(Trainer(spec, shapes, tick_seconds=tick_seconds).run()))
+    pieces: list[tuple[str, int]] = []
+    state: dict[str, Any] | None = None
+    while not pieces or pieces[-1] != ("CheckpointDue", 7):
+        trainer = Trainer(spec, shapes, state=state, tick_seconds=tick_seconds)
+        told = story(list(trainer.run(stop=lambda: True)))
+        assert len({step for name, step in told if name == "Tick"}) == 1, "it stopped with its first tick"
+        pieces, state = pieces + told, trainer.state()
+    assert pieces == whole
+
+
+def test_a_state_says_with_how_many_threads_it_was_made(quick: Quick, shapes: ImageDataset) -> None:
+    assert Trainer(quick(), shapes).state()["versions"]["threads"] == torch.get_num_threads()

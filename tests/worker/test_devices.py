@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from worker import devices
 
 
@@ -25,7 +27,14 @@ def test_a_number_that_stands_for_nothing_ends_the_list_as_in_cuda() -> None:
 
 def test_this_machine_whatever_it_has_is_described() -> None:
     for index, gpu in enumerate(devices.gpus()):
-        assert gpu["index"] == index and gpu["name"] and gpu["memory_bytes"] > 0
+        assert gpu["index"] == index and gpu["name"]
+        assert gpu["memory_bytes"] is None or gpu["memory_bytes"] > 0
+
+
+def test_a_card_that_answers_no_question_is_named_all_the_same() -> None:
+    # The library was not asked to begin, so that every question of it is an error.
+    assert devices.describe(1, None) == {"index": 1, "name": "NVIDIA GPU", "memory_bytes": None}
+    assert devices.slot(None) is None
 
 
 def test_a_gpu_is_named_as_torch_would() -> None:
@@ -38,3 +47,26 @@ def test_cores_are_those_that_the_process_may_use() -> None:
     code = f"import os; os.sched_setaffinity(0, {{{one}}}); from worker import devices; print(devices.cpu_name())"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "cpu (1 core)"
+
+
+@pytest.mark.parametrize(
+    ("cpu_max", "cores"),
+    [
+        ("max 100000\n", None),
+        ("200000 100000\n", 2.0),
+        ("150000 100000", 1.5),
+        ("1000 100000", 0.01),
+        ("100000 0", None),
+        ("", None),
+        ("what", None),
+    ],
+)
+def test_a_containers_share_of_the_processor_is_read(cpu_max: str, cores: float | None) -> None:
+    assert devices.quota_cores(cpu_max) == cores
+
+
+@pytest.mark.parametrize(
+    ("affinity", "quota", "cores"), [(4, None, 4), (4, 2.0, 2), (4, 2.5, 2), (2, 8.0, 2), (4, 0.01, 1)]
+)
+def test_the_narrower_limit_counts_and_one_core_is_left(affinity: int, quota: float | None, cores: int) -> None:
+    assert devices.narrower(affinity, quota) == cores

@@ -8,9 +8,11 @@ import signal
 import numpy as np
 import pytest
 import torch
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from gan import checkpoint
-from gan.spec import DatasetInfo
+from gan.spec import DatasetInfo, resolve
 from jobs import leases
 from jobs.artifacts import Artifacts
 from jobs.db import Database
@@ -165,13 +167,69 @@ def test_a_supervisor_that_lost_the_job_ends_its_trainer(
 
 
 def test_a_silent_trainer_is_ended(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
-    # Loading torch takes longer than this already.
-    impatient = sqlite_settings.model_copy(update={"stall_seconds": 0.01})
-    job = submit(sqlite_db, **tiny(max_attempts=1))
-    carry(impatient).result()
+    impatient = sqlite_settings.model_copy(update={"stall_seconds": 2.0})
+    job = submit(sqlite_db, **endless(max_attempts=1))
+    carried = carry(impatient)
+    until(lambda: trainer_pids(job.id) != [])
+    os.kill(trainer_pids(job.id)[0], signal.SIGSTOP)
+    carried.result()
     ended = job_of(sqlite_db, job.id)
     assert ended.status == "failed" and ended.error is not None
     assert ended.error["code"] == "max_attempts_exceeded" and "no progress" in ended.error["message"]
+
+
+def given_up(db: Database, job_id: str) -> None:
+    """The job waits for another attempt, and its worker carries nothing."""
+    after = job_of(db, job_id)
+    assert (after.status, after.crashes) == ("queued", 1)
+    assert after.status_reason is not None and after.status_reason["code"] == "supervisor_error"
+    with db.read() as s:
+        assert workers.page(s, limit=1).data[0].current_job_id is None
+    assert trainer_pids(job_id) == []
+
+
+def test_a_supervisor_that_cannot_start_a_trainer_gives_the_job_back(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    with sqlite_db.write() as s:
+        workers.announce(s, WORKER.worker_id, "here", [])
+    job = submit(sqlite_db, **tiny())
+    sqlite_settings.artifacts_dir.write_bytes(b"a file where the folder should be")
+    with pytest.raises(OSError, match=r"artifacts|Not a directory|File exists"):
+        carry(sqlite_settings).result()
+    given_up(sqlite_db, job.id)
+
+
+# A heartbeat, unlike a trainer's tick, leaves the job's step as it was.
+REFUSE_HEARTBEATS = """
+CREATE TRIGGER refuse BEFORE UPDATE OF lease_until ON jobs
+WHEN NEW.step = OLD.step AND NEW.lease_until IS NOT NULL AND OLD.status = 'running'
+BEGIN SELECT RAISE(ABORT, 'nobody foresaw this'); END
+"""
+
+
+def test_a_supervisor_that_meets_an_error_ends_its_trainer_and_gives_the_job_back(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    with sqlite_db.write() as s:
+        workers.announce(s, WORKER.worker_id, "here", [])
+    job = submit(sqlite_db, **endless())
+    carried = carry(sqlite_settings)
+    until(trains(sqlite_db, job.id))
+    with sqlite_db.write() as s:
+        s.execute(text(REFUSE_HEARTBEATS))
+    with pytest.raises(IntegrityError, match="nobody foresaw this"):
+        carried.result()
+    given_up(sqlite_db, job.id)
+
+
+def test_other_threads_than_the_checkpoints_are_said_in_the_log(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    job = with_checkpoints(sqlite_settings, sqlite_db, tiny(total_steps=4), steps=3)
+    carry(sqlite_settings.model_copy(update={"trainer_threads": 2})).result()
+    log = Artifacts(sqlite_settings.artifacts_dir).read(Artifacts.log_key(job.id, 2)).decode()
+    assert "other threads than the checkpoint's" in log
 
 
 def test_a_run_that_diverges_fails_at_once_and_says_where(
@@ -185,6 +243,20 @@ def test_a_run_that_diverges_fails_at_once_and_says_where(
     assert (ended.status, ended.attempt) == ("failed", 2) and ended.error is not None
     assert (ended.error["code"], ended.error["step"], ended.error["retryable"]) == ("diverged", 4, False)
     assert "learning_rate" in ended.error["hint"]
+
+
+def test_a_checkpoint_of_another_spec_fails_the_job_in_its_own_words(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=1)
+    with sqlite_db.write() as s:
+        jobs.get(s, job.id).spec = resolve(tiny(batch_size=9)).model_dump(mode="json")
+    carry(sqlite_settings).result()
+    ended = job_of(sqlite_db, job.id)
+    assert (ended.status, ended.attempt) == ("failed", 2) and ended.error is not None
+    assert (ended.error["code"], ended.error["retryable"]) == ("checkpoint_corrupt", False)
+    assert "another spec" in ended.error["message"]
+    assert "again" in ended.error["hint"] and "disk" not in ended.error["hint"]
 
 
 def poison(settings: Settings, db: Database, job_id: str) -> None:

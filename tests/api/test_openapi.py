@@ -1,0 +1,167 @@
+"""The OpenAPI document tells what a route answers, for whoever generates a client from it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.problems import MEDIA_TYPE
+from jobs.status import Status
+from tests.api.conftest import DEFAULT_JOB, Hand
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def document(client: TestClient) -> Json:
+    read: Json = client.get("/openapi.json").json()
+    return read
+
+
+def _operations(document: Json) -> list[tuple[str, str, Json]]:
+    return [(path, method, about) for path, methods in document["paths"].items() for method, about in methods.items()]
+
+
+def test_every_route_documents_what_every_route_may_answer(document: Json) -> None:
+    ours = [found for found in _operations(document) if found[0].startswith("/v1")]
+    assert len(ours) > 15
+    for path, method, about in ours:
+        wanted = {"422", *(["404"] if "{" in path else []), *(["406"] if _reads(about, "accept") else [])}
+        assert wanted <= about["responses"].keys(), (method, path)
+        if method != "get":
+            assert {"400", "413", "415"} <= about["responses"].keys(), (method, path)
+
+
+def test_every_error_is_a_problem_and_every_answer_has_its_id(document: Json) -> None:
+    for path, method, about in _operations(document):
+        for status, answer in about["responses"].items():
+            assert "X-Request-Id" in answer["headers"], (method, path, status)
+            if status == "default" or int(status) >= 400:
+                assert answer["content"] == {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}, path
+        assert "Retry-After" in about["responses"].get("503", {"headers": "Retry-After"})["headers"]
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_headers_that_are_named_are_described(document: Json) -> None:
+    named = {
+        name
+        for _, _, about in _operations(document)
+        for answer in about["responses"].values()
+        for name in answer["headers"]
+    }
+    assert named == document["components"]["headers"].keys()
+
+
+def test_a_download_documents_conditions_and_ranges(document: Json) -> None:
+    for path in ("/v1/checkpoints/{checkpoint_id}/content", "/v1/jobs/{job_id}/previews/{step}.png"):
+        about = document["paths"][path]["get"]
+        assert {"200", "206", "304", "404", "416", "422", "503"} <= about["responses"].keys()
+        assert _reads(about, "range") and _reads(about, "if-range")
+        assert "Content-Range" in about["responses"]["206"]["headers"]
+
+
+def test_the_scrape_is_there_as_text(document: Json) -> None:
+    assert "text/plain" in document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
+
+
+def test_what_is_answered_is_documented(client: TestClient, hand: Hand, document: Json) -> None:
+    job_id, other = hand.train(), hand.submit()
+    hand.preview(job_id, 0, 3)
+    part = f"/v1/checkpoints/{hand.checkpoint(job_id, 5).id}/content"
+    job, etag = f"/v1/jobs/{job_id}", {"If-None-Match": "*"}
+    calls: list[tuple[str, str, Json]] = [
+        ("POST", "/v1/jobs", {"json": DEFAULT_JOB}),
+        ("POST", "/v1/jobs", {"json": {}}),
+        ("POST", "/v1/jobs", {"content": b"{", "headers": {"Content-Type": "application/json"}}),
+        ("POST", "/v1/jobs", {"content": b"{}"}),
+        ("POST", "/v1/jobs", {"content": b" " * 300_000}),
+        ("POST", "/v1/jobs?dry_run=true", {"json": DEFAULT_JOB}),
+        ("GET", "/v1/jobs", {}),
+        ("GET", job, {}),
+        ("GET", job, {"headers": etag}),
+        ("GET", "/v1/jobs/x", {}),
+        ("DELETE", job, {}),
+        ("POST", f"{job}/cancel", {}),
+        ("POST", f"/v1/jobs/{other}/cancel", {}),
+        ("DELETE", f"/v1/jobs/{other}", {}),
+        ("GET", f"{job}/metrics", {}),
+        ("GET", f"{job}/metrics/series", {}),
+        ("GET", f"{job}/metrics/series", {"headers": {"Accept": "x/y"}}),
+        ("GET", f"{job}/events", {}),
+        ("GET", f"{job}/events", {"headers": {"Accept": "text/event-stream"}}),
+        ("GET", f"{job}/previews", {}),
+        ("GET", f"{job}/previews/0.png", {}),
+        ("GET", f"{job}/previews/0.png", {"headers": etag}),
+        ("GET", f"{job}/previews/0.png", {"headers": {"Range": "bytes=0-1"}}),
+        ("GET", f"{job}/previews/9.png", {}),
+        ("GET", f"{job}/previews.gif", {}),
+        ("GET", f"{job}/previews.gif", {"headers": etag}),
+        ("GET", f"/v1/jobs/{hand.submit()}/previews.gif", {}),
+        ("GET", f"{job}/checkpoints", {}),
+        ("POST", f"{job}/checkpoints", {}),
+        ("POST", f"/v1/jobs/{hand.submit()}/checkpoints", {}),
+        ("GET", part, {}),
+        ("GET", part, {"headers": etag}),
+        ("GET", part, {"headers": {"Range": "bytes=0-1"}}),
+        ("GET", part, {"headers": {"Range": "bytes=99-"}}),
+        ("GET", f"{part}?format=onnx", {}),
+        ("GET", f"{part}?format=pt", {}),
+        ("GET", f"{job}/classes", {}),
+        ("GET", f"{job}/samples", {}),
+        ("GET", f"{job}/samples", {"headers": etag}),
+        ("GET", f"{job}/samples", {"headers": {"Accept": "application/json"}}),
+        ("GET", f"{job}/samples", {"headers": {"Accept": "x/y"}}),
+        ("GET", f"/v1/jobs/{hand.submit()}/samples", {}),
+        *(("GET", f"/v1/{noun}", {}) for noun in ("datasets", "presets", "workers", "schemas/job")),
+        *(
+            ("GET", f"/v1/{noun}", {})
+            for noun in ("datasets/fashion-mnist", "datasets/x", "presets/cgan", "presets/x")
+        ),
+        *(("GET", path, {}) for path in ("/healthz", "/readyz", "/metrics")),
+    ]
+    seen = set()
+    for method, path, sent in calls:
+        answer = client.request(method, path, **sent)
+        about = _operation(document, method, path)
+        said = about["responses"].get(str(answer.status_code))
+        assert said is not None, (method, path, answer.status_code, answer.text[:300])
+        told = {name.lower() for name in said["headers"]}
+        sends = told & {name.lower() for name in document["components"]["headers"]}
+        assert {n for n in answer.headers if n in _DESCRIBED} <= told, (method, path, answer.status_code)
+        assert sends - {"etag", "vary"} <= answer.headers.keys(), (
+            method,
+            path,
+            answer.status_code,
+            dict(answer.headers),
+        )
+        seen.add(answer.status_code)
+    assert {200, 201, 202, 204, 206, 304, 400, 404, 406, 409, 413, 415, 416, 422, 503} <= seen
+
+
+def test_a_lost_file_is_documented(client: TestClient, hand: Hand, document: Json) -> None:
+    job_id = hand.train()
+    hand.preview(job_id, 0, 3)
+    path = f"/v1/checkpoints/{hand.checkpoint(job_id, 5).id}/content"
+    hand.finish(job_id, Status.SUCCEEDED)
+    hand.artifacts.delete_job(job_id)
+    for lost in (path, f"/v1/jobs/{job_id}/previews/0.png", f"/v1/jobs/{job_id}/previews.gif"):
+        assert client.get(lost).status_code == 500
+        assert "500" in _operation(document, "GET", lost)["responses"]
+
+
+_DESCRIBED = {"etag", "location", "retry-after", "content-range", "content-location", "x-checkpoint-id", "vary"}
+
+
+def _reads(about: Json, header: str) -> bool:
+    return any(p["in"] == "header" and p["name"] == header for p in about.get("parameters", ()))
+
+
+def _operation(document: Json, method: str, address: str) -> Json:
+    path = address.split("?")[0]
+    templates = [t for t in document["paths"] if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", t), path)]
+    exact = [t for t in templates if "{" not in t] or templates
+    operation: Json = document["paths"][exact[0]][method.lower()]
+    return operation

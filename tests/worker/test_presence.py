@@ -1,0 +1,75 @@
+"""A worker's word that it is there: said again and again, whatever happens to the database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import text
+
+from jobs.db import Database
+from jobs.models import Worker
+from jobs.settings import Settings
+from jobs.store import workers
+from tests.worker.helpers import until
+from worker.presence import Presence
+
+REFUSE = (
+    "CREATE TRIGGER refuse BEFORE INSERT ON workers BEGIN SELECT RAISE(ABORT, 'nobody wrote of this'); END",
+    "DROP TRIGGER refuse",
+)
+
+
+@pytest.fixture
+def presence(sqlite_settings: Settings) -> Iterator[Presence]:
+    """Of a worker that is not started yet."""
+    thread = Presence(sqlite_settings, "wrk_test", [{"index": 0, "name": "cpu", "memory_bytes": 1}], 0)
+    yield thread
+    thread.leave()
+
+
+def known(db: Database) -> list[Worker]:
+    with db.read() as s:
+        return workers.page(s, limit=10).data
+
+
+def run_sql(db: Database, statement: str) -> None:
+    with db.write() as s:
+        s.execute(text(statement))
+
+
+def test_a_worker_is_there_until_it_leaves(sqlite_settings: Settings, sqlite_db: Database) -> None:
+    thread = Presence(sqlite_settings, "wrk_test", [], 1)
+    thread.start()
+    until(lambda: [row.id for row in known(sqlite_db)] == ["wrk_test"])
+    thread.leave()
+    assert known(sqlite_db) == []
+
+
+@pytest.mark.parametrize(
+    ("away", "back"),
+    [("ALTER TABLE workers RENAME TO hidden", "ALTER TABLE hidden RENAME TO workers"), REFUSE],
+    ids=["no tables yet", "an error that nobody foresaw"],
+)
+def test_a_worker_says_so_again_when_it_was_not_heard(
+    sqlite_db: Database, presence: Presence, away: str, back: str
+) -> None:
+    run_sql(sqlite_db, away)
+    presence.start()
+    # Long enough for its first word. Were it not, this would pass without having tested anything, and not fail.
+    time.sleep(1.0)
+    run_sql(sqlite_db, back)
+    until(lambda: len(known(sqlite_db)) == 1, seconds=20)
+
+
+def test_a_worker_that_was_forgotten_is_announced_again_as_it_was(sqlite_db: Database, presence: Presence) -> None:
+    presence.start()
+    until(lambda: len(known(sqlite_db)) == 1)
+    presence.drain()
+    until(lambda: known(sqlite_db)[0].draining)
+    with sqlite_db.write() as s:
+        workers.leave(s, "wrk_test")
+    until(lambda: len(known(sqlite_db)) == 1, seconds=20)
+    (row,) = known(sqlite_db)
+    assert row.draining and row.devices[0]["name"] == "cpu"
