@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from email.message import Message
 from json import JSONDecodeError
 from json.decoder import JSONObject  # type: ignore[attr-defined]
@@ -51,8 +52,7 @@ def _object(s_and_end: tuple[str, int], *args: Any) -> tuple[Any, int]:
     pairs, end = JSONObject(s_and_end, strict, scan_once, None, list, memo)
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        doubled = next(key for i, key in enumerate(keys) if key in keys[:i])
+        doubled, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise _DoubledKey(doubled, s_and_end[1] - 1)
     return found, end
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from api import screen
 from api.client import ApiError, Client, Unreachable
-from api.up import free_port
+from api.up import LOCK, UpError, alone, free_port
 from jobs import process
 from jobs.settings import PREFIX
 
@@ -34,7 +34,7 @@ class DemoError(Exception):
 def run(out: Path) -> int:
     """Leave samples.png and loss.png in `out`; 0, or 1 when the job failed. Raises `DemoError`."""
     console, began = Console(), time.monotonic()
-    data = _fresh_folder(out / "gantry-data")
+    data = fresh_folder(out / "gantry-data")
     port = free_port()
     with _service(port, data, out / "service.log") as up, Client(f"http://127.0.0.1:{port}") as client:
         console.print("Starting the service on this machine ...", highlight=False)
@@ -50,17 +50,26 @@ def run(out: Path) -> int:
     return 0
 
 
-def _fresh_folder(data: Path) -> Path:
+def fresh_folder(data: Path) -> Path:
     """An empty folder there; what an earlier demo left in it is dropped."""
-    if data.exists():
-        if not (data / "up.lock").exists():
-            raise DemoError(f"{data} is there and no earlier demo made it; take another --out.")
-        shutil.rmtree(data)
     try:
-        data.mkdir(parents=True)
+        if data.exists() and any(data.iterdir()):
+            _drop(data)
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise DemoError(f"{data} cannot be made: {error.strerror}.") from error
     return data
+
+
+def _drop(data: Path) -> None:
+    """Remove an earlier demo's data, unless it is no demo's, or a service runs on it at this moment."""
+    if not (data / LOCK).exists():
+        raise DemoError(f"{data} is there and no earlier demo made it; take another --out.")
+    try:
+        with alone(data / LOCK, data):
+            shutil.rmtree(data)
+    except UpError as error:
+        raise DemoError(str(error)) from error
 
 
 @contextmanager

@@ -143,7 +143,7 @@ class Estimate(_Answer):
 
     generator_parameters: int
     discriminator_parameters: int
-    memory_bytes: int
+    memory_bytes: int | None
     checkpoint_bytes: int
     disk_bytes: int
 

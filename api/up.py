@@ -113,8 +113,10 @@ class Fleet:
 def run(settings: Settings) -> int:
     """Run the service until SIGINT or SIGTERM; the exit code. Raises `UpError`."""
     settings = _with_sampler(settings)
+    # A folder of our own making is ours alone: whoever can enter it reaches the sampler and every job.
+    _make_folder(settings.data_dir)
     _make_folder(settings.data_dir / "logs")
-    with _alone(settings.data_dir / LOCK, settings.data_dir) as lock:
+    with alone(settings.data_dir / LOCK, settings.data_dir) as lock:
         _leave_word(lock, settings)
         _require_free_port(settings)
         try:
@@ -176,7 +178,7 @@ def _gpu_slots() -> list[str]:
 
 
 def _with_sampler(settings: Settings) -> Settings:
-    """The sampler beside the data, where no one else reaches it, unless its address was given."""
+    """The sampler beside the data, for those alone who may enter that folder, unless its address was given."""
     if "sampler_url" in settings.model_fields_set:
         return settings
     path = settings.data_dir.absolute() / "sampler.sock"
@@ -187,13 +189,13 @@ def _with_sampler(settings: Settings) -> Settings:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise UpError(f"The data folder cannot be made: {error.strerror}: {error.filename}.") from error
 
 
 @contextmanager
-def _alone(path: Path, data_dir: Path) -> Iterator[IO[str]]:
+def alone(path: Path, data_dir: Path) -> Iterator[IO[str]]:
     """Hold the data folder for this process; the kernel lets go of it however the process ends."""
     with path.open("a+") as file:
         try:

@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 SPEC_VERSION: Final = 1
+MOST_PREVIEWS: Final = 10_000
 
 
 def _integral(value: object) -> object:
@@ -293,6 +294,13 @@ def _combinations(spec: TrainSpec) -> Iterable[SpecProblem]:
             pointer="/discriminator/architecture",
             code="architectures-differ",
             detail=f"G is {g} and D is {d}: they work at different image sizes. Set both to {g!r} or both to {d!r}.",
+        )
+    if spec.total_steps // spec.previews.every_steps > MOST_PREVIEWS:
+        yield SpecProblem(
+            pointer="/previews/every_steps",
+            code="too-many-previews",
+            detail=f"That would draw {spec.total_steps // spec.previews.every_steps} previews, and all are kept: set "
+            f"previews.every_steps to {-(-spec.total_steps // MOST_PREVIEWS)} or more.",
         )
 
 

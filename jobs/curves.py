@@ -20,6 +20,11 @@ class Curve:
         return len(self.steps)
 
 
+def head(curve: Curve, max_points: int) -> Curve:
+    """The curve's first `max_points` points, none left out."""
+    return Curve(curve.steps[:max_points], curve.values[:max_points])
+
+
 def reduce_minmax(curve: Curve, max_points: int) -> Curve:
     """At most `max_points` (4 or more) of the curve's own points: each bucket's first, min, max and last.
 

@@ -63,7 +63,7 @@ def list_jobs(
     label: Annotated[list[str] | None, Query(description="With this label, as key:value; all of them.")] = None,
 ) -> Listed[JobView]:
     """The jobs that pass every filter, newest first."""
-    statuses, labels = [_status(word) for word in split(status)], [_label(text) for text in label or ()]
+    statuses, labels = [_status(word) for word in split(status, "status")], [_label(text) for text in label or ()]
     if preset is not None and preset not in PRESETS:
         raise UnknownPreset(preset)
     with hall.db.read() as s:

@@ -17,8 +17,11 @@ from api.problems import BadParameters
 from api.schemas import MetricView, SeriesView
 from api.services import Hall
 from gan.spec import SpecProblem
-from jobs.curves import Curve, reduce_minmax
+from jobs.curves import Curve, head, reduce_minmax
 from jobs.store import jobs, metrics
+
+MOST_POINTS: Final = 10_000
+_USUAL_POINTS: Final = 1_000
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/metrics", tags=["progress"])
 
@@ -45,7 +48,14 @@ def get_series(
     from_step: _Step = None,
     to_step: _Step = None,
     after_step: Annotated[int | None, Query(ge=0, le=_LAST_STEP, description="Only steps past this one.")] = None,
-    max_points: Annotated[int, Query(ge=4, le=10_000, description="Of each curve, once reduced.")] = 1000,
+    max_points: Annotated[
+        int | None,
+        Query(
+            ge=4,
+            le=MOST_POINTS,
+            description="Of each curve: 1000 when reduced. Unreduced, its first 10000: go on with after_step.",
+        ),
+    ] = None,
     reduce: Annotated[
         Literal["minmax", "none"], Query(description="minmax keeps each bucket's first, min, max and last point.")
     ] = "minmax",
@@ -58,7 +68,8 @@ def get_series(
         job = jobs.get(s, job_id)
         wanted = split(names, "names") or _all_names(metrics.names_of(s, job_id), media)
         whole = metrics.series(s, job_id, wanted, first, to_step)
-    curves = {n: reduce_minmax(c, max_points) if reduce == "minmax" else c for n, c in whole.items()}
+    thin, usual = (reduce_minmax, _USUAL_POINTS) if reduce == "minmax" else (head, MOST_POINTS)
+    curves = {name: thin(curve, max_points or usual) for name, curve in whole.items()}
     if media == "image/png":
         return Response(plots.curves_png(job.name or job.id, curves), media_type=media, headers=VARY)
     if media == "text/csv":

@@ -31,7 +31,6 @@ def announce(s: Session, worker_id: str, host: str, devices: list[dict[str, Any]
             devices=devices,
             gpus=gpus,
             draining=False,
-            current_job_id=None,
             started_at=moment,
             heartbeat_at=moment,
         )

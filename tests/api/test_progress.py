@@ -202,3 +202,13 @@ def test_a_preview_whose_file_is_lost_is_a_500_that_says_so(client: TestClient, 
     hand.preview(job_id, 0, 3)
     hand.artifacts.delete_job(job_id)
     assert_problem(client.get(f"/v1/jobs/{job_id}/previews/0.png"), 500, "artifact-lost")
+
+
+def test_an_unreduced_curve_comes_in_stretches_that_join(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    hand.curve(job_id, np.arange(10.0).reshape(10, 1), "loss_d")
+    url = f"/v1/jobs/{job_id}/metrics/series?names=loss_d&reduce=none&max_points=4"
+    first = client.get(url).json()
+    assert [step for step, _ in first["series"]["loss_d"]] == [1, 2, 3, 4] and first["source_points"] == 10
+    rest = client.get(f"{url}&after_step=4").json()
+    assert [step for step, _ in rest["series"]["loss_d"]] == [5, 6, 7, 8]

@@ -214,3 +214,13 @@ def test_every_field_has_a_description() -> None:
         if not field.description
     ]
     assert missing == []
+
+
+def test_more_previews_than_anybody_looks_at_are_refused_with_a_number_that_will_do() -> None:
+    body = {"dataset": "fashion-mnist-mini", "total_steps": 1_000_001}
+    with pytest.raises(SpecError) as caught:
+        resolve({**body, "previews": {"every_steps": 100 - 1}})
+    (problem,) = caught.value.problems
+    assert (problem.pointer, problem.code) == ("/previews/every_steps", "too-many-previews")
+    assert "101 or more" in problem.detail
+    resolve({**body, "previews": {"every_steps": 101}})

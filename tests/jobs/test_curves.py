@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.curves import Curve, reduce_minmax
+from jobs.curves import Curve, head, reduce_minmax
 
 
 def _curve(values: list[float]) -> Curve:
@@ -41,3 +41,8 @@ def test_a_bucket_with_non_finite_values_shows_one() -> None:
 def test_a_short_curve_is_left_alone() -> None:
     curve = _curve([1.0, 2.0, 3.0])
     assert reduce_minmax(curve, 4) is curve
+
+
+def test_the_head_is_the_first_points_without_a_gap() -> None:
+    assert head(_curve([3.0, 1.0, 2.0]), 2).values.tolist() == [3.0, 1.0]
+    assert head(_curve([3.0]), 4).steps.tolist() == [1]

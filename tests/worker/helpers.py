@@ -26,7 +26,7 @@ from worker.journal import Journal
 from worker.keeper import Keeper
 from worker.supervise import Identity
 
-ENDLESS: Final = 1_000_000
+ENDLESS: Final = 400_000
 WORKER: Final = Identity("worker-of-the-test", "cpu", 0)
 
 

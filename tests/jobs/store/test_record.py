@@ -194,6 +194,16 @@ def test_a_worker_whose_supervisor_died_counts_as_idle_again(db: Database) -> No
         assert workers.beat(s, "w1") and not workers.beat(s, "nobody")
 
 
+def test_a_worker_that_announces_itself_again_has_not_put_its_job_down(db: Database) -> None:
+    with db.write() as s:
+        workers.announce(s, "w1", "host", [])
+        workers.carries(s, "w1", "job_x")
+    with db.write() as s:
+        workers.announce(s, "w1", "host", [])
+    with db.read() as s:
+        assert workers.page(s, limit=5).data[0].current_job_id == "job_x"
+
+
 def test_workers_come_work_and_go_quiet(db: Database) -> None:
     with db.write() as s:
         assert workers.most_gpus(s, 60) is None
