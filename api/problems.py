@@ -29,6 +29,7 @@ from jobs.errors import (
     InvalidRequest,
     InvalidTransition,
     NotFound,
+    OneProblem,
     PresetNotFound,
     SamplerBusy,
     Unavailable,
@@ -41,7 +42,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 REQUEST_ID: Final = "X-Request-Id"
 
 
-class MalformedJson(InvalidRequest):
+class MalformedJson(OneProblem):
     """A body that is not JSON; `line` and `column` count from 1."""
 
     code = "malformed-json"
@@ -49,27 +50,27 @@ class MalformedJson(InvalidRequest):
     def __init__(self, what: str, line: int, column: int) -> None:
         self.line, self.column = line, column
         detail = f"The body is not JSON that can be read: {what} (line {line}, column {column})."
-        super().__init__([SpecProblem(pointer="", code=self.code, detail=detail)])
+        super().__init__("", detail)
 
 
-class UnsupportedMediaType(InvalidRequest):
+class UnsupportedMediaType(OneProblem):
     """A body of another type than the route reads."""
 
     code = "unsupported-media-type"
 
     def __init__(self, sent: str) -> None:
         detail = f"The body must be sent as application/json in UTF-8; this one says {sent[:200] or 'nothing'!r}."
-        super().__init__([SpecProblem(pointer="", code=self.code, detail=detail)])
+        super().__init__("", detail)
 
 
-class NotAcceptable(InvalidRequest):
+class NotAcceptable(OneProblem):
     """None of the types in Accept can be made here."""
 
     code = "not-acceptable"
 
     def __init__(self, accept: str, offered: Sequence[str]) -> None:
         detail = f"Nothing that Accept {accept[:200]!r} asks for is made here. Take one of: {', '.join(offered)}."
-        super().__init__([SpecProblem(pointer="", code=self.code, detail=detail)], valid=offered)
+        super().__init__("", detail, valid=offered)
 
 
 class BadParameters(InvalidRequest):

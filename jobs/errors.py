@@ -7,6 +7,7 @@
     +-- Fenced .............. this attempt no longer holds the job; stop, write nothing
     +-- ArtifactLost ........ a file that the record names is missing or not what was written
     InvalidRequest(ValueError)  what the user sent cannot be; carries problems with pointers
+    +-- OneProblem .......... with one thing wrong, whose code is the class's own
     SettingsError(ValueError)   a GANTRY_* variable cannot be
 
 `api/problems.py` maps each class to its HTTP status; a test finds the one that was forgotten.
@@ -129,44 +130,51 @@ class InvalidRequest(ValueError):
         super().__init__(" ".join(p.detail for p in self.problems))
 
 
-class UnknownDataset(InvalidRequest):
+class OneProblem(InvalidRequest):
+    """A request with one thing wrong, whose code is the class's own."""
+
+    def __init__(self, pointer: str, detail: str, *, valid: Sequence[str] = ()) -> None:
+        super().__init__([SpecProblem(pointer=pointer, code=self.code, detail=detail)], valid=valid)
+
+
+class UnknownDataset(OneProblem):
     code = "unknown-dataset"
 
     def __init__(self, name: str, valid: Sequence[str]) -> None:
         detail = f"There is no data set {name[:200]!r}. Take one of: {', '.join(valid)}."
-        super().__init__([SpecProblem(pointer="/dataset", code=self.code, detail=detail)], valid=valid)
+        super().__init__("/dataset", detail, valid=valid)
 
 
-class UnknownLabel(InvalidRequest):
+class UnknownLabel(OneProblem):
     code = "unknown-label"
 
     def __init__(self, label: str, valid: Sequence[str]) -> None:
         detail = f"There is no class {label[:200]!r}. Take one of these, or its id: {', '.join(valid)}."
-        super().__init__([SpecProblem(pointer="/label", code=self.code, detail=detail)], valid=valid)
+        super().__init__("/label", detail, valid=valid)
 
 
-class NotConditional(InvalidRequest):
+class NotConditional(OneProblem):
     code = "not-conditional"
 
     def __init__(self) -> None:
         detail = "This generator was trained without labels and cannot draw a class: leave label out."
-        super().__init__([SpecProblem(pointer="/label", code=self.code, detail=detail)])
+        super().__init__("/label", detail)
 
 
-class UnknownMetric(InvalidRequest):
+class UnknownMetric(OneProblem):
     code = "unknown-metric"
 
     def __init__(self, name: str, valid: Sequence[str]) -> None:
         detail = f"This job has no metric {name[:200]!r}. It has: {', '.join(valid) or 'none yet'}."
-        super().__init__([SpecProblem(pointer="/names", code=self.code, detail=detail)], valid=valid)
+        super().__init__("/names", detail, valid=valid)
 
 
-class BadCursor(InvalidRequest):
+class BadCursor(OneProblem):
     code = "bad-cursor"
 
     def __init__(self) -> None:
         detail = "This cursor was not made by this list; start again without one."
-        super().__init__([SpecProblem(pointer="/cursor", code=self.code, detail=detail)])
+        super().__init__("/cursor", detail)
 
 
 class SettingsError(ValueError):
