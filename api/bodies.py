@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Request
 
 from api.problems import MalformedJson, UnsupportedMediaType
-from gan.spec import SpecError, SpecProblem
+from gan.spec import SpecError, SpecProblem, pointer_to
 
 _STRING_OR_CONSTANT: Final = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<constant>NaN|-?Infinity)', re.DOTALL)
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
@@ -135,7 +135,7 @@ async def _nothing(request: Request) -> None:
     body = await _json_object(request)
     if body:
         detail = "This action takes no fields."
-        raise SpecError([SpecProblem(pointer=f"/{key}", code="unknown-field", detail=detail) for key in body])
+        raise SpecError([SpecProblem(pointer=pointer_to([key]), code="unknown-field", detail=detail) for key in body])
 
 
 def reads_body(dependency: object) -> bool:

@@ -14,7 +14,7 @@ from typing import Final
 
 import httpx2
 
-from api.up import LOCK
+from api.up import LOCK, sampler_client
 from jobs import broker, clock
 from jobs.db import Database
 from jobs.errors import MigrationsPending, Unavailable
@@ -84,11 +84,9 @@ def _broker(settings: Settings) -> Finding:
 
 def _sampler(settings: Settings) -> Finding:
     url = settings.sampler_url
-    path = url.removeprefix("unix:") if url.startswith("unix:") else None
-    transport = httpx2.HTTPTransport(uds=path) if path else None
-    with httpx2.Client(transport=transport, trust_env=False, timeout=5) as client:
+    with sampler_client(url, timeout=5) as client:
         try:
-            answer = client.get(f"{'http://sampler' if path else url}/healthz")
+            answer = client.get("/healthz")
         except httpx2.TransportError as error:
             return False, f"nobody answers at {url} ({error}): start `gantry up`, or `gantry sampler`"
     if not answer.is_success:

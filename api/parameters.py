@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from api.problems import BadParameters
-from gan.spec import SpecProblem
+from gan.spec import SpecProblem, pointer_to
 
 # Those that no text of a spec may hold (gan/spec.py); every other character may stand in a name or a label.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -61,7 +61,7 @@ async def _paging(
 PageOf = Annotated[Paging, Depends(_paging)]
 
 
-def split(words: str | None, name: str = "") -> list[str]:
+def split(words: str | None, name: str) -> list[str]:
     """The words of the comma-separated parameter `name`; none when it was not sent.
 
     Raises `BadParameters` where a word is blank: it would be read as "all", which is not what was written.
@@ -70,9 +70,9 @@ def split(words: str | None, name: str = "") -> list[str]:
         return []
     found = [word.strip() for word in words.split(",")]
     if not all(found):
-        detail = f"{name or 'A list'} holds an empty word in {words[:200]!r}; write words, separated by commas, "
+        detail = f"{name} holds an empty word in {words[:200]!r}; write words, separated by commas, "
         detail += "or leave the parameter out."
-        raise BadParameters([SpecProblem(pointer=f"/{name}" if name else "", code="bad-format", detail=detail)])
+        raise BadParameters([SpecProblem(pointer=f"/{name}", code="bad-format", detail=detail)])
     return found
 
 
@@ -89,8 +89,7 @@ def _unknown(name: str, known: dict[str, bool]) -> SpecProblem:
     listed = f"known here: {', '.join(sorted(known)) or 'none'}."
     hint = f"did you mean {close[0]!r}?" if close else listed
     detail = f"There is no query parameter {name[:200]!r}; {hint}"
-    pointer = "/" + name.replace("~", "~0").replace("/", "~1")
-    return SpecProblem(pointer=pointer, code="unknown-parameter", detail=detail)
+    return SpecProblem(pointer=pointer_to([name]), code="unknown-parameter", detail=detail)
 
 
 def _twice(name: str) -> SpecProblem:

@@ -9,6 +9,7 @@ import httpx2
 from api.problems import ExportUnavailable
 from gan.spec import DatasetInfo, TrainSpec
 from jobs.errors import ArtifactLost, CheckpointNotFound, SamplerBusy, SamplerUnavailable
+from jobs.settings import sampler_address
 
 # Drawing 1024 images with a large generator on a CPU that trains at the same time takes its time.
 _LIMITS: Final = httpx2.Timeout(120, connect=2, pool=10)
@@ -22,11 +23,11 @@ class Sampler:
     """One process's connections to the sampler at `url` (http://host:port or unix:/path)."""
 
     def __init__(self, url: str) -> None:
-        path = url.removeprefix("unix:") if url.startswith("unix:") else None
+        base_url, socket = sampler_address(url)
         # No proxy of the environment lies between two processes of one service.
         self._client = httpx2.AsyncClient(
-            base_url="http://sampler" if path else url,
-            transport=httpx2.AsyncHTTPTransport(uds=path) if path else None,
+            base_url=base_url,
+            transport=httpx2.AsyncHTTPTransport(uds=socket) if socket else None,
             timeout=_LIMITS,
             trust_env=False,
         )

@@ -23,7 +23,7 @@ import httpx2
 from jobs import process
 from jobs.db import migrate
 from jobs.errors import DatabaseUnavailable
-from jobs.settings import PREFIX, Settings
+from jobs.settings import PREFIX, Settings, sampler_address
 
 # sun_path holds 108 bytes with its closing zero on Linux, 104 elsewhere.
 _LONGEST_SOCKET_PATH: Final = 103
@@ -241,12 +241,9 @@ def _signals(fleet: Fleet) -> Iterator[None]:
 
 def _wait_until_ready(fleet: Fleet) -> None:
     settings, deadline = fleet.settings, time.monotonic() + _STARTING_SECONDS
-    socket_path = settings.sampler_url.removeprefix("unix:") if settings.sampler_url.startswith("unix:") else None
-    transport = httpx2.HTTPTransport(uds=socket_path) if socket_path else None
-    sampler_url = "http://sampler" if socket_path else settings.sampler_url
     with (
         httpx2.Client(base_url=local_url(settings), trust_env=False, timeout=10) as api,
-        httpx2.Client(base_url=sampler_url, transport=transport, trust_env=False, timeout=10) as sampler,
+        sampler_client(settings.sampler_url, timeout=10) as sampler,
     ):
         while not (_answers(api, "/readyz") and _answers(sampler, "/healthz")):
             if (child := fleet.ended()) is not None:
@@ -255,6 +252,13 @@ def _wait_until_ready(fleet: Fleet) -> None:
                 raise UpError(f"Not ready after {_STARTING_SECONDS} s; the logs are in {settings.data_dir / 'logs'}.")
             if fleet.stop.wait(0.1):
                 return
+
+
+def sampler_client(url: str, timeout: float) -> httpx2.Client:
+    """To ask the sampler at `url` how it is; no proxy of the environment lies between."""
+    base_url, path = sampler_address(url)
+    transport = httpx2.HTTPTransport(uds=path) if path else None
+    return httpx2.Client(base_url=base_url, transport=transport, trust_env=False, timeout=timeout)
 
 
 def _answers(client: httpx2.Client, path: str) -> bool:

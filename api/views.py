@@ -38,7 +38,9 @@ def listed(page: Page[Row], view: Callable[[Row], View]) -> schemas.Listed[View]
 def job_views(s: Session, rows: Sequence[Job], lease_seconds: float) -> list[schemas.JobView]:
     """Jobs, with their places in the queue and their checkpoints looked up."""
     checkpoint_ids = jobs.checkpoint_ids(s, [row.id for row in rows])
-    most_gpus = workers.most_gpus(s, lease_seconds)
+    # Asked for those that wait alone: most polls are of jobs that train, or have ended.
+    waiting = any(row.status == Status.QUEUED for row in rows)
+    most_gpus = workers.most_gpus(s, lease_seconds) if waiting else None
     ahead = jobs.jobs_ahead(s, rows, most_gpus)
     return [_job(row, most_gpus, ahead.get(row.id), *checkpoint_ids[row.id]) for row in rows]
 

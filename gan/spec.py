@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from gan.catalog import BUILTIN_DATASETS, DatasetClass, DatasetInfo
 from gan.presets import DEFAULT_PRESET, PRESETS, Preset
-from gan.problems import PROBLEM_CODES, SpecError, SpecProblem, problem_of
+from gan.problems import PROBLEM_CODES, SpecError, SpecProblem, pointer_to, problem_of
 
 __all__ = [
     "BUILTIN_DATASETS",
@@ -33,6 +33,7 @@ __all__ = [
     "UnknownPreset",
     "check_against",
     "image_size",
+    "pointer_to",
     "preset_spec",
     "resolve",
 ]

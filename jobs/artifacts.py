@@ -155,11 +155,6 @@ class Artifacts:
         folders = (p for p in self._root.iterdir() if looks_like("job", p.name) and p.name not in known)
         return [p.name for p in folders if p.stat().st_mtime < before]
 
-    def free_bytes(self) -> int:
-        """Room left on the disk."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        return shutil.disk_usage(self._root).free
-
 
 def digest(path: Path) -> str:
     """The file's sha256, in hexadecimal."""

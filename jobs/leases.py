@@ -84,7 +84,7 @@ def fence(s: Session, job_id: str, attempt: int, ttl: float, **progress: Any) ->
         .returning(Job.cancel_requested_at, Job.checkpoint_requested_at)
     ).one_or_none()
     if row is None:
-        raise Fenced(f"Attempt {attempt} of {job_id} no longer holds the job.")
+        raise _fenced(job_id, attempt)
     if "step" in progress:
         events.progress(s, job_id, progress["step"], attempt=attempt)
     return Orders(cancel=row[0] is not None, checkpoint=row[1] is not None)
@@ -135,16 +135,14 @@ def _mine(job_id: str, attempt: int) -> tuple[ColumnElement[bool], ...]:
 
 
 def _lock(s: Session, job_id: str, attempt: int, *guards: ColumnElement[bool]) -> Job:
-    job = s.scalars(
-        update(Job)
-        .where(*_mine(job_id, attempt), *guards)
-        .values(attempt=Job.attempt)
-        .returning(Job)
-        .execution_options(populate_existing=True)
-    ).one_or_none()
+    job = jobs.lock(s, *_mine(job_id, attempt), *guards)
     if job is None:
-        raise Fenced(f"Attempt {attempt} of {job_id} no longer holds the job.")
+        raise _fenced(job_id, attempt)
     return job
+
+
+def _fenced(job_id: str, attempt: int) -> Fenced:
+    return Fenced(f"Attempt {attempt} of {job_id} no longer holds the job.")
 
 
 def _release(s: Session, job: Job, *, crash: bool, reason: dict[str, Any], hint: str | None = None) -> Job:

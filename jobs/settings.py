@@ -47,6 +47,12 @@ def _require_port(url: str) -> None:
         raise ValueError("has a port that is no number up to 65535") from None
 
 
+def sampler_address(url: str) -> tuple[str, str | None]:
+    """What an HTTP client calls the sampler at `url`, and the unix socket to reach it by (None: none)."""
+    path = url.removeprefix("unix:")
+    return (url, None) if path == url else ("http://sampler", path)
+
+
 def _folder(path: Path) -> Path:
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file, and a folder is needed")

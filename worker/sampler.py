@@ -29,7 +29,7 @@ from gan.export import ExportUnavailable
 from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.errors import ArtifactLost, CheckpointNotFound, GantryError, SamplerBusy, SettingsError, Unavailable
-from jobs.settings import Settings
+from jobs.settings import Settings, sampler_address
 from jobs.startup import begin
 from worker.devices import cpu_name, usable_cores
 from worker.studio import Draw, Estimate, Studio
@@ -154,8 +154,9 @@ def main() -> int:
 
 def _address(url: str) -> dict[str, Any]:
     """Where to listen, as uvicorn says it. Raises `SettingsError`."""
-    if url.startswith("unix:"):
-        return {"uds": url.removeprefix("unix:")}
+    _, path = sampler_address(url)
+    if path is not None:
+        return {"uds": path}
     parts = urlsplit(url)
     try:
         host, port = parts.hostname, parts.port or 80

@@ -25,12 +25,13 @@ from gan.events import CheckpointDue, PreviewReady, Tick
 from gan.sample import grid_png
 from gan.spec import TrainSpec, check_against
 from gan.train import Diverged, StateMismatch, Trainer
-from jobs import leases, logs
+from jobs import leases
 from jobs.artifacts import Artifacts
 from jobs.db import Database, Session
 from jobs.errors import Fenced
 from jobs.models import Job
-from jobs.settings import Settings, load_settings
+from jobs.settings import Settings
+from jobs.startup import begin
 from jobs.store import jobs, metrics, previews
 from worker.devices import cpu_name, usable_cores
 from worker.exits import FAILURES, Exit, leave_note
@@ -70,8 +71,7 @@ _LONGEST_MESSAGE: Final = 500
 def main(argv: Sequence[str]) -> int:
     """Carry attempt `argv[1]` of job `argv[0]`; its exit code."""
     job_id, attempt = argv[0], int(argv[1])
-    settings = load_settings()
-    logs.setup(settings, "trainer")
+    settings = begin("trainer")
     structlog.contextvars.bind_contextvars(job_id=job_id, attempt=attempt)
     torch.set_num_threads(settings.trainer_threads or usable_cores())
     run = Attempt(settings, job_id, attempt)

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import case, func, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
 
 from gan.spec import DatasetInfo, TrainSpec, check_against
 from jobs import clock
@@ -180,20 +181,23 @@ def record_status(s: Session, job: Job) -> None:
     events.record(s, job.id, "job.status", data, attempt=job.attempt, ends_job=job.status in TERMINAL)
 
 
-def _locked(s: Session, job_id: str) -> Job:
-    """The job as it is, and as it stays until this transaction ends: a worker's moves wait for the same row.
+def lock(s: Session, *guards: ColumnElement[bool]) -> Job | None:
+    """The job that meets all of `guards`, as it is and as it stays until this transaction ends; None: there is none.
 
-    Raises `JobNotFound`.
+    Every move goes through this row lock, a person's and a worker's alike, so that one waits for the other.
     """
-    if not looks_like("job", job_id):
-        raise JobNotFound(job_id)
-    job = s.scalars(
+    return s.scalars(
         update(Job)
-        .where(Job.id == job_id)
+        .where(*guards)
         .values(attempt=Job.attempt)
         .returning(Job)
         .execution_options(populate_existing=True)
     ).one_or_none()
+
+
+def _locked(s: Session, job_id: str) -> Job:
+    """Raises `JobNotFound`."""
+    job = lock(s, Job.id == job_id) if looks_like("job", job_id) else None
     if job is None:
         raise JobNotFound(job_id)
     return job

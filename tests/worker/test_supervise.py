@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from gan.spec import DatasetInfo, resolve
 from jobs import leases
 from jobs.artifacts import Artifacts
 from jobs.db import Database
-from jobs.models import Checkpoint
+from jobs.models import Checkpoint, Job
 from jobs.settings import Settings
 from jobs.status import TERMINAL
 from jobs.store import checkpoints, datasets, jobs, metrics, previews, workers
@@ -40,6 +41,14 @@ from worker.supervise import carry_one_job, trainer_environment
 def ready(db: Database, job_id: str) -> list[Checkpoint]:
     with db.read() as s:
         return checkpoints.page(s, job_id, limit=100).data
+
+
+def training(settings: Settings, db: Database, carry: Carry) -> tuple[Job, Future[str | None]]:
+    """A job that trains without end, and what carries it."""
+    job = submit(db, **endless())
+    carried = carry(settings)
+    until(trains(db, job.id))
+    return job, carried
 
 
 def test_no_job_no_work(sqlite_settings: Settings, sqlite_db: Database) -> None:
@@ -109,9 +118,7 @@ def test_a_killed_trainer_is_replaced_and_its_curve_has_no_seam(
 def test_a_cancelled_job_keeps_what_it_has_learnt(
     sqlite_settings: Settings, sqlite_db: Database, carry: Carry
 ) -> None:
-    job = submit(sqlite_db, **endless())
-    carried = carry(sqlite_settings)
-    until(trains(sqlite_db, job.id))
+    job, carried = training(sqlite_settings, sqlite_db, carry)
     with sqlite_db.write() as s:
         jobs.request_cancel(s, job.id)
     carried.result()
@@ -122,9 +129,7 @@ def test_a_cancelled_job_keeps_what_it_has_learnt(
 
 
 def test_a_checkpoint_is_saved_when_asked_for(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
-    job = submit(sqlite_db, **endless())
-    carried = carry(sqlite_settings)
-    until(trains(sqlite_db, job.id))
+    job, carried = training(sqlite_settings, sqlite_db, carry)
     with sqlite_db.write() as s:
         jobs.request_checkpoint(s, job.id)
     until(lambda: len(ready(sqlite_db, job.id)) == 1)
@@ -137,9 +142,7 @@ def test_a_checkpoint_is_saved_when_asked_for(sqlite_settings: Settings, sqlite_
 def test_a_drained_worker_gives_its_job_back(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
     with sqlite_db.write() as s:
         workers.announce(s, WORKER.worker_id, "here", [])
-    job = submit(sqlite_db, **endless())
-    carried = carry(sqlite_settings)
-    until(trains(sqlite_db, job.id))
+    job, carried = training(sqlite_settings, sqlite_db, carry)
     with sqlite_db.write() as s:
         workers.beat(s, WORKER.worker_id, draining=True)
     carried.result()
@@ -154,9 +157,7 @@ def test_a_drained_worker_gives_its_job_back(sqlite_settings: Settings, sqlite_d
 def test_a_supervisor_that_lost_the_job_ends_its_trainer(
     sqlite_settings: Settings, sqlite_db: Database, carry: Carry
 ) -> None:
-    job = submit(sqlite_db, **endless())
-    carried = carry(sqlite_settings)
-    until(trains(sqlite_db, job.id))
+    job, carried = training(sqlite_settings, sqlite_db, carry)
     with sqlite_db.write() as s:
         leases.release(s, job.id, 1, crash=False, reason={"code": "worker_lost", "message": "Taken away."})
     seq = job_of(sqlite_db, job.id).event_seq
@@ -213,9 +214,7 @@ def test_a_supervisor_that_meets_an_error_ends_its_trainer_and_gives_the_job_bac
 ) -> None:
     with sqlite_db.write() as s:
         workers.announce(s, WORKER.worker_id, "here", [])
-    job = submit(sqlite_db, **endless())
-    carried = carry(sqlite_settings)
-    until(trains(sqlite_db, job.id))
+    job, carried = training(sqlite_settings, sqlite_db, carry)
     with sqlite_db.write() as s:
         s.execute(text(REFUSE_HEARTBEATS))
     with pytest.raises(IntegrityError, match="nobody foresaw this"):
