@@ -1,85 +1,108 @@
-"""`python -m gan train spec.yaml --out DIR`: the same training without the service."""
+"""`python -m gan train spec.yaml --out DIR`: the same training without the service; `evaluate` judges what it left.
+
+Started by `torchrun --nproc-per-node N -m gan train ...`, N processes train the one job together.
+"""
 
 from __future__ import annotations
 
 import argparse
-import csv
+import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 import yaml
 
-from gan import checkpoint
+from gan import features
+from gan.checkpoint import CheckpointUnreadable
+from gan.data import ImageDataset
 from gan.datasets import DatasetUnavailable, load
-from gan.events import CheckpointDue, PreviewReady, Tick
-from gan.sample import grid_png
-from gan.spec import SpecError, TrainSpec, check_against, resolve
-from gan.train import METRICS, Diverged, Trainer
+from gan.evaluate import Evaluator, classifier_trained_on_fakes
+from gan.features import FeatureNet
+from gan.folder import Folder
+from gan.ranks import ALONE, Ranks
+from gan.sample import Generator
+from gan.spec import SpecError, check_against, resolve
+from gan.train import Diverged, Trainer
+
+# Where a feature network that had to be trained is kept for the next run.
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gantry" / "features"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 trained, 1 training failed, 2 the spec or the command line is wrong."""
+    """Exit code: 0 done, 1 training failed, 2 the spec, a file or the command line is wrong."""
     asked = _parser().parse_args(arguments)
     try:
-        spec = resolve(_body(asked.spec))
-        data = load(spec.dataset)
-        check_against(spec, data.info)
+        code: int = asked.command(asked)
     except SpecError as error:
         for problem in error.problems:
-            print(f"{asked.spec}: {problem.pointer or '/'}: {problem.detail}", file=sys.stderr)
+            print(f"{asked.file}: {problem.pointer or '/'}: {problem.detail}", file=sys.stderr)
         return 2
-    except (ValueError, DatasetUnavailable) as error:
-        print(f"{asked.spec}: {error}", file=sys.stderr)
+    except (ValueError, OSError, DatasetUnavailable, CheckpointUnreadable) as error:
+        print(f"{asked.file}: {error}", file=sys.stderr)
         return 2
-    asked.out.mkdir(parents=True, exist_ok=True)
-    try:
-        train(Trainer(spec, data, asked.device), asked.out)
-    except Diverged as error:
-        print(error, file=sys.stderr)
-        return 1
+    return code
+
+
+def _train(asked: argparse.Namespace) -> int:
+    spec = resolve(_body(asked.file))
+    data = load(spec.dataset)
+    check_against(spec, data.info)
+    with _ranks() as ranks:
+        net = _features(data) if spec.evaluation.enabled else None
+        trainer = Trainer(spec, data, asked.device, features=net, ranks=ranks)
+        folder = Folder(asked.out, trainer) if ranks.rank == 0 else None
+        try:
+            for event in trainer.run():
+                if folder is not None:
+                    folder.take(event)
+        except Diverged as error:
+            print(error, file=sys.stderr)
+            return 1
+    if trainer.ended_early:
+        print(f"Ended at step {trainer.step}: {trainer.ended_early}")
     return 0
 
 
-def train(trainer: Trainer, out: Path) -> None:
-    """Run to the end; `samples.png`, `metrics.csv`, `checkpoint.pt` and `weights.safetensors` grow in `out`."""
-    with (out / "metrics.csv").open("w", newline="", encoding="utf-8") as curves:
-        csv.writer(curves).writerow(["step", *METRICS])
-        for event in trainer.run():
-            match event:
-                case Tick():
-                    _write_rows(curves, event)
-                    print(_progress(event, trainer.spec), flush=True)
-                case PreviewReady():
-                    (out / "samples.png").write_bytes(grid_png(event.images, event.rows, event.row_labels))
-                case CheckpointDue():
-                    _write_checkpoint(trainer, out)
+def _evaluate(asked: argparse.Namespace) -> int:
+    drawn = Generator.load(asked.file, asked.device)
+    data = load(drawn.info.name)
+    chosen = drawn.spec.evaluation.model_copy(update={"enabled": True, "images": asked.images})
+    spec = drawn.spec.model_copy(update={"evaluation": chosen})
+    weights: Literal["ema", "raw"] = "ema" if spec.ema.enabled else "raw"
+    found = asdict(Evaluator(spec, data, _features(data), asked.device).evaluate(drawn, drawn.step, 0, weights))
+    if asked.train_on_fakes:
+        if not spec.conditional:
+            raise ValueError("a classifier needs labelled fakes, and this generator knows no classes.")
+        found["metrics"]["accuracy_trained_on_fakes"] = classifier_trained_on_fakes(drawn, data, spec.seed)
+    del found["images_seen"]  # weights do not say
+    print(json.dumps(found, indent=2))
+    return 0
 
 
-def _write_rows(curves: TextIO, tick: Tick) -> None:
-    rows = ([step, *row] for step, row in enumerate(tick.values.tolist(), start=tick.first_step))
-    csv.writer(curves).writerows(rows)
-    curves.flush()
+def _features(data: ImageDataset) -> FeatureNet:
+    return features.for_dataset(data, _CACHE)
 
 
-def _write_checkpoint(trainer: Trainer, out: Path) -> None:
-    # Written beside and moved over: whoever looks finds the old file or the new one, never half of one.
-    with (out / "checkpoint.pt.new").open("wb") as file:
-        checkpoint.save(file, trainer.state())
-    (out / "checkpoint.pt.new").replace(out / "checkpoint.pt")
-    weights = checkpoint.save_weights(trainer.weights(), trainer.spec, trainer.info, trainer.step)
-    (out / "weights.safetensors.new").write_bytes(weights)
-    (out / "weights.safetensors.new").replace(out / "weights.safetensors")
-
-
-def _progress(tick: Tick, spec: TrainSpec) -> str:
-    latest = dict(zip(tick.names, tick.values[-1].tolist(), strict=True))
-    return (
-        f"step {tick.step}/{spec.total_steps}  loss_d {latest['loss_d']:.3f}  loss_g {latest['loss_g']:.3f}  "
-        f"d_accuracy {latest['d_accuracy']:.2f}  {tick.images_per_second:.0f} images/s"
-    )
+@contextmanager
+def _ranks() -> Iterator[Ranks]:
+    """This process among those that torchrun started; alone without it."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield ALONE
+        return
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
 
 
 def _body(path: Path) -> dict[str, Any]:
@@ -98,11 +121,20 @@ def _body(path: Path) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gan", description="Train a GAN without the service.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("train", help="train the job that a YAML file asks for")
-    command.add_argument("spec", type=Path, help="the body of POST /v1/jobs, as YAML")
-    command.add_argument("--out", type=Path, required=True, help="folder for samples, curves, checkpoint and weights")
+    train = commands.add_parser("train", help="train the job that a YAML file asks for")
+    train.add_argument("file", type=Path, metavar="SPEC", help="the body of POST /v1/jobs, as YAML")
+    train.add_argument("--out", type=Path, required=True, help="folder for samples, curves, checkpoint and weights")
+    train.set_defaults(command=_train)
+    evaluate = commands.add_parser("evaluate", help="judge the weights that a run left, as JSON")
+    evaluate.add_argument("file", type=Path, metavar="WEIGHTS", help="such as DIR/best.safetensors")
+    evaluate.add_argument("--images", type=int, default=5_000, help="images to draw (default: %(default)s)")
+    evaluate.add_argument(
+        "--train-on-fakes", action="store_true", help="also train a classifier on fakes and test it on reals"
+    )
+    evaluate.set_defaults(command=_evaluate)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    command.add_argument("--device", default=device, help="cpu, cuda or cuda:1 (default: %(default)s)")
+    for command in (train, evaluate):
+        command.add_argument("--device", default=device, help="cpu, cuda or cuda:1 (default: %(default)s)")
     return parser
 
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from gan.catalog import DatasetInfo
-from gan.spec import TrainSpec
+from gan.spec import TrainSpec, from_record
 
 CHECKPOINT_FORMAT: Final = 1
 WEIGHTS_FORMAT: Final = 1
@@ -88,7 +88,7 @@ def load_weights(source: str | PathLike[str] | bytes) -> Weights:
             raise CheckpointUnreadable(
                 f"These weights have format {about['format']}, and this program reads {WEIGHTS_FORMAT}."
             )
-        spec = TrainSpec.model_validate_json(json.dumps(about["spec"]))
+        spec = from_record(about["spec"])
         info = DatasetInfo.model_validate(about["info"])
         return Weights(tensors, spec, info, int(about["step"]))
     except (safetensors.SafetensorError, KeyError, TypeError, ValidationError, json.JSONDecodeError) as error:

@@ -2,16 +2,18 @@
 
 `concat` (Mirza and Osindero 2014, arXiv:1411.1784, figure 1): both networks are given y as one more input. G sees
 [z, e(y)]; D sees the image with e(y) as one more channel, so that it judges the match and not only the realism.
+`projection` (Miyato and Koyama 2018, arXiv:1802.05637): the match is an inner product in D's last layer.
+`conditional_batch_norm` of G is in `gan.layers.conditional_batchnorm`; the class head of D, which is given no label
+and names one, in `gan.architectures.judgement`.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-Kind = Literal["none", "concat"]
+from gan.form import ConditioningKind, ConditioningSpec
 
 
 class Join(nn.Module):
@@ -21,7 +23,7 @@ class Join(nn.Module):
 
 
 class Ignore(Join):
-    """Unconditional: the input as it is, whatever the labels."""
+    """The input as it is, whatever the labels."""
 
     extra = 0
 
@@ -58,11 +60,32 @@ class JoinToImage(Join):
         return torch.cat([x, plane.to(x.dtype)], dim=1)
 
 
-def join_to_vector(kind: Kind, classes: int, dim: int) -> Join:
+class Projection(nn.Module):
+    """features (N, F) and labels (N,) -> (N,): <e(y), phi(x)>, the label's part of the logit (equation 3).
+
+    e is the weight (K, F) of a linear layer, of which only each label's own row is computed.
+    """
+
+    def __init__(self, classes: int, features: int) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(features, classes, bias=False)
+
+    def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:
+        assert labels is not None
+        return (F.embedding(labels, self.embedding.weight) * features).sum(dim=1)
+
+
+def join_to_vector(kind: ConditioningKind, classes: int, dim: int) -> Join:
     """How a label of `classes` enters a network that takes vectors."""
     return JoinToVector(classes, dim) if kind == "concat" else Ignore()
 
 
-def join_to_image(kind: Kind, classes: int, size: int) -> Join:
+def join_to_image(kind: ConditioningKind, classes: int, size: int) -> Join:
     """How a label of `classes` enters a network that takes images of `size` x `size`."""
     return JoinToImage(classes, size) if kind == "concat" else Ignore()
+
+
+def join_to_z(spec: ConditioningSpec, classes: int) -> Join:
+    """How a label of `classes` is joined to G's z: not where G knows no classes, or has them in its BatchNorm."""
+    joined = spec.kind != "none" and spec.generator == "concat"
+    return join_to_vector("concat" if joined else "none", classes, spec.embedding_dim)

@@ -18,22 +18,50 @@ from gan.randomness import generator
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Images of the same kind that nothing is trained on: what the figures of quality are measured against.
+
+    images: (M, C, H, W) uint8 in 0..255. labels: (M,) int64, or None.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def to(self, device: torch.device | str) -> HeldOut:
+        """The same images on `device`."""
+        return HeldOut(self.images.to(device), None if self.labels is None else self.labels.to(device))
+
+    def digest(self) -> str:
+        """sha256 over the images' bytes, then the labels, as `ImageDataset.digest` does."""
+        return _digest(self.images, self.labels)
+
+
+@dataclass(frozen=True)
 class ImageDataset:
     """A data set held whole in memory.
 
     images: (N, C, H, W) uint8 in 0..255. labels: (N,) int64, class ids 0..K-1; None when there are none.
+    held_out: real images that are not trained on, no part of the digest; None when there are none.
     """
 
     info: DatasetInfo
     images: Tensor
     labels: Tensor | None
+    held_out: HeldOut | None = None
 
     def __post_init__(self) -> None:
         shape = (self.info.channels, self.info.height, self.info.width)
-        if self.images.dtype != torch.uint8 or tuple(self.images.shape[1:]) != shape:
-            raise ValueError(f"images must be uint8 of shape (N, {', '.join(map(str, shape))}).")
-        if self.labels is not None and self.labels.shape != self.images.shape[:1]:
-            raise ValueError("There must be one label for each image.")
+        held_out = [] if self.held_out is None else [(self.held_out.images, self.held_out.labels)]
+        for images, labels in [(self.images, self.labels), *held_out]:
+            if images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
+                raise ValueError(f"images must be uint8 of shape (N, {', '.join(map(str, shape))}).")
+            if labels is not None and labels.shape != images.shape[:1]:
+                raise ValueError("There must be one label for each image.")
+            if (labels is None) != (self.labels is None):
+                raise ValueError("Held-out images must have labels where the others have, and none where not.")
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -41,14 +69,19 @@ class ImageDataset:
     def to(self, device: torch.device | str) -> ImageDataset:
         """The same data set with its tensors on `device`."""
         labels = None if self.labels is None else self.labels.to(device)
-        return replace(self, images=self.images.to(device), labels=labels)
+        held_out = None if self.held_out is None else self.held_out.to(device)
+        return replace(self, images=self.images.to(device), labels=labels, held_out=held_out)
 
     def digest(self) -> str:
         """sha256 over the images' bytes (N, C, H, W), then the labels as little-endian int64."""
-        digest = hashlib.sha256(self.images.cpu().contiguous().numpy().tobytes())
-        if self.labels is not None:
-            digest.update(self.labels.cpu().numpy().astype("<i8").tobytes())
-        return digest.hexdigest()
+        return _digest(self.images, self.labels)
+
+
+def _digest(images: Tensor, labels: Tensor | None) -> str:
+    digest = hashlib.sha256(images.cpu().contiguous().numpy().tobytes())
+    if labels is not None:
+        digest.update(labels.cpu().numpy().astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 def margins(height: int, width: int, size: int) -> tuple[int, int, int, int]:
@@ -66,13 +99,13 @@ def to_unit_range(images: Tensor, size: int) -> Tensor:
 class RealBatches:
     """The endless stream of real images: one random permutation of the data set an epoch, end to end.
 
-    What stands at a position is a function of (seed, position) alone, so that to resume is to know the position.
+    What stands at a position is a function of (seed, purpose, position) alone: to resume is to know the position.
     """
 
-    def __init__(self, data: ImageDataset, size: int, seed: int) -> None:
+    def __init__(self, data: ImageDataset, size: int, seed: int, purpose: str = "epoch") -> None:
         self._data = data
         self._size = size
-        self._seed = seed
+        self._seed, self._purpose = seed, purpose
         self._orders: dict[int, Tensor] = {}
 
     @cached_property
@@ -105,6 +138,6 @@ class RealBatches:
     def _order(self, epoch: int) -> Tensor:
         if epoch not in self._orders:
             # Always drawn on the CPU: the order is the same on every device.
-            order = torch.randperm(len(self._data), generator=generator(self._seed, "epoch", epoch))
+            order = torch.randperm(len(self._data), generator=generator(self._seed, self._purpose, epoch))
             self._orders = {epoch: order.to(self._data.images.device)}
         return self._orders[epoch]

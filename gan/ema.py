@@ -24,7 +24,8 @@ class Ema:
         """Move towards G, `images_since` real images after the last move. Buffers are copied, not averaged."""
         keep = share_kept(self._half_life, images_seen, images_since)
         torch._foreach_lerp_(list(self.network.parameters()), list(G.parameters()), 1.0 - keep)
-        torch._foreach_copy_(list(self.network.buffers()), list(G.buffers()))
+        for kept, current in zip(self.network.buffers(), G.buffers(), strict=True):
+            kept.copy_(current)
 
 
 def share_kept(half_life: int, images_seen: int, images_since: int) -> float:

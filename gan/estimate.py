@@ -14,6 +14,7 @@ from gan.catalog import DatasetInfo
 from gan.spec import TrainSpec, image_size
 
 _FP32: Final = 4
+_MOMENTS: Final = {"adam": 2, "rmsprop": 1}
 # What a checkpoint and a weights file hold beside tensors: names, the spec, the data set's classes.
 _OVERHEAD: Final = 64 * 1024
 # A step of the curves: seven numbers, their index and their share of the database's pages.
@@ -27,7 +28,7 @@ class Estimate:
     generator_parameters: int
     discriminator_parameters: int
     memory_bytes: int
-    """Weights, gradients, Adam's two moments, G_ema, activations of the larger phase, and the data set."""
+    """Weights, gradients, the optimizers' moments, G_ema, activations of the larger phase, and the data set."""
     checkpoint_bytes: int
     """One checkpoint; the weights file beside it is not counted in."""
     disk_bytes: int
@@ -38,18 +39,24 @@ def estimate(spec: TrainSpec, info: DatasetInfo) -> Estimate:
     """The cost of training `spec` on `info`."""
     G, D = networks_without_weights(spec, info)
     g, d = _tensor_bytes(G), _tensor_bytes(D)
-    ema = g if spec.ema.enabled else 0
-    # Weights and Adam's two moments are kept; a gradient lives for a phase.
-    kept = 3 * (g + d) + ema
+    kept = _kept(spec, g, d)
     checkpoint = kept + _OVERHEAD
     dataset = info.num_images * (info.channels * info.height * info.width + 8)
     return Estimate(
         generator_parameters=_count(G),
         discriminator_parameters=_count(D),
+        # A gradient lives for a phase.
         memory_bytes=kept + g + d + _activation_bytes(G, D, spec, info) + dataset,
         checkpoint_bytes=checkpoint,
         disk_bytes=_disk_bytes(spec, info, checkpoint, g + _OVERHEAD),
     )
+
+
+def _kept(spec: TrainSpec, g: int, d: int) -> int:
+    """Of networks of `g` and `d` bytes: weights, the optimizer's moments, the mean of the past, and G_ema."""
+    past = 1 if spec.stabilizers.historical_averaging else 0
+    of_g, of_d = (1 + _MOMENTS[optimizer.kind] + past for optimizer in (spec.optimizers.g, spec.optimizers.d))
+    return of_g * g + of_d * d + (g if spec.ema.enabled else 0)
 
 
 def _disk_bytes(spec: TrainSpec, info: DatasetInfo, checkpoint: int, weights: int) -> int:
@@ -67,11 +74,22 @@ def _activation_bytes(G: nn.Module, D: nn.Module, spec: TrainSpec, info: Dataset
         labels = torch.zeros(n, dtype=torch.int64) if spec.conditional else None
         z, images = torch.zeros(n, spec.generator.z_dim), torch.zeros(n, info.channels, size, size)
     of_g, of_d = _saved_bytes(G, z, labels), _saved_bytes(D, images, labels)
+    phase_of_d = _phase_of_d(D, spec, images, labels, of_d)
     # A layer's output and its gradient pass through memory beside what is kept.
-    return max(2 * of_d, of_g + of_d) + 2 * images.numel() * _FP32
+    return max(phase_of_d, of_g + of_d) + 2 * images.numel() * _FP32
 
 
-def _saved_bytes(network: nn.Module, *inputs: Tensor | None) -> int:
+def _phase_of_d(D: nn.Module, spec: TrainSpec, images: Tensor, labels: Tensor | None, of_d: int) -> int:
+    """Of D on reals and on fakes, and what a penalty keeps so that D's gradient in them can be differentiated."""
+    kinds = {penalty.kind for penalty in spec.penalties}
+    if not kinds:
+        return 2 * of_d
+    images.requires_grad_()
+    penalised = _saved_bytes(D, images, labels, differentiated=True)
+    return len(kinds) * penalised + (2 - len(kinds & {"r1", "r2"})) * of_d
+
+
+def _saved_bytes(network: nn.Module, *inputs: Tensor | None, differentiated: bool = False) -> int:
     saved: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -81,6 +99,8 @@ def _saved_bytes(network: nn.Module, *inputs: Tensor | None) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         output = network(*inputs)
+        if differentiated:
+            torch.autograd.grad(output.sum(), [t for t in inputs[:1] if t is not None], create_graph=True)
     weights = {p.untyped_storage()._cdata for p in network.parameters()}
     total = sum(t.untyped_storage().nbytes() for key, t in saved.items() if key not in weights)
     return total + int(output.numel()) * _FP32

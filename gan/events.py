@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gan.evaluate import Evaluation
+from gan.findings import Finding
+
 
 @dataclass(frozen=True, eq=False)
 class Tick:
@@ -36,11 +39,31 @@ class PreviewReady:
 
 
 @dataclass(frozen=True)
+class Evaluated:
+    """How good the generator is at `step`; `best` where no earlier step was better."""
+
+    step: int
+    evaluation: Evaluation
+    best: bool
+
+
+@dataclass(frozen=True)
+class HealthChanged:
+    """The verdict and all findings that hold at `step`; `raised` are those that are new."""
+
+    step: int
+    verdict: str
+    findings: tuple[Finding, ...]
+    raised: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
 class CheckpointDue:
-    """`Trainer.state()` and `Trainer.weights()` are to be saved now; `final` at the last step."""
+    """`Trainer.state()` and `Trainer.weights()` are to be saved now. `final`: the last step; `best`: a new best."""
 
     step: int
     final: bool
+    best: bool = False
 
 
-Event = Tick | PreviewReady | CheckpointDue
+Event = Tick | PreviewReady | Evaluated | HealthChanged | CheckpointDue

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gan.data import margins
+from gan.layers import spectral_norm
 from gan.sample import Generator
 from gan.spec import image_size
 
@@ -24,7 +25,7 @@ class _Drawing(nn.Module):
 
     def __init__(self, drawn: Generator) -> None:
         super().__init__()
-        self.network = drawn.network
+        self.network = spectral_norm.divided_out(drawn.network)
         self.height, self.width = drawn.info.height, drawn.info.width
         size = image_size(drawn.spec, drawn.info)
         self.left, _, self.top, _ = margins(self.height, self.width, size)

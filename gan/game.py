@@ -5,96 +5,231 @@ Nothing here waits for the device: a step that is not finite is vetoed there, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.losses import Loss
-from gan.spec import AdamSpec
+from gan.architectures.judgement import Judge, Judgement
+from gan.augment import seen_by_d
+from gan.form import TrainSpec
+from gan.history import History
+from gan.losses import Loss, loss_of
+from gan.optimizers import descend, optimizer_of
+from gan.penalties import gradient_penalty, zero_centred
+from gan.randomness import Draws
+from gan.ranks import ALONE, Ranks
+from gan.stillness import held_still
 
-D_METRICS: Final = ("loss_d", "d_accuracy", "real_logit", "fake_logit", "grad_norm_d")
+D_METRICS: Final = ("loss_d", "d_accuracy", "real_logit", "fake_logit", "penalty_d", "class_loss_d", "grad_norm_d")
 G_METRICS: Final = ("loss_g", "grad_norm_g")
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What schedules set for one step."""
+
+    noise: float = 0.0
+    """Deviation of the instance noise."""
+    penalty_weights: tuple[float, ...] = ()
+    """One for each of the spec's penalties."""
+
+
+@dataclass(frozen=True, eq=False)
+class Player:
+    """One network in train mode, what moves it, and its past where that counts."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    history: History | None
+
+    @contextmanager
+    def move(self) -> Iterator[list[Tensor]]:
+        """Around one update: where what the block appends says "vetoed", the buffers are put back as well."""
+        before = [buffer.clone() for buffer in self.network.buffers()]
+        said: list[Tensor] = []
+        yield said
+        (vetoed,) = said
+        for buffer, old in zip(self.network.buffers(), before, strict=True):
+            buffer.copy_(torch.where(vetoed, old, buffer))
+        if self.history is not None:
+            self.history.update()
 
 
 @dataclass(frozen=True, eq=False)
 class Game:
-    """Both players, in train mode on one device, their optimizers, and the loss that they play for."""
+    """Both players on one device, and the rules of their spec. `draws` is training's noise."""
 
-    G: nn.Module
-    D: nn.Module
-    optimizer_g: torch.optim.Adam
-    optimizer_d: torch.optim.Adam
-    loss: Loss
-    bf16: bool
+    g: Player
+    d: Player
+    spec: TrainSpec
+    draws: Draws
+    ranks: Ranks = ALONE
+    bf16: bool = False
+    loss: Loss = field(init=False)
 
-    def d_step(self, real: Tensor, labels: Tensor | None, z: Tensor) -> Tensor:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "loss", loss_of(self.spec))
+
+    @property
+    def g_sees_reals(self) -> bool:
+        """Whether G's phase needs a batch of reals."""
+        return self.loss.paired or self.spec.stabilizers.feature_matching
+
+    def d_step(self, real: Tensor, labels: Tensor | None, z: Tensor, knobs: Knobs) -> Tensor:
         """One update of D on reals (N, C, S, S) and as many fakes of the same labels. G is held still.
 
-        Returns `D_METRICS`, (5,) on the device.
+        Returns `D_METRICS`, (7,) on the device.
         """
-        with held_still(self.G), self._precision(real):
-            fake = self.G(z, labels)
-        with self._precision(real):
-            real_logits = self.D(real, labels)
-            fake_logits = self.D(fake, labels)
-        real_logits, fake_logits = real_logits.float(), fake_logits.float()
-        loss = self.loss.d(real_logits, fake_logits)
-        norm = descend(self.optimizer_d, loss)
-        with torch.no_grad():
-            accuracy = self.loss.d_accuracy(real_logits, fake_logits)
-            return torch.stack([loss, accuracy, real_logits.mean(), fake_logits.mean(), norm])
+        with held_still(self.g.network), self._precision():
+            fake = self.g.network(z, labels)
+        with self.d.move() as said:
+            real, fake = (self._seen(images.float(), knobs) for images in (real, fake))
+            r1, r2 = (self._weight_of(kind, knobs) > 0 for kind in ("r1", "r2"))
+            of_real, of_fake = self._judge(real, labels, r1), self._judge(fake, labels, r2)
+            loss = self.loss.d(of_real.logits, of_fake.logits)
+            class_loss = self._class_loss(labels, of_real, of_fake)
+            penalty = self._penalty(real, fake, labels, of_real, of_fake, knobs)
+            total = self._with_history(self.d, loss + penalty + self.spec.conditioning.class_weight * class_loss)
+            accuracy = self.loss.d_accuracy(of_real.logits, of_fake.logits)
+            metrics = [loss, accuracy, of_real.logits.mean(), of_fake.logits.mean(), penalty, class_loss]
+            norm, told, vetoed = descend(self.d.optimizer, total, metrics, self.ranks)
+            said.append(vetoed)
+        self._clip()
+        return torch.cat([told, norm[None]])
 
-    def g_step(self, z: Tensor, labels: Tensor | None) -> Tensor:
+    def g_step(self, z: Tensor, labels: Tensor | None, knobs: Knobs, real: Tensor | None = None) -> Tensor:
         """One update of G through D, which is held still: the gradient passes D and moves G alone.
 
-        Returns `G_METRICS`, (2,) on the device.
+        `real` (N, C, S, S), of the same labels, where `g_sees_reals`. Returns `G_METRICS`, (2,) on the device.
         """
-        with held_still(self.D):
-            with self._precision(z):
-                fake_logits = self.D(self.G(z, labels), labels)
-            loss = self.loss.g(fake_logits.float())
-            norm = descend(self.optimizer_g, loss)
-        return torch.stack([loss.detach(), norm])
+        with held_still(self.d.network), self.g.move() as said:
+            loss, class_loss = self._g_terms(z, labels, knobs, real)
+            total = self._with_history(self.g, loss + self.spec.conditioning.class_weight * class_loss)
+            norm, told, vetoed = descend(self.g.optimizer, total, [loss], self.ranks)
+            said.append(vetoed)
+        return torch.cat([told, norm[None]])
 
-    def _precision(self, like: Tensor) -> AbstractContextManager[object]:
-        return torch.autocast(like.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+    @torch.no_grad()
+    def measure_d(self, real: Tensor, labels: Tensor | None, z: Tensor, knobs: Knobs) -> Tensor:
+        """`D_METRICS` while it is G's turn alone: nobody moves, no gradient, no penalty."""
+        with held_still(self.g.network), held_still(self.d.network):
+            with self._precision():
+                fake = self.g.network(z, labels)
+            of_real, of_fake = (
+                self._judge(self._seen(images.float(), knobs), labels, False) for images in (real, fake)
+            )
+        loss = self.loss.d(of_real.logits, of_fake.logits)
+        accuracy = self.loss.d_accuracy(of_real.logits, of_fake.logits)
+        class_loss = self._class_loss(labels, of_real, of_fake)
+        zero = loss.new_zeros(())
+        told = torch.stack([loss, accuracy, of_real.logits.mean(), of_fake.logits.mean(), zero, class_loss, zero])
+        self.ranks.mean([told])
+        return told
+
+    @torch.no_grad()
+    def measure_g(self, z: Tensor, labels: Tensor | None, knobs: Knobs, real: Tensor | None = None) -> Tensor:
+        """`G_METRICS` while it is D's turn alone: nobody moves, no gradient."""
+        with held_still(self.g.network), held_still(self.d.network):
+            loss, _ = self._g_terms(z, labels, knobs, real)
+        told = torch.stack([loss, loss.new_zeros(())])
+        self.ranks.mean([told])
+        return told
+
+    def _g_terms(self, z: Tensor, labels: Tensor | None, knobs: Knobs, real: Tensor | None) -> tuple[Tensor, Tensor]:
+        """G's loss, and what D's class head makes of the fakes."""
+        with self._precision():
+            fake = self.g.network(z, labels)
+        of_fake = self._judge(self._seen(fake.float(), knobs), labels, False)
+        of_real = None
+        if real is not None:
+            with torch.no_grad():
+                of_real = self._judge(self._seen(real, knobs), labels, False)
+        if self.spec.stabilizers.feature_matching:
+            assert of_real is not None
+            loss = feature_distance(of_real.features, of_fake.features)
+        else:
+            loss = self.loss.g(of_fake.logits, None if of_real is None else of_real.logits)
+        return loss, self._class_loss(labels, of_fake)
+
+    def _judge(self, images: Tensor, labels: Tensor | None, penalised: bool) -> Judgement:
+        """D's judgement in fp32; in full precision throughout where its gradient in the images is penalised."""
+        images.requires_grad_(penalised or images.requires_grad)
+        with self._precision(enabled=not penalised):
+            judged = cast(Judge, self.d.network).judge(images, labels)
+        class_logits = None if judged.class_logits is None else judged.class_logits.float()
+        return Judgement(judged.logits.float(), class_logits, judged.features.float())
+
+    def _penalty(
+        self,
+        real: Tensor,
+        fake: Tensor,
+        labels: Tensor | None,
+        of_real: Judgement,
+        of_fake: Judgement,
+        knobs: Knobs,
+    ) -> Tensor:
+        """The weighted sum of the spec's penalties, a scalar; 0 without any."""
+        total = of_real.logits.new_zeros(())
+        if weight := self._weight_of("gradient_penalty", knobs):
+            mix = self.draws.uniform(len(real), 1, 1, 1)
+            total = total + weight * gradient_penalty(
+                lambda between: self._judge(between, labels, True).logits, real, fake, mix
+            )
+        if weight := self._weight_of("r1", knobs):
+            total = total + weight * zero_centred(of_real.logits, real)
+        if weight := self._weight_of("r2", knobs):
+            total = total + weight * zero_centred(of_fake.logits, fake)
+        return total
+
+    def _weight_of(self, kind: str, knobs: Knobs) -> float:
+        weights = zip(self.spec.penalties, knobs.penalty_weights, strict=True)
+        return next((weight for penalty, weight in weights if penalty.kind == kind), 0.0)
+
+    def _class_loss(self, labels: Tensor | None, *judged: Judgement) -> Tensor:
+        """-E log P(class | image), summed over reals and fakes (Odena et al. 2017, arXiv:1610.09585, equation 3)."""
+        total = judged[0].logits.new_zeros(())
+        for one in judged:
+            if one.class_logits is not None:
+                assert labels is not None
+                total = total + F.cross_entropy(one.class_logits, labels)
+        return total
+
+    def _with_history(self, player: Player, loss: Tensor) -> Tensor:
+        weight = self.spec.stabilizers.historical_averaging
+        return loss if player.history is None else loss + weight * player.history.distance()
+
+    def _seen(self, images: Tensor, knobs: Knobs) -> Tensor:
+        return seen_by_d(images, self.spec.stabilizers.augmentation, knobs.noise, self.draws)
+
+    @torch.no_grad()
+    def _clip(self) -> None:
+        """Hold D's weights within [-c, c] (Arjovsky et al. 2017, arXiv:1701.07875, algorithm 1, line 7)."""
+        if bound := self.spec.stabilizers.weight_clip:
+            for weight in self.d.network.parameters():
+                weight.clamp_(-bound, bound)
+
+    def _precision(self, enabled: bool = True) -> AbstractContextManager[object]:
+        return torch.autocast(self.draws.device.type, dtype=torch.bfloat16, enabled=enabled and self.bf16)
 
 
-def adam(network: nn.Module, spec: AdamSpec) -> torch.optim.Adam:
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980), fused: one kernel, which can be vetoed on the device."""
-    betas = (spec.beta1, spec.beta2)
-    return torch.optim.Adam(network.parameters(), lr=spec.learning_rate, betas=betas, fused=True)
-
-
-def descend(optimizer: torch.optim.Adam, loss: Tensor) -> Tensor:
-    """One step down `loss`, vetoed where it or its gradient is not finite. Returns the gradient's norm."""
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    # What GradScaler sets, and fused Adam reads: where it is 1, neither weights nor moments nor counters move.
-    optimizer.found_inf = (~torch.isfinite(norm + loss.detach())).float()  # type: ignore[attr-defined]
-    optimizer.step()
-    return norm
-
-
-@contextmanager
-def held_still(network: nn.Module) -> Iterator[None]:
-    """Inside, `network` computes as it does in training, but no parameter and no BatchNorm buffer of it moves.
-
-    A BatchNorm in train mode that does not track its statistics normalises by the batch and leaves its buffers alone.
+def feature_distance(of_reals: Tensor, of_fakes: Tensor) -> Tensor:
+    """|E f(x) - E f(G(z))|^2 of D's features (N, F): of their batch means, not of single images
+    (Salimans et al. 2016, arXiv:1606.03498, equation of section 3.1).
     """
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    network.requires_grad_(False)
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True
-        network.requires_grad_(True)
+    return (of_reals.mean(0) - of_fakes.mean(0)).square().sum()
+
+
+def players(G: nn.Module, D: nn.Module, spec: TrainSpec) -> tuple[Player, Player]:
+    """G and D with the optimizers and the past that `spec` gives them."""
+    remembers: Sequence[History | None] = (
+        (History(G), History(D)) if spec.stabilizers.historical_averaging else (None, None)
+    )
+    return (
+        Player(G, optimizer_of(G, spec.optimizers.g), remembers[0]),
+        Player(D, optimizer_of(D, spec.optimizers.d), remembers[1]),
+    )

@@ -7,39 +7,45 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gan.architectures import build_networks, place
-from gan.data import ImageDataset, RealBatches
-from gan.ema import Ema
-from gan.events import CheckpointDue, Event, PreviewReady, Tick
-from gan.game import D_METRICS, G_METRICS, Game, adam
-from gan.losses import LOSSES
-from gan.randomness import generator, latents
+from gan.data import ImageDataset
+from gan.evaluate import Evaluation, Evaluator, classifier_trained_on_fakes
+from gan.events import CheckpointDue, Evaluated, Event, HealthChanged, PreviewReady, Tick
+from gan.features import FeatureNet
+from gan.findings import Finding
+from gan.health import Health
+from gan.play import METRICS, Play
+from gan.probes import Prober
+from gan.ranks import ALONE, Ranks
 from gan.sample import Generator
-from gan.spec import TrainSpec, image_size
+from gan.spec import TrainSpec
 
-METRICS: Final = D_METRICS + G_METRICS
+__all__ = ["METRICS", "TICK_STEPS", "Diverged", "StateMismatch", "Trainer", "fingerprint"]
+
 # Steps at most between two ticks: what the device holds of the curves until somebody reads them.
 TICK_STEPS: Final = 1_000
 # Rows of a preview without classes.
 PREVIEW_ROWS: Final = 8
 # What may change between a checkpoint and the run that goes on from it: none of it moves a weight.
 _NOT_LEARNING: Final = {
-    "name", "labels", "preset", "total_steps", "previews", "checkpoints", "resources", "priority", "max_attempts",
+    "name", "labels", "preset", "total_steps", "evaluation", "previews", "checkpoints", "resources", "priority",
+    "max_attempts",
 }  # fmt: skip
 
 
 class Diverged(Exception):
-    """A loss or a gradient is not finite from `step` on. The updates were vetoed: no weight has moved by one."""
+    """Losses or gradients are not finite, and to roll back did not help. `step` is where that began."""
 
-    def __init__(self, step: int, names: list[str]) -> None:
+    def __init__(self, step: int, why: str) -> None:
         self.step = step
-        super().__init__(f"Not finite at step {step}: {', '.join(names)}. Try a lower learning rate.")
+        super().__init__(why)
 
 
 class StateMismatch(ValueError):
@@ -51,7 +57,8 @@ class Trainer:
 
     Two runs of the same spec on the same CPU, with the same number of torch's threads and the same torch, give the
     same weights, bit for bit; with other threads, sums are added up in another order, and their last bits differ.
-    Raises `StateMismatch` where `state` belongs to another spec or data set.
+    Raises `StateMismatch` where `state` belongs to another spec or data set. `features` is what the images are judged
+    by, needed where the spec evaluates.
     """
 
     def __init__(
@@ -61,137 +68,232 @@ class Trainer:
         device: torch.device | str = "cpu",
         state: Mapping[str, Any] | None = None,
         tick_seconds: float = 1.0,
+        features: FeatureNet | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.spec = spec
         self.info = data.info
+        self._data = data
         self.device = torch.device(device)
-        self.step = 0
-        self.images_seen = 0
+        self.ranks = ranks
+        self.ended_early: str | None = None
         self._tick_seconds = tick_seconds
-        self._reals = RealBatches(data.to(self.device), image_size(spec, data.info), spec.seed)
-        self._game = self._set_up()
-        self._ema = Ema(self._game.G, spec.ema.half_life_images) if spec.ema.enabled else None
-        self._source = generator(spec.seed, "training", device=self.device)
+        self._play = Play(spec, data, self.device, ranks)
+        self.health = Health(spec, data.info)
+        self._prober = Prober(spec, data, self.device)
+        self._evaluator = _evaluator(spec, data, features, self.device)
         self._unread = torch.zeros(TICK_STEPS, len(METRICS), device=self.device)
         self._first_unread = 1
+        self._unseen: list[np.ndarray[Any, np.dtype[np.float32]]] = []
         self._diverged: Diverged | None = None
         self._marks: deque[tuple[float, int]] = deque(maxlen=8)
         if state is not None:
             self._restore(state)
+        self._good = copied(self._play.learned())
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self._play.step
+
+    @property
+    def images_seen(self) -> int:
+        """Real images shown to D."""
+        return self._play.images_seen
+
+    @property
+    def best_step(self) -> int | None:
+        """The step of the best evaluation so far, for which a checkpoint was due; None before there is one."""
+        return None if self.health.best is None else self.health.best.step
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do: trained to the end, or ended early, as the safeguards ask."""
+        return self.step >= self.spec.total_steps or self.ended_early is not None
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
-        """Train to `total_steps`, or until `stop()`. It may be left at any event, and run again.
+        """Train to the end, or until `stop()`. It may be left at any event, and run again.
 
         `stop` is asked after a tick, once all that belongs to its step is told: whoever goes on from there misses
         nothing, as what is left out of a step is not told again.
-        A preview before the first step; a tick every `tick_seconds`; previews and checkpoints where the spec says and
-        at the end, each after a tick of its own step. Raises `Diverged`, after the tick that shows it.
+        A preview and an evaluation before the first step; a tick every `tick_seconds`; previews, evaluations and
+        checkpoints where the spec says and at the end, each after a tick of its own step. Raises `Diverged`, after
+        the tick that shows it.
         """
         self._raise_if_diverged()
         if self.step == 0:
             yield self._preview()
+            yield from self._evaluate()
         self._marks.append((time.monotonic(), self.images_seen))
-        while self.step < self.spec.total_steps:
+        while not self.finished:
             self._advance()
-            final = self.step == self.spec.total_steps
-            preview = final or self.step % self.spec.previews.every_steps == 0
-            checkpoint = final or self.step % self.spec.checkpoints.every_steps == 0
-            told = preview or checkpoint or self._tick_is_due()
+            told = self._is_to_be_told()
             if told:
                 yield self._read_tick()
+                yield from self._look()
                 self._raise_if_diverged()
-            if preview:
+            if self._due("previews"):
                 yield self._preview()
-            if checkpoint:
-                yield CheckpointDue(self.step, final)
-            if told and stop():
+            best = False
+            if self.spec.evaluation.enabled and self._due("evaluation"):
+                for event in self._evaluate():
+                    best = best or (isinstance(event, Evaluated) and event.best)
+                    yield event
+                self._raise_if_diverged()
+            if best or self._due("checkpoints"):
+                self._keep_if_good()
+                yield CheckpointDue(self.step, self.finished, best)
+            if told and self.ranks.agree(stop()):
                 return
 
     def weights(self) -> dict[str, Tensor]:
         """What samples are drawn from: G_ema, or G where the average is off. Copies, on the CPU."""
-        tensors: dict[str, Tensor] = _copy(self._drawn_from().state_dict())
+        tensors: dict[str, Tensor] = copied(self._play.sampled.state_dict())
         return tensors
+
+    @contextmanager
+    def sampling(self) -> Iterator[Generator]:
+        """What samples are drawn from, as it is now, in eval mode inside the block."""
+        network = self._play.sampled
+        was_training = network.training
+        network.eval()
+        try:
+            yield Generator(network, self.spec, self.info, self.step)
+        finally:
+            network.train(was_training)
 
     def state(self) -> dict[str, Any]:
         """All that is needed to go on, tensors (copies, on the CPU) and plain values.
 
-        A state is always of the moment between two steps, so the place inside the alternation is its beginning.
-        Raises `Diverged` where the run has: its BatchNorm statistics are no ground to go on from.
+        A state is always of the moment between two steps. Raises `Diverged` where the run has.
         """
         self._raise_if_diverged()
         return {
             "spec": self.spec.model_dump(mode="json"),
-            "fingerprint": fingerprint(self.spec, self._reals.digest),
+            "fingerprint": fingerprint(self.spec, self._play.reals.digest),
             "versions": {
                 "torch": str(torch.__version__),
                 "spec": self.spec.spec_version,
                 "threads": torch.get_num_threads(),
             },
-            "step": self.step,
-            "images_seen": self.images_seen,
-            "rng": {"device": self.device.type, "state": self._source.get_state()},
-            "G": _copy(self._game.G.state_dict()),
-            "D": _copy(self._game.D.state_dict()),
-            "G_ema": None if self._ema is None else _copy(self._ema.network.state_dict()),
-            "optimizer_g": _copy(self._game.optimizer_g.state_dict()),
-            "optimizer_d": _copy(self._game.optimizer_d.state_dict()),
+            "play": copied(self._play.state()),
+            "health": self.health.state(),
+            "unseen": torch.from_numpy(np.concatenate([_no_rows(), *self._unseen, self._unread_rows()])),
+            "ended_early": self.ended_early,
         }
 
-    def _set_up(self) -> Game:
-        G, D = build_networks(self.spec, self.info)
-        for network in (G, D):
-            place(network, self.device)
-        return Game(
-            G=G,
-            D=D,
-            optimizer_g=adam(G, self.spec.optimizers.g),
-            optimizer_d=adam(D, self.spec.optimizers.d),
-            loss=LOSSES[self.spec.loss.kind],
-            bf16=self.spec.resources.precision == "bf16",
-        )
-
     def _restore(self, state: Mapping[str, Any]) -> None:
-        if state["fingerprint"] != fingerprint(self.spec, self._reals.digest):
+        if state["fingerprint"] != fingerprint(self.spec, self._play.reals.digest):
             raise StateMismatch(
                 "This checkpoint was made with another spec, another data set or another version of this program. "
                 "Go on with what it was made with, or start anew."
             )
-        self.step, self.images_seen = state["step"], state["images_seen"]
+        self._play.load(state["play"])
+        self.health.load(state["health"])
+        self._unseen = [state["unseen"].numpy()]
+        self.ended_early = state["ended_early"]
         self._first_unread = self.step + 1
-        self._game.G.load_state_dict(state["G"])
-        self._game.D.load_state_dict(state["D"])
-        if self._ema is not None:
-            self._ema.network.load_state_dict(state["G_ema"])
-        self._game.optimizer_g.load_state_dict(state["optimizer_g"])
-        self._game.optimizer_d.load_state_dict(state["optimizer_d"])
-        if state["rng"]["device"] == self.device.type:
-            self._source.set_state(state["rng"]["state"].cpu())
-        else:
-            # A CPU's generator cannot go on where a GPU's stopped: a new stream, named by the step.
-            self._source = generator(self.spec.seed, "training", self.step, self.device)
 
     def _advance(self) -> None:
-        """One step: d_steps updates of D, then g_steps of G; its metrics stay on the device."""
-        n, seen_before = self.spec.batch_size, self.images_seen
-        of_d, of_g = [], []
-        for _ in range(self.spec.alternation.d_steps):
-            real, labels = self._reals.at(self.images_seen, n)
-            of_d.append(self._game.d_step(real, labels, self._latents(n)))
-            self.images_seen += n
-        for _ in range(self.spec.alternation.g_steps):
-            labels = self._reals.random_labels(n, self._source)
-            of_g.append(self._game.g_step(self._latents(n), labels))
-        if self._ema is not None:
-            self._ema.update(self._game.G, self.images_seen, self.images_seen - seen_before)
-        self.step += 1
-        metrics = torch.cat([torch.stack(of_d).mean(0), torch.stack(of_g).mean(0)])
+        """One step; its metrics stay on the device."""
+        metrics = self._play.advance()
         self._unread[self.step - self._first_unread] = metrics
 
-    def _latents(self, count: int) -> Tensor:
-        return latents(self.spec.generator.z_distribution, count, self.spec.generator.z_dim, self._source)
+    def _due(self, section: str) -> bool:
+        """Whether the spec asks for this section's event now; each is due at the end too."""
+        return self.finished or self.step % getattr(self.spec, section).every_steps == 0
 
-    def _drawn_from(self) -> nn.Module:
-        return self._game.G if self._ema is None else self._ema.network
+    def _is_to_be_told(self) -> bool:
+        """Whether a tick is due. Looks, and whatever rests on them, fall on steps that no clock has a say in."""
+        sections = ["previews", "checkpoints"] + ["evaluation"] * self.spec.evaluation.enabled
+        full = self.step - self._first_unread + 1 == TICK_STEPS
+        if full or self._looks() or self._probes() or any(self._due(section) for section in sections):
+            return True
+        # Several ranks must agree on it without asking each other in every step.
+        return self.ranks.count == 1 and time.monotonic() - self._marks[-1][0] >= self._tick_seconds
+
+    def _looks(self) -> bool:
+        return self.finished or self.step % self.spec.safeguards.every_steps == 0
+
+    def _probes(self) -> bool:
+        return self.step % self.spec.safeguards.probe_every_steps == 0
+
+    def _read_tick(self) -> Tick:
+        """Fetch the unread metrics: the one place where training waits for the device."""
+        first, values = self._first_unread, self._unread_rows()
+        self._first_unread = self.step + 1
+        self._unseen.append(values)
+        (then, seen), now = self._marks[0], time.monotonic()
+        self._marks.append((now, self.images_seen))
+        rate = (self.images_seen - seen) / max(now - then, 1e-9)
+        return Tick(self.step, self.images_seen, rate, first, METRICS, values)
+
+    def _unread_rows(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        return self._unread[: self.step - self._first_unread + 1].cpu().numpy().copy()
+
+    def _look(self) -> Iterator[HealthChanged]:
+        """Let health see the losses since its last look, and from time to time the images; act on what it finds."""
+        before, raised = self._verdict(), []
+        if self._looks():
+            values = np.concatenate(self._unseen)
+            self._unseen = []
+            raised += self.health.look(self.step - len(values) + 1, METRICS, values)
+        if self._probes():
+            raised += self.health.probe(self._prober.probe(self._play.sampled, self._play.game.d.network, self.step))
+        yield from self._tell_health(before, raised)
+
+    def _evaluate(self) -> Iterator[Evaluated | HealthChanged]:
+        """How good the images are; nothing where the spec does not evaluate."""
+        if self._evaluator is None:
+            return
+        weights: Literal["ema", "raw"] = "raw" if self._play.ema is None else "ema"
+        with self.sampling() as drawn:
+            found = self._evaluator.evaluate(drawn, self.step, self.images_seen, weights)
+        if self.finished and self.spec.evaluation.train_on_fakes:
+            found = self._with_classifier(found)
+        before = self._verdict()
+        raised = self.health.evaluated(found)
+        yield Evaluated(self.step, found, best=self.best_step == self.step)
+        yield from self._tell_health(before, raised)
+
+    def _with_classifier(self, found: Evaluation) -> Evaluation:
+        """The last evaluation, with the accuracy on reals of a classifier that was trained on fakes alone."""
+        with self.sampling() as drawn:
+            accuracy = classifier_trained_on_fakes(drawn, self._data, self.spec.seed)
+        return replace(found, metrics={**found.metrics, "accuracy_trained_on_fakes": accuracy})
+
+    def _tell_health(self, before: object, raised: list[Finding]) -> Iterator[HealthChanged]:
+        self._act()
+        if self._verdict() != before:
+            yield HealthChanged(self.step, self.health.verdict, self.health.findings, tuple(raised))
+
+    def _verdict(self) -> object:
+        return self.health.verdict, self.health.findings
+
+    def _act(self) -> None:
+        """Do what the safeguards ask for: nothing in secret, each is a finding that is told."""
+        action = self.ranks.agree(self.health.action)
+        match action.kind:
+            case "fail":
+                self._diverged = Diverged(action.step, action.why)
+            case "stop":
+                self.ended_early = action.why
+            case "roll_back" if self.finished and any(f.code == "non_finite" for f in self.health.findings):
+                # No step is left in which other weights could do better.
+                self._diverged = Diverged(action.step, action.why)
+            case "roll_back":
+                self._play.put_back(self._good)
+                self._play.rate_scale /= 2
+                self.health.rolled_back(self.step)
+
+    def _keep_if_good(self) -> None:
+        """Hold a copy of what was learned, to roll back to, unless something is wrong with it."""
+        if self.health.verdict in ("unknown", "healthy") and self._play.finite:
+            self._good = copied(self._play.learned())
+
+    def _raise_if_diverged(self) -> None:
+        if self._diverged is not None:
+            raise self._diverged
 
     def _preview(self) -> PreviewReady:
         """The fixed latents, drawn as a sampler would draw them; the generator of training is not touched."""
@@ -202,34 +304,8 @@ class Trainer:
             seeds = [self.spec.seed + i for i in range(per_row)] * rows
         else:
             class_ids, seeds = None, [self.spec.seed + i for i in range(rows * per_row)]
-        network = self._drawn_from()
-        was_training = network.training
-        network.eval()
-        images = Generator(network, self.spec, self.info, self.step).draw(class_ids, seeds)
-        network.train(was_training)
-        return PreviewReady(self.step, images, rows, labels)
-
-    def _tick_is_due(self) -> bool:
-        full = self.step - self._first_unread + 1 == TICK_STEPS
-        return full or time.monotonic() - self._marks[-1][0] >= self._tick_seconds
-
-    def _read_tick(self) -> Tick:
-        """Fetch the unread metrics: the one place where training waits for the device."""
-        first, count = self._first_unread, self.step - self._first_unread + 1
-        values = self._unread[:count].cpu().numpy().copy()
-        self._first_unread = self.step + 1
-        (then, seen), now = self._marks[0], time.monotonic()
-        self._marks.append((now, self.images_seen))
-        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if len(bad) and self._diverged is None:
-            names = [name for name, value in zip(METRICS, values[bad[0]], strict=True) if not np.isfinite(value)]
-            self._diverged = Diverged(first + int(bad[0]), names)
-        rate = (self.images_seen - seen) / max(now - then, 1e-9)
-        return Tick(self.step, self.images_seen, rate, first, METRICS, values)
-
-    def _raise_if_diverged(self) -> None:
-        if self._diverged is not None:
-            raise self._diverged
+        with self.sampling() as drawn:
+            return PreviewReady(self.step, drawn.draw(class_ids, seeds), rows, labels)
 
 
 def fingerprint(spec: TrainSpec, data_digest: str) -> str:
@@ -238,16 +314,31 @@ def fingerprint(spec: TrainSpec, data_digest: str) -> str:
     # For this SPEC_VERSION stands in for them: it must be raised when a default changes, or a new field's default is
     # not what was done before there was the field.
     changed = spec.model_dump(mode="json", exclude=_NOT_LEARNING, exclude_defaults=True)
-    learning = json.dumps(changed | {"spec_version": spec.spec_version}, sort_keys=True)
+    length = {"total_steps": spec.total_steps} if spec.scheduled else {}
+    learning = json.dumps(changed | length | {"spec_version": spec.spec_version}, sort_keys=True)
     return hashlib.sha256(f"{learning}\n{data_digest}".encode()).hexdigest()
 
 
-def _copy(tree: Any) -> Any:
+def copied(tree: Any) -> Any:
     """`tree` with every tensor copied to the CPU, its memory layout kept."""
     if isinstance(tree, Tensor):
         return tree.detach().to("cpu", copy=True)
     if isinstance(tree, Mapping):
-        return {key: _copy(value) for key, value in tree.items()}
+        return {key: copied(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return [_copy(value) for value in tree]
+        return [copied(value) for value in tree]
     return tree
+
+
+def _no_rows() -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.empty((0, len(METRICS)), dtype=np.float32)
+
+
+def _evaluator(
+    spec: TrainSpec, data: ImageDataset, features: FeatureNet | None, device: torch.device
+) -> Evaluator | None:
+    if not spec.evaluation.enabled:
+        return None
+    if features is None:
+        raise ValueError("This spec evaluates: give the Trainer a feature network (gan.features.for_dataset).")
+    return Evaluator(spec, data, features, device)

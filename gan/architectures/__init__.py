@@ -1,57 +1,66 @@
 """The families of networks. Image size, channels, width, z_dim and conditioning are parameters of each.
 
-G(z, labels) -> (N, C, S, S) in [-1, 1]; D(images, labels) -> logits (N,). labels is (N,) int64, or None.
+G(z, labels) -> (N, C, S, S) in [-1, 1]; D(images, labels) -> logits (N,), and D.judge(images, labels) -> `Judgement`.
+labels is (N,) int64, or None. G and D may be of two families that work at one image size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from torch import nn
-from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from gan.architectures import dcgan, mlp
+from gan.architectures import dcgan, mlp, r3gan, resnet
+from gan.architectures.judgement import Judge, Judgement
 from gan.catalog import DatasetInfo
+from gan.form import Architecture
+from gan.layers.spectral_norm import learnt
 from gan.randomness import generator
 from gan.spec import TrainSpec
 
-Build = Callable[[TrainSpec, DatasetInfo], nn.Module]
+__all__ = ["FAMILIES", "Family", "Judge", "Judgement", "build_networks", "networks_without_weights", "place"]
 
 
 @dataclass(frozen=True)
 class Family:
     """How one family builds its networks, and how it draws their first weights."""
 
-    generator: Build
-    discriminator: Build
+    generator: Callable[[TrainSpec, DatasetInfo], nn.Module]
+    discriminator: Callable[[TrainSpec, DatasetInfo], Judge]
     initialise: Callable[[nn.Module, torch.Generator], None]
     """Fills every parameter and buffer of a network from the generator."""
 
 
-FAMILIES: Final[dict[Literal["dcgan", "mlp"], Family]] = {
+FAMILIES: Final[dict[Architecture, Family]] = {
     "dcgan": Family(dcgan.Generator, dcgan.Discriminator, dcgan.initialise),
     "mlp": Family(mlp.Generator, mlp.Discriminator, mlp.initialise),
+    "resnet": Family(resnet.Generator, resnet.Discriminator, resnet.initialise),
+    "r3gan": Family(r3gan.Generator, r3gan.Discriminator, r3gan.initialise),
 }
 
 
-def build_networks(spec: TrainSpec, info: DatasetInfo) -> tuple[nn.Module, nn.Module]:
+def build_networks(spec: TrainSpec, info: DatasetInfo) -> tuple[nn.Module, Judge]:
     """(G, D) for `spec` on images of `info`, in train mode on the CPU; their weights are a function of spec.seed."""
     G, D = networks_without_weights(spec, info)
-    for name, network in (("g", G), ("d", D)):
+    parts = (("g", G, spec.generator.architecture), ("d", D, spec.discriminator.architecture))
+    for name, network, architecture in parts:
         network.to_empty(device="cpu")
-        FAMILIES[spec.generator.architecture].initialise(network, generator(spec.seed, f"weights of {name}"))
+        FAMILIES[architecture].initialise(network, generator(spec.seed, f"weights of {name}"))
     return G, D
 
 
 def place(network: nn.Module, device: torch.device | str) -> None:
     """Move `network` to `device`, its convolutions' weights laid out channels last: quicker on CPUs and GPUs."""
-    convert_conv2d_weight_memory_format(network.to(device), torch.channels_last)
+    for module in network.to(device).modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            weight = learnt(module)
+            weight.data = torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight)
 
 
-def networks_without_weights(spec: TrainSpec, info: DatasetInfo) -> tuple[nn.Module, nn.Module]:
+def networks_without_weights(spec: TrainSpec, info: DatasetInfo) -> tuple[nn.Module, Judge]:
     """(G, D) on torch's meta device: shapes alone, nothing allocated and no random number drawn."""
     with torch.device("meta"):
         G = FAMILIES[spec.generator.architecture].generator(spec, info)

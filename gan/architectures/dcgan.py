@@ -2,23 +2,36 @@
 
 The paper's rules (section 3): strided convolutions in place of pooling; BatchNorm everywhere but G's last layer and
 D's first; ReLU in G with Tanh at its end; LeakyReLU 0.2 in D; weights from N(0, 0.02).
+
+Other norms, or none, may stand in BatchNorm's place. Where neither it nor its virtual kin corrects the scale of what
+passes, weights are drawn by their fan-in.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
+from gan.architectures.judgement import Head, Judge
 from gan.catalog import DatasetInfo
-from gan.conditioning import join_to_image, join_to_vector
+from gan.conditioning import join_to_image, join_to_z
+from gan.layers import spectral_norm
+from gan.layers.attention import SelfAttention
+from gan.layers.conditional_batchnorm import ConditionalBatchNorm2d
+from gan.layers.filled import Weighted, fill, he
+from gan.layers.labelled import through
+from gan.layers.virtual_batchnorm import REFERENCE, Reference, VirtualBatchNorm2d
 from gan.spec import TrainSpec, image_size
 
 _SEED_SIDE: Final = 4
 # Past 8 times the base width the paper's networks grow no wider.
 _WIDEST: Final = 8
+
+Norm = Callable[[int], nn.Module]
 
 
 class Generator(nn.Module):
@@ -26,54 +39,70 @@ class Generator(nn.Module):
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
         super().__init__()
-        widths = _widths(spec.generator.base_channels, image_size(spec, info))[::-1]
-        self.join = join_to_vector(spec.conditioning.kind, len(info.classes), spec.conditioning.embedding_dim)
+        g, classes = spec.generator, len(info.classes)
+        widths = _widths(g.base_channels, image_size(spec, info))[::-1]
+        bias = g.normalization == "none"
+        self.join = join_to_z(spec.conditioning, classes)
         # The paper's "project and reshape": a matrix product to a 4 x 4 map.
-        self.project = nn.Linear(spec.generator.z_dim + self.join.extra, widths[0] * _SEED_SIDE**2, bias=False)
-        layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
+        self.project = nn.Linear(g.z_dim + self.join.extra, widths[0] * _SEED_SIDE**2, bias=bias)
+        layers: list[nn.Module] = [_norm_of_g(spec, info, widths[0]), nn.ReLU(inplace=True)]
         for before, after in itertools.pairwise(widths):
-            layers += [_up(before, after), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
-        self.layers = nn.Sequential(*layers, _up(widths[-1], info.channels), nn.Tanh())
+            layers += [_up(before, after, bias), _norm_of_g(spec, info, after), nn.ReLU(inplace=True)]
+        if g.self_attention:
+            layers.append(SelfAttention(widths[-1]))
+        self.layers = nn.Sequential(*layers, _up(widths[-1], info.channels, bias), nn.Tanh())
+        virtual, known = g.normalization == "virtual_batch", classes if spec.conditional else 0
+        self.reference = Reference(g.z_dim, g.z_distribution, known) if virtual else None
+        if g.spectral_norm:
+            spectral_norm.normalise(self)
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        if self.reference is None:
+            return self._draw(z, labels)
+        return self._draw(*self.reference.ahead_of(z, labels))[REFERENCE:]
+
+    def _draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
         h = self.project(self.join(z, labels))
         # Laid out channels last, which is the layout the convolutions are quickest in.
         h = h.unflatten(1, (_SEED_SIDE, _SEED_SIDE, -1)).permute(0, 3, 1, 2)
-        images: Tensor = self.layers(h)
-        return images
+        return through(self.layers, h, labels)
 
 
-class Discriminator(nn.Module):
+class Discriminator(Judge):
     """images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
         super().__init__()
-        size = image_size(spec, info)
-        widths = _widths(spec.discriminator.base_channels, size)
+        d, size = spec.discriminator, image_size(spec, info)
+        widths = _widths(d.base_channels, size)
+        norm, bias = _NORM_OF_D[d.normalization], d.normalization == "none"
         self.join = join_to_image(spec.conditioning.kind, len(info.classes), size)
-        layers: list[nn.Module] = [_down(info.channels + self.join.extra, widths[0]), nn.LeakyReLU(0.2, inplace=True)]
+        layers = [_down(info.channels + self.join.extra, widths[0], bias), nn.LeakyReLU(0.2, inplace=True)]
+        if d.self_attention:
+            layers.append(SelfAttention(widths[0]))
         for before, after in itertools.pairwise(widths):
-            layers += [_down(before, after), nn.BatchNorm2d(after), nn.LeakyReLU(0.2, inplace=True)]
+            layers += [_down(before, after, bias), norm(after), nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers)
-        self.judge = nn.Linear(widths[-1] * _SEED_SIDE**2, 1, bias=False)
+        self.head = Head(spec, info, widths[-1] * _SEED_SIDE**2, bias=bias)
+        if d.spectral_norm:
+            spectral_norm.normalise(self)
 
-    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        h = self.layers(self.join(images, labels))
-        logits: Tensor = self.judge(h.permute(0, 2, 3, 1).flatten(1))
-        return logits.squeeze(1)
+    def features(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        h: Tensor = self.layers(self.join(images, labels))
+        return h.permute(0, 2, 3, 1).flatten(1)
 
 
 def initialise(network: nn.Module, source: torch.Generator) -> None:
-    """Weights from N(0, 0.02), BatchNorm's from N(1, 0.02); embeddings, which the paper has none of, from N(0, 1)."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(module.weight, 0.0, 0.02, generator=source)
-        elif isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.weight, 1.0, 0.02, generator=source)
-            nn.init.zeros_(module.bias)
-            module.reset_running_stats()
-        elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, generator=source)
+    """Weights from N(0, 0.02), BatchNorm's from N(1, 0.02); embeddings, which the paper has none of, from N(0, 1).
+
+    A network without batch statistics has its weights by `he`.
+    """
+    rescaled = any(isinstance(m, nn.BatchNorm2d | VirtualBatchNorm2d) for m in network.modules())
+    fill(network, source, _papers if rescaled else he, norm_deviation=0.02)
+
+
+def _papers(layer: Weighted, weight: Tensor, source: torch.Generator) -> None:
+    nn.init.normal_(weight, 0.0, 0.02, generator=source)
 
 
 def _widths(base: int, size: int) -> list[int]:
@@ -83,9 +112,28 @@ def _widths(base: int, size: int) -> list[int]:
     return [base * min(2**i, _WIDEST) for i in range(halvings)]
 
 
-def _up(before: int, after: int) -> nn.Module:
-    return nn.ConvTranspose2d(before, after, kernel_size=4, stride=2, padding=1, bias=False)
+def _norm_of_g(spec: TrainSpec, info: DatasetInfo, channels: int) -> nn.Module:
+    if spec.conditional and spec.conditioning.generator == "conditional_batch_norm":
+        return ConditionalBatchNorm2d(channels, len(info.classes))
+    return _NORM_OF_G[spec.generator.normalization](channels)
 
 
-def _down(before: int, after: int) -> nn.Module:
-    return nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1, bias=False)
+_NORM_OF_G: Final[dict[str, Norm]] = {
+    "batch": nn.BatchNorm2d,
+    "virtual_batch": VirtualBatchNorm2d,
+    "none": nn.Identity,
+}
+_NORM_OF_D: Final[dict[str, Norm]] = {
+    "batch": nn.BatchNorm2d,
+    # Over channels and places of each image alone (Ba et al. 2016, arXiv:1607.06450), as WGAN-GP's critics have it.
+    "layer": lambda channels: nn.GroupNorm(1, channels),
+    "none": nn.Identity,
+}
+
+
+def _up(before: int, after: int, bias: bool) -> nn.Module:
+    return nn.ConvTranspose2d(before, after, kernel_size=4, stride=2, padding=1, bias=bias)
+
+
+def _down(before: int, after: int, bias: bool) -> nn.Module:
+    return nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1, bias=bias)

@@ -10,8 +10,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from gan.architectures.judgement import Head, Judge
 from gan.catalog import DatasetInfo
-from gan.conditioning import join_to_vector
+from gan.conditioning import join_to_vector, join_to_z
+from gan.layers import spectral_norm
+from gan.layers.filled import Weighted, fill
 from gan.spec import TrainSpec, image_size
 
 
@@ -22,7 +25,7 @@ class Generator(nn.Module):
         super().__init__()
         size, units = image_size(spec, info), spec.generator.hidden_units
         self.shape = (info.channels, size, size)
-        self.join = join_to_vector(spec.conditioning.kind, len(info.classes), spec.conditioning.embedding_dim)
+        self.join = join_to_z(spec.conditioning, len(info.classes))
         self.layers = nn.Sequential(
             nn.Linear(spec.generator.z_dim + self.join.extra, units),
             nn.ReLU(inplace=True),
@@ -31,13 +34,15 @@ class Generator(nn.Module):
             nn.Linear(2 * units, math.prod(self.shape)),
             nn.Tanh(),
         )
+        if spec.generator.spectral_norm:
+            spectral_norm.normalise(self)
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
         flat: Tensor = self.layers(self.join(z, labels))
         return flat.view(-1, *self.shape)
 
 
-class Discriminator(nn.Module):
+class Discriminator(Judge):
     """images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
@@ -50,19 +55,20 @@ class Discriminator(nn.Module):
             nn.LeakyReLU(0.2, inplace=True),
             nn.Linear(units, half),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Linear(half, 1),
         )
+        self.head = Head(spec, info, half)
+        if spec.discriminator.spectral_norm:
+            spectral_norm.normalise(self)
 
-    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        logits: Tensor = self.layers(self.join(images.flatten(1), labels))
-        return logits.squeeze(1)
+    def features(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        h: Tensor = self.layers(self.join(images.flatten(1), labels))
+        return h
 
 
 def initialise(network: nn.Module, source: torch.Generator) -> None:
     """Weights uniform within 1 / sqrt(fan-in), biases zero; embeddings from N(0, 1)."""
-    for module in network.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=source)
-            nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, generator=source)
+    fill(network, source, _uniform)
+
+
+def _uniform(layer: Weighted, weight: Tensor, source: torch.Generator) -> None:
+    nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=source)

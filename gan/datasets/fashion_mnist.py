@@ -1,7 +1,7 @@
-"""Fashion-MNIST, 60,000 training images of 28 x 28 (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747).
+"""Fashion-MNIST: 60,000 training images of 28 x 28, and 10,000 test images, which are held out.
 
-From the files of Debian's package `dataset-fashion-mnist` where they are installed, else from the Hugging Face
-hub through the optional library `datasets` (extra `hub`).
+Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747. From the files of Debian's package `dataset-fashion-mnist` where they
+are installed, else from the Hugging Face hub through the optional library `datasets` (extra `hub`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from gan.catalog import BUILTIN_DATASETS
-from gan.data import ImageDataset
+from gan.data import HeldOut, ImageDataset
 from gan.datasets import idx
 from gan.datasets.errors import DatasetUnavailable, verified
 
+Bytes = npt.NDArray[np.uint8]
+
 DEBIAN_FOLDER: Final = Path("/usr/share/datasets/fashion-mnist")
+HELD_OUT_SHA256: Final = "9a494dc49efeb996f4076c469b31cd058152067b1594ba6ab85dd739fce3775e"
 _HUB_NAME: Final = "zalando-datasets/fashion_mnist"
 _HOW_TO_GET: Final = (
     "Install Debian's package with `apt install dataset-fashion-mnist`, or the library that downloads it with "
@@ -27,19 +31,31 @@ _HOW_TO_GET: Final = (
 
 
 def load(folder: Path = DEBIAN_FOLDER) -> ImageDataset:
-    """The training set, in the order of its files. Raises `DatasetUnavailable`, which names both ways to get it."""
-    return verified(from_idx(folder) if (folder / "train-images-idx3-ubyte.gz").exists() else _from_hub())
+    """The training set, in the order of its files, the test set held out.
+
+    Raises `DatasetUnavailable`, which names both ways to get it.
+    """
+    here = (folder / "train-images-idx3-ubyte.gz").exists()
+    return verified(from_idx(folder) if here else _from_hub(), HELD_OUT_SHA256)
 
 
 def from_idx(folder: Path) -> ImageDataset:
-    """The training set from the two IDX files of `folder`, not yet compared with the released digest."""
-    images = idx.read(folder / "train-images-idx3-ubyte.gz")
-    labels = idx.read(folder / "train-labels-idx1-ubyte.gz")
-    return ImageDataset(
-        info=BUILTIN_DATASETS["fashion-mnist"],
-        images=torch.from_numpy(images[:, None].copy()),
-        labels=torch.from_numpy(labels.astype(np.int64)),
+    """Both sets from the four IDX files of `folder`, not yet compared with the released digests."""
+    train, test = (
+        (idx.read(folder / f"{part}-images-idx3-ubyte.gz"), idx.read(folder / f"{part}-labels-idx1-ubyte.gz"))
+        for part in ("train", "t10k")
     )
+    return _data_set(train, test)
+
+
+def _data_set(train: tuple[Bytes, Bytes], test: tuple[Bytes, Bytes]) -> ImageDataset:
+    """From (images (N, 28, 28), labels (N,)) of either set."""
+    (images, labels), held_out = _tensors(*train), HeldOut(*_tensors(*test))
+    return ImageDataset(BUILTIN_DATASETS["fashion-mnist"], images, labels, held_out)
+
+
+def _tensors(images: Bytes, labels: Bytes) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(images[:, None].copy()), torch.from_numpy(labels.astype(np.int64))
 
 
 def _from_hub() -> ImageDataset:
@@ -48,15 +64,15 @@ def _from_hub() -> ImageDataset:
     except ModuleNotFoundError as error:
         raise DatasetUnavailable(f"'fashion-mnist' is not on this machine. {_HOW_TO_GET}") from error
     try:
-        rows = library.load_dataset(_HUB_NAME, split="train")
+        train, test = (library.load_dataset(_HUB_NAME, split=split) for split in ("train", "test"))
     except (OSError, ValueError) as error:
         raise DatasetUnavailable(
             f"'fashion-mnist' could not be downloaded from the Hugging Face hub ({error}). Check the network, "
             f"or get it another way. {_HOW_TO_GET}"
         ) from error
+    return _data_set(_bytes(train), _bytes(test))
+
+
+def _bytes(rows: Any) -> tuple[Bytes, Bytes]:
     images = np.stack([np.asarray(image, dtype=np.uint8) for image in rows["image"]])
-    return ImageDataset(
-        info=BUILTIN_DATASETS["fashion-mnist"],
-        images=torch.from_numpy(images[:, None]),
-        labels=torch.tensor(list(rows["label"]), dtype=torch.int64),
-    )
+    return images, np.array(rows["label"], dtype=np.uint8)

@@ -1,4 +1,5 @@
-"""Makes the sheets of `fashion-mnist-mini`: the first 500 images of each class of Fashion-MNIST, in file order.
+"""Makes the sheets of `fashion-mnist-mini`: the first 500 training images of each class of Fashion-MNIST, in file
+order, and the first 100 test images of each, held out.
 
 Run `python -m gan.datasets.make_fashion_mnist_mini` where Debian's package `dataset-fashion-mnist` is installed.
 The same library versions write the same bytes.
@@ -10,22 +11,40 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from gan.catalog import FASHION_LABELS
 from gan.datasets import fashion_mnist
-from gan.datasets.fashion_mnist_mini import COLUMNS, FOLDER, ROWS, SIDE
+from gan.datasets.fashion_mnist_mini import COLUMNS, FOLDER, HELD_OUT_ROWS, ROWS, SIDE
 
 
 def make(folder: Path = FOLDER) -> None:
-    """Write `0.png` to `9.png` and `labels.txt` into `folder`. Raises `DatasetUnavailable` without the full set."""
+    """Write the sheets and `labels.txt` into `folder`. Raises `DatasetUnavailable` without the full set."""
     data = fashion_mnist.load()
     assert data.labels is not None
+    assert data.held_out is not None
+    assert data.held_out.labels is not None
     for class_id in range(len(FASHION_LABELS)):
-        chosen = data.images[data.labels == class_id][: ROWS * COLUMNS, 0].numpy()
-        sheet = chosen.reshape(ROWS, COLUMNS, SIDE, SIDE).swapaxes(1, 2).reshape(ROWS * SIDE, COLUMNS * SIDE)
-        Image.fromarray(np.ascontiguousarray(sheet)).save(folder / f"{class_id}.png", optimize=True)
+        _write(folder / f"{class_id}.png", _first(data.images, data.labels, class_id, ROWS))
+    held_out = [
+        _first(data.held_out.images, data.held_out.labels, class_id, HELD_OUT_ROWS)
+        for class_id in range(len(FASHION_LABELS))
+    ]
+    _write(folder / "held_out.png", torch.cat(held_out))
     (folder / "labels.txt").write_text("\n".join(FASHION_LABELS) + "\n", encoding="utf-8")
+
+
+def _first(images: Tensor, labels: Tensor, class_id: int, rows: int) -> Tensor:
+    """The first images of a class that fill `rows` rows: (rows * 25, 28, 28)."""
+    return images[labels == class_id][: rows * COLUMNS, 0]
+
+
+def _write(path: Path, tiles: Tensor) -> None:
+    rows = len(tiles) // COLUMNS
+    sheet = tiles.numpy().reshape(rows, COLUMNS, SIDE, SIDE).swapaxes(1, 2).reshape(rows * SIDE, COLUMNS * SIDE)
+    Image.fromarray(np.ascontiguousarray(sheet)).save(path, optimize=True)
 
 
 if __name__ == "__main__":

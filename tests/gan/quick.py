@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from gan.presets import DEFAULT_PRESET, PRESETS
+from gan.presets import PRESETS
 from gan.spec import TrainSpec, resolve
 
 SMALL: dict[str, Any] = {
     "dataset": "fashion-mnist-mini",
+    # Its label enters networks of every family.
+    "preset": "cgan-concat",
     "total_steps": 4,
     "batch_size": 6,
     "generator": {"base_channels": 4, "z_dim": 8},
     "discriminator": {"base_channels": 4},
     "previews": {"per_class": 2},
+    # What is compared bit for bit must not depend on what the machine has in hardware.
+    "resources": {"precision": "fp32"},
+    # Costs a feature network; tests of evaluation switch it on.
+    "evaluation": {"enabled": False},
 }
 
 
 def quick_spec(**changes: Any) -> TrainSpec:
     """`SMALL` with whole fields replaced, objects merged field by field; of an mlp, few units."""
     body = dict(SMALL)
-    preset = PRESETS[changes.get("preset", DEFAULT_PRESET)].overrides
+    preset = PRESETS[changes.get("preset", SMALL["preset"])].overrides
     for network in ("generator", "discriminator"):
         asked, given = changes.get(network, {}), preset.get(network, {})
         if asked.get("architecture", given.get("architecture")) == "mlp":

@@ -34,7 +34,7 @@ def test_a_state_comes_back_as_it_was(quick: Quick, shapes: ImageDataset, tmp_pa
     back = checkpoint.load(tmp_path / "c")
     assert back.keys() == state.keys()
     assert back["spec"] == state["spec"]
-    assert all(torch.equal(back["D"][name], tensor) for name, tensor in state["D"].items())
+    assert all(torch.equal(back["play"]["D"][name], tensor) for name, tensor in state["play"]["D"].items())
 
 
 def test_a_state_is_tensors_and_json(quick: Quick, shapes: ImageDataset) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from gan.conditioning import JoinToImage, JoinToVector, join_to_image, join_to_vector
+from gan.conditioning import JoinToImage, JoinToVector, Projection, join_to_image, join_to_vector, join_to_z
+from gan.form import ConditioningKind, ConditioningSpec
 
 
 def test_a_vector_gets_the_labels_embedding_behind_it() -> None:
@@ -32,3 +34,29 @@ def test_without_conditioning_the_input_is_left_alone() -> None:
     for join in (join_to_vector("none", 0, 4), join_to_image("none", 0, 6)):
         assert join.extra == 0
         assert join(x, None) is x
+
+
+def test_a_projection_is_linear_in_the_features_and_differs_with_the_label() -> None:
+    projection, labels = Projection(classes=3, features=6), torch.tensor([0, 2, 1])
+    one, two = torch.randn(3, 6), torch.randn(3, 6)
+    together = projection(2.0 * one - 3.0 * two, labels)
+    assert torch.allclose(together, 2.0 * projection(one, labels) - 3.0 * projection(two, labels), atol=1e-5)
+    by_label = torch.stack([projection(one, torch.full((3,), label)) for label in range(3)])
+    assert len({tuple(row) for row in by_label.tolist()}) == 3
+    assert torch.equal(by_label[labels, torch.arange(3)], projection(one, labels))
+
+
+@pytest.mark.parametrize("kind", ["concat", "projection", "class_head"])
+def test_g_takes_its_label_beside_z_however_d_takes_it(kind: ConditioningKind) -> None:
+    assert join_to_z(ConditioningSpec(kind=kind, embedding_dim=4), 3).extra == 4
+    in_norms = ConditioningSpec(kind=kind, generator="conditional_batch_norm", embedding_dim=4)
+    assert join_to_z(in_norms, 3).extra == 0
+
+
+def test_without_conditioning_z_is_alone() -> None:
+    assert join_to_z(ConditioningSpec(kind="none"), 0).extra == 0
+
+
+@pytest.mark.parametrize("kind", ["projection", "class_head"])
+def test_only_concat_joins_the_label_to_what_d_sees(kind: ConditioningKind) -> None:
+    assert join_to_image(kind, 3, 6).extra == join_to_vector(kind, 3, 4).extra == 0

@@ -17,6 +17,7 @@ from gan.estimate import _saved_bytes, estimate
 from gan.presets import PRESETS
 from gan.spec import TrainSpec, preset_spec
 from gan.train import Trainer
+from tests.gan.architectures.variants import VARIANTS, both
 
 Quick = Callable[..., TrainSpec]
 MINI = BUILTIN_DATASETS["fashion-mnist-mini"]
@@ -29,7 +30,16 @@ def test_parameters_are_counted_right(name: str) -> None:
     assert [expected.generator_parameters, expected.discriminator_parameters] == counts
 
 
-@pytest.mark.parametrize("changes", [{}, {"ema": {"enabled": False}}, {"generator": {"base_channels": 32}}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"ema": {"enabled": False}},
+        {"generator": {"base_channels": 32}},
+        {"optimizers": {"d": {"kind": "rmsprop"}}, "stabilizers": {"historical_averaging": 0.1}},
+        {"preset": "sagan", "total_steps": 1, "generator": {"base_channels": 16}},
+    ],
+)
 def test_a_checkpoint_has_about_the_size_that_was_said(
     quick: Quick, shapes: ImageDataset, changes: dict[str, Any]
 ) -> None:
@@ -45,6 +55,21 @@ def test_activations_are_counted_once_each() -> None:
     network = torch.nn.Sequential(torch.nn.Linear(10, 20), torch.nn.ReLU(inplace=True), torch.nn.Linear(20, 1))
     saved = _saved_bytes(network, torch.zeros(4, 10))
     assert saved == 4 * (4 * 10 + 4 * 20 + 4 * 1)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_kind_of_network_is_estimated_without_being_allocated(quick: Quick, variant: str) -> None:
+    few, many = (estimate(quick(batch_size=n, **VARIANTS[variant]), MINI).memory_bytes for n in (32, 64))
+    assert few < many
+
+
+def test_a_penalty_keeps_more_for_its_second_derivative(quick: Quick) -> None:
+    def memory(*kinds: str) -> int:
+        penalties = [{"kind": kind, "weight": 1.0} for kind in kinds]
+        return estimate(quick(batch_size=64, penalties=penalties, **both("r3gan")), MINI).memory_bytes
+
+    assert memory() < memory("r1") < memory("r1", "r2") < memory("r1", "r2", "gradient_penalty")
+    assert memory("r1") == memory("r2")
 
 
 def test_more_of_anything_costs_more(quick: Quick) -> None:

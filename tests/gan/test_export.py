@@ -11,11 +11,14 @@ import onnxruntime
 import pytest
 import torch
 
+from gan import checkpoint
+from gan.architectures import build_networks
 from gan.data import ImageDataset
 from gan.export import ExportUnavailable, to_onnx
 from gan.sample import Generator
 from gan.spec import TrainSpec
 from gan.train import Trainer
+from tests.gan.architectures.variants import VARIANTS, info
 
 Quick = Callable[..., TrainSpec]
 
@@ -23,7 +26,7 @@ Quick = Callable[..., TrainSpec]
 def generator(spec: TrainSpec, data: ImageDataset) -> Generator:
     trainer = Trainer(spec, data)
     list(trainer.run())
-    return Generator(trainer._drawn_from().eval(), spec, data.info, trainer.step)
+    return Generator.load(checkpoint.save_weights(trainer.weights(), spec, data.info, trainer.step))
 
 
 @pytest.mark.parametrize("changes", [{}, {"preset": "goodfellow2014"}], ids=["conditional", "unconditional"])
@@ -40,6 +43,32 @@ def test_onnxruntime_draws_what_torch_draws(quick: Quick, shapes: ImageDataset, 
         expected = expected[:, :, padding[0] : padding[0] + 12, padding[1] : padding[1] + 14].numpy()
         assert images.shape == (count, 1, 12, 14)
         assert np.allclose(images, expected, atol=1e-5)
+
+
+# Between them every kind of layer that a generator may have.
+WRITTEN = ["dcgan-conditional-norm", "dcgan-virtual", "dcgan-spectral", "mlp", "resnet-sagan", "r3gan"]
+
+
+@pytest.mark.parametrize("variant", WRITTEN)
+def test_every_kind_of_generator_is_written(quick: Quick, variant: str) -> None:
+    spec = quick(**VARIANTS[variant])
+    G, _ = build_networks(spec, info(16, 2))
+    z, labels = torch.randn(5, 8), torch.tensor([2, 0, 1, 1, 2]) if spec.conditional else None
+    for tensor in G.parameters():
+        tensor.data.add_(0.1 * torch.randn(tensor.shape))
+    # In train mode: running statistics and singular values, as training would leave them.
+    G(z, labels)
+    before = {name: tensor.clone() for name, tensor in G.state_dict().items()}
+    session = onnxruntime.InferenceSession(
+        to_onnx(Generator(G.eval(), spec, info(16, 2), step=0)), providers=["CPUExecutionProvider"]
+    )
+    with torch.no_grad():
+        expected = G(z, labels).numpy()
+    for count in (1, 5):
+        feed = {"z": z[:count].numpy()} | ({} if labels is None else {"class_ids": labels[:count].numpy()})
+        (images,) = session.run(["images"], feed)
+        assert np.allclose(images, expected[:count], atol=1e-4)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in G.state_dict().items())
 
 
 def test_without_the_library_what_to_install_is_said(

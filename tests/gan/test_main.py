@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from gan import checkpoint
@@ -35,11 +37,56 @@ def test_a_spec_becomes_samples_curves_checkpoint_and_weights(
     rows = list(csv.reader((out / "metrics.csv").open(encoding="utf-8")))
     assert rows[0] == ["step", *METRICS]
     assert [row[0] for row in rows[1:]] == ["1", "2", "3", "4"]
-    assert checkpoint.load(out / "checkpoint.pt")["step"] == 4
+    assert checkpoint.load(out / "checkpoint.pt")["play"]["step"] == 4
     generator = Generator.load(out / "weights.safetensors")
     assert generator.spec == resolve(SMALL)
     assert generator.draw([9], [0]).shape == (1, 28, 28, 1)
     assert (out / "samples.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_that_is_evaluated_leaves_its_figures_its_verdict_and_its_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = {
+        **SMALL, "total_steps": 20, "evaluation": {"every_steps": 10, "images": 100},
+        "safeguards": {"every_steps": 5, "thresholds": {"warm_up_share": 0.0, "warm_up_images": 0}},
+    }  # fmt: skip
+    assert run(tmp_path, yaml.safe_dump(body)) == 0
+    out, said = tmp_path / "out", capsys.readouterr().out
+    evaluations = [json.loads(line) for line in (out / "evaluations.jsonl").read_text().splitlines()]
+    assert [e["step"] for e in evaluations] == [0, 10, 20]
+    assert evaluations[-1]["metrics"]["label_accuracy"] >= 0
+    assert evaluations[-1]["provenance"]["feature_net"]["accuracy"] > 0.9
+    best = max(e["step"] for e in evaluations if e["best"])
+    assert Generator.load(out / "best.safetensors").step == best
+    health = json.loads((out / "health.json").read_text())
+    assert health["verdict"] in said
+    # Twenty steps have learned nothing, and that is said.
+    assert health["findings"] and all(f["evidence"] and f["message"] for f in health["findings"])
+    # The same weights, judged again by themselves, get the same marks.
+    assert main(["evaluate", str(out / "best.safetensors"), "--images", "100", "--device", "cpu"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["metrics"] == next(e["metrics"] for e in evaluations if e["step"] == best)
+
+
+def test_two_processes_train_one_job(tmp_path: Path) -> None:
+    plain = {"normalization": "none", "base_channels": 4}
+    body = {**SMALL, "generator": {**plain, "z_dim": 8}, "discriminator": plain}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(body), encoding="utf-8")
+    for name, launcher in (("one", []), ("two", ["-m", "torch.distributed.run", "--nproc-per-node", "2"])):
+        command = [sys.executable, *launcher, "-m", "gan", "train", str(tmp_path / "spec.yaml"), "--device", "cpu"]
+        subprocess.run([*command, "--out", str(tmp_path / name)], check=True, capture_output=True)
+    one, two = (Generator.load(tmp_path / name / "weights.safetensors") for name in ("one", "two"))
+    assert (one.step, one.spec) == (two.step, two.spec)
+    for name, tensor in one.network.state_dict().items():
+        assert torch.allclose(tensor, two.network.state_dict()[name], atol=2e-5), name
+
+
+def test_weights_that_cannot_be_judged_are_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "no.safetensors").write_bytes(b"nothing")
+    for name in ("no.safetensors", "none.safetensors"):
+        assert main(["evaluate", str(tmp_path / name), "--device", "cpu"]) == 2
+        assert name in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gan.presets import DEFAULT_PRESET, PRESETS
-from gan.spec import BUILTIN_DATASETS, TrainSpec, UnknownPreset, check_against, preset_spec, resolve
+from gan.spec import BUILTIN_DATASETS, UnknownPreset, check_against, preset_spec, resolve
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -22,8 +22,15 @@ def test_every_preset_names_its_paper(name: str) -> None:
     assert PRESETS[name].summary
 
 
-def test_the_default_preset_is_the_defaults_of_the_spec() -> None:
-    assert preset_spec(DEFAULT_PRESET) == TrainSpec(dataset="fashion-mnist-mini")
+def test_without_a_preset_it_is_the_default_one() -> None:
+    assert preset_spec(DEFAULT_PRESET) == resolve({"dataset": "fashion-mnist-mini"})
+    assert preset_spec(DEFAULT_PRESET).conditional
+
+
+def test_a_preset_is_never_less_than_the_spec_with_its_fields() -> None:
+    # Fields that a user leaves alone stay the preset's, also beside one that is set.
+    spec = resolve({"dataset": "fashion-mnist-mini", "optimizers": {"g": {"learning_rate": 1e-3}}})
+    assert spec.optimizers.g.schedule == preset_spec(DEFAULT_PRESET).optimizers.g.schedule == "cosine"
 
 
 def test_a_users_field_lies_over_the_preset_and_its_neighbours_stay() -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from gan.catalog import BUILTIN_DATASETS, DatasetInfo
 from gan.presets import PRESETS
-from gan.spec import SpecError, SpecProblem, TrainSpec, UnknownPreset, check_against, image_size, resolve
+from gan.spec import SpecError, SpecProblem, TrainSpec, UnknownPreset, check_against, from_record, image_size, resolve
 
 
 def problems_of(body: dict[str, Any]) -> dict[str, SpecProblem]:
@@ -117,19 +117,37 @@ def test_a_spec_cannot_be_changed() -> None:
         resolve(asked()).batch_size = 8  # type: ignore[misc]
 
 
-def test_networks_of_two_families_are_refused_with_the_fix() -> None:
-    problem = problems_of(asked(generator={"architecture": "mlp"}))["/discriminator/architecture"]
-    assert problem.code == "architectures-differ"
-    assert "'mlp'" in problem.detail
-
+MLP_BOTH = {"generator": {"architecture": "mlp"}, "discriminator": {"architecture": "mlp"}}
+UNNORMALISED = {"normalization": "none"}
+R1 = {"kind": "r1", "weight": 1.0}
+GRADIENT_PENALTY = {"kind": "gradient_penalty", "weight": 10.0}
 
 WITHOUT_EFFECT: list[tuple[str, dict[str, Any], str]] = [
     ("/generator/hidden_units", {"generator": {"hidden_units": 64}}, "'mlp'"),
     ("/discriminator/hidden_units", {"discriminator": {"hidden_units": 64}}, "'mlp'"),
     ("/generator/base_channels", {"preset": "goodfellow2014", "generator": {"base_channels": 64}}, "'dcgan'"),
     ("/discriminator/base_channels", {"preset": "goodfellow2014", "discriminator": {"base_channels": 8}}, "'dcgan'"),
+    ("/discriminator/normalization", {"preset": "sagan", "discriminator": {"normalization": "layer"}}, "'dcgan'"),
+    ("/generator/spectral_norm", {"preset": "r3gan-small", "generator": {"spectral_norm": True}}, "'resnet'"),
+    (
+        "/discriminator/self_attention",
+        {"preset": "goodfellow2014", "discriminator": {"self_attention": True}},
+        "'dcgan'",
+    ),
     ("/conditioning/embedding_dim", {"conditioning": {"kind": "none", "embedding_dim": 8}}, "'concat'"),
+    ("/conditioning/generator", {"preset": "dcgan", "conditioning": {"generator": "conditional_batch_norm"}}, "kind"),
+    ("/conditioning/class_weight", {"conditioning": {"class_weight": 0.5}}, "'class_head'"),
+    ("/optimizers/g/beta1", {"optimizers": {"g": {"kind": "rmsprop", "beta1": 0.1}}}, "'adam'"),
+    ("/optimizers/d/final_factor", {"optimizers": {"d": {"final_factor": 0.1}}}, "'linear'"),
+    (
+        "/penalties/0/final_factor",
+        {"discriminator": UNNORMALISED, "penalties": [{**R1, "final_factor": 0.5}]},
+        "'cosine'",
+    ),
+    ("/alternation/d_steps", {"alternation": {"unit": "odd_even", "d_steps": 3}}, "'step'"),
+    ("/stabilizers/instance_noise_until", {"stabilizers": {"instance_noise_until": 0.9}}, "above 0"),
     ("/ema/half_life_images", {"ema": {"enabled": False, "half_life_images": 10}}, "true"),
+    ("/evaluation/images", {"evaluation": {"enabled": False, "images": 500}}, "true"),
 ]
 
 
@@ -142,15 +160,150 @@ def test_a_field_that_nothing_would_read_is_refused_with_the_fix(
     assert fix in found[pointer].detail
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("architecture", ["dcgan", "mlp"])
-@pytest.mark.parametrize("kind", ["none", "concat"])
-@pytest.mark.parametrize("averaged", [True, False])
-def test_a_spec_written_out_is_taken_again(preset: str, architecture: str, kind: str, averaged: bool) -> None:
-    network = {"architecture": architecture}
-    changes = {"generator": network, "discriminator": network, "conditioning": {"kind": kind}}
-    spec = resolve(asked(preset=preset, ema={"enabled": averaged}, **changes))
+SENSELESS: list[tuple[str, str, dict[str, Any], str]] = [
+    ("penalty-with-batch-norm", "/discriminator/normalization", {"penalties": [R1]}, "'layer' or 'none'"),
+    (
+        "penalty-with-batch-norm",
+        "/discriminator/normalization",
+        {"penalties": [GRADIENT_PENALTY]},
+        "'layer' or 'none'",
+    ),
+    (
+        "penalty-with-minibatch",
+        "/discriminator/minibatch_features",
+        {"discriminator": {**UNNORMALISED, "minibatch_features": 8}, "penalties": [R1]},
+        "0",
+    ),
+    (
+        "penalty-twice",
+        "/penalties",
+        {"discriminator": UNNORMALISED, "penalties": [R1, R1]},
+        "once",
+    ),
+    ("critic-not-lipschitz", "/loss/kind", {"loss": {"kind": "wasserstein"}}, "gradient_penalty"),
+    (
+        "clip-with-gradient-penalty",
+        "/stabilizers/weight_clip",
+        {
+            "discriminator": UNNORMALISED,
+            "loss": {"kind": "wasserstein"},
+            "penalties": [GRADIENT_PENALTY],
+            "stabilizers": {"weight_clip": 0.01},
+        },
+        "weight_clip to 0",
+    ),
+    (
+        "smoothing-without-cross-entropy",
+        "/stabilizers/real_label",
+        {"loss": {"kind": "hinge"}, "stabilizers": {"real_label": 0.9}},
+        "'non_saturating'",
+    ),
+    (
+        "smoothing-without-cross-entropy",
+        "/stabilizers/fake_label",
+        {"loss": {"kind": "least_squares"}, "stabilizers": {"fake_label": 0.1}},
+        "'non_saturating'",
+    ),
+    (
+        "augmentation-twice",
+        "/stabilizers/augmentation",
+        {"stabilizers": {"augmentation": ["color", "color"]}},
+        "once",
+    ),
+    (
+        "no-batch-norm",
+        "/conditioning/generator",
+        {**MLP_BOTH, "conditioning": {"generator": "conditional_batch_norm"}},
+        "'concat'",
+    ),
+    (
+        "no-batch-norm",
+        "/conditioning/generator",
+        {"generator": UNNORMALISED, "conditioning": {"generator": "conditional_batch_norm"}},
+        "'concat'",
+    ),
+    (
+        "best-without-evaluation",
+        "/safeguards/policy",
+        {"evaluation": {"enabled": False}, "safeguards": {"policy": "stop_and_keep_best"}},
+        "'warn'",
+    ),
+    (
+        "not-conditional",
+        "/evaluation/train_on_fakes",
+        {"conditioning": {"kind": "none"}, "evaluation": {"train_on_fakes": True}},
+        "conditioning.kind",
+    ),
+    (
+        "too-many-evaluations",
+        "/evaluation/every_steps",
+        {"evaluation": {"every_steps": 1}, "total_steps": 2_001},
+        "2",
+    ),
+    ("architectures-differ", "/discriminator/architecture", {"generator": {"architecture": "mlp"}}, "'mlp'"),
+]
+
+
+@pytest.mark.parametrize(("code", "pointer", "fields", "fix"), SENSELESS)
+def test_what_makes_no_sense_together_is_refused_with_the_fix(
+    code: str, pointer: str, fields: dict[str, Any], fix: str
+) -> None:
+    found = problems_of(asked(**fields))
+    assert {where: p.code for where, p in found.items()} == {pointer: code}
+    assert fix in found[pointer].detail
+
+
+TOGETHER: list[dict[str, Any]] = [
+    {"loss": {"kind": "wasserstein"}, "stabilizers": {"weight_clip": 0.01}},
+    {"loss": {"kind": "wasserstein"}, "discriminator": {"spectral_norm": True}},
+    {"loss": {"kind": "wasserstein"}, "discriminator": UNNORMALISED, "penalties": [GRADIENT_PENALTY]},
+    {"discriminator": {"normalization": "layer"}, "penalties": [R1, {**R1, "kind": "r2"}]},
+    {**MLP_BOTH, "penalties": [GRADIENT_PENALTY]},
+    {"stabilizers": {"real_label": 0.9, "fake_label": 0.1}, "loss": {"kind": "minimax"}},
+    {"conditioning": {"kind": "projection", "generator": "conditional_batch_norm"}},
+    {"generator": {"architecture": "resnet"}, "conditioning": {"generator": "conditional_batch_norm"}},
+    {"conditioning": {"kind": "class_head", "class_weight": 0.5}},
+    {"alternation": {"unit": "epoch", "d_steps": 2}},
+    {"alternation": {"unit": "odd_even"}},
+    {"ema": {"enabled": False}, "evaluation": {"enabled": False}},
+    {**MLP_BOTH, "conditioning": {"kind": "none"}},
+]
+
+
+@pytest.mark.parametrize("body", [*TOGETHER, *({"preset": preset} for preset in PRESETS)])
+def test_a_spec_written_out_is_taken_again(body: dict[str, Any]) -> None:
+    spec = resolve(asked(**body))
     assert resolve(spec.model_dump(mode="json")) == spec
+    assert from_record(spec.model_dump(mode="json")) == spec
+
+
+def test_a_spec_of_version_one_is_still_read_and_was_not_evaluated() -> None:
+    current = resolve(asked(preset="cgan-concat", evaluation={"enabled": False}))
+    conditioning = {"kind": "concat", "embedding_dim": 32}
+    first = {**asked(preset="cgan-concat"), "spec_version": 1, "conditioning": conditioning}
+    assert from_record(first) == current
+
+
+def test_a_mistake_inside_a_list_is_pointed_at() -> None:
+    found = problems_of(asked(discriminator=UNNORMALISED, penalties=[R1, {"kind": "r2", "wieght": 1.0}]))
+    assert {where: p.code for where, p in found.items()} == {
+        "/penalties/1/weight": "missing-field",
+        "/penalties/1/wieght": "unknown-field",
+    }
+    assert "'weight'" in found["/penalties/1/wieght"].detail
+
+
+@pytest.mark.parametrize(
+    ("fields", "scheduled"),
+    [
+        ({}, False),
+        ({"optimizers": {"g": {"schedule": "linear", "final_factor": 0.0}}}, True),
+        ({"stabilizers": {"instance_noise": 0.1}}, True),
+        ({"discriminator": UNNORMALISED, "penalties": [{**R1, "schedule": "cosine", "final_factor": 0.1}]}, True),
+    ],
+)
+def test_a_spec_knows_whether_its_length_shapes_learning(fields: dict[str, Any], scheduled: bool) -> None:
+    assert resolve(asked(**fields)).scheduled is scheduled
 
 
 def test_a_field_that_is_read_is_accepted_whatever_its_value() -> None:
@@ -217,7 +370,7 @@ def test_every_field_has_a_description() -> None:
 
 
 def test_more_previews_than_anybody_looks_at_are_refused_with_a_number_that_will_do() -> None:
-    body = {"dataset": "fashion-mnist-mini", "total_steps": 1_000_001}
+    body = {"dataset": "fashion-mnist-mini", "total_steps": 1_000_001, "evaluation": {"enabled": False}}
     with pytest.raises(SpecError) as caught:
         resolve({**body, "previews": {"every_steps": 100 - 1}})
     (problem,) = caught.value.problems

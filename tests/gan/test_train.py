@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from gan import features
 from gan.data import ImageDataset
-from gan.events import CheckpointDue, Event, PreviewReady, Tick
+from gan.events import CheckpointDue, Evaluated, Event, HealthChanged, PreviewReady, Tick
+from gan.features import FeatureNet
+from gan.form import GeneratorSpec
 from gan.presets import PRESETS
-from gan.sample import Generator
-from gan.spec import GeneratorSpec, TrainSpec
+from gan.spec import TrainSpec, resolve
 from gan.train import METRICS, TICK_STEPS, Diverged, StateMismatch, Trainer, fingerprint
+from tests.gan.ring import ring
 
 Quick = Callable[..., TrainSpec]
 NEVER = 1e9
@@ -76,6 +79,7 @@ def test_a_tick_comes_before_the_unread_metrics_overflow(quick: Quick, shapes: I
     spec = quick(
         total_steps=TICK_STEPS + 5, batch_size=2, generator=mlp, discriminator=mlp, ema={"enabled": False},
         previews={"every_steps": 10**6}, checkpoints={"every_steps": 10**6},
+        safeguards={"every_steps": 10**5, "probe_every_steps": 10**6},
     )  # fmt: skip
     ticks = [e for e in Trainer(spec, shapes, tick_seconds=NEVER).run() if isinstance(e, Tick)]
     assert [t.step for t in ticks] == [TICK_STEPS, TICK_STEPS + 5]
@@ -86,8 +90,8 @@ def test_more_updates_of_one_player(quick: Quick, shapes: ImageDataset) -> None:
     list(trainer.run())
     assert trainer.images_seen == 3 * 2 * 6
     state = trainer.state()
-    assert {int(s["step"]) for s in state["optimizer_d"]["state"].values()} == {6}
-    assert {int(s["step"]) for s in state["optimizer_g"]["state"].values()} == {9}
+    assert {int(s["step"]) for s in state["play"]["optimizer_d"]["state"].values()} == {6}
+    assert {int(s["step"]) for s in state["play"]["optimizer_g"]["state"].values()} == {9}
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -123,8 +127,8 @@ def test_previews_show_a_row_a_class_and_match_what_a_sampler_draws(quick: Quick
     last = [e for e in trainer.run() if isinstance(e, PreviewReady)][-1]
     assert last.images.shape == (6, 12, 14, 1)
     assert (last.rows, last.row_labels) == (3, ("top", "middle", "low"))
-    network = trainer._drawn_from()
-    drawn = Generator(network, trainer.spec, shapes.info, 4).draw([0, 0, 1, 1, 2, 2], [40, 41] * 3)
+    with trainer.sampling() as sampled:
+        drawn = sampled.draw([0, 0, 1, 1, 2, 2], [40, 41] * 3)
     assert np.array_equal(last.images, drawn)
 
 
@@ -159,7 +163,7 @@ def test_weights_are_the_average_or_g_itself(quick: Quick, shapes: ImageDataset)
     for enabled, key in ((True, "G_ema"), (False, "G")):
         trainer = Trainer(quick(ema={"enabled": enabled}), shapes)
         list(trainer.run())
-        weights, state = trainer.weights(), trainer.state()
+        weights, state = trainer.weights(), trainer.state()["play"]
         assert weights.keys() == state[key].keys()
         assert all(torch.equal(tensor, state[key][name]) for name, tensor in weights.items())
         assert (state["G_ema"] is None) == (not enabled)
@@ -170,47 +174,82 @@ def test_a_state_does_not_change_when_training_goes_on(quick: Quick, shapes: Ima
     run = trainer.run()
     next(event for event in run if isinstance(event, CheckpointDue))
     state = trainer.state()
-    before = {name: tensor.clone() for name, tensor in state["D"].items()}
+    before = {name: tensor.clone() for name, tensor in state["play"]["D"].items()}
     list(run)
-    assert all(torch.equal(before[name], tensor) for name, tensor in state["D"].items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in state["play"]["D"].items())
 
 
-def poisoned(quick: Quick, data: ImageDataset, after: int) -> tuple[Trainer, list[Event], Diverged]:
-    """A trainer whose G was made infinite after `after` steps, as a cosmic ray might; what it told; how it ended."""
-    spec = quick(total_steps=after + 4, previews={"every_steps": after}, checkpoints={"every_steps": 10**6})
-    trainer = Trainer(spec, data, tick_seconds=NEVER)
-    told: list[Event] = []
+def hurt(trainer: Trainer) -> None:
+    """Make one weight of D infinite, as a cosmic ray might."""
+    with torch.no_grad():
+        next(trainer._play.game.d.network.parameters()).view(-1)[0] = float("inf")
+
+
+def poisoned(spec: TrainSpec, data: ImageDataset, at: set[int]) -> tuple[Trainer, list[Event]]:
+    """A trainer whose D is hurt after each step of `at`, where a preview is due; and what it told."""
+    trainer, told = Trainer(spec, data, tick_seconds=NEVER), []
+    for event in trainer.run():
+        told.append(event)
+        if isinstance(event, PreviewReady) and event.step in at:
+            hurt(trainer)
+    return trainer, told
+
+
+WATCHFUL: dict[str, Any] = {
+    "total_steps": 40,
+    "previews": {"every_steps": 5},
+    "checkpoints": {"every_steps": 5},
+    "safeguards": {"every_steps": 10},
+}
+
+
+def test_what_is_not_finite_is_told_and_rolled_back(quick: Quick, shapes: ImageDataset) -> None:
+    trainer, told = poisoned(quick(**WATCHFUL), shapes, at={15})
+    bad = ~np.isfinite(curve(told)).all(axis=1)
+    # From the poison to the next look nothing moves; from the look on it is as if D had never been hurt.
+    assert list(np.flatnonzero(bad) + 1) == [16, 17, 18, 19, 20]
+    changes = [e for e in told if isinstance(e, HealthChanged) and e.raised]
+    assert [(e.step, e.raised[0].code, e.raised[0].began_at_step) for e in changes] == [(20, "non_finite", 16)]
+    assert trainer.step == 40
+    assert all(torch.isfinite(p).all() for p in trainer._play.game.d.network.parameters())
+    assert trainer._play.rate_scale == 0.5
+    assert trainer._play.game.d.optimizer.param_groups[0]["lr"] == trainer.spec.optimizers.d.learning_rate / 2
+
+
+def test_what_is_rolled_back_to_is_the_last_good_checkpoint(quick: Quick, shapes: ImageDataset) -> None:
+    trainer, kept = Trainer(quick(**WATCHFUL), shapes, tick_seconds=NEVER), {}
+    for event in trainer.run():
+        if isinstance(event, CheckpointDue):
+            kept[event.step] = {k: v.clone() for k, v in trainer._play.learned()["D"].items()}
+        if isinstance(event, PreviewReady) and event.step == 15:
+            hurt(trainer)
+        if isinstance(event, HealthChanged) and event.raised:
+            now = trainer._play.learned()["D"]
+            assert all(torch.equal(tensor, now[name]) for name, tensor in kept[10].items())
+            break
+    else:
+        pytest.fail("nothing was found")
+
+
+def test_to_roll_back_again_and_again_ends_as_diverged(quick: Quick, shapes: ImageDataset) -> None:
     with pytest.raises(Diverged) as caught:
-        for event in trainer.run():
-            told.append(event)
-            if isinstance(event, PreviewReady) and event.step == after:
-                with torch.no_grad():
-                    next(trainer._game.D.parameters()).view(-1)[0] = float("inf")
-    return trainer, told, caught.value
-
-
-def test_what_is_not_finite_is_told_in_the_curve_then_raised(quick: Quick, shapes: ImageDataset) -> None:
-    _, told, error = poisoned(quick, shapes, after=3)
-    assert error.step == 4
-    assert "step 4" in str(error)
-    assert story(told)[-1] == ("Tick", 6)
-    values = curve(told)
-    assert np.isfinite(values[:3]).all()
-    assert not np.isfinite(values[3]).all()
+        poisoned(quick(**WATCHFUL), shapes, at={5, 15, 25, 35})
+    assert caught.value.step == 26
+    assert "NaN" in str(caught.value) or "finite" in str(caught.value)
 
 
 def test_a_diverged_run_gives_no_state_and_does_not_go_on(quick: Quick, shapes: ImageDataset) -> None:
-    trainer, _, error = poisoned(quick, shapes, after=3)
+    spec = quick(**{**WATCHFUL, "safeguards": {"every_steps": 10, "thresholds": {"roll_backs": 1}}})
+    trainer = Trainer(spec, shapes, tick_seconds=NEVER)
+    with pytest.raises(Diverged):
+        for event in trainer.run():
+            if isinstance(event, PreviewReady) and event.step == 5:
+                hurt(trainer)
     with pytest.raises(Diverged):
         trainer.state()
-    with pytest.raises(Diverged) as again:
+    with pytest.raises(Diverged):
         next(trainer.run())
-    assert (again.value.step, trainer.step) == (error.step, 6)
-
-
-def test_no_weight_of_g_moves_by_a_step_that_is_not_finite(quick: Quick, shapes: ImageDataset) -> None:
-    trainer, _, _ = poisoned(quick, shapes, after=3)
-    assert all(torch.isfinite(p).all() for p in trainer._game.G.parameters())
+    assert trainer.step == 10
 
 
 def test_a_state_of_another_spec_or_data_set_is_refused(quick: Quick, shapes: ImageDataset) -> None:
@@ -255,7 +294,7 @@ def test_a_field_of_a_later_version_leaves_the_checkpoints_of_this_one_in_use(
 ) -> None:
     trainer = Trainer(quick(), shapes)
     list(trainer.run())
-    body = quick(total_steps=6).model_dump(mode="json")
+    body = quick(total_steps=6).model_dump()
     later = LaterSpec.model_validate(body | {"generator": LargerGenerator(**body["generator"])})
     assert Trainer(later, shapes, state=trainer.state()).step == 4
     with pytest.raises(StateMismatch):
@@ -264,7 +303,7 @@ def test_a_field_of_a_later_version_leaves_the_checkpoints_of_this_one_in_use(
 
 def test_another_version_of_the_spec_is_another_spec(quick: Quick) -> None:
     spec = quick()
-    assert fingerprint(spec, "d") != fingerprint(spec.model_copy(update={"spec_version": 2}), "d")
+    assert fingerprint(spec, "d") != fingerprint(spec.model_copy(update={"spec_version": 3}), "d")
     assert fingerprint(spec, "d") != fingerprint(spec, "e")
 
 
@@ -286,3 +325,142 @@ def test_a_run_that_is_stopped_again_and_again_tells_all_that_one_run_tells(
 
 def test_a_state_says_with_how_many_threads_it_was_made(quick: Quick, shapes: ImageDataset) -> None:
     assert Trainer(quick(), shapes).state()["versions"]["threads"] == torch.get_num_threads()
+
+
+def test_a_scheduled_run_is_of_its_own_length(quick: Quick, shapes: ImageDataset) -> None:
+    scheduled = {"optimizers": {"g": {"schedule": "linear", "final_factor": 0.0}}}
+    trainer = Trainer(quick(**scheduled), shapes)
+    list(trainer.run())
+    with pytest.raises(StateMismatch):
+        Trainer(quick(total_steps=6, **scheduled), shapes, state=trainer.state())
+
+
+# Evaluation and verdicts, on the ring: its points are their own features, so that an evaluation takes no time.
+
+
+def on_the_ring(**changes: Any) -> TrainSpec:
+    body: dict[str, Any] = {
+        "dataset": "ring",
+        "conditioning": {"kind": "none"},
+        "generator": {"architecture": "mlp", "hidden_units": 16, "z_dim": 4},
+        "discriminator": {"architecture": "mlp", "hidden_units": 16},
+        "batch_size": 32,
+        "total_steps": 12,
+        "evaluation": {"every_steps": 4, "images": 200},
+        "previews": {"every_steps": 1000, "per_class": 1},
+        "checkpoints": {"every_steps": 6},
+        "resources": {"precision": "fp32"},
+    }
+    return resolve({**body, **changes})
+
+
+@pytest.fixture(scope="module")
+def points() -> ImageDataset:
+    return ring()
+
+
+@pytest.fixture(scope="module")
+def net(points: ImageDataset) -> FeatureNet:
+    return features.for_dataset(points, None)
+
+
+def test_evaluations_come_at_the_start_on_schedule_and_at_the_end(points: ImageDataset, net: FeatureNet) -> None:
+    trainer = Trainer(on_the_ring(total_steps=10), points, features=net, tick_seconds=NEVER)
+    events = list(trainer.run())
+    evaluated = [e for e in events if isinstance(e, Evaluated)]
+    assert [e.step for e in evaluated] == [0, 4, 8, 10]
+    assert not evaluated[0].best
+    assert evaluated[1].best
+    for event in evaluated:
+        assert {"fcd", "coverage", "precision", "recall"} <= event.evaluation.metrics.keys()
+        assert event.evaluation.provenance["weights"] == "ema"
+    # A checkpoint of each best moment, besides those of the schedule; the best is told before it is due.
+    due = {e.step: e for e in events if isinstance(e, CheckpointDue)}
+    assert {e.step for e in evaluated if e.best} <= {step for step, e in due.items() if e.best}
+    assert set(due) == {6, 10} | {e.step for e in evaluated if e.best}
+    assert trainer.best_step == max(e.step for e in evaluated if e.best)
+    kinds = [type(e).__name__ for e in events if e.step == 4 and not isinstance(e, HealthChanged)]
+    assert kinds == ["Tick", "Evaluated", "CheckpointDue"]
+
+
+def test_evaluations_do_not_change_training(points: ImageDataset, net: FeatureNet) -> None:
+    many, none = on_the_ring(), on_the_ring(evaluation={"enabled": False})
+    assert np.array_equal(
+        curve(list(Trainer(many, points, features=net).run())), curve(list(Trainer(none, points).run()))
+    )
+
+
+def test_a_spec_that_evaluates_needs_a_feature_network(points: ImageDataset) -> None:
+    with pytest.raises(ValueError, match="feature network"):
+        Trainer(on_the_ring(), points)
+
+
+def story_of(events: list[Event]) -> list[tuple[object, ...]]:
+    """What a run told, but for its ticks, whose places depend on the clock."""
+    told: list[tuple[object, ...]] = []
+    for event in events:
+        match event:
+            case Evaluated():
+                told.append(("evaluated", event.step, event.evaluation.metrics, event.best))
+            case HealthChanged():
+                told.append(("health", event.step, event.verdict, event.findings))
+            case CheckpointDue():
+                told.append(("checkpoint", event.step, event.final, event.best))
+    return told
+
+
+def test_a_run_that_goes_on_tells_the_same_story(points: ImageDataset, net: FeatureNet) -> None:
+    # D learns ten times faster, so that something is found; looks do not fall on checkpoints.
+    spec = on_the_ring(
+        total_steps=120,
+        optimizers={"d": {"learning_rate": 0.05}, "g": {"learning_rate": 1e-5}},
+        checkpoints={"every_steps": 25},
+        evaluation={"every_steps": 20, "images": 200},
+        safeguards={"every_steps": 10, "probe_every_steps": 30, "thresholds": {"warm_up_images": 300}},
+    )
+    whole = Trainer(spec, points, features=net)
+    expected = story_of(list(whole.run()))
+    assert {f.code for f in whole.health.findings} != set()
+    for cut in (25, 50, 75):
+        first, told = Trainer(spec, points, features=net, tick_seconds=0.0), []
+        for event in first.run():
+            told.append(event)
+            if isinstance(event, CheckpointDue) and event.step == cut:
+                break
+        second = Trainer(spec, points, features=net, state=first.state(), tick_seconds=NEVER)
+        assert story_of([*told, *second.run()]) == expected
+        assert second.health.state() == whole.health.state()
+        assert second.best_step == whole.best_step
+
+
+def test_to_stop_and_keep_the_best_ends_early_and_is_finished(points: ImageDataset, net: FeatureNet) -> None:
+    spec = on_the_ring(
+        total_steps=400,
+        optimizers={"d": {"learning_rate": 0.05}, "g": {"learning_rate": 0.05}},
+        evaluation={"every_steps": 10, "images": 200},
+        safeguards={
+            "policy": "stop_and_keep_best",
+            "every_steps": 10,
+            "thresholds": {"warm_up_images": 0, "warm_up_share": 0.0, "past_best_critical": 1.01, "evaluations": 2},
+        },
+    )
+    trainer = Trainer(spec, points, features=net)
+    events = list(trainer.run())
+    assert trainer.finished
+    assert trainer.step < 400
+    assert trainer.ended_early
+    last = events[-1]
+    assert isinstance(last, CheckpointDue) and last.final and last.step == trainer.step
+    assert trainer.best_step is not None and trainer.best_step < trainer.step
+    # Whoever takes it up again finds it finished.
+    again = Trainer(spec, points, features=net, state=trainer.state())
+    assert again.finished and list(again.run()) == []
+
+
+def test_the_last_evaluation_may_train_a_classifier_on_fakes(points: ImageDataset, net: FeatureNet) -> None:
+    spec = on_the_ring(
+        conditioning={"kind": "concat"}, total_steps=4, evaluation={"images": 200, "train_on_fakes": True}
+    )
+    events = [e for e in Trainer(spec, points, features=net).run() if isinstance(e, Evaluated)]
+    assert "accuracy_trained_on_fakes" not in events[0].evaluation.metrics
+    assert 0.0 <= events[-1].evaluation.metrics["accuracy_trained_on_fakes"] <= 1.0

@@ -1,6 +1,7 @@
-"""5,000 real images of Fashion-MNIST, 500 a class, that travel with the code.
+"""5,000 real images of Fashion-MNIST, 500 a class, that travel with the code; 1,000 more are held out.
 
-One PNG sheet a class, `0.png` to `9.png`, of 20 rows of 25 tiles; `labels.txt` names the classes by id.
+One PNG sheet a class, `0.png` to `9.png`, of 20 rows of 25 tiles; `held_out.png` has 4 rows of test images a class,
+class after class; `labels.txt` names the classes by id.
 Made by `gan/datasets/make_fashion_mnist_mini.py`; Zalando's licence is in `LICENSE` beside this file.
 """
 
@@ -14,22 +15,32 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from gan.catalog import BUILTIN_DATASETS
-from gan.data import ImageDataset
+from gan.data import HeldOut, ImageDataset
 from gan.datasets.errors import DatasetUnavailable, verified
 
 FOLDER: Final = Path(__file__).parent
+HELD_OUT_SHA256: Final = "aede4e2335153e6183a09c9e0f089de68c7cb36db619d17078a2d4b5ba0e9ed7"
 COLUMNS, ROWS, SIDE = 25, 20, 28
+HELD_OUT_ROWS: Final = 4
 
 
 def load(folder: Path = FOLDER) -> ImageDataset:
-    """The 5,000 images, class by class. Raises `DatasetUnavailable` where a sheet is missing or damaged."""
+    """The 5,000 images, class by class, and those held out. Raises `DatasetUnavailable` for a damaged sheet."""
     info = BUILTIN_DATASETS["fashion-mnist-mini"]
     classes = _classes(folder / "labels.txt")
     if classes != info.labels:
         raise DatasetUnavailable("labels.txt of 'fashion-mnist-mini' has been changed. Install Gantry again.")
-    images = np.concatenate([_tiles(folder / f"{i}.png") for i in range(len(classes))])
-    labels = torch.arange(len(classes)).repeat_interleave(COLUMNS * ROWS)
-    return verified(ImageDataset(info=info, images=torch.from_numpy(images[:, None]), labels=labels))
+    images = np.concatenate([_tiles(folder / f"{i}.png", ROWS) for i in range(len(classes))])
+    held_out = HeldOut(
+        torch.from_numpy(_tiles(folder / "held_out.png", HELD_OUT_ROWS * len(classes))[:, None]),
+        _class_ids(len(classes), HELD_OUT_ROWS),
+    )
+    data = ImageDataset(info, torch.from_numpy(images[:, None]), _class_ids(len(classes), ROWS), held_out)
+    return verified(data, HELD_OUT_SHA256)
+
+
+def _class_ids(classes: int, rows: int) -> torch.Tensor:
+    return torch.arange(classes).repeat_interleave(COLUMNS * rows)
 
 
 def _classes(path: Path) -> tuple[str, ...]:
@@ -42,8 +53,8 @@ def _classes(path: Path) -> tuple[str, ...]:
         ) from error
 
 
-def _tiles(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """The 500 tiles of a sheet, (500, 28, 28), row by row."""
+def _tiles(path: Path, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """The tiles of a sheet of `rows` rows, (rows * 25, 28, 28), row by row."""
     try:
         with Image.open(path) as sheet:
             pixels = np.asarray(sheet.convert("L"))
@@ -51,9 +62,9 @@ def _tiles(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         raise DatasetUnavailable(
             f"The sheet {path.name} of 'fashion-mnist-mini' cannot be read ({error}). Install Gantry again."
         ) from error
-    if pixels.shape != (ROWS * SIDE, COLUMNS * SIDE):
+    if pixels.shape != (rows * SIDE, COLUMNS * SIDE):
         raise DatasetUnavailable(
             f"The sheet {path.name} of 'fashion-mnist-mini' has a wrong size. Install Gantry again."
         )
-    grid = pixels.reshape(ROWS, SIDE, COLUMNS, SIDE).swapaxes(1, 2)
-    return np.ascontiguousarray(grid.reshape(ROWS * COLUMNS, SIDE, SIDE))
+    grid = pixels.reshape(rows, SIDE, COLUMNS, SIDE).swapaxes(1, 2)
+    return np.ascontiguousarray(grid.reshape(rows * COLUMNS, SIDE, SIDE))

@@ -1,49 +1,80 @@
-"""Networks of every size: shapes, ranges, first weights, and what the papers ask for."""
+"""Networks of every family and size: shapes, ranges, first weights, and who sees whom in a batch."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from gan.architectures import build_networks, networks_without_weights
-from gan.catalog import DatasetClass, DatasetInfo
-from gan.spec import TrainSpec
+from gan.architectures import FAMILIES, Judge, build_networks, networks_without_weights, place
+from gan.catalog import BUILTIN_DATASETS
+from gan.presets import PRESETS
+from gan.sample import CHUNK, Generator
+from gan.spec import TrainSpec, preset_spec
+from gan.stillness import held_still
+from tests.gan.architectures.variants import DRAWN_ALONE, JUDGED_ALONE, VARIANTS, both, info
 
 Quick = Callable[..., TrainSpec]
-CLASSES = tuple(DatasetClass(id=i, label=str(i), count=5) for i in range(3))
-MLP = {"generator": {"architecture": "mlp"}, "discriminator": {"architecture": "mlp"}}
+LABELS = torch.tensor([0, 1, 2])
 
 
-def info(side: int, channels: int) -> DatasetInfo:
-    return DatasetInfo(name="x", num_images=15, channels=channels, height=side, width=side, classes=CLASSES)
+def source(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("kind", ["none", "concat"])
+def labels_for(spec: TrainSpec, count: int = 3) -> Tensor | None:
+    return torch.arange(count) % 3 if spec.conditional else None
+
+
+def moved(network: nn.Module) -> nn.Module:
+    """`network` away from its first weights, so that no layer is still the identity."""
+    for tensor in network.parameters():
+        tensor.data.add_(0.05 * torch.randn(tensor.shape, generator=source()))
+    return network
+
+
+@pytest.mark.parametrize("kind", ["none", "concat", "projection", "class_head"])
 @pytest.mark.parametrize(("side", "channels"), [(16, 1), (32, 3), (64, 4), (128, 2)])
-@pytest.mark.parametrize("family", ["dcgan", "mlp"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_size_gives_images_in_range_and_one_logit_each(
     quick: Quick, family: str, side: int, channels: int, kind: str
 ) -> None:
-    changes = MLP if family == "mlp" else {}
-    G, D = build_networks(quick(conditioning={"kind": kind}, **changes), info(side, channels))
-    labels = torch.tensor([0, 1, 2]) if kind == "concat" else None
-    images = G(torch.randn(3, 8), labels)
+    spec = quick(conditioning={"kind": kind}, **both(family))
+    G, D = build_networks(spec, info(side, channels))
+    images = G(torch.randn(3, 8), labels_for(spec))
     assert images.shape == (3, channels, side, side)
     assert images.abs().max() <= 1
-    assert D(images, labels).shape == (3,)
+    judged = D.judge(images, labels_for(spec))
+    assert judged.logits.shape == (3,)
+    assert judged.features.ndim == 2
+    assert len(judged.features) == 3
+    assert (judged.class_logits is not None) == (kind == "class_head")
 
 
-@pytest.mark.parametrize("family", ["dcgan", "mlp"])
-def test_the_label_changes_what_g_draws_and_what_d_judges(quick: Quick, family: str) -> None:
-    G, D = build_networks(quick(**(MLP if family == "mlp" else {})), info(16, 1))
-    G.eval(), D.eval()
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_forward_pass_of_d_is_the_logits_of_its_judgement(quick: Quick, variant: str) -> None:
+    spec = quick(**VARIANTS[variant])
+    G, D = build_networks(spec, info(16, 1))
+    images = G(torch.randn(3, 8), labels_for(spec))
+    with held_still(D):
+        assert torch.equal(D(images, labels_for(spec)), D.judge(images, labels_for(spec)).logits)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_label_changes_what_g_draws_and_what_d_judges(quick: Quick, variant: str) -> None:
+    spec = quick(**VARIANTS[variant])
+    G, D = build_networks(spec, info(16, 1))
+    moved(G).eval(), moved(D).eval()
     z, one, two = torch.randn(3, 8), torch.tensor([0, 0, 0]), torch.tensor([1, 1, 1])
-    assert not torch.equal(G(z, one), G(z, two))
-    images = G(z, one)
-    assert not torch.equal(D(images, one), D(images, two))
+    given = (one, two) if spec.conditional else (None, None)
+    assert torch.equal(G(z, given[0]), G(z, given[1])) != spec.conditional
+    images = G(z, given[0])
+    # A class head is told no label: it names one.
+    told = spec.conditioning.kind in ("concat", "projection")
+    assert torch.equal(D(images, given[0]), D(images, given[1])) != told
 
 
 def test_d_gives_raw_logits_not_probabilities(quick: Quick) -> None:
@@ -54,24 +85,9 @@ def test_d_gives_raw_logits_not_probabilities(quick: Quick) -> None:
         assert D(torch.randn(64, 1, 16, 16), torch.zeros(64, dtype=torch.int64)).abs().max() > 1
 
 
-def test_dcgan_keeps_the_papers_rules(quick: Quick) -> None:
-    G, D = build_networks(quick(generator={"base_channels": 64}, discriminator={"base_channels": 64}), info(64, 3))
-    kinds = [type(m) for m in D.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d | nn.LeakyReLU)]
-    assert kinds[:2] == [nn.Conv2d, nn.LeakyReLU]
-    assert kinds[2:5] == [nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU]
-    assert isinstance([m for m in G.modules() if not list(m.children())][-1], nn.Tanh)
-    assert [m.out_channels for m in G.modules() if isinstance(m, nn.ConvTranspose2d)] == [256, 128, 64, 3]
-    assert [m.out_channels for m in D.modules() if isinstance(m, nn.Conv2d)] == [64, 128, 256, 512]
-    assert not any(isinstance(m, nn.MaxPool2d | nn.AvgPool2d) for m in [*G.modules(), *D.modules()])
-    for module in [*G.modules(), *D.modules()]:
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            assert module.weight.std().item() == pytest.approx(0.02, rel=0.1)
-            assert module.weight.mean().item() == pytest.approx(0.0, abs=0.002)
-
-
-@pytest.mark.parametrize("family", ["dcgan", "mlp"])
-def test_first_weights_are_a_function_of_the_seed(quick: Quick, family: str) -> None:
-    changes = MLP if family == "mlp" else {}
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_first_weights_are_a_function_of_the_seed(quick: Quick, variant: str) -> None:
+    changes = VARIANTS[variant]
     torch.manual_seed(1)
     one = build_networks(quick(seed=1, **changes), info(16, 1))
     torch.manual_seed(2)
@@ -83,12 +99,144 @@ def test_first_weights_are_a_function_of_the_seed(quick: Quick, family: str) -> 
         assert any(not torch.equal(a[k], c[k]) for k in a)
 
 
-def test_to_build_draws_nothing_from_the_global_generator(quick: Quick) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_parameter_and_buffer_is_filled(quick: Quick, variant: str) -> None:
+    spec = quick(**VARIANTS[variant])
+    G, D = networks_without_weights(spec, info(16, 1))
+    for network, architecture in ((G, spec.generator.architecture), (D, spec.discriminator.architecture)):
+        network.to_empty(device="cpu")
+        for tensor in [*network.parameters(), *network.buffers()]:
+            tensor.data.fill_(float("nan") if tensor.is_floating_point() else -1)
+        FAMILIES[architecture].initialise(network, source())
+        for name, tensor in network.state_dict().items():
+            assert torch.isfinite(tensor).all() if tensor.is_floating_point() else (tensor >= 0).all(), name
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_to_build_draws_nothing_from_the_global_generator(quick: Quick, variant: str) -> None:
     before = torch.get_rng_state()
-    build_networks(quick(), info(16, 1))
+    build_networks(quick(**VARIANTS[variant]), info(16, 1))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_networks_without_weights_allocate_nothing(quick: Quick) -> None:
-    G, D = networks_without_weights(quick(generator={"base_channels": 256}), info(128, 4))
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_networks_without_weights_allocate_nothing(quick: Quick, variant: str) -> None:
+    G, D = networks_without_weights(quick(**VARIANTS[variant]), info(128, 4))
     assert all(p.device.type == "meta" for p in [*G.parameters(), *D.parameters(), *G.buffers(), *D.buffers()])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_networks_of_every_preset_are_built(name: str) -> None:
+    G, D = networks_without_weights(preset_spec(name), BUILTIN_DATASETS["fashion-mnist-mini"])
+    assert min(sum(p.numel() for p in network.parameters()) for network in (G, D)) > 100_000
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_image_is_bit_identical_whatever_is_drawn_beside_it(quick: Quick, variant: str) -> None:
+    # Wide enough for the kernels that real sizes get.
+    changes = {k: {**v, "base_channels": 32} for k, v in VARIANTS[variant].items() if "mlp" not in v.values()}
+    spec = quick(**VARIANTS[variant] | {k: v for k, v in changes.items() if k != "conditioning"})
+    G, _ = build_networks(spec, info(32, 1))
+    place(moved(G), "cpu")
+    drawn = Generator(G.eval(), spec, info(32, 1), step=0)
+    z, labels = torch.randn(CHUNK, 8, generator=source()), labels_for(spec, CHUNK)
+    whole = drawn._forward(z, labels)
+    for row in (1, 13, CHUNK - 1):
+        alone = drawn._forward(z[row : row + 1], None if labels is None else labels[row : row + 1])
+        assert torch.equal(alone[0], whole[row])
+
+
+def mixes(outputs: Tensor, inputs: Tensor) -> bool:
+    """Whether the first row of `outputs` depends on other rows of `inputs` than its own."""
+    (gradient,) = torch.autograd.grad(outputs[0].square().sum(), inputs)
+    assert gradient[0].abs().sum() > 0
+    return bool(gradient[1:].abs().sum() > 0)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_only_norms_of_the_batch_and_minibatch_discrimination_mix_images(quick: Quick, variant: str) -> None:
+    spec = quick(**VARIANTS[variant])
+    G, D = build_networks(spec, info(16, 1))
+    moved(G), moved(D)
+    z = torch.randn(3, 8, generator=source()).requires_grad_()
+    assert mixes(G(z, labels_for(spec)), z) == (variant not in DRAWN_ALONE)
+    images = (torch.rand(3, 1, 16, 16, generator=source()) * 2 - 1).requires_grad_()
+    assert mixes(D(images, labels_for(spec)), images) == (variant not in JUDGED_ALONE)
+
+
+@pytest.mark.parametrize("variant", JUDGED_ALONE)
+def test_the_gradient_of_d_in_its_images_can_be_penalised(quick: Quick, variant: str) -> None:
+    spec = quick(**VARIANTS[variant])
+    _, D = build_networks(spec, info(16, 1))
+    images = torch.rand(3, 1, 16, 16, generator=source()).requires_grad_()
+    logits = moved(D)(images, labels_for(spec))
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    torch.autograd.backward(gradient.square().sum())
+    moving = [p.grad for p in D.parameters() if p.grad is not None]
+    assert all(torch.isfinite(g).all() for g in moving)
+    assert sum(float(g.abs().sum()) for g in moving) > 0
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_weight_learns(quick: Quick, variant: str) -> None:
+    spec = quick(**VARIANTS[variant])
+    G, D = build_networks(spec, info(16, 1))
+    judged = moved(D).judge(moved(G)(torch.randn(6, 8, generator=source()), labels_for(spec, 6)), labels_for(spec, 6))  # type: ignore[operator]
+    total = judged.logits.square().sum()
+    if judged.class_logits is not None:
+        total = total + judged.class_logits.square().sum()
+    torch.autograd.backward(total)
+    for name, parameter in [*G.named_parameters(), *D.named_parameters()]:
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_under_autocast_all_is_finite_and_weights_stay_in_fp32(quick: Quick, variant: str) -> None:
+    spec = quick(**VARIANTS[variant])
+    G, D = build_networks(spec, info(16, 1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        images = moved(G)(torch.randn(6, 8, generator=source()), labels_for(spec, 6))
+        judged = moved(D)(images, labels_for(spec, 6))
+    torch.autograd.backward(judged.float().sum())
+    assert torch.isfinite(images).all()
+    assert torch.isfinite(judged).all()
+    assert {p.grad.dtype for p in [*G.parameters(), *D.parameters()] if p.grad is not None} == {torch.float32}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_copy_computes_the_same_and_shares_nothing(quick: Quick, variant: str) -> None:
+    spec = quick(**VARIANTS[variant])
+    G, _ = build_networks(spec, info(16, 1))
+    twin = copy.deepcopy(moved(G)).eval()
+    z, labels = torch.randn(3, 8), labels_for(spec)
+    before = twin(z, labels)
+    assert torch.equal(before, G.eval()(z, labels))
+    moved(G)
+    assert torch.equal(before, twin(z, labels))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_to_be_placed_changes_the_layout_of_convolutions_and_no_number(quick: Quick, variant: str) -> None:
+    spec = quick(**VARIANTS[variant])
+    for network in build_networks(spec, info(16, 3)):
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        place(network, "cpu")
+        assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+        for weight in network.parameters():
+            assert weight.ndim < 4 or weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_held_still_no_buffer_moves(quick: Quick, variant: str) -> None:
+    spec = quick(**VARIANTS[variant])
+    G, D = build_networks(spec, info(16, 1))
+    before = [t.clone() for t in [*G.state_dict().values(), *D.state_dict().values()]]
+    with held_still(G), held_still(D):
+        D(G(torch.randn(3, 8), labels_for(spec)), labels_for(spec))
+    after = [*G.state_dict().values(), *D.state_dict().values()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_every_d_is_a_judge(quick: Quick) -> None:
+    assert all(isinstance(networks_without_weights(quick(**v), info(16, 1))[1], Judge) for v in VARIANTS.values())

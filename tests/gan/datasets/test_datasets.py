@@ -95,8 +95,9 @@ def test_a_file_that_is_not_whole_is_named(tmp_path: Path, content: bytes) -> No
 
 
 def test_files_of_another_release_are_refused(tmp_path: Path) -> None:
-    write_idx(tmp_path / "train-images-idx3-ubyte.gz", np.zeros((4, 28, 28), dtype=np.uint8))
-    write_idx(tmp_path / "train-labels-idx1-ubyte.gz", np.zeros(4, dtype=np.uint8))
+    for part in ("train", "t10k"):
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", np.zeros((4, 28, 28), dtype=np.uint8))
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", np.zeros(4, dtype=np.uint8))
     with pytest.raises(DatasetUnavailable, match="sha256"):
         fashion_mnist.load(tmp_path)
 

@@ -1,0 +1,178 @@
+"""Residual GAN (Miyato et al. 2018, arXiv:1802.05957, tables 5 and 6; the same with projection, arXiv:1802.05637).
+
+G: a linear map to 4 x 4, blocks that double the side, BatchNorm, ReLU, 3 x 3 convolution, Tanh. D: blocks that halve
+the side down to 4 x 4, one more block, ReLU, the sum over all places, and a linear map. D has no normalisation of
+what passes; `spectral_norm` and `self_attention` (arXiv:1805.08318) are the spec's choice.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gan.architectures.judgement import Head, Judge
+from gan.catalog import DatasetInfo
+from gan.conditioning import join_to_image, join_to_z
+from gan.layers import spectral_norm
+from gan.layers.attention import SelfAttention
+from gan.layers.conditional_batchnorm import ConditionalBatchNorm2d
+from gan.layers.filled import Weighted, fill
+from gan.layers.labelled import Labelled, through
+from gan.spec import TrainSpec, image_size
+
+_SEED_SIDE: Final = 4
+# The widest map of the paper's networks for 128 x 128 pixels has 16 times the channels of the narrowest.
+_WIDEST: Final = 16
+
+Norm = Callable[[int], nn.Module]
+
+
+class Generator(nn.Module):
+    """z (N, z_dim), labels (N,) or None -> images (N, C, S, S) in [-1, 1]; S is 16, 32, 64 or 128."""
+
+    def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
+        super().__init__()
+        g = spec.generator
+        doublings = _halvings(image_size(spec, info))
+        widths = [g.base_channels * min(2**i, _WIDEST) for i in reversed(range(doublings + 1))]
+        self.join = join_to_z(spec.conditioning, len(info.classes))
+        self.project = nn.Linear(g.z_dim + self.join.extra, widths[0] * _SEED_SIDE**2)
+        blocks: list[nn.Module] = [Up(*pair, _norm_of_g(spec, info)) for pair in itertools.pairwise(widths)]
+        if g.self_attention:
+            blocks.insert(doublings - 1, SelfAttention(widths[-2]))
+        self.blocks = nn.Sequential(*blocks)
+        self.to_image = nn.Sequential(
+            nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True), _conv(widths[-1], info.channels), nn.Tanh()
+        )
+        if g.spectral_norm:
+            spectral_norm.normalise(self)
+
+    def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        h = self.project(self.join(z, labels))
+        h = h.unflatten(1, (_SEED_SIDE, _SEED_SIDE, -1)).permute(0, 3, 1, 2)
+        images: Tensor = self.to_image(through(self.blocks, h, labels))
+        return images
+
+
+class Discriminator(Judge):
+    """images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
+
+    def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
+        super().__init__()
+        d, size = spec.discriminator, image_size(spec, info)
+        widths = [d.base_channels * min(2**i, _WIDEST) for i in range(_halvings(size))]
+        self.join = join_to_image(spec.conditioning.kind, len(info.classes), size)
+        blocks: list[nn.Module] = [First(info.channels + self.join.extra, widths[0])]
+        if d.self_attention:
+            blocks.append(SelfAttention(widths[0]))
+        blocks += [Down(*pair) for pair in itertools.pairwise(widths)]
+        self.blocks = nn.Sequential(*blocks, Same(widths[-1]), nn.ReLU())
+        self.head = Head(spec, info, widths[-1])
+        if d.spectral_norm:
+            spectral_norm.normalise(self)
+
+    def features(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        h: Tensor = self.blocks(self.join(images, labels))
+        return h.sum(dim=(2, 3))
+
+
+class Up(Labelled):
+    """(N, before, S, S), labels -> (N, after, 2 S, 2 S): norm, ReLU, doubling, conv, norm, ReLU, conv; a shortcut."""
+
+    def __init__(self, before: int, after: int, norm: Norm) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            norm(before),
+            nn.ReLU(inplace=True),
+            nn.Upsample(scale_factor=2),
+            _conv(before, after),
+            norm(after),
+            nn.ReLU(inplace=True),
+            _conv(after, after),
+        )
+        self.shortcut = _shortcut(before, after)
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        # A 1 x 1 convolution says the same before the doubling, and costs a quarter.
+        return through(self.branch, x, labels) + F.interpolate(self.shortcut(x), scale_factor=2)
+
+
+class First(nn.Module):
+    """(N, C, S, S) -> (N, after, S/2, S/2): D's first block. A ReLU at its beginning would cut pixels below 0."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(_conv(before, after), nn.ReLU(inplace=True), _conv(after, after), nn.AvgPool2d(2))
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2), _shortcut(before, after))
+
+    def forward(self, x: Tensor) -> Tensor:
+        total: Tensor = self.branch(x) + self.shortcut(x)
+        return total
+
+
+class Same(nn.Module):
+    """(N, C, S, S) -> the same shape: ReLU, conv, ReLU, conv; plus the input itself."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.branch = _branch_of_d(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        total: Tensor = x + self.branch(x)
+        return total
+
+
+class Down(nn.Module):
+    """(N, before, S, S) -> (N, after, S/2, S/2): ReLU, conv, ReLU, conv; plus a shortcut; the sum is halved."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.branch = _branch_of_d(before, after)
+        self.shortcut = _shortcut(before, after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # A 1 x 1 convolution says the same after the halving, and costs a quarter.
+        total: Tensor = F.avg_pool2d(self.branch(x), 2) + self.shortcut(F.avg_pool2d(x, 2))
+        return total
+
+
+def initialise(network: nn.Module, source: torch.Generator) -> None:
+    """Uniform by fan-in and fan-out (Glorot and Bengio 2010): sqrt 2 times wider in the branches, as in the paper."""
+    fill(network, source, _glorot)
+
+
+def _glorot(layer: Weighted, weight: Tensor, source: torch.Generator) -> None:
+    in_branch = isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3)
+    nn.init.xavier_uniform_(weight, gain=math.sqrt(2.0) if in_branch else 1.0, generator=source)
+
+
+def _halvings(size: int) -> int:
+    """How often `size` is halved until 4 is left."""
+    count = size.bit_length() - _SEED_SIDE.bit_length()
+    assert size == _SEED_SIDE << count and count >= 2
+    return count
+
+
+def _norm_of_g(spec: TrainSpec, info: DatasetInfo) -> Norm:
+    if spec.conditional and spec.conditioning.generator == "conditional_batch_norm":
+        return lambda channels: ConditionalBatchNorm2d(channels, len(info.classes))
+    return nn.BatchNorm2d
+
+
+def _branch_of_d(before: int, after: int) -> nn.Module:
+    # The first ReLU leaves its input alone: the shortcut still needs it.
+    return nn.Sequential(nn.ReLU(), _conv(before, after), nn.ReLU(inplace=True), _conv(after, after))
+
+
+def _conv(before: int, after: int) -> nn.Conv2d:
+    return nn.Conv2d(before, after, kernel_size=3, padding=1)
+
+
+def _shortcut(before: int, after: int) -> nn.Conv2d:
+    return nn.Conv2d(before, after, kernel_size=1)

@@ -1,0 +1,93 @@
+"""What health says: a finding, what it rests on, and what would cure it. Plain values that JSON carries both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+Code = Literal[
+    "non_finite",
+    "vanishing_gradients",
+    "generator_dominates",
+    "mode_collapse",
+    "class_collapse",
+    "conditioning_ignored",
+    "equilibrium",
+    "past_best",
+    "never_learned",
+    "divergence",
+    "discriminator_overfitting",
+]
+Severity = Literal["info", "warning", "critical"]
+Verdict = Literal["unknown", "healthy", "warning", "failing"]
+
+SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
+"""From the mildest to the worst."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One figure, and the threshold that it is past."""
+
+    metric: str
+    value: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One field of the POST body to set: an RFC 6901 pointer, its whole new value, and why."""
+
+    pointer: str
+    value: Any
+    why: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One observation about a run. `remedy` is one set: all of it together makes a spec that is taken."""
+
+    code: Code
+    severity: Severity
+    began_at_step: int
+    """First step of what it rests on."""
+    found_at_step: int
+    message: str
+    evidence: tuple[Evidence, ...]
+    remedy: tuple[Remedy, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Dicts, lists and plain values."""
+        plain = asdict(self)
+        return plain | {"evidence": list(plain["evidence"]), "remedy": list(plain["remedy"])}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Finding:
+        """What `to_json` wrote, read back."""
+        evidence = tuple(Evidence(**one) for one in values["evidence"])
+        remedy = tuple(Remedy(**one) for one in values["remedy"])
+        return cls(**{**values, "evidence": evidence, "remedy": remedy})
+
+
+def remedied(body: Mapping[str, Any], finding: Finding) -> dict[str, Any]:
+    """`body` with the finding's remedy applied: what to post in its place."""
+    return applied(body, finding.remedy)
+
+
+def applied(body: Mapping[str, Any], remedies: Iterable[Remedy]) -> dict[str, Any]:
+    """A copy of `body` in which each field that is pointed at is replaced whole."""
+    new = deepcopy(dict(body))
+    for remedy in remedies:
+        *parents, field = fields_of(remedy.pointer)
+        under = new
+        for parent in parents:
+            under = under.setdefault(parent, {})
+        under[field] = deepcopy(remedy.value)
+    return new
+
+
+def fields_of(pointer: str) -> list[str]:
+    """The names along an RFC 6901 pointer: "/a/b~1c" is ["a", "b/c"]."""
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]

@@ -1,0 +1,130 @@
+"""Rules on a probe, asked at every one: each says what it sees, or None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Final
+
+from gan.findings import Evidence
+from gan.form import TrainSpec
+from gan.health.growth import Growth
+from gan.health.signs import Sign
+from gan.probes import Probe
+
+Gap = tuple[int, float]
+# Variety below this share of what is a collapse is none, whether it grows or not.
+_SOME: Final = 0.25
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a rule on a probe may see."""
+
+    spec: TrainSpec
+    probe: Probe
+    gaps: Sequence[Gap]
+    """(step, overfitting gap) of the last probes, this one the last of them."""
+    growth: Growth
+    """This probe is in it."""
+    collapsed: bool
+    """Whether the generator as a whole has collapsed, so that its classes are no news."""
+
+
+def total_collapse(glance: Glance) -> Sign | None:
+    """All images of a class are nearly one, and do not differ more from probe to probe."""
+    limits, probe = glance.spec.safeguards.thresholds, glance.probe
+    if young(glance.spec, glance.growth, probe.diversity):
+        return None
+    evidence, seen = [], []
+    if probe.diversity is not None and probe.diversity < limits.collapse_diversity:
+        evidence.append(Evidence("diversity", probe.diversity, limits.collapse_diversity))
+        seen.append(f"its images differ {probe.diversity:.0%} as much as real ones do")
+    if probe.duplicates > limits.collapse_duplicates:
+        evidence.append(Evidence("duplicates", probe.duplicates, limits.collapse_duplicates))
+        seen.append(f"{probe.duplicates:.0%} of a grid of them have a near duplicate in it")
+    message = f"G has collapsed: {', and '.join(seen)}. What z says hardly matters."
+    return Sign("mode_collapse", "critical", probe.step, message, tuple(evidence)) if evidence else None
+
+
+def young(spec: TrainSpec, growth: Growth, diversity: float | None) -> bool:
+    """Whether variety grows, and there is some."""
+    least = _SOME * spec.safeguards.thresholds.collapse_diversity
+    return diversity is not None and diversity > least and growth.grows("diversity")
+
+
+def class_collapse(glance: Glance) -> Sign | None:
+    """Some classes have lost their variety, while others have not."""
+    if glance.collapsed:
+        return None
+    return poor_classes(glance.spec, glance.probe.step, glance.probe.class_diversity, glance.growth, "probe")
+
+
+def poor_classes(spec: TrainSpec, step: int, ratios: Mapping[str, float], growth: Growth, source: str) -> Sign | None:
+    """The classes whose images are too much alike, by their diversity ratios, and stay so."""
+    limit = spec.safeguards.thresholds.class_diversity
+    low = {label: ratio for label, ratio in ratios.items() if ratio < limit}
+    poor = sorted((ratio, label) for label, ratio in low.items() if not growth.grows(f"{source}/{label}"))
+    if not poor:
+        return None
+    message = f"The images of {listed([label for _, label in poor])} differ too little from each other."
+    evidence = tuple(Evidence(f"class_diversity/{label}", ratio, limit) for ratio, label in poor)
+    return Sign("class_collapse", "warning", step, message, evidence)
+
+
+def deaf_to_labels(glance: Glance) -> Sign | None:
+    """D finds real images no better with their own labels, and is hardly moved by the label at all.
+
+    The margin alone says little: at the balance every fake matches its label, so that a D which hears it well has
+    seen no wrong pair for long, and its margin crosses zero in healthy runs.
+    """
+    limits, probe = glance.spec.safeguards.thresholds, glance.probe
+    margin, swing = probe.conditioning_margin, probe.conditioning_swing
+    if margin is None or swing is None or margin > limits.conditioning_margin or swing >= limits.conditioning_swing:
+        return None
+    message = "D does not heed the labels: it says the same of a real image with a wrong label as with its own."
+    evidence = (
+        Evidence("conditioning_margin", margin, limits.conditioning_margin),
+        Evidence("conditioning_swing", swing, limits.conditioning_swing),
+    )
+    return Sign("conditioning_ignored", "warning", probe.step, message, evidence)
+
+
+def discriminator_overfitting(glance: Glance) -> Sign | None:
+    """D knows the training images by heart: it thinks less of reals that it has not seen."""
+    limits, gaps = glance.spec.safeguards.thresholds, glance.gaps
+    if len(gaps) < limits.overfitting_probes:
+        return None
+    gap = fmean(value for _, value in gaps)
+    if gap <= limits.overfitting_gap:
+        return None
+    message = (
+        f"D's opinion of training images is {gap:.2f} above that of real images that it has not seen, over "
+        f"{len(gaps)} probes: it knows them by heart, and teaches G to copy them."
+    )
+    evidence = Evidence("overfitting_gap", gap, limits.overfitting_gap)
+    return Sign("discriminator_overfitting", "warning", gaps[0][0], message, (evidence,))
+
+
+def figures_of_probe(probe: Probe) -> Iterator[tuple[str, float]]:
+    """The figures that are to grow in a young generator."""
+    if probe.diversity is not None:
+        yield "diversity", probe.diversity
+    yield from ((f"probe/{label}", ratio) for label, ratio in probe.class_diversity.items())
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """ "a, b and c", the first few of them."""
+    shown = [repr(name) for name in names[:most]]
+    if len(names) > most:
+        return f"{', '.join(shown)} and {len(names) - most} more classes"
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+RULES: Final[dict[str, Callable[[Glance], Sign | None]]] = {
+    "mode_collapse/probe": total_collapse,
+    "class_collapse/probe": class_collapse,
+    "conditioning_ignored/probe": deaf_to_labels,
+    "discriminator_overfitting": discriminator_overfitting,
+}

@@ -1,0 +1,28 @@
+"""Minibatch discrimination: D sees how alike the images of a batch are (Salimans et al. 2016, arXiv:1606.03498)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+# Numbers that each kernel compares: C in the paper.
+_KERNEL_DIM: Final = 5
+
+
+class MinibatchDiscrimination(nn.Module):
+    """features (N, F) -> (N, kernels), each in [1, N]: high where others of the batch are near (section 3.2).
+
+    M_i = f(x_i) T, kernels x 5;  c_b(x_i, x_j) = exp(-|M_ib - M_jb|_1);  o(x_i)_b = sum over j of c_b(x_i, x_j).
+    An image alone gets 1, its likeness to itself. It takes memory for kernels x N x N distances.
+    """
+
+    def __init__(self, features: int, kernels: int) -> None:
+        super().__init__()
+        self.t = nn.Linear(features, kernels * _KERNEL_DIM, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        rows = self.t(features).unflatten(1, (-1, _KERNEL_DIM)).transpose(0, 1)  # (kernels, N, 5)
+        distances = torch.cdist(rows, rows, p=1.0)
+        return torch.exp(-distances).sum(dim=2).t()

@@ -1,0 +1,170 @@
+"""What a finding advises: one set of fields that can be posted as it is, and that goes to the cause."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from gan.findings import Code, Finding, remedied
+from gan.health import Health
+from gan.health.quality import Best
+from gan.health.remedies import remedy_for
+from gan.health.signs import LABELS_SAY_NOTHING, Sign
+from gan.presets import PRESETS
+from gan.spec import TrainSpec, check_against, preset_spec, resolve
+from tests.gan.health.streams import FAILING, INFO, PLAIN, fed, merged, spec_of
+
+SPECS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "smoothed": {"stabilizers": {"real_label": 0.9, "fake_label": 0.1}},
+    "minibatch": {"discriminator": {"minibatch_features": 16}},
+    "wide": {"generator": {"base_channels": 256, "z_dim": 1024}, "discriminator": {"base_channels": 256}},
+    "tiny z": {"generator": {"z_dim": 1}},
+    "far too fast": {"optimizers": {"g": {"learning_rate": 0.5}, "d": {"learning_rate": 0.5}}},
+    "slow": {"optimizers": {"g": {"learning_rate": 1e-7}, "d": {"learning_rate": 1e-7}}},
+    "many labels": {"conditioning": {"kind": "class_head", "embedding_dim": 8, "class_weight": 3.0}},
+    "mlp": {"generator": {"architecture": "mlp"}, "discriminator": {"architecture": "mlp"}},
+    "odd and even": {"alternation": {"unit": "odd_even"}},
+    "epochs": {"alternation": {"unit": "epoch", "d_steps": 2}},
+    "augmented": {"stabilizers": {"augmentation": ["color"], "instance_noise": 0.2}},
+    "all R1": {"discriminator": {"normalization": "none"}, "penalties": [{"kind": "r1", "weight": 100.0}]},
+    "conditional batch norm": {"conditioning": {"kind": "projection", "generator": "conditional_batch_norm"}},
+}
+BODIES = {
+    **{name: {"dataset": "fashion-mnist", "preset": name} for name in PRESETS},
+    **{name: merged(PLAIN, changes) for name, changes in SPECS.items()},
+}
+# What a preset has beside these, such as how long it trains, is the preset's own when another one is taken.
+LEARNING = {"generator", "discriminator", "conditioning", "loss", "penalties", "optimizers", "stabilizers"}
+CASES = [(name, code) for name in BODIES for code in get_args(Code)]
+
+
+def finding_of(code: Code, spec: TrainSpec, cause: str | None = None) -> Finding:
+    sign = Sign(code, "warning", 1, "Made up.", (), cause)
+    remedy = remedy_for(sign, spec, INFO, Best(600, 3.0, 0.6))
+    return Finding(code, "warning", 1, 1, "Made up.", (), remedy)
+
+
+def advised(code: Code, cause: str | None = None, **changes: Any) -> dict[str, Any]:
+    """Pointers and values of the remedy for a spec."""
+    finding = finding_of(code, resolve(merged(PLAIN, changes)), cause)
+    return {remedy.pointer: remedy.value for remedy in finding.remedy}
+
+
+def advice_to(preset: str, code: Code) -> dict[str, Any]:
+    """Pointers and values of the remedy for a preset."""
+    return {remedy.pointer: remedy.value for remedy in finding_of(code, preset_spec(preset)).remedy}
+
+
+@pytest.mark.parametrize(("name", "code"), CASES)
+def test_every_remedy_can_be_posted_and_changes_what_is_learned(name: str, code: Code) -> None:
+    body = BODIES[name]
+    spec = resolve(body)
+    finding = finding_of(code, spec)
+    assert finding.remedy
+    cured = resolve(remedied(body, finding))
+    check_against(cured, INFO)
+    assert cured != spec
+    assert all(remedy.why.endswith(".") for remedy in finding.remedy)
+    # Written out whole, the spec takes the same remedy to the same end.
+    again = resolve(remedied(spec.model_dump(mode="json"), finding))
+    assert again.model_dump(include=LEARNING) == cured.model_dump(include=LEARNING)
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_labels_that_say_nothing_are_left_out(name: str) -> None:
+    body = BODIES[name]
+    if not (spec := resolve(body)).conditional:
+        return
+    cured = resolve(remedied(body, finding_of("conditioning_ignored", spec, LABELS_SAY_NOTHING)))
+    assert not cured.conditional
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_what_health_finds_carries_a_remedy_that_can_be_posted(name: str) -> None:
+    spec, (_, run) = spec_of(), FAILING[name]
+    for finding in fed(Health(spec, INFO), spec, run, until=16_000):
+        assert resolve(remedied(spec.model_dump(mode="json"), finding)) != spec
+
+
+def usual() -> float:
+    """The learning rate of the plain game's preset."""
+    return preset_spec(PLAIN["preset"]).optimizers.d.learning_rate
+
+
+def test_a_learning_rate_that_is_far_too_high_is_blamed_first() -> None:
+    rates = {f"/optimizers/{player}/learning_rate": usual() for player in "gd"}
+    for code in ("vanishing_gradients", "mode_collapse", "never_learned", "divergence", "non_finite"):
+        fast = {"g": {"learning_rate": 0.3}, "d": {"learning_rate": 0.3}}
+        assert advised(code, optimizers=fast, generator={"z_dim": 1}) == rates
+
+
+def test_a_d_that_leaves_g_behind_is_slowed_and_g_brought_along() -> None:
+    rates = {"d": {"learning_rate": 0.02}, "g": {"learning_rate": 1e-5}}
+    assert advised("vanishing_gradients", optimizers=rates) == {
+        "/optimizers/d/learning_rate": usual(), "/optimizers/g/learning_rate": usual()
+    }  # fmt: skip
+    milder = {"d": {"learning_rate": 1.5e-3}, "g": {"learning_rate": 1e-4}}
+    assert advised("vanishing_gradients", optimizers=milder) == {
+        "/optimizers/d/learning_rate": usual(), "/optimizers/g/learning_rate": usual(), "/stabilizers/real_label": 0.9
+    }  # fmt: skip
+    many = advised("vanishing_gradients", alternation={"d_steps": 10})
+    assert many == {"/alternation/d_steps": 1, "/stabilizers/real_label": 0.9}
+
+
+def test_a_d_that_is_too_slow_is_brought_along() -> None:
+    weak = {"d": {"learning_rate": 1e-6}}
+    for code in ("generator_dominates", "mode_collapse", "never_learned"):
+        assert advised(code, optimizers=weak) == {"/optimizers/d/learning_rate": 6e-4}
+    assert advised("generator_dominates") == {"/alternation/d_steps": 2}
+
+
+def test_a_critics_many_steps_are_no_fault() -> None:
+    assert "/alternation/d_steps" not in advice_to("wgan-gp", "vanishing_gradients")
+
+
+def test_a_small_z_is_widened_and_a_wide_one_gets_r1_and_r2() -> None:
+    assert advised("mode_collapse", generator={"z_dim": 1}) == {"/generator/z_dim": 64}
+    wide = advised("mode_collapse")
+    assert wide["/loss/kind"] == "relativistic"
+    assert [penalty["kind"] for penalty in wide["/penalties"]] == ["r1", "r2"]
+    assert wide["/discriminator/normalization"] == "none"
+
+
+def test_labels_come_in_by_projection_and_else_by_a_class_head() -> None:
+    assert advised("conditioning_ignored") == {"/conditioning/kind": "projection"}
+    by_projection = advised("conditioning_ignored", conditioning={"kind": "projection"})
+    assert by_projection == {"/conditioning/kind": "class_head"}
+    assert advised("class_collapse") == {"/conditioning/kind": "projection"}
+
+
+def test_what_nothing_reads_any_more_is_put_back() -> None:
+    spec = {"conditioning": {"kind": "class_head", "embedding_dim": 8, "class_weight": 3.0}}
+    advice = advised("conditioning_ignored", LABELS_SAY_NOTHING, **spec)
+    assert advice["/conditioning/kind"] == "none"
+    assert (advice["/conditioning/embedding_dim"], advice["/conditioning/class_weight"]) == (32, 1.0)
+
+
+def test_minimax_becomes_non_saturating_and_clipping_a_penalty() -> None:
+    assert advised("vanishing_gradients", loss={"kind": "minimax"})["/loss/kind"] == "non_saturating"
+    clipped = advice_to("wgan", "vanishing_gradients")
+    assert [penalty["kind"] for penalty in clipped["/penalties"]] == ["gradient_penalty"]
+    assert clipped["/stabilizers/weight_clip"] == 0.0
+
+
+def test_too_short_a_run_is_made_longer_before_anything_else_is_blamed() -> None:
+    assert advised("never_learned", total_steps=100) == {"/total_steps": 1_563}
+    recipe = advice_to("goodfellow2014", "never_learned")
+    assert recipe["/preset"] == "cgan"
+    assert recipe["/conditioning"]["kind"] == "none"
+
+
+def test_the_rest_of_the_tables_advice() -> None:
+    assert advised("equilibrium", total_steps=20_000) == {"/total_steps": 600}
+    assert advised("past_best")["/safeguards/policy"] == "stop_and_keep_best"
+    assert [penalty["kind"] for penalty in advised("past_best")["/penalties"]] == ["r1"]
+    weaker = advised("divergence", **SPECS["all R1"])
+    assert [penalty["weight"] for penalty in weaker["/penalties"]] == [10.0]
+    augmented = advised("discriminator_overfitting")
+    assert augmented == {"/stabilizers/augmentation": ["color", "translation", "cutout"]}

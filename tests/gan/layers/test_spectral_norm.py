@@ -1,0 +1,89 @@
+"""Spectral normalisation: the largest singular value of what layers compute with."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan.architectures import build_networks
+from gan.layers.filled import fill, he
+from gan.layers.spectral_norm import SpectralNorm, divided_out, learnt, normalise
+from tests.gan.architectures.variants import both, info
+from tests.gan.quick import quick_spec
+
+Weighted = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
+
+
+def sigma(layer: Weighted) -> float:
+    weight: Tensor = layer.weight.detach()
+    outputs_first = weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else weight
+    return float(torch.linalg.matrix_norm(outputs_first.flatten(1), 2))
+
+
+def plain() -> nn.Sequential:
+    return nn.Sequential(nn.ConvTranspose2d(3, 5, 4), nn.Conv2d(5, 6, 3), nn.Flatten(), nn.Linear(24, 2))
+
+
+def divided() -> nn.Sequential:
+    network = plain()
+    normalise(network)
+    fill(network, torch.Generator().manual_seed(0), he)
+    return network
+
+
+@pytest.mark.parametrize("family", ["dcgan", "mlp", "resnet"])
+def test_every_weight_of_both_networks_begins_at_one(family: str) -> None:
+    attends = {} if family == "mlp" else {"self_attention": True, "base_channels": 16}
+    spec = quick_spec(conditioning={"kind": "projection"}, **both(family, spectral_norm=True, **attends))
+    for network in build_networks(spec, info(32, 3)):
+        layers = [m for m in network.eval().modules() if isinstance(m, Weighted)]
+        assert len(layers) >= 3
+        for layer in layers:
+            assert sigma(layer) == pytest.approx(1.0, abs=0.03)
+
+
+def test_the_learnt_weight_is_not_divided() -> None:
+    network = divided().eval()
+    layer = network[3]
+    assert isinstance(layer, nn.Linear)
+    weight = learnt(layer)
+    assert torch.allclose(layer.weight, weight / torch.linalg.matrix_norm(weight, 2), rtol=1e-2)
+    assert learnt(nn.Linear(2, 2)).shape == (2, 2)
+
+
+def test_power_iterations_follow_a_weight_that_moves_in_train_mode_alone() -> None:
+    network = divided()
+    layer = network[3]
+    assert isinstance(layer, nn.Linear)
+    learnt(layer).data.copy_(torch.randn(2, 24, generator=torch.Generator().manual_seed(9)) * 5)
+    network.eval()
+    stale = sigma(layer)
+    assert sigma(layer) == stale
+    assert stale != pytest.approx(1.0, abs=0.01)
+    network.train()
+    for _ in range(100):
+        network(torch.randn(1, 3, 1, 1))
+    assert sigma(layer) == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_scale_of_a_learnt_weight_does_not_matter() -> None:
+    network, x = divided().eval(), torch.randn(2, 3, 1, 1)
+    before = network(x)
+    for layer in network:
+        if isinstance(layer, Weighted):
+            learnt(layer).data.mul_(7.0)
+    assert torch.allclose(network(x), before, atol=1e-5)
+
+
+def test_divided_out_the_layers_are_plain_and_compute_the_same() -> None:
+    network, x = divided().eval(), torch.randn(2, 3, 1, 1)
+    before = network(x)
+    assert any(isinstance(m, SpectralNorm) for m in network.modules())
+    simple = divided_out(network)
+    assert not any(isinstance(m, SpectralNorm) for m in simple.modules())
+    assert set(simple.state_dict()) == set(plain().state_dict())
+    assert torch.equal(simple(x), before)
+    # The network itself is left as it was.
+    assert torch.equal(network(x), before)
+    assert sum(isinstance(m, SpectralNorm) for m in network.modules()) == 3

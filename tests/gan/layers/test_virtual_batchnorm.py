@@ -1,0 +1,79 @@
+"""Virtual batch normalisation: the reference's statistics and one's own, and nobody else's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gan.layers.filled import fill, he
+from gan.layers.virtual_batchnorm import REFERENCE, Reference, VirtualBatchNorm2d
+
+
+def norm(channels: int = 3) -> VirtualBatchNorm2d:
+    layer = VirtualBatchNorm2d(channels)
+    fill(layer, torch.Generator(), he)
+    return layer
+
+
+def batch(count: int) -> torch.Tensor:
+    return 1.0 + 3.0 * torch.randn(REFERENCE + count, 3, 4, 4)
+
+
+def test_the_reference_is_normalised_by_itself() -> None:
+    x = batch(5)
+    of_reference = norm()(x)[:REFERENCE]
+    assert torch.allclose(of_reference.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(of_reference.var((0, 2, 3), correction=0), torch.ones(3), atol=1e-4)
+
+
+def test_an_example_is_normalised_by_the_reference_and_itself_together() -> None:
+    x = batch(4)
+    normalised = norm()(x)
+    for row in range(REFERENCE, REFERENCE + 4):
+        both = torch.cat([x[:REFERENCE], x[row : row + 1]])
+        mean, var = both.mean((0, 2, 3)), both.var((0, 2, 3), correction=0)
+        expected = (x[row] - mean[:, None, None]) / (var + 1e-5).sqrt()[:, None, None]
+        assert torch.allclose(normalised[row], expected, atol=1e-5)
+
+
+def test_an_example_does_not_depend_on_the_others() -> None:
+    x = batch(4)
+    other = torch.cat([x[: REFERENCE + 1], 100.0 * torch.randn(3, 3, 4, 4)])
+    assert torch.equal(norm()(x)[REFERENCE], norm()(other)[REFERENCE])
+    assert not torch.equal(norm()(x)[REFERENCE + 1], norm()(other)[REFERENCE + 1])
+
+
+def test_scale_and_shift_are_a_channels_own() -> None:
+    layer, x = norm(), batch(2)
+    before = layer(x)
+    layer.weight.data.copy_(torch.tensor([1.0, 2.0, -1.0]))
+    layer.bias.data.copy_(torch.tensor([0.0, 0.5, 3.0]))
+    expected = before * layer.weight[:, None, None] + layer.bias[:, None, None]
+    assert torch.allclose(layer(x), expected, atol=1e-5)
+
+
+def test_learning_passes_through_the_reference_too() -> None:
+    x = batch(1).requires_grad_()
+    (gradient,) = torch.autograd.grad(norm()(x)[REFERENCE].square().sum(), x)
+    assert (gradient.abs().sum((1, 2, 3)) > 0).all()
+
+
+@pytest.mark.parametrize("classes", [1, 3, 10, 100])
+def test_the_reference_spreads_over_the_classes(classes: int) -> None:
+    reference = Reference(z_dim=5, z_distribution="normal", classes=classes)
+    fill(reference, torch.Generator().manual_seed(1), he)
+    z, labels = reference.ahead_of(torch.zeros(2, 5), torch.tensor([0, 0]))
+    assert z.shape == (REFERENCE + 2, 5)
+    assert labels is not None
+    counts = torch.bincount(labels[:REFERENCE], minlength=classes)
+    assert counts.max() - counts.min() <= 1
+    assert len(counts) == classes
+
+
+def test_the_reference_is_drawn_as_latents_are() -> None:
+    reference = Reference(z_dim=50, z_distribution="uniform", classes=0)
+    fill(reference, torch.Generator().manual_seed(1), he)
+    z, labels = reference.ahead_of(torch.zeros(2, 50), None)
+    assert labels is None
+    assert z.abs().max() <= 1
+    assert z[:REFERENCE].std().item() == pytest.approx(3**-0.5, rel=0.05)
