@@ -21,6 +21,7 @@ from api.parameters import checked
 from api.routes import (
     checkpoints,
     datasets,
+    evaluations,
     events,
     health,
     jobs,
@@ -41,6 +42,7 @@ _ROUTES: Final = (
     metrics,
     events,
     previews,
+    evaluations,
     checkpoints,
     samples,
     datasets,

@@ -13,6 +13,7 @@ Json = dict[str, Any]
 
 ENDED: Final = ("succeeded", "failed", "cancelled")
 
+_LONGEST_PAGE: Final = 200
 _WAIT_SECONDS: Final = 20
 # A held request lasts _WAIT_SECONDS, a large sample on a busy CPU longer.
 _LIMITS: Final = httpx2.Timeout(150, connect=5)
@@ -94,6 +95,20 @@ class Client:
         query = {"names": ",".join(names)} if names else None
         path = f"/v1/jobs/{job_id}/metrics/series"
         return self._send("GET", path, params=query, headers={"Accept": accept}).content
+
+    def evaluations(self, job_id: str) -> Iterator[Json]:
+        """Every evaluation of the job, newest first, page by page."""
+        query: dict[str, Any] = {"limit": _LONGEST_PAGE}
+        while True:
+            page = self._json("GET", f"/v1/jobs/{job_id}/evaluations", params=query)
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            query["cursor"] = page["next_cursor"]
+
+    def best_evaluation(self, job_id: str) -> Json | None:
+        """None before there is one."""
+        return next((found for found in self.evaluations(job_id) if found["is_best"]), None)
 
     def workers(self) -> Json:
         return self._json("GET", "/v1/workers")

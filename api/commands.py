@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -10,6 +11,7 @@ import typer
 import yaml
 
 from api.client import Client, Json
+from api.remedies import NoSuchFinding, remedied
 
 JOBS: Final = "Jobs"
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
@@ -43,6 +45,12 @@ def submit(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any field, such as optimizers.g.beta1=0.")
     ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="JOB", help="Begin with the spec of this job, whole.")
+    ] = None,
+    remedy: Annotated[
+        list[str] | None, typer.Option(metavar="CODE", help="With --from: cured of this finding; may be repeated.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only the resolved spec and what it would take.")
     ] = False,
@@ -52,10 +60,15 @@ def submit(
 ) -> None:
     """Submit a job; its id."""
     flags = {"preset": preset, "dataset": dataset, "total_steps": steps, "seed": seed, "name": name}
-    body = {**_read(file), **{key: value for key, value in flags.items() if value is not None}}
-    for assignment in set_ or ():
-        _assign(body, assignment)
+    if from_ is not None and not (file is None and preset is None):
+        raise typer.BadParameter("--from begins with a whole spec: give no file and no --preset beside it.")
+    if remedy and from_ is None:
+        raise typer.BadParameter("--remedy needs --from JOB: the job whose finding it is.")
     with Client(url) as client:
+        body = _read(file) if from_ is None else _again(client, from_, remedy or ())
+        body |= {key: value for key, value in flags.items() if value is not None}
+        for assignment in set_ or ():
+            _assign(body, assignment)
         answer = client.submit(body, dry_run=dry_run)
         if as_json or dry_run:
             _print_json(answer)
@@ -160,6 +173,14 @@ def _print_changes(client: Client, job_id: str) -> Json:
     for job in client.watch(job_id):
         typer.echo(json.dumps(job))
     return job
+
+
+def _again(client: Client, job_id: str, codes: Sequence[str]) -> dict[str, Any]:
+    """The spec of a job, cured of these findings."""
+    try:
+        return remedied(client.job(job_id), codes)
+    except NoSuchFinding as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _read(file: Path | None) -> dict[str, Any]:

@@ -85,11 +85,39 @@ class Place(_Answer):
     jobs_ahead: int = Field(ge=0)
 
 
-class Health(_Answer):
-    """A verdict on the training itself; unknown until there is one."""
+class Evidence(_Answer):
+    """A figure, and the threshold that it is past."""
 
-    verdict: Literal["unknown"] = "unknown"
-    findings: list[dict[str, Any]] = []
+    metric: str
+    value: Number
+    threshold: Number
+
+
+class Remedy(_Answer):
+    """A field to set."""
+
+    pointer: str = Field(description="RFC 6901 pointer into the body of POST /v1/jobs.")
+    value: Any = Field(description="The whole new value of that field.")
+    why: str
+
+
+class Finding(_Answer):
+    """One observation about the training. All of its remedy together makes a body that is taken again."""
+
+    code: str = Field(description="Stable and for machines.")
+    severity: Literal["info", "warning", "critical"]
+    began_at_step: int
+    found_at_step: int
+    message: str
+    evidence: list[Evidence]
+    remedy: list[Remedy]
+
+
+class Health(_Answer):
+    """A verdict on the training itself, and the findings that hold; unknown until somebody has looked."""
+
+    verdict: Literal["unknown", "healthy", "warning", "failing"]
+    findings: list[Finding]
 
 
 class JobWorker(_Answer):
@@ -107,6 +135,7 @@ class Links(_Answer):
     events: str
     metrics: str
     checkpoints: str
+    evaluations: str
     samples: str
 
 
@@ -208,6 +237,26 @@ class CheckpointView(_Answer):
     created_at: datetime
 
 
+class EvaluationView(_Answer):
+    """How good the images were at a step, and what the figures rest on."""
+
+    step: int
+    attempt: int
+    is_best: bool = Field(description="Whether none of the job's others is better.")
+    metrics: dict[str, Number] = Field(description="Such as fcd, coverage, label_accuracy.")
+    reference: dict[str, Number] = Field(description="The same of real images that were held out: the ceiling.")
+    class_histogram: dict[str, Number] = Field(description="Share of the generated images that is taken for a class.")
+    real_class_histogram: dict[str, Number] = Field(description="The same of the real images.")
+    within_class_diversity: dict[str, Number] = Field(
+        description="Pixel distance between fakes of a class over that between its reals: 1 is as varied as they are."
+    )
+    label_accuracy_by_class: dict[str, Number] = Field(
+        description="Share of the fakes asked to be of a class that is taken for it."
+    )
+    provenance: dict[str, Any] = Field(description="Feature network, counts, split, weights, seed, versions.")
+    created_at: datetime
+
+
 class ClassView(_Answer):
     """A class that the generator can draw."""
 
@@ -243,6 +292,7 @@ class PresetView(_Answer):
     title: str
     summary: str
     paper: str
+    reach: str = Field(description="The figures that it should reach; empty where none were measured.")
     is_default: bool
     spec: TrainSpec = Field(description="In full, on the data set that ships with the service.")
 

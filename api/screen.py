@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,29 +16,37 @@ from rich.table import Table
 from rich.text import Text
 
 from api.client import Client, Json
+from api.remedies import fields_of
 
 _SECONDS_A_LINE: Final = 5.0
 _WIDEST: Final = 2000
+_QUALITY: Final = ("fcd", "coverage", "precision", "recall", "label_accuracy")
 
 
 class _Shown(Protocol):
     def show(self, job: Json) -> None: ...
 
+    def tell(self, line: str) -> None: ...
+
 
 def follow(client: Client, job_id: str, console: Console) -> Json:
     """Show the job until it has ended; the job as it then is."""
     job: Json = {}
+    told: set[tuple[str, int]] = set()
     with _display(console) as display:
         for job in client.watch(job_id):
             display.show(job)
-    console.print(ending(job), highlight=False, markup=False, soft_wrap=True)
+            for finding in _news(job, told):
+                display.tell(_observed(finding))
+    lines = [ending(job), quality(client.best_evaluation(job_id)), verdict(job)]
+    _say(console, "\n".join(line for line in lines if line))
     return job
 
 
 def numbers(job: Json) -> str:
-    """Losses, rate and time left, as far as they are known."""
+    """Losses, distance to the real images, rate and time left, as far as they are known."""
     latest, progress = job["latest_metrics"], job["progress"]
-    words = [f"{name} {latest[name]:.3f}" for name in ("loss_d", "loss_g") if latest.get(name) is not None]
+    words = [f"{name} {latest[name]:.3f}" for name in ("loss_d", "loss_g", "fcd") if latest.get(name) is not None]
     if progress["images_per_second"]:
         words.append(f"{progress['images_per_second']:,.0f} images/s")
     if progress["eta_seconds"] is not None:
@@ -46,17 +55,60 @@ def numbers(job: Json) -> str:
 
 
 def ending(job: Json) -> str:
-    """How it ended; below it a failed job's cause and its remedy, a line each."""
+    """How it ended; below it why, where that is known, and what a failed job's remedy is, a line each."""
     lines = [f"{job['id']} {job['status']} at step {job['progress']['step']}."]
+    if job["status_reason"]:
+        lines.append(job["status_reason"]["message"])
     if job["error"]:
         lines += [job["error"]["message"], job["error"]["hint"]]
     return "\n".join(line for line in lines if line)
 
 
+def quality(best: Json | None) -> str:
+    """The figures of the best evaluation that matter most; nothing without one."""
+    if best is None:
+        return ""
+    figures = best["metrics"]
+    words = [f"{name.replace('_', ' ')} {figures[name]:.3g}" for name in _QUALITY if figures.get(name) is not None]
+    return f"Best at step {best['step']}: {', '.join(words)}."
+
+
+def verdict(job: Json) -> str:
+    """What is made of the run, what was found, and how to do better; nothing where nobody has looked."""
+    health = job["health"]
+    if health["verdict"] == "unknown" and not health["findings"]:
+        return ""
+    lines = [f"Verdict: {health['verdict']}."]
+    for finding in health["findings"]:
+        lines.append(_observed(finding))
+        lines += [f"    {_field(remedy)}: {remedy['why']}" for remedy in finding["remedy"]]
+        if finding["remedy"]:
+            lines.append(f"    gantry submit --from {job['id']} --remedy {finding['code']}")
+    return "\n".join(lines)
+
+
+def _observed(finding: Json) -> str:
+    about = f"{finding['code']} ({finding['severity']}, from step {finding['began_at_step']} on)"
+    return f"  {about}: {finding['message']}"
+
+
+def _field(remedy: Json) -> str:
+    return f"{'.'.join(fields_of(remedy['pointer']))} = {json.dumps(remedy['value'], ensure_ascii=False)}"
+
+
+def _news(job: Json, told: set[tuple[str, int]]) -> Iterator[Json]:
+    """The findings that are not among those that were `told`, to which they are added."""
+    for finding in job["health"]["findings"]:
+        name = finding["code"], finding["began_at_step"]
+        if name not in told:
+            told.add(name)
+            yield finding
+
+
 def table(jobs: Sequence[Json]) -> str:
     """A row a job under a row of names, as wide as it needs to be: a pipe cuts nothing off."""
     made = Table(box=None, pad_edge=False, header_style="")
-    for name in ("ID", "NAME", "STATUS", "STEP", "IMAGES/S", "AGE", "DEVICE"):
+    for name in ("ID", "NAME", "STATUS", "HEALTH", "STEP", "IMAGES/S", "AGE", "DEVICE"):
         made.add_column(name, justify="right" if name in ("STEP", "IMAGES/S", "AGE") else "left", no_wrap=True)
     for job in jobs:
         made.add_row(*(Text(cell) for cell in _cells(job)))
@@ -73,11 +125,16 @@ def _cells(job: Json) -> list[str]:
         job["id"],
         job["name"] or "-",
         standing(job),
+        _known(job["health"]["verdict"]),
         f"{progress['step']}/{progress['total_steps']}",
         f"{rate:,.0f}" if rate else "-",
         _age(datetime.now(UTC) - datetime.fromisoformat(job["created_at"])),
         (job["worker"] or {}).get("device") or "-",
     ]
+
+
+def _known(word: str) -> str:
+    return "-" if word == "unknown" else word
 
 
 def _age(since: timedelta) -> str:
@@ -93,6 +150,8 @@ def standing(job: Json) -> str:
     """What the job is doing, in a word or four."""
     if job["queue"]:
         return f"queued, {job['queue']['jobs_ahead']} ahead"
+    if job["status"] == "running" and (job["status_reason"] or {}).get("code") == "preparing":
+        return "preparing"
     return f"attempt {job['attempt']}" if job["status"] == "running" and job["attempt"] > 1 else str(job["status"])
 
 
@@ -126,6 +185,9 @@ class _Bar:
             numbers=numbers(job),
         )
 
+    def tell(self, line: str) -> None:
+        _say(self._progress.console, line)
+
 
 class _Lines:
     def __init__(self, console: Console) -> None:
@@ -138,7 +200,14 @@ class _Lines:
         self._status, self._due = job["status"], time.monotonic() + _SECONDS_A_LINE
         done = job["progress"]
         line = f"{standing(job)}: step {done['step']} of {done['total_steps']}  {numbers(job)}".rstrip()
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.tell(line)
+
+    def tell(self, line: str) -> None:
+        _say(self._console, line)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _clock(seconds: int) -> str:

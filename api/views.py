@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar, cast, overload
 
 from api import schemas
-from gan.spec import DEFAULT_PRESET, PRESETS, TrainSpec, preset_spec
+from gan.spec import DEFAULT_PRESET, PRESETS, from_record, preset_spec
 from jobs.db import Session
-from jobs.models import Checkpoint, Dataset, Job, JobEvent, Preview, Worker
+from jobs.models import Checkpoint, Dataset, Evaluation, Job, JobEvent, Preview, Worker
 from jobs.status import Status, allowed_actions
 from jobs.store import jobs, workers
+from jobs.store.evaluations import Place
 from jobs.store.metrics import MetricSummary
 from jobs.store.pages import Page
 
@@ -51,7 +52,7 @@ def job_view(s: Session, row: Job, lease_seconds: float) -> schemas.JobView:
 
 
 def _job(row: Job, most_gpus: int | None, ahead: int | None, last: str | None, best: str | None) -> schemas.JobView:
-    status, spec = Status(row.status), TrainSpec.model_validate(row.spec)
+    status, spec = Status(row.status), from_record(row.spec)
     return schemas.JobView(
         id=row.id,
         name=row.name,
@@ -61,10 +62,10 @@ def _job(row: Job, most_gpus: int | None, ahead: int | None, last: str | None, b
         # While it waits, the attempt that it waits for.
         attempt=row.attempt + 1 if status is Status.QUEUED else row.attempt,
         allowed_actions=allowed_actions(status),
-        progress=_progress(row, spec),
+        progress=_progress(row),
         queue=None if ahead is None else schemas.Place(position=ahead + 1, jobs_ahead=ahead),
         latest_metrics=finite(row.latest_metrics),
-        health=schemas.Health(),
+        health=schemas.Health.model_validate(row.health),
         best_checkpoint_id=best,
         last_checkpoint_id=last,
         worker=_worker_of(row),
@@ -93,22 +94,23 @@ def finite(values: dict[str, Any]) -> dict[str, float | None]:
     return {k: v if isinstance(v, int | float) and math.isfinite(v) else None for k, v in values.items()}
 
 
-def _progress(row: Job, spec: TrainSpec) -> schemas.Progress:
+def _progress(row: Job) -> schemas.Progress:
     return schemas.Progress(
         step=row.step,
         total_steps=row.total_steps,
         fraction=round(min(1.0, row.step / row.total_steps), 6),
         images_seen=row.images_seen,
         images_per_second=None if row.images_per_second is None else round(row.images_per_second, 1),
-        eta_seconds=_eta(row, spec),
+        eta_seconds=_eta(row),
         updated_at=moment(row.progress_at),
     )
 
 
-def _eta(row: Job, spec: TrainSpec) -> int | None:
-    if row.status != Status.RUNNING or not row.images_per_second:
+def _eta(row: Job) -> int | None:
+    if row.status != Status.RUNNING or not row.images_per_second or not row.step:
         return None
-    images_left = (row.total_steps - row.step) * spec.batch_size * spec.alternation.d_steps
+    # Of the steps so far: how many images a step shows depends on the alternation.
+    images_left = (row.total_steps - row.step) * row.images_seen / row.step
     return max(0, round(images_left / row.images_per_second))
 
 
@@ -137,6 +139,7 @@ def _links(job_id: str) -> schemas.Links:
         events=f"{base}/events",
         metrics=f"{base}/metrics",
         checkpoints=f"{base}/checkpoints",
+        evaluations=f"{base}/evaluations",
         samples=f"{base}/samples",
     )
 
@@ -167,6 +170,23 @@ def checkpoint(row: Checkpoint, last_id: str | None) -> schemas.CheckpointView:
     )
 
 
+def evaluation(row: Evaluation, best: Place | None) -> schemas.EvaluationView:
+    details = row.details
+    return schemas.EvaluationView(
+        step=row.step,
+        attempt=row.attempt,
+        is_best=best == (row.step, row.attempt),
+        metrics=finite(row.metrics),
+        reference=details.get("reference", {}),
+        class_histogram=details.get("class_histogram", {}),
+        real_class_histogram=details.get("real_class_histogram", {}),
+        within_class_diversity=details.get("within_class_diversity", {}),
+        label_accuracy_by_class=details.get("label_accuracy_by_class", {}),
+        provenance=details.get("provenance", {}),
+        created_at=moment(row.created_at),
+    )
+
+
 def dataset(row: Dataset) -> schemas.DatasetView:
     return schemas.DatasetView(
         id=row.id,
@@ -190,6 +210,7 @@ def preset(name: str) -> schemas.PresetView:
         title=found.title,
         summary=found.summary,
         paper=found.paper,
+        reach=found.reach,
         is_default=name == DEFAULT_PRESET,
         spec=preset_spec(name),
     )

@@ -71,7 +71,7 @@ def renew(s: Session, job_id: str, attempt: int, ttl: float) -> Orders:
 def fence(s: Session, job_id: str, attempt: int, ttl: float, **progress: Any) -> Orders:
     """Open a write of this attempt: takes the job's row lock until the transaction ends.
 
-    `progress` sets step, images_seen, images_per_second, latest_metrics or device of the job on the way.
+    `progress` sets step, images_seen, images_per_second, latest_metrics, device or status_reason on the way.
     Raises `Fenced` when the job is no longer this attempt's; then nothing must be written.
     """
     values: dict[str, Any] = {"lease_until": clock.now() + ttl, "heartbeat_at": clock.now(), **progress}
@@ -95,10 +95,21 @@ def resumed(s: Session, job_id: str, attempt: int, step: int) -> None:
     attempts.resumed(s, job_id, attempt, step)
 
 
-def finish(s: Session, job_id: str, attempt: int, status: Status, error: dict[str, Any] | None = None) -> Job:
-    """End the job. Raises `Fenced` when it is no longer this attempt's to end."""
+def finish(
+    s: Session,
+    job_id: str,
+    attempt: int,
+    status: Status,
+    error: dict[str, Any] | None = None,
+    reason: dict[str, Any] | None = None,
+) -> Job:
+    """End the job; `reason` is {"code", "message"} where the status alone does not say why.
+
+    Raises `Fenced` when it is no longer this attempt's to end.
+    """
     assert status in TERMINAL and (status is Status.FAILED) == (error is not None)
-    return _leave(s, _lock(s, job_id, attempt), status, outcome=error["code"] if error else status.value, error=error)
+    outcome = (error or reason or {"code": status.value})["code"]
+    return _leave(s, _lock(s, job_id, attempt), status, outcome=outcome, error=error, reason=reason)
 
 
 def release(

@@ -6,7 +6,8 @@ PostgreSQL, and no worker's clock is ever compared with another's.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import json
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import (
     JSON,
@@ -27,6 +28,9 @@ from jobs.status import TERMINAL, Status
 
 _STATUSES = ", ".join(f"'{s.value}'" for s in Status)
 _ENDED = ", ".join(f"'{s.value}'" for s in sorted(TERMINAL))
+
+NO_VERDICT: Final[dict[str, Any]] = {"verdict": "unknown", "findings": []}
+"""A job's health before anybody has looked at it."""
 
 
 class Base(DeclarativeBase):
@@ -98,6 +102,10 @@ class Job(Base):
     images_per_second: Mapped[float | None]
     progress_at: Mapped[float | None]
     latest_metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    health: Mapped[dict[str, Any]] = mapped_column(
+        default=lambda: dict(NO_VERDICT), server_default=json.dumps(NO_VERDICT)
+    )
+    """{"verdict", "findings"}: what the trainer makes of the run, as of the step that it last looked at."""
     event_seq: Mapped[int] = mapped_column(default=0)
 
     created_at: Mapped[float]
@@ -175,6 +183,14 @@ class Checkpoint(Base):
     __tablename__ = "checkpoints"
     __table_args__ = (
         Index("uq_checkpoints_place", "job_id", "step", "attempt", unique=True),
+        # The invariant lives in the database: a job has one best checkpoint.
+        Index(
+            "uq_checkpoints_one_best",
+            "job_id",
+            unique=True,
+            sqlite_where=text("is_best"),
+            postgresql_where=text("is_best"),
+        ),
         CheckConstraint("state in ('ready', 'bad', 'pruned')", name="state_known"),
     )
 
@@ -191,6 +207,22 @@ class Checkpoint(Base):
     weights_key: Mapped[str] = mapped_column(String(300))
     weights_bytes: Mapped[int]
     weights_sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float]
+
+
+class Evaluation(Base):
+    """How good the images were at a step, and all that the figures rest on."""
+
+    __tablename__ = "evaluations"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    best_so_far: Mapped[bool]
+    """Whether none before it was better. The best of a job is the last of these that counts."""
+    metrics: Mapped[dict[str, Any]]
+    details: Mapped[dict[str, Any]]
+    """The rest of the evaluation: shares of the classes, the figures of real images, where the numbers come from."""
     created_at: Mapped[float]
 
 

@@ -134,6 +134,11 @@ class Settings(BaseSettings):
         """Where bytes live: checkpoints, previews, logs."""
         return self.data_dir.absolute() / "artifacts"
 
+    @property
+    def features_dir(self) -> Path:
+        """Where the feature networks of data sets are kept, once they are trained."""
+        return self.data_dir.absolute() / "features"
+
     def environment(self) -> dict[str, str]:
         """These settings as variables, for a child process: it reads what this one read."""
         values = self.model_dump(mode="json")

@@ -32,6 +32,8 @@ class Exit(IntEnum):
     """Asked to stop, or fenced: what there was to save is saved, and another attempt may go on."""
     STATE_MISMATCH = 76
     BAD_SPEC = 78
+    STOPPED_EARLY = 79
+    """A success too: the job's safeguards have ended it before its last step."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,20 @@ FAILURES: Final[dict[Exit, Failure]] = {
         hint="The worker may be older or newer than the service that took the job; bring both to one version.",
     ),
 }
+
+
+def leave_reason(artifacts: Artifacts, key: str, why: str) -> None:
+    """Write why the trainer has ended early, for the supervisor to put into the job."""
+    artifacts.write(key, json.dumps(why).encode())
+
+
+def read_reason(artifacts: Artifacts, key: str) -> dict[str, str]:
+    """Why a trainer ended early, as `status_reason` of api.md; a plain sentence when it could not write."""
+    try:
+        why = str(json.loads(artifacts.read(key)))
+    except (ArtifactLost, ValueError):
+        why = "The job's safeguards ended it before its last step."
+    return {"code": "stopped_early", "message": why}
 
 
 def leave_note(artifacts: Artifacts, key: str, failure: Failure) -> None:

@@ -86,8 +86,16 @@ class Keeper:
             raise NothingToGoOnFrom(f"None of the {count} checkpoints of this job can be read any more.")
         return None
 
-    def save(self, trainer: Trainer, metrics: Mapping[str, float | None], *, final: bool = False) -> bool:
-        """Save where `trainer` stands, whose metrics are committed; whether there was room.
+    def save(
+        self,
+        trainer: Trainer,
+        metrics: Mapping[str, float | None],
+        *,
+        final: bool = False,
+        best: bool = False,
+    ) -> bool:
+        """Save where `trainer` stands, whose metrics are committed; whether there was room. `best`: it is the best
+        so far, and is kept until there is a better one.
 
         A step that is saved already is not saved again. Raises `Fenced`, and `DiskFull` when there was no room
         `MOST_FAILURES` times in a row, or for the `final` one.
@@ -104,9 +112,9 @@ class Keeper:
             if final or self._failures >= MOST_FAILURES:
                 raise DiskFull(f"There was no room on the disk for the checkpoint of step {trainer.step}.") from error
             return False
-        self._register(trainer.step, dict(metrics), file, weights)
+        self._register(trainer.step, dict(metrics), file, weights, best)
         self._saved_step, self._failures = trainer.step, 0
-        log.info("checkpoint saved", step=trainer.step, bytes=file.bytes)
+        log.info("checkpoint saved", step=trainer.step, bytes=file.bytes, best=best)
         return True
 
     def _folder(self) -> Path:
@@ -134,14 +142,14 @@ class Keeper:
             self._artifacts.delete(key)
             raise
 
-    def _register(self, step: int, metrics: dict[str, Any], file: Stored, weights: Stored) -> None:
+    def _register(self, step: int, metrics: dict[str, Any], file: Stored, weights: Stored, best: bool) -> None:
         job_id, attempt = self._journal.job_id, self._journal.attempt
         retired: list[Checkpoint] = []
 
         def register(s: Session) -> None:
             newest = checkpoints.newest_ready(s, job_id)
             if newest is None or (newest.step, newest.attempt) != (step, attempt):
-                checkpoints.register(s, job_id, attempt, step, metrics, file, weights)
+                checkpoints.register(s, job_id, attempt, step, metrics, file, weights, best=best)
             retired[:] = checkpoints.retire(s, job_id, self._keep_last)
 
         self._journal.write(register)

@@ -29,7 +29,7 @@ from jobs.process import kill, spawn
 from jobs.settings import Settings
 from jobs.status import Status
 from jobs.store import jobs, workers
-from worker.exits import TRY_AGAIN, Exit, Failure, read_note, unforeseen
+from worker.exits import TRY_AGAIN, Exit, Failure, read_note, read_reason, unforeseen
 from worker.tail import last_line
 from worker.watchdog import Watchdog
 
@@ -188,6 +188,8 @@ class Supervisor:
             return None
         if returncode == Exit.SUCCEEDED:
             return self._finish(Status.SUCCEEDED)
+        if returncode == Exit.STOPPED_EARLY:
+            return self._finish(Status.SUCCEEDED, reason=read_reason(self._artifacts, self._outcome_key))
         if self._why is Why.CANCEL:
             return self._finish(Status.CANCELLED)
         if self._why is Why.STALL:
@@ -207,7 +209,7 @@ class Supervisor:
             failure, final = unforeseen(returncode, last_line(path)), False
         else:
             code = Exit(returncode)
-            failure = read_note(self._artifacts, Artifacts.outcome_key(self._job.id, self._attempt), code)
+            failure = read_note(self._artifacts, self._outcome_key, code)
             final = code not in TRY_AGAIN
             if code is Exit.INTERNAL and (line := last_line(path)):
                 failure = Failure("internal", f"The trainer met an error: {line}", True, hint=failure.hint)
@@ -221,8 +223,14 @@ class Supervisor:
         hint = "The worker's log holds the traceback; please report it."
         return self._release("supervisor_error", message, crash=True, hint=hint)
 
-    def _finish(self, status: Status, error: dict[str, Any] | None = None) -> Callable[[Session], object]:
-        return lambda s: leases.finish(s, self._job.id, self._attempt, status, error)
+    @property
+    def _outcome_key(self) -> str:
+        return Artifacts.outcome_key(self._job.id, self._attempt)
+
+    def _finish(
+        self, status: Status, error: dict[str, Any] | None = None, reason: dict[str, Any] | None = None
+    ) -> Callable[[Session], object]:
+        return lambda s: leases.finish(s, self._job.id, self._attempt, status, error, reason)
 
     def _release(
         self, code: str, message: str, *, crash: bool = False, hint: str | None = None

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NoReturn
 
@@ -21,22 +21,24 @@ from pydantic import ValidationError
 from gan import datasets
 from gan.data import ImageDataset
 from gan.datasets import DatasetUnavailable
-from gan.events import CheckpointDue, PreviewReady, Tick
-from gan.sample import grid_png
-from gan.spec import TrainSpec, check_against
+from gan.events import CheckpointDue, Evaluated, HealthChanged, PreviewReady, Tick
+from gan.features import FeatureNet
+from gan.findings import Finding, fields_of
+from gan.spec import TrainSpec, check_against, from_record
 from gan.train import Diverged, StateMismatch, Trainer
-from jobs import leases
 from jobs.artifacts import Artifacts
-from jobs.db import Database, Session
+from jobs.db import Database
 from jobs.errors import Fenced
 from jobs.models import Job
 from jobs.settings import Settings
 from jobs.startup import begin
-from jobs.store import jobs, metrics, previews
+from jobs.store import jobs
 from worker.devices import cpu_name, usable_cores
-from worker.exits import FAILURES, Exit, leave_note
+from worker.exits import FAILURES, Exit, leave_note, leave_reason
 from worker.journal import Journal
-from worker.keeper import DiskFull, Keeper, NothingToGoOnFrom, no_room
+from worker.keeper import DiskFull, Keeper, NothingToGoOnFrom
+from worker.preparing import AskedToStop, Preparation, feature_net
+from worker.report import Report
 
 log = structlog.get_logger("gantry.trainer")
 
@@ -83,12 +85,12 @@ class Attempt:
     """One execution of a job, from its newest good checkpoint to its end, or to the moment it is asked to stop."""
 
     def __init__(self, settings: Settings, job_id: str, attempt: int) -> None:
+        self._settings = settings
         self._artifacts = Artifacts(settings.artifacts_dir)
         self._journal = Journal(Database(settings.database), job_id, attempt, settings.lease_seconds)
-        self._job_id, self._attempt = job_id, attempt
-        self._latest: dict[str, float | None] = {}
-        self._step: int | None = None
-        self._asked_to_stop = False
+        self._report = Report(self._journal, self._artifacts)
+        self._job_id, self._outcome_key = job_id, Artifacts.outcome_key(job_id, attempt)
+        self._asked_to_stop = self._asked_to_save = False
 
     def ask_to_stop(self) -> None:
         """Save a checkpoint after the next tick and leave. Only sets a flag: safe in a signal's handler."""
@@ -103,6 +105,9 @@ class Attempt:
             return self._train()
         except Fenced as error:
             log.warning("stopped: the job is no longer this attempt's", reason=str(error))
+            return Exit.STOPPED
+        except AskedToStop:
+            log.info("stopped as asked, before the first step")
             return Exit.STOPPED
         except _FORESEEN as error:
             return self._fail(_EXITS[next(kind for kind in _FORESEEN if isinstance(error, kind))], error)
@@ -119,29 +124,49 @@ class Attempt:
         data = _data(job, spec)
         keeper = Keeper(self._journal, self._artifacts, spec.checkpoints.keep_last)
         keeper.tidy()
-        trainer = Trainer(spec, data, device, keeper.restore())
-        self._begin(trainer, name)
+        net = self._features(job, data.to(device)) if spec.evaluation.enabled else None
+        trainer = Trainer(spec, data, device, keeper.restore(), features=net)
+        self._report.begin(trainer, name)
         return self._run(trainer, keeper)
 
     def _run(self, trainer: Trainer, keeper: Keeper) -> Exit:
-        for event in trainer.run(stop=lambda: self._asked_to_stop):
+        for event in trainer.run(stop=lambda: self._between_steps(trainer, keeper)):
             match event:
                 case Tick():
-                    orders = self._write_tick(event)
-                    if orders.cancel:
-                        self.ask_to_stop()
-                    if orders.checkpoint and keeper.has_room:
-                        keeper.save(trainer, self._latest)
+                    orders = self._report.tick(event)
+                    self._asked_to_save = orders.checkpoint
+                    self._asked_to_stop |= orders.cancel
                 case PreviewReady():
-                    self._write_preview(event)
+                    self._report.preview(event)
+                case Evaluated():
+                    self._report.evaluation(event)
+                case HealthChanged():
+                    self._report.health(event)
                 case CheckpointDue():
-                    keeper.save(trainer, self._latest, final=event.final)
-        if trainer.step < trainer.spec.total_steps:
-            keeper.save(trainer, self._latest)
+                    metrics = self._report.at(trainer.step)
+                    keeper.save(trainer, metrics, final=event.final, best=event.best)
+        if not trainer.finished:
+            keeper.save(trainer, self._report.at(trainer.step))
             log.info("stopped as asked", step=trainer.step)
             return Exit.STOPPED
-        log.info("trained to the end", step=trainer.step)
-        return Exit.SUCCEEDED
+        return self._finished(trainer)
+
+    def _between_steps(self, trainer: Trainer, keeper: Keeper) -> bool:
+        """Whether to stop. Asked once all of a step is told, so that whoever goes on from there misses nothing: the
+        moment, too, to save a checkpoint that somebody has asked for.
+        """
+        if self._asked_to_save and keeper.has_room:
+            keeper.save(trainer, self._report.at(trainer.step))
+            self._asked_to_save = False
+        return self._asked_to_stop
+
+    def _finished(self, trainer: Trainer) -> Exit:
+        if trainer.ended_early is None:
+            log.info("trained to the end", step=trainer.step)
+            return Exit.SUCCEEDED
+        log.info("ended early", step=trainer.step, why=trainer.ended_early)
+        self._say(lambda: leave_reason(self._artifacts, self._outcome_key, str(trainer.ended_early)))
+        return Exit.STOPPED_EARLY
 
     def _open(self) -> Job:
         """The job, once it is certain that it is ours."""
@@ -149,62 +174,41 @@ class Attempt:
         self._artifacts.sweep_unfinished(self._job_id)
         return self._journal.read(lambda s: jobs.get(s, self._job_id))
 
-    def _begin(self, trainer: Trainer, device: str) -> None:
-        """Say where this attempt goes on from: what an earlier one wrote past it is superseded from now on."""
-
-        def resumed(s: Session) -> None:
-            leases.resumed(s, self._job_id, self._attempt, trainer.step)
-
-        self._journal.write(resumed, step=trainer.step, images_seen=trainer.images_seen, device=device)
-        log.info("training", device=device, from_step=trainer.step, threads=torch.get_num_threads())
-
-    def _write_tick(self, tick: Tick) -> leases.Orders:
-        self._step = tick.step
-        self._latest = {name: metrics.plain(v) for name, v in zip(tick.names, tick.values[-1], strict=True)}
-
-        def append(s: Session) -> None:
-            metrics.append(s, self._job_id, self._attempt, tick.first_step, tick.names, tick.values)
-
-        return self._journal.write(
-            append,
-            step=tick.step,
-            images_seen=tick.images_seen,
-            images_per_second=tick.images_per_second,
-            latest_metrics=self._latest,
-        )
-
-    def _write_preview(self, preview: PreviewReady) -> None:
-        key = Artifacts.preview_key(self._job_id, preview.step, self._attempt)
-        try:
-            stored = self._artifacts.write(key, grid_png(preview.images, preview.rows, preview.row_labels))
-        except OSError as error:
-            if not no_room(error):
-                raise
-            log.warning("no room for a preview; it is left out", step=preview.step)
-            return
-
-        def register(s: Session) -> None:
-            previews.register(s, self._job_id, self._attempt, preview.step, stored)
-
-        self._journal.write(register)
+    def _features(self, job: Job, data: ImageDataset) -> FeatureNet:
+        preparation = Preparation(self._journal, job, stop=lambda: self._asked_to_stop)
+        return feature_net(data, self._settings.features_dir, preparation)
 
     def _fail(self, code: Exit, error: Exception) -> Exit:
         message = str(error).strip()[:_LONGEST_MESSAGE] or FAILURES[code].message
         log.error(message, code=code.name.lower())
-        step = error.step if isinstance(error, Diverged) else self._step
+        failure = replace(FAILURES[code], message=message, step=self._report.step)
+        if isinstance(error, Diverged):
+            hint = _hint(self._job_id, self._report.findings) or failure.hint
+            failure = replace(failure, step=error.step, hint=hint)
+        self._say(lambda: leave_note(self._artifacts, self._outcome_key, failure))
+        return code
+
+    def _say(self, last_words: Callable[[], None]) -> None:
         try:
-            key = Artifacts.outcome_key(self._job_id, self._attempt)
-            leave_note(self._artifacts, key, replace(FAILURES[code], message=message, step=step))
+            last_words()
         except OSError as no_note:
             # The exit code still says what happened; the note only says it better.
             log.warning("no note could be left", error=str(no_note))
-        return code
+
+
+def _hint(job_id: str, findings: Iterable[Finding]) -> str | None:
+    """The remedy of the worst finding, as something to do; None where none has one."""
+    worst = next((found for found in findings if found.severity == "critical" and found.remedy), None)
+    if worst is None:
+        return None
+    words = (f"{'.'.join(fields_of(r.pointer))} to {json.dumps(r.value)}" for r in worst.remedy)
+    return f"Set {', '.join(words)}: `gantry submit --from {job_id} --remedy {worst.code}` does."
 
 
 def _spec(job: Job) -> TrainSpec:
     """What the job asks for. Raises `BadSpec`."""
     try:
-        return TrainSpec.model_validate_json(json.dumps(job.spec))
+        return from_record(job.spec)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -15,7 +15,7 @@ from api.openapi import headers, problems
 from api.samples import FORMATS, LAST_SEED, MOST_A_LABEL, Plan, make_plan
 from api.schemas import ClassView, Manifest
 from api.services import Hall, Services
-from gan.spec import DatasetClass, TrainSpec
+from gan.spec import DatasetClass, from_record
 from jobs.db import Session
 from jobs.models import Checkpoint, Job
 from jobs.store import checkpoints, datasets, jobs
@@ -81,7 +81,7 @@ def _look_up(hall: Services, job_id: str, which: str | None) -> tuple[Checkpoint
 
 
 def _classes(s: Session, job: Job) -> tuple[DatasetClass, ...]:
-    if not TrainSpec.model_validate(job.spec).conditional:
+    if not from_record(job.spec).conditional:
         return ()
     return datasets.info(datasets.get(s, job.dataset)).classes
 

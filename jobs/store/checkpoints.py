@@ -18,9 +18,20 @@ from jobs.store.pages import Page, cut, decode
 
 
 def register(
-    s: Session, job_id: str, attempt: int, step: int, metrics: dict[str, Any], file: Stored, weights: Stored
+    s: Session,
+    job_id: str,
+    attempt: int,
+    step: int,
+    metrics: dict[str, Any],
+    file: Stored,
+    weights: Stored,
+    *,
+    best: bool = False,
 ) -> Checkpoint:
-    """Note a checkpoint whose files are durable; inside a fenced transaction, after its metrics."""
+    """Note a checkpoint whose files are durable; inside a fenced transaction, after its metrics.
+
+    `best`: from now on it is the job's best, in the place of any other.
+    """
     row = Checkpoint(
         id=new_id("ckpt"),
         job_id=job_id,
@@ -38,7 +49,23 @@ def register(
     )
     s.add(row)
     s.execute(update(Job).where(Job.id == job_id).values(checkpoint_requested_at=None))
-    events.record(s, job_id, "checkpoint.created", {"checkpoint_id": row.id, "step": step}, attempt=attempt)
+    if best:
+        mark_best(s, job_id, step)
+    data = {"checkpoint_id": row.id, "step": step, "is_best": best}
+    events.record(s, job_id, "checkpoint.created", data, attempt=attempt)
+    return row
+
+
+def mark_best(s: Session, job_id: str, step: int | None) -> Checkpoint | None:
+    """Make the good checkpoint of that step the job's best, and no other. None: it has none, and so no best."""
+    s.execute(update(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.is_best).values(is_best=False))
+    if step is None:
+        return None
+    query = _ready(job_id).where(Checkpoint.step == step).order_by(Checkpoint.attempt.desc())
+    row: Checkpoint | None = s.scalars(query.limit(1)).one_or_none()
+    if row is not None:
+        row.is_best = True
+        s.flush()
     return row
 
 
@@ -71,7 +98,7 @@ def choose(s: Session, job_id: str, which: str | None) -> Checkpoint:
         return row
     best = None if which == "last" else s.scalars(_ready(job_id).where(Checkpoint.is_best)).first()
     if best is None and which == "best":
-        raise NoCheckpoint("No checkpoint of this job has been evaluated, so none is the best; ask for 'last'.")
+        raise NoCheckpoint("No checkpoint of this job is known to be the best: none was evaluated; ask for 'last'.")
     chosen = best or newest_ready(s, job_id)
     if chosen is None:
         status = s.get_one(Job, job_id).status
@@ -95,7 +122,7 @@ def count(s: Session, job_id: str) -> int:
 def mark_bad(s: Session, checkpoint_id: str, why: str) -> None:
     """This file is not what was written; nobody shall go on from it."""
     row = s.get_one(Checkpoint, checkpoint_id)
-    row.state = "bad"
+    row.state, row.is_best = "bad", False
     data = {"checkpoint_id": row.id, "step": row.step, "reason": why}
     events.record(s, row.job_id, "checkpoint.bad", data, attempt=row.attempt)
 

@@ -90,7 +90,7 @@ def _curve(
         query = query.where(MetricBlock.last_step >= from_step)
     if to_step is not None:
         query = query.where(MetricBlock.first_step <= to_step)
-    curve = _join(s.execute(query.order_by(MetricBlock.first_step)), limit_of)
+    curve = _join(s.execute(query.order_by(MetricBlock.first_step, MetricBlock.attempt)), limit_of)
     keep = np.ones(len(curve), dtype=bool)
     if from_step is not None:
         keep &= curve.steps >= from_step
@@ -100,6 +100,7 @@ def _curve(
 
 
 def _join(rows: Iterable[tuple[int, int, bytes]], limit_of: Mapping[int, int]) -> Curve:
+    """Blocks in order of step, then attempt, as one curve: of each attempt what counts, of a step the latest."""
     steps, values = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
     for attempt, first_step, blob in rows:
         block = np.frombuffer(blob, dtype="<f4")
@@ -107,7 +108,10 @@ def _join(rows: Iterable[tuple[int, int, bytes]], limit_of: Mapping[int, int]) -
         block = block[: max(0, min(len(block), room))]
         steps.append(np.arange(first_step, first_step + len(block)))
         values.append(block.astype(np.float32))
-    return Curve(np.concatenate(steps), np.concatenate(values))
+    joined = np.concatenate(steps)
+    # An attempt that starts from scratch measures step 0 again; every other step of a start is its predecessor's.
+    last = np.append(joined[1:] != joined[:-1], True)[: len(joined)]
+    return Curve(joined[last], np.concatenate(values)[last])
 
 
 def _summary(name: str, curve: Curve) -> MetricSummary:

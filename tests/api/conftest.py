@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -18,8 +18,20 @@ from jobs.db import Database
 from jobs.models import Checkpoint
 from jobs.settings import Settings
 from jobs.status import Status
-from jobs.store import checkpoints, metrics, previews
+from jobs.store import checkpoints, evaluations, health, metrics, previews
 
+FINDING: Final[dict[str, Any]] = {
+    "code": "vanishing_gradients",
+    "severity": "critical",
+    "began_at_step": 10,
+    "found_at_step": 50,
+    "message": "D is so sure that G gets no gradient.",
+    "evidence": [{"metric": "loss_d", "value": 0.01, "threshold": 0.1}],
+    "remedy": [
+        {"pointer": "/optimizers/d/learning_rate", "value": 0.0001, "why": "A slower D stays within reach."},
+        {"pointer": "/stabilizers", "value": {"real_label": 0.9}, "why": "Smoothing bounds its logits."},
+    ],
+}
 DEFAULT_JOB = {"dataset": "fashion-mnist-mini", "total_steps": 100, "batch_size": 16}
 
 
@@ -61,11 +73,22 @@ class Hand:
         with self.db.write() as s:
             metrics.append(s, job_id, 1, first_step, names, values.astype(np.float32))
 
-    def checkpoint(self, job_id: str, step: int, content: bytes = b"weights") -> Checkpoint:
+    def evaluate(self, job_id: str, step: int, fcd: float | None, *, best: bool = False) -> None:
+        figures = {"fcd": fcd, "coverage": 0.5, "label_accuracy": 0.75}
+        details = {"class_histogram": {"Bag": 0.2}, "provenance": {"feature_net": "abc", "images": 2000}}
+        with self.db.write() as s:
+            evaluations.register(s, job_id, 1, step, figures, details, best_so_far=best)
+
+    def find(self, job_id: str, verdict: str, *findings: dict[str, Any]) -> None:
+        """The trainer's latest look at the job."""
+        with self.db.write() as s:
+            health.put(s, job_id, 1, 50, verdict, findings, raised=findings)
+
+    def checkpoint(self, job_id: str, step: int, content: bytes = b"weights", *, best: bool = False) -> Checkpoint:
         key, weights_key = Artifacts.checkpoint_key(job_id, step, 1), Artifacts.weights_key(job_id, step, 1)
         file, weights = self.artifacts.write(key, b"full " + content), self.artifacts.write(weights_key, content)
         with self.db.write() as s:
-            return checkpoints.register(s, job_id, 1, step, {"loss_d": 1.0}, file, weights)
+            return checkpoints.register(s, job_id, 1, step, {"loss_d": 1.0}, file, weights, best=best)
 
     def preview(self, job_id: str, step: int, shade: int) -> bytes:
         picture = io.BytesIO()

@@ -21,7 +21,8 @@ from jobs import leases, process
 from jobs.db import Database, migrate
 from jobs.settings import Settings
 from jobs.status import Status
-from jobs.store import metrics
+from jobs.store import evaluations, health, metrics
+from tests.api.conftest import FINDING
 from tests.conftest import small_settings
 
 
@@ -130,7 +131,7 @@ def test_the_address_may_be_a_variable(served: Settings) -> None:
 def test_jobs_are_a_table_that_no_pipe_cuts(served: Settings) -> None:
     job_id = _submit(served, "--name", "a name that is rather long, as names of experiments tend to become with time")
     head, *rows = gantry("jobs", settings=served).stdout.splitlines()
-    assert head.split() == ["ID", "NAME", "STATUS", "STEP", "IMAGES/S", "AGE", "DEVICE"]
+    assert head.split() == ["ID", "NAME", "STATUS", "HEALTH", "STEP", "IMAGES/S", "AGE", "DEVICE"]
     (row,) = (row for row in rows if row.startswith(job_id))
     assert "tend to become with time" in row and "0/10" in row and row.split()[-2].endswith("s")
     _play(served, job_id, Status.SUCCEEDED)
@@ -162,6 +163,88 @@ def test_watching_ends_with_the_job_and_tells_how(served: Settings, status: Stat
     assert (told == ["D won.", "Try again."]) == (status is Status.FAILED)
     (line,) = gantry("watch", job_id, "--json", settings=served).stdout.splitlines()
     assert json.loads(line)["status"] == status
+
+
+def _find(settings: Settings, job_id: str) -> None:
+    """Be the worker of that job, which goes wrong after an evaluation."""
+    db = Database(settings.database)
+    with db.write() as s:
+        while (job := leases.claim(s, "w", "cpu", 0, 60)) is not None and job.id != job_id:
+            pass
+        figures = {"fcd": 3.21, "coverage": 0.612, "label_accuracy": None}
+        evaluations.register(s, job_id, 1, 5, figures, {}, best_so_far=True)
+        health.put(s, job_id, 1, 50, "failing", [FINDING], raised=[FINDING])
+        reason = {"code": "stopped_early", "message": "The best is long past."}
+        leases.finish(s, job_id, 1, Status.SUCCEEDED, reason=reason)
+    db.dispose()
+
+
+def test_what_is_wrong_and_what_to_do_about_it_is_told_and_can_be_done(served: Settings) -> None:
+    job_id = _submit(served)
+    _find(served, job_id)
+    done = gantry("watch", job_id, settings=served)
+    assert done.returncode == 0
+    *_, status, reason, quality, verdict, finding, first, second, command = done.stdout.splitlines()
+    assert status == f"{job_id} succeeded at step 0." and reason == "The best is long past."
+    assert quality == "Best at step 5: fcd 3.21, coverage 0.612."
+    assert verdict == "Verdict: failing."
+    assert finding == f"  vanishing_gradients (critical, from step 10 on): {FINDING['message']}"
+    assert first == "    optimizers.d.learning_rate = 0.0001: A slower D stays within reach."
+    assert second == '    stabilizers = {"real_label": 0.9}: Smoothing bounds its logits.'
+    again = gantry(*command.split()[1:], "--seed", "5", settings=served)
+    assert again.returncode == 0, again.stderr
+    with Client(_url(served)) as client:
+        old, new = client.job(job_id)["spec"], client.job(again.stdout.strip())["spec"]
+    assert new["optimizers"]["d"]["learning_rate"] == 0.0001 and new["stabilizers"]["real_label"] == 0.9
+    assert new["seed"] == 5 and new["optimizers"]["g"] == old["optimizers"]["g"]
+    (row,) = (row for row in gantry("jobs", settings=served).stdout.splitlines() if row.startswith(job_id))
+    assert "failing" in row
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--remedy", "x"), "--remedy needs --from JOB"),
+        (("--from", "job_0", "--preset", "dcgan"), "no --preset beside it"),
+        (("--from", "job_0"), "There is no job 'job_0'."),
+    ],
+)
+def test_beginning_with_another_job_is_refused_where_it_makes_no_sense(
+    served: Settings, words: tuple[str, ...], sentence: str
+) -> None:
+    done = gantry("submit", *words, settings=served)
+    assert done.returncode != 0 and sentence in done.stderr and done.stdout == ""
+
+
+def test_a_finding_that_a_job_does_not_have_is_refused(served: Settings) -> None:
+    done = gantry("submit", "--from", _submit(served), "--remedy", "mode_collapse", settings=served)
+    assert done.returncode == 2 and "no finding 'mode_collapse'" in done.stderr and done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "attempt", "reason", "words"),
+    [
+        ("running", 1, None, "running"),
+        ("running", 2, {"code": "worker_lost"}, "attempt 2"),
+        ("running", 2, {"code": "preparing"}, "preparing"),
+        ("succeeded", 1, {"code": "stopped_early"}, "succeeded"),
+    ],
+)
+def test_what_a_job_is_doing_is_said_in_a_word(
+    status: str, attempt: int, reason: dict[str, str] | None, words: str
+) -> None:
+    job = {"queue": None, "status": status, "attempt": attempt, "status_reason": reason}
+    assert screen.standing(job) == words
+
+
+def test_a_finding_is_told_when_it_is_new(served: Settings) -> None:
+    job_id = _submit(served)
+    _find(served, job_id)
+    for terminal in (True, False):
+        out = io.StringIO()
+        with Client(_url(served)) as client:
+            screen.follow(client, job_id, Console(file=out, force_terminal=terminal, width=120))
+        assert out.getvalue().count(FINDING["message"]) == 2, "while watching, and at the end"
 
 
 def test_cancel_and_delete(served: Settings) -> None:

@@ -15,6 +15,7 @@ from jobs.settings import Settings
 from jobs.status import Status
 from jobs.store import workers
 from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
+from tests.jobs.helpers import VERSION_1
 
 
 def test_submitting_stores_the_job_and_one_hint(client: TestClient, hand: Hand) -> None:
@@ -41,7 +42,32 @@ def test_a_fresh_job_reads_as_the_contract_says(client: TestClient) -> None:
     assert job["progress"]["fraction"] == 0 and job["progress"]["eta_seconds"] is None
     assert job["spec"]["preset"] == "cgan" and job["spec"]["generator"]["z_dim"] > 0
     assert job["created_at"].endswith("Z") and "T" in job["created_at"]
-    assert set(job["links"]) == {"self", "events", "metrics", "checkpoints", "samples"}
+    assert set(job["links"]) == {"self", "events", "metrics", "checkpoints", "evaluations", "samples"}
+
+
+def test_a_job_of_the_first_version_is_shown_still(client: TestClient, hand: Hand) -> None:
+    job_id = hand.submit()
+    with hand.db.write() as s:
+        s.execute(update(Job).where(Job.id == job_id).values(spec=VERSION_1))
+    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert job["spec"]["optimizers"]["g"]["learning_rate"] == 0.0002 and job["spec"]["generator"]["z_dim"] == 100
+    assert client.get("/v1/jobs").json()["data"] == [job]
+    assert client.get(f"/v1/jobs/{job_id}/classes").json() == [], "it is unconditional"
+    again = client.post("/v1/jobs", json=job["spec"])
+    assert again.status_code == 201 and again.json()["spec"] == job["spec"]
+
+
+def test_a_spec_with_lists_comes_back_as_it_was_resolved(client: TestClient) -> None:
+    body = {
+        **DEFAULT_JOB,
+        "discriminator": {"normalization": "none"},
+        "penalties": [{"kind": "r1", "weight": 0.5}, {"kind": "r2", "weight": 0.5}],
+        "stabilizers": {"augmentation": ["translation"]},
+    }
+    job = client.post("/v1/jobs", json=body).json()
+    spec = client.get(f"/v1/jobs/{job['id']}").json()["spec"]
+    assert [p["kind"] for p in spec["penalties"]] == ["r1", "r2"]
+    assert spec["stabilizers"]["augmentation"] == ["translation"] and spec == job["spec"]
 
 
 def test_a_running_job_tells_its_worker_and_when_it_will_be_done(client: TestClient, hand: Hand) -> None:
@@ -179,6 +205,7 @@ def test_an_unknown_job_is_404(client: TestClient, job_id: str, rest: str) -> No
     ("method", "rest"),
     [
         ("GET", "/checkpoints"),
+        ("GET", "/evaluations"),
         ("GET", "/classes"),
         ("GET", "/samples"),
         ("GET", "/previews/0.png"),

@@ -70,6 +70,7 @@ def test_the_scrape_is_there_as_text(document: Json) -> None:
 def test_what_is_answered_is_documented(client: TestClient, hand: Hand, document: Json) -> None:
     job_id, other = hand.train(), hand.submit()
     hand.preview(job_id, 0, 3)
+    hand.evaluate(job_id, 5, 9.0, best=True)
     part = f"/v1/checkpoints/{hand.checkpoint(job_id, 5).id}/content"
     job, etag = f"/v1/jobs/{job_id}", {"If-None-Match": "*"}
     calls: list[tuple[str, str, Json]] = [
@@ -93,6 +94,8 @@ def test_what_is_answered_is_documented(client: TestClient, hand: Hand, document
         ("GET", f"{job}/events", {}),
         ("GET", f"{job}/events", {"headers": {"Accept": "text/event-stream"}}),
         ("GET", f"{job}/previews", {}),
+        ("GET", f"{job}/evaluations", {}),
+        ("GET", "/v1/jobs/x/evaluations", {}),
         ("GET", f"{job}/previews/0.png", {}),
         ("GET", f"{job}/previews/0.png", {"headers": etag}),
         ("GET", f"{job}/previews/0.png", {"headers": {"Range": "bytes=0-1"}}),

@@ -270,7 +270,8 @@ def test_a_refusal_holds_words_and_no_regular_expression(client: TestClient, que
     assert "checkpoint" not in query or detail == "checkpoint: take best, last or the id of a checkpoint."
 
 
-# Writes a generator with random weights: the sampler must run, not have learnt.
+# Writes a generator with random weights: the sampler must run, not have learnt. The label is joined to z, as a
+# BatchNorm of the class's own is the same for all classes before training.
 _WRITE_WEIGHTS = """
 import sys
 import torch
@@ -278,7 +279,8 @@ from gan.architectures import build_networks
 from gan.checkpoint import save_weights
 from gan.spec import BUILTIN_DATASETS, resolve
 torch.manual_seed(0)
-spec, info = resolve({"dataset": "fashion-mnist-mini"}), BUILTIN_DATASETS["fashion-mnist-mini"]
+body = {"dataset": "fashion-mnist-mini", "conditioning": {"kind": "concat", "generator": "concat"}}
+spec, info = resolve(body), BUILTIN_DATASETS["fashion-mnist-mini"]
 G, _ = build_networks(spec, info)
 open(sys.argv[1], "wb").write(save_weights(G.state_dict(), spec, info, 5))
 """

@@ -30,6 +30,12 @@ TINY: dict[str, Any] = {
     "discriminator": {"base_channels": 4},
     "previews": {"every_steps": 20, "per_class": 2},
     "checkpoints": {"every_steps": 10},
+    "evaluation": {"enabled": False},
+}
+# Judged now and then, by few images, and looked at as often.
+JUDGED: dict[str, Any] = {
+    "evaluation": {"every_steps": 20, "images": 100},
+    "safeguards": {"every_steps": 20, "thresholds": {"warm_up_images": 0}},
 }
 
 

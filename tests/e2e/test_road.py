@@ -18,7 +18,7 @@ from PIL import Image
 from jobs.settings import Settings
 from tests import servers
 from tests.conftest import small_settings
-from tests.e2e.service import Service, running
+from tests.e2e.service import JUDGED, Service, running
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def service(settings: Settings, tmp_path: Path) -> Iterator[Service]:
 
 
 def test_from_post_to_images_by_class_label(service: Service) -> None:
-    job = service.submit(name="first light")
+    job = service.submit(name="first light", **JUDGED)
     assert job["status"] == "queued" and job["queue"] == {"position": 1, "jobs_ahead": 0}
     done = service.wait(job["id"])
     assert done["status"] == "succeeded", (done, service.tail())
@@ -37,6 +37,7 @@ def test_from_post_to_images_by_class_label(service: Service) -> None:
     _curves(service, job["id"])
     _previews(service, job["id"])
     _checkpoints(service, job["id"])
+    _quality(service, done)
     _samples(service, job["id"])
     assert service.http.delete(f"/v1/jobs/{job['id']}").status_code == 204
     assert not (service.settings.artifacts_dir / job["id"]).exists()
@@ -70,6 +71,25 @@ def _checkpoints(service: Service, job_id: str) -> None:
     assert weights.status_code == 200 and len(weights.content) > 1000
 
 
+def _quality(service: Service, job: dict[str, Any]) -> None:
+    assert job["health"]["verdict"] in ("healthy", "warning", "failing")
+    assert all(finding["message"] and finding["evidence"] for finding in job["health"]["findings"])
+    evaluated = service.http.get(job["links"]["evaluations"]).json()["data"]
+    assert [e["step"] for e in evaluated] == [40, 20, 0]
+    (best,) = (e for e in evaluated if e["is_best"])
+    assert best["metrics"].keys() >= {"fcd", "coverage", "precision", "recall", "label_accuracy"}
+    assert best["provenance"]["feature_net"]["accuracy"] > 0.8 and best["class_histogram"]
+    (kept,) = (c for c in service.http.get(job["links"]["checkpoints"]).json()["data"] if c["is_best"])
+    assert (kept["id"], kept["step"]) == (job["best_checkpoint_id"], best["step"])
+    assert kept["metrics"]["fcd"] == best["metrics"]["fcd"]
+    bags = f"{job['links']['samples']}?label=Bag&n=2"
+    drawn = service.http.get(f"{bags}&checkpoint=best")
+    assert drawn.headers["X-Checkpoint-Id"] == kept["id"]
+    assert service.http.get(bags).content == drawn.content, "the best is what is drawn from by itself"
+    curve = service.http.get(f"{job['links']['metrics']}/series?names=fcd,coverage").json()["series"]
+    assert [step for step, _ in curve["fcd"]] == [step for step, _ in curve["coverage"]] == [0, 20, 40]
+
+
 def _samples(service: Service, job_id: str) -> None:
     url = f"/v1/jobs/{job_id}/samples"
     sneakers: dict[str, Any] = {"label": "Sneaker", "n": 8, "seed": 7}
@@ -96,7 +116,8 @@ def _array(service: Service, job_id: str, **query: object) -> np.ndarray:
 
 
 def test_a_killed_worker_costs_neither_a_point_nor_the_job(service: Service) -> None:
-    job = service.submit(total_steps=600, checkpoints={"every_steps": 25}, previews={"every_steps": 600})
+    judged = {**JUDGED, "evaluation": {"every_steps": 150, "images": 100}}
+    job = service.submit(total_steps=600, checkpoints={"every_steps": 25}, previews={"every_steps": 600}, **judged)
     service.until(job["id"], lambda seen: seen["progress"]["step"] > 30)
     os.killpg(service.processes["worker"].pid, signal.SIGKILL)
     service.processes["worker"].wait()
@@ -112,6 +133,9 @@ def test_a_killed_worker_costs_neither_a_point_nor_the_job(service: Service) -> 
     assert done["status"] == "succeeded", service.tail()
     curve = service.curve(job["id"])
     assert [step for step, _ in curve["loss_d"]] == list(range(1, 601))
+    evaluated = service.http.get(done["links"]["evaluations"]).json()["data"]
+    assert [e["step"] for e in evaluated] == [600, 450, 300, 150, 0], "none is missing, none is there twice"
+    assert sum(e["is_best"] for e in evaluated) == 1
 
 
 def test_cancelling_a_running_job_saves_a_checkpoint_and_frees_the_worker(service: Service) -> None:

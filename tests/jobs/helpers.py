@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from gan.spec import resolve
 from jobs.db import Database
 from jobs.models import Job
 from jobs.store import datasets, jobs
+
+# As the first version of the service stored it.
+VERSION_1: Final[dict[str, Any]] = {
+    "spec_version": 1,
+    "name": "of the first version",
+    "labels": {},
+    "dataset": "fashion-mnist-mini",
+    "preset": "dcgan",
+    "total_steps": 20000,
+    "batch_size": 128,
+    "seed": 0,
+    "generator": {
+        "architecture": "dcgan",
+        "base_channels": 64,
+        "hidden_units": 256,
+        "z_dim": 100,
+        "z_distribution": "normal",
+    },
+    "discriminator": {"architecture": "dcgan", "base_channels": 64, "hidden_units": 512},
+    "conditioning": {"kind": "none", "embedding_dim": 32},
+    "loss": {"kind": "non_saturating"},
+    "optimizers": {
+        "g": {"learning_rate": 0.0002, "beta1": 0.5, "beta2": 0.999},
+        "d": {"learning_rate": 0.0002, "beta1": 0.5, "beta2": 0.999},
+    },
+    "alternation": {"d_steps": 1, "g_steps": 1},
+    "ema": {"enabled": False, "half_life_images": 6000},
+    "previews": {"every_steps": 100, "per_class": 8},
+    "checkpoints": {"every_steps": 300, "keep_last": 3},
+    "resources": {"gpus": 0, "precision": "fp32"},
+    "priority": 0,
+    "max_attempts": 3,
+}
 
 
 def submit(db: Database, **body: Any) -> Job:

@@ -1,22 +1,27 @@
 """The schema, the clock and the transactions, on both databases."""
 
+import json
 import time
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from gan.spec import BUILTIN_DATASETS
+import migrations
+from gan.spec import BUILTIN_DATASETS, from_record
 from jobs import clock
 from jobs.db import Database, migrate
 from jobs.errors import DatabaseUnavailable, MigrationsPending
-from jobs.models import Base
+from jobs.models import NO_VERDICT, Base
 from jobs.settings import Settings
-from jobs.store import datasets
+from jobs.store import checkpoints, datasets, evaluations, jobs
 from tests import servers
 from tests.conftest import small_settings
+from tests.jobs.helpers import VERSION_1
 
 
 def test_migrations_make_what_the_models_say(db: Database) -> None:
@@ -32,6 +37,47 @@ def test_migrating_twice_changes_nothing(db: Database, settings: Settings) -> No
     with db.read() as s:
         assert [(row.id, row.name) for row in datasets.page(s, limit=50).data] == before
     assert {name for _, name in before} == set(BUILTIN_DATASETS)
+
+
+def _move(db: Database, *revisions: str) -> None:
+    """Bring an empty schema from one revision to the next."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    with db.write() as s:
+        config.attributes["connection"] = s.connection()
+        for revision in revisions:
+            (command.downgrade if revision == "base" else command.upgrade)(config, revision)
+
+
+JOB = "job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C"
+FIRST_VERSIONS_ROWS = (
+    "insert into jobs (id, labels, spec, dataset, preset, gpus, priority, max_attempts, status, attempt, crashes, "
+    "not_before, step, total_steps, images_seen, latest_metrics, event_seq, created_at, finished_at) "
+    "values (:job, '{}', :spec, 'fashion-mnist', 'dcgan', 0, 0, 3, 'succeeded', 1, 0, 0, 9, 9, 0, '{}', 1, 1, 2)",
+    "insert into attempts (job_id, attempt, worker_id, device, started_at) values (:job, 1, 'w', 'cpu', 1)",
+    "insert into job_events (job_id, seq, type, attempt, data, ends_job, at) "
+    "values (:job, 1, 'job.status', 1, '{}', 1, 2)",
+    "insert into checkpoints (id, job_id, attempt, step, metrics, state, is_best, key, bytes, sha256, weights_key, "
+    "weights_bytes, weights_sha256, created_at) "
+    "values ('ckpt_1', :job, 1, 9, '{}', 'ready', false, 'k', 1, 's', 'w', 1, 's', 1)",
+)
+
+
+def test_what_the_first_version_stored_is_there_after_an_upgrade(db: Database, settings: Settings) -> None:
+    _move(db, "base", "0001")
+    with db.write() as s:
+        for row in FIRST_VERSIONS_ROWS:
+            s.execute(text(row), {"job": JOB, "spec": json.dumps(VERSION_1)} if ":spec" in row else {"job": JOB})
+    migrate(settings)
+    with db.write() as s:
+        job = jobs.get(s, JOB)
+        assert job.health == NO_VERDICT and from_record(job.spec).optimizers.g.learning_rate == 0.0002
+        assert [row.id for row in checkpoints.page(s, JOB, limit=5).data] == ["ckpt_1"]
+        assert s.execute(text("select count(*) from job_events")).scalar_one() == 1
+        evaluations.register(s, JOB, 1, 9, {"fcd": 1.0}, {}, best_so_far=True)
+        checkpoints.mark_best(s, JOB, 9)
+    with db.read() as s:
+        assert checkpoints.choose(s, JOB, "best").id == "ckpt_1" and evaluations.best(s, JOB) == (9, 1)
 
 
 def test_check_names_what_is_missing(db: Database) -> None:

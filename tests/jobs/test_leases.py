@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from jobs import clock, leases
 from jobs.db import Database
 from jobs.errors import Fenced
-from jobs.models import Job
+from jobs.models import Attempt, Job
 from jobs.status import Status
 from jobs.store import events, jobs, outbox, workers
 from tests.jobs.helpers import submit
@@ -141,6 +141,19 @@ def test_a_failure_carries_its_error(db: Database) -> None:
     ended = _job(db, job.id)
     assert ended.status == "failed" and ended.error == error
     assert ended.finished_at is not None and ended.lease_until is None
+
+
+def test_a_success_may_say_why_it_came_early(db: Database) -> None:
+    job = submit(db)
+    _claim(db)
+    reason = {"code": "stopped_early", "message": "The best is long past."}
+    with db.write() as s:
+        leases.finish(s, job.id, 1, Status.SUCCEEDED, reason=reason)
+    ended = _job(db, job.id)
+    assert (ended.status, ended.error, ended.status_reason) == ("succeeded", None, reason)
+    with db.read() as s:
+        assert events.page(s, job.id, 0, 10)[-1].data == {"status": "succeeded", "reason": reason}
+        assert s.get_one(Attempt, (job.id, 1)).outcome == "stopped_early"
 
 
 def test_a_crash_is_retried_later_each_time_and_then_given_up(db: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from gan import datasets
-from gan.events import Tick
+from gan.evaluate import Evaluation
+from gan.events import Evaluated, Tick
+from gan.features import for_dataset
 from gan.spec import TrainSpec, resolve
 from gan.train import Trainer
 from jobs import leases
@@ -31,7 +34,7 @@ WORKER: Final = Identity("worker-of-the-test", "cpu", 0)
 
 
 def tiny(**changes: Any) -> dict[str, Any]:
-    """A POST body of a job that takes a second: fully connected networks of a few units."""
+    """A POST body of a job that takes a second: fully connected networks of a few units, judged by nobody."""
     body: dict[str, Any] = {
         "dataset": "fashion-mnist-mini",
         "preset": "goodfellow2014-ns",
@@ -41,8 +44,16 @@ def tiny(**changes: Any) -> dict[str, Any]:
         "discriminator": {"hidden_units": 8},
         "previews": {"every_steps": 50, "per_class": 1},
         "checkpoints": {"every_steps": 20, "keep_last": 2},
+        "evaluation": {"enabled": False},
     }
     return body | changes
+
+
+def judged(**changes: Any) -> dict[str, Any]:
+    """A tiny job that is evaluated every 20 steps, and whose losses are looked at as often."""
+    evaluation = {"every_steps": 20, "images": 100}
+    safeguards = {"every_steps": 20, "probe_every_steps": 20, "thresholds": {"warm_up_images": 0}}
+    return tiny(**{"evaluation": evaluation, "safeguards": safeguards, **changes})
 
 
 def endless(**changes: Any) -> dict[str, Any]:
@@ -89,13 +100,35 @@ def trainer_pids(job_id: str) -> list[int]:
     return found
 
 
-def uninterrupted(body: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
-    """The curves of a run of `body` that nothing disturbed, on one thread as the trainers of the tests."""
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a run told that nothing disturbed, on one thread as the trainers of the tests."""
+
+    curves: dict[str, NDArray[np.float32]]
+    evaluations: list[Evaluation]
+    best_step: int | None
+    verdict: str
+
+
+def uninterrupted(body: dict[str, Any]) -> Undisturbed:
+    """Run `body` here."""
     torch.set_num_threads(1)
-    spec = resolve(body)
-    ticks = [e for e in Trainer(spec, datasets.load(spec.dataset)).run() if isinstance(e, Tick)]
+    trainer = _trainer(resolve(body))
+    told = list(trainer.run())
+    ticks = [event for event in told if isinstance(event, Tick)]
     values = np.concatenate([tick.values for tick in ticks])
-    return {name: values[:, column] for column, name in enumerate(ticks[0].names)}
+    return Undisturbed(
+        curves={name: values[:, column] for column, name in enumerate(ticks[0].names)},
+        evaluations=[event.evaluation for event in told if isinstance(event, Evaluated)],
+        best_step=trainer.best_step,
+        verdict=trainer.health.verdict,
+    )
+
+
+def _trainer(spec: TrainSpec, **options: Any) -> Trainer:
+    data = datasets.load(spec.dataset)
+    net = for_dataset(data) if spec.evaluation.enabled else None
+    return Trainer(spec, data, features=net, **options)
 
 
 def with_checkpoints(settings: Settings, db: Database, body: dict[str, Any], steps: int) -> Job:
@@ -113,7 +146,7 @@ def with_checkpoints(settings: Settings, db: Database, body: dict[str, Any], ste
 
 def _train(journal: Journal, keeper: Keeper, spec: TrainSpec) -> None:
     torch.set_num_threads(1)
-    trainer = Trainer(spec, datasets.load(spec.dataset), tick_seconds=0.0)
+    trainer = _trainer(spec, tick_seconds=0.0)
     journal.write(lambda s: leases.resumed(s, journal.job_id, 1, 0), step=0)
     for event in trainer.run():
         if isinstance(event, Tick):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.artifacts import Artifacts
-from worker.exits import FAILURES, Exit, Failure, leave_note, read_note, unforeseen
+from worker.exits import FAILURES, Exit, Failure, leave_note, leave_reason, read_note, read_reason, unforeseen
 from worker.tail import last_line
 
 # api.md, error.code
@@ -26,7 +26,7 @@ CODES = {
 
 
 def test_every_failure_has_a_code_of_the_contract_and_a_hint() -> None:
-    assert set(FAILURES) == set(Exit) - {Exit.SUCCEEDED, Exit.STOPPED}
+    assert set(FAILURES) == set(Exit) - {Exit.SUCCEEDED, Exit.STOPPED_EARLY, Exit.STOPPED}
     assert {failure.code for failure in FAILURES.values()} <= CODES
     assert all(failure.hint for failure in FAILURES.values())
 
@@ -43,6 +43,21 @@ def test_without_a_readable_note_the_exit_code_speaks(tmp_path: Path, content: b
     if content is not None:
         files.write("job/outcome.json", content)
     assert read_note(files, "job/outcome.json", Exit.DISK_FULL) == FAILURES[Exit.DISK_FULL]
+
+
+def test_why_a_job_ended_early_is_read_as_it_was_left(tmp_path: Path) -> None:
+    files = Artifacts(tmp_path)
+    leave_reason(files, "job/outcome.json", "The best is long past.")
+    reason = {"code": "stopped_early", "message": "The best is long past."}
+    assert read_reason(files, "job/outcome.json") == reason
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff"])
+def test_without_a_readable_reason_there_is_a_plain_one(tmp_path: Path, content: bytes | None) -> None:
+    files = Artifacts(tmp_path)
+    if content is not None:
+        files.write("job/outcome.json", content)
+    assert "safeguards" in read_reason(files, "job/outcome.json")["message"]
 
 
 def test_an_end_by_a_signal_names_it_and_the_last_words() -> None:

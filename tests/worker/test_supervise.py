@@ -82,7 +82,7 @@ def test_a_job_is_trained_to_its_end(settings: Settings, db: Database, carry: Ca
     files = Artifacts(settings.artifacts_dir)
     assert [row.step for row in ready(db, job.id)] == [60, 40], "the last two are kept"
     for row in ready(db, job.id):
-        assert checkpoint.load(files.verify(row.key, row.bytes, row.sha256))["step"] == row.step
+        assert checkpoint.load(files.verify(row.key, row.bytes, row.sha256))["play"]["step"] == row.step
         files.verify(row.weights_key, row.weights_bytes, row.weights_sha256)
     assert not files.exists(Artifacts.checkpoint_key(job.id, 20, 1)), "what is retired is deleted"
     assert sum(e.ends_job for e in events_of(db, job.id)) == 1
@@ -110,7 +110,7 @@ def test_a_killed_trainer_is_replaced_and_its_curve_has_no_seam(
     assert resumed[0] >= 50, "it went on from a checkpoint"
     with db.read() as s:
         curves = metrics.series(s, job.id, [line.name for line in metrics.summaries(s, job.id)])
-    for name, values in uninterrupted(body).items():
+    for name, values in uninterrupted(body).curves.items():
         np.testing.assert_array_equal(curves[name].steps, np.arange(1, 501))
         np.testing.assert_array_equal(curves[name].values, values, err_msg=name)
 
@@ -235,13 +235,15 @@ def test_a_run_that_diverges_fails_at_once_and_says_where(
     sqlite_settings: Settings, sqlite_db: Database, carry: Carry
 ) -> None:
     # Adam's steps are bounded, so a spec alone hardly overflows: the checkpoint it goes on from is poisoned instead.
-    job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=3)
+    job = with_checkpoints(sqlite_settings, sqlite_db, tiny(safeguards={"every_steps": 10}), steps=3)
     poison(sqlite_settings, sqlite_db, job.id)
     carry(sqlite_settings).result()
     ended = job_of(sqlite_db, job.id)
     assert (ended.status, ended.attempt) == ("failed", 2) and ended.error is not None
-    assert (ended.error["code"], ended.error["step"], ended.error["retryable"]) == ("diverged", 4, False)
-    assert "learning_rate" in ended.error["hint"]
+    assert (ended.error["code"], ended.error["retryable"]) == ("diverged", False)
+    assert 4 <= ended.error["step"] <= 60 and "not finite" in ended.error["message"]
+    assert "learning_rate" in ended.error["hint"] and f"--from {job.id} --remedy non_finite" in ended.error["hint"]
+    assert ended.health["verdict"] == "failing" and ended.health["findings"][0]["code"] == "non_finite"
 
 
 def test_a_checkpoint_of_another_spec_fails_the_job_in_its_own_words(
@@ -263,7 +265,7 @@ def poison(settings: Settings, db: Database, job_id: str) -> None:
     files = Artifacts(settings.artifacts_dir)
     newest = ready(db, job_id)[0]
     state = checkpoint.load(files.path(newest.key))
-    next(tensor for tensor in state["D"].values() if tensor.is_floating_point()).fill_(torch.nan)
+    next(tensor for tensor in state["play"]["D"].values() if tensor.is_floating_point()).fill_(torch.nan)
     with files.path(newest.key).open("wb") as f:
         checkpoint.save(f, state)
     with db.write() as s:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import base64
-import json
 import threading
 import time
 
 import numpy as np
 import pytest
 
-from gan.spec import SpecError, TrainSpec, resolve
+from gan.spec import SpecError, from_record, resolve
 from jobs import leases
 from jobs.artifacts import Stored
 from jobs.db import Database
 from jobs.errors import BadCursor, InvalidTransition, JobNotFound
-from jobs.models import Attempt, Checkpoint, Job, JobEvent, MetricBlock, Outbox, Preview
+from jobs.models import Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBlock, Outbox, Preview
 from jobs.status import Status
-from jobs.store import checkpoints, datasets, jobs, metrics, outbox, previews
+from jobs.store import checkpoints, datasets, evaluations, jobs, metrics, outbox, previews
 from tests.jobs.helpers import submit
 
 # Of this list, but with keys that no row has and no database takes: half a surrogate pair, and a zero.
@@ -53,7 +52,7 @@ def test_the_spec_comes_back_as_it_was_resolved(db: Database) -> None:
     body = {"name": "clothes", "labels": {"team": "vision"}, "total_steps": 7, "seed": 2**53 + 1}
     job = submit(db, **body)
     with db.read() as s:
-        stored = TrainSpec.model_validate_json(json.dumps(jobs.get(s, job.id).spec))
+        stored = from_record(jobs.get(s, job.id).spec)
     assert stored.seed == 2**53 + 1 and stored.total_steps == 7
     assert stored == resolve(
         {
@@ -205,8 +204,9 @@ def test_deleting_takes_everything_that_hangs_on_the_job(db: Database) -> None:
     with db.write() as s:
         metrics.append(s, job.id, 1, 1, ["loss_d"], np.zeros((2, 1), np.float32))
         checkpoints.register(s, job.id, 1, 2, {}, file, file)
+        evaluations.register(s, job.id, 1, 2, {"fcd": 1.0}, {}, best_so_far=True)
         previews.register(s, job.id, 1, 2, file)
-    tables = (JobEvent, MetricBlock, Attempt, Checkpoint, Preview, Outbox)
+    tables = (JobEvent, MetricBlock, Attempt, Checkpoint, Evaluation, Preview, Outbox)
     with db.read() as s:
         assert all(s.query(table).count() for table in tables)
     _end(db, job)

@@ -75,6 +75,19 @@ def test_points_past_the_checkpoint_that_a_successor_went_on_from_are_superseded
     assert curve.steps.tolist() == [1] and curve.values.tolist() == [3]
 
 
+def test_what_is_measured_before_the_first_step_counts_once(db: Database) -> None:
+    submit(db)
+    job_id = _claim(db)
+    _tick(db, job_id, 1, 0, [5.0])
+    _tick(db, job_id, 1, 1, [1.0, 1.0])
+    _resume(db, job_id, 1, step=0)
+    _tick(db, job_id, 2, 0, [6.0])
+    _tick(db, job_id, 2, 1, [2.0])
+    with db.read() as s:
+        curve = metrics.series(s, job_id, ["loss_d"])["loss_d"]
+    assert curve.steps.tolist() == [0, 1] and curve.values.tolist() == [6.0, 2.0]
+
+
 def test_a_summary_counts_what_is_not_finite_and_looks_past_it(db: Database) -> None:
     submit(db)
     job_id = _claim(db)

@@ -1,0 +1,45 @@
+"""A finding's remedy, laid over the spec of the job that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+from api.client import Json
+
+
+class NoSuchFinding(Exception):
+    """The job has no such finding, or one without a remedy."""
+
+    def __init__(self, code: str, known: Sequence[str]) -> None:
+        super().__init__(f"The job has no finding {code!r} with a remedy; it has: {', '.join(known) or 'none'}.")
+
+
+def remedied(job: Json, codes: Sequence[str]) -> Json:
+    """A body for POST /v1/jobs: the job's spec, with every field that these findings' remedies point at set anew.
+
+    Raises `NoSuchFinding`.
+    """
+    body: Json = deepcopy(job["spec"])
+    by_code = {finding["code"]: finding["remedy"] for finding in job["health"]["findings"] if finding["remedy"]}
+    for code in codes:
+        if code not in by_code:
+            raise NoSuchFinding(code, list(by_code))
+        for remedy in by_code[code]:
+            _put(body, fields_of(remedy["pointer"]), remedy["value"])
+    return body
+
+
+def fields_of(pointer: str) -> list[str]:
+    """The names along an RFC 6901 pointer: /a/b~1c is ["a", "b/c"]."""
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+
+
+def _put(body: Json, fields: Sequence[str], value: object) -> None:
+    under: Json | list[object] = body
+    for field in fields[:-1]:
+        under = under[int(field)] if isinstance(under, list) else under.setdefault(field, {})  # type: ignore[assignment]
+    if isinstance(under, list):
+        under[int(fields[-1])] = value
+    else:
+        under[fields[-1]] = value

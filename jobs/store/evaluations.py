@@ -1,0 +1,103 @@
+"""Evaluations: how good the images were at a step; what a lost attempt found past its successor's start left out."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from jobs import clock
+from jobs.errors import BadCursor
+from jobs.models import Evaluation
+from jobs.store import attempts, events, metrics
+from jobs.store.pages import Page, cut, decode
+
+
+class Place(NamedTuple):
+    """Where an evaluation stands in its job."""
+
+    step: int
+    attempt: int
+
+
+def register(
+    s: Session,
+    job_id: str,
+    attempt: int,
+    step: int,
+    figures: dict[str, float | None],
+    details: dict[str, Any],
+    *,
+    best_so_far: bool,
+) -> None:
+    """Note an evaluation, and each of its figures as a point of the curve of its name; inside a fenced transaction.
+
+    `figures` are null where they are not finite; `details` is the rest of it, as JSON. Safe to repeat.
+    """
+    if s.get(Evaluation, (job_id, step, attempt)) is not None:
+        return
+    row = Evaluation(
+        job_id=job_id,
+        step=step,
+        attempt=attempt,
+        best_so_far=best_so_far,
+        metrics=figures,
+        details=details,
+        created_at=clock.read(s),
+    )
+    s.add(row)
+    point = np.array([[np.nan if value is None else value for value in figures.values()]], np.float32)
+    metrics.append(s, job_id, attempt, step, list(figures), point)
+    data = {"step": step, "metrics": figures, "is_best": best_so_far}
+    events.record(s, job_id, "evaluation.completed", data, attempt=attempt)
+
+
+def page(s: Session, job_id: str, *, limit: int, cursor: str | None = None) -> Page[Evaluation]:
+    """Those that count, the newest first. Raises `BadCursor`."""
+    name = f"evaluations of {job_id}"
+    before = attempts.NEVER if cursor is None else _step(decode(cursor, name))
+    places = [place for place, _ in _counted(s, job_id) if place.step < before][-limit - 1 :]
+    rows = _rows(s, job_id, places) if places else []
+    return cut(rows, limit, name, lambda row: str(row.step))
+
+
+def best(s: Session, job_id: str) -> Place | None:
+    """Where the best of them stands; None before the first."""
+    return next((place for place, best_so_far in reversed(_counted(s, job_id)) if best_so_far), None)
+
+
+def latest(s: Session, job_id: str) -> Evaluation | None:
+    """The newest that counts."""
+    counted = _counted(s, job_id)
+    return _rows(s, job_id, [counted[-1][0]])[0] if counted else None
+
+
+def _counted(s: Session, job_id: str) -> list[tuple[Place, bool]]:
+    """In order of step, one a step: where each stands, and whether none before it was better."""
+    limit_of = attempts.limits(s, job_id)
+    query = (
+        select(Evaluation.step, Evaluation.attempt, Evaluation.best_so_far)
+        .where(Evaluation.job_id == job_id)
+        .order_by(Evaluation.step, Evaluation.attempt)
+    )
+    found = {
+        step: (Place(step, attempt), best_so_far)
+        for step, attempt, best_so_far in s.execute(query)
+        if step <= limit_of.get(attempt, attempts.NEVER)
+    }
+    return list(found.values())
+
+
+def _rows(s: Session, job_id: str, places: list[Place]) -> list[Evaluation]:
+    attempt_of = dict(places)
+    query = select(Evaluation).where(Evaluation.job_id == job_id, Evaluation.step.in_(attempt_of))
+    rows = s.scalars(query.order_by(Evaluation.step.desc()))
+    return [row for row in rows if row.attempt == attempt_of[row.step]]
+
+
+def _step(key: str) -> int:
+    if not (key.isdecimal() and int(key) < attempts.NEVER):
+        raise BadCursor
+    return int(key)

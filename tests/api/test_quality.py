@@ -1,0 +1,95 @@
+"""Evaluations, the best checkpoint, and what is wrong with a run."""
+
+from __future__ import annotations
+
+from fastapi.testclient import TestClient
+
+from gan.spec import PRESETS
+from tests.api.conftest import FINDING, Hand, assert_problem
+
+
+def test_evaluations_are_listed_newest_first_and_one_is_the_best(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    for step, fcd, best in ((10, 9.0, True), (20, 4.0, True), (30, None, False)):
+        hand.evaluate(job_id, step, fcd, best=best)
+    path = client.get(f"/v1/jobs/{job_id}").json()["links"]["evaluations"]
+    first = client.get(f"{path}?limit=2").json()
+    rest = client.get(path, params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    listed = [*first["data"], *rest["data"]]
+    assert [(e["step"], e["metrics"]["fcd"], e["is_best"]) for e in listed] == [
+        (30, None, False),
+        (20, 4.0, True),
+        (10, 9.0, False),
+    ]
+    assert first["has_more"] and not rest["has_more"]
+    assert listed[0]["class_histogram"] == {"Bag": 0.2} and listed[0]["real_class_histogram"] == {}
+    assert listed[0]["provenance"]["images"] == 2000 and listed[0]["attempt"] == 1
+    assert listed[0]["created_at"].endswith("Z")
+
+
+def test_figures_are_curves_too(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    hand.evaluate(job_id, 10, 9.0)
+    hand.evaluate(job_id, 20, 4.5)
+    series = client.get(f"/v1/jobs/{job_id}/metrics/series?names=fcd,coverage").json()["series"]
+    assert series == {"fcd": [[10, 9.0], [20, 4.5]], "coverage": [[10, 0.5], [20, 0.5]]}
+
+
+def test_the_best_checkpoint_is_named_and_drawn_from(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    best, last = hand.checkpoint(job_id, 10, best=True), hand.checkpoint(job_id, 20)
+    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert (job["best_checkpoint_id"], job["last_checkpoint_id"]) == (best.id, last.id)
+    listed = client.get(f"/v1/jobs/{job_id}/checkpoints").json()["data"]
+    assert [(c["id"], c["is_best"], c["is_last"]) for c in listed] == [(last.id, False, True), (best.id, True, False)]
+
+    def source(query: str) -> str:
+        manifest = {"Accept": "application/json"}
+        answer = client.get(f"/v1/jobs/{job_id}/samples?{query}", headers=manifest).json()
+        return str(answer["checkpoint"]["id"])
+
+    assert source("") == source("checkpoint=best") == best.id and source("checkpoint=last") == last.id
+
+
+def test_without_an_evaluation_there_is_no_best(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    hand.checkpoint(job_id, 10)
+    answer = client.get(f"/v1/jobs/{job_id}/samples?checkpoint=best")
+    assert "'last'" in assert_problem(answer, 409, "no-checkpoint")["detail"]
+    assert client.get(f"/v1/jobs/{job_id}").json()["best_checkpoint_id"] is None
+
+
+def test_a_finding_is_in_the_job_and_among_its_events(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    hand.find(job_id, "failing", FINDING)
+    assert client.get(f"/v1/jobs/{job_id}").json()["health"] == {"verdict": "failing", "findings": [FINDING]}
+    told = client.get(f"/v1/jobs/{job_id}/events").json()["data"][-1]
+    assert told["type"] == "health.finding" and told["data"] == {**FINDING, "verdict": "failing"}
+
+
+def test_a_new_finding_changes_the_etag(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    etag = client.get(f"/v1/jobs/{job_id}").headers["ETag"]
+    hand.find(job_id, "failing", FINDING)
+    assert client.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": etag}).status_code == 200
+
+
+def test_a_remedy_is_a_field_of_a_body(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    spec = client.get(f"/v1/jobs/{job_id}").json()["spec"]
+    spec["optimizers"]["d"]["learning_rate"] = 0.0001
+    answer = client.post("/v1/jobs", json=spec)
+    assert answer.status_code == 201 and answer.json()["spec"] == spec
+
+
+def test_evaluations_of_a_job_that_makes_none_are_none(client: TestClient, hand: Hand) -> None:
+    job_id = hand.submit(evaluation={"enabled": False})
+    body = client.get(f"/v1/jobs/{job_id}/evaluations").json()
+    assert body == {"data": [], "has_more": False, "next_cursor": None}
+    answer = client.get(f"/v1/jobs/{job_id}/evaluations?cursor=x")
+    assert_problem(answer, 422, "bad-cursor")
+
+
+def test_a_preset_says_what_it_should_reach(client: TestClient) -> None:
+    for row in client.get("/v1/presets").json()["data"]:
+        assert row["reach"] == PRESETS[row["name"]].reach

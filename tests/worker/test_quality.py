@@ -1,0 +1,170 @@
+"""Evaluations, the best checkpoint and the verdict, from real trainers through the record."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from jobs import leases
+from jobs.artifacts import Artifacts
+from jobs.db import Database
+from jobs.models import Checkpoint, Evaluation
+from jobs.settings import Settings
+from jobs.store import checkpoints, evaluations, health, jobs, metrics
+from tests.jobs.helpers import submit
+from tests.worker.conftest import Carry
+from tests.worker.helpers import events_of, job_of, judged, trainer_pids, uninterrupted, until, with_checkpoints
+from worker.exits import Exit
+from worker.report import plain
+from worker.trainer import Attempt
+
+FOUND: dict[str, Any] = {
+    "code": "divergence",
+    "severity": "critical",
+    "began_at_step": 10,
+    "found_at_step": 20,
+    "message": "Coming apart.",
+    "evidence": [],
+    "remedy": [],
+}
+# Ends at the first evaluation past three tenths of the run: no generator is as good as this asks, and nothing else is
+# found so bad before.
+ENDED_EARLY = {
+    "policy": "stop_and_keep_best",
+    "every_steps": 20,
+    "thresholds": {
+        "warm_up_images": 0,
+        "never_learned_distance": 0.0,
+        "collapse_diversity": 0.0,
+        "collapse_duplicates": 1.0,
+    },
+}
+
+
+def listed(db: Database, job_id: str) -> list[Evaluation]:
+    with db.read() as s:
+        return evaluations.page(s, job_id, limit=100).data[::-1]
+
+
+def best_checkpoint(db: Database, job_id: str) -> Checkpoint:
+    with db.read() as s:
+        return checkpoints.choose(s, job_id, "best")
+
+
+def told(db: Database, job_id: str, type: str) -> list[Mapping[str, Any]]:
+    return [event.data for event in events_of(db, job_id) if event.type == type]
+
+
+def test_a_job_ends_with_a_verdict_evaluations_and_a_best_checkpoint(
+    settings: Settings, db: Database, carry: Carry
+) -> None:
+    job = submit(db, **judged())
+    carry(settings).result()
+    ended = job_of(db, job.id)
+    assert ended.status == "succeeded" and ended.health["verdict"] in ("healthy", "warning", "failing")
+    rows = listed(db, job.id)
+    assert [row.step for row in rows] == [0, 20, 40, 60]
+    assert [e["step"] for e in told(db, job.id, "evaluation.completed")] == [0, 20, 40, 60]
+    assert rows[1].details["provenance"]["feature_net"]["accuracy"] > 0.8
+    best = best_checkpoint(db, job.id)
+    with db.read() as s:
+        assert evaluations.best(s, job.id) == (best.step, 1)
+        curve = metrics.series(s, job.id, ["fcd"])["fcd"]
+    assert curve.steps.tolist() == [0, 20, 40, 60]
+    assert best.metrics["fcd"] == next(row.metrics["fcd"] for row in rows if row.step == best.step)
+    assert {"loss_d", "fcd"} <= best.metrics.keys() and ended.latest_metrics["fcd"] == rows[-1].metrics["fcd"]
+    assert Artifacts(settings.artifacts_dir).exists(best.weights_key)
+
+
+def test_a_kill_costs_no_evaluation_and_doubles_none(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    rarely = {"every_steps": 5000}
+    body = judged(total_steps=200, checkpoints=rarely | {"keep_last": 2}, previews=rarely | {"per_class": 1})
+    job = submit(sqlite_db, **body)
+    first = carry(sqlite_settings)
+    until(lambda: len(told(sqlite_db, job.id, "evaluation.completed")) >= 4)
+    os.kill(trainer_pids(job.id)[0], signal.SIGKILL)
+    first.result()
+    until(lambda: carry(sqlite_settings).result() is not None)
+    ended = job_of(sqlite_db, job.id)
+    assert (ended.status, ended.attempt) == ("succeeded", 2)
+
+    undisturbed = uninterrupted(body)
+    rows = listed(sqlite_db, job.id)
+    assert [row.step for row in rows] == [e.step for e in undisturbed.evaluations] == [*range(0, 201, 20)]
+    assert [row.metrics for row in rows] == [plain(e.metrics) for e in undisturbed.evaluations]
+    assert best_checkpoint(sqlite_db, job.id).step == undisturbed.best_step
+    assert ended.health["verdict"] == undisturbed.verdict
+    with sqlite_db.read() as s:
+        assert metrics.series(s, job.id, ["fcd"])["fcd"].steps.tolist() == [*range(0, 201, 20)]
+
+
+def test_a_checkpoint_that_is_asked_for_does_not_come_before_what_is_told_of_its_step(
+    sqlite_settings: Settings, sqlite_db: Database
+) -> None:
+    job = submit(sqlite_db, **judged(total_steps=20))
+    with sqlite_db.write() as s:
+        leases.claim(s, "the test", "cpu", 0, 60)
+        jobs.request_checkpoint(s, job.id)
+    assert Attempt(sqlite_settings, job.id, 1).carry() == Exit.SUCCEEDED
+    best = best_checkpoint(sqlite_db, job.id)
+    assert best.step == 20 and "fcd" in best.metrics
+    order = [event.type for event in events_of(sqlite_db, job.id) if event.data.get("step") == 20]
+    assert order.index("evaluation.completed") < order.index("checkpoint.created")
+
+
+def test_a_job_that_its_safeguards_end_has_succeeded_and_says_why(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    job = submit(sqlite_db, **judged(safeguards=ENDED_EARLY, total_steps=200))
+    carry(sqlite_settings).result()
+    ended = job_of(sqlite_db, job.id)
+    assert (ended.status, ended.error, ended.step) == ("succeeded", None, 60)
+    assert ended.status_reason is not None and ended.status_reason["code"] == "stopped_early"
+    assert ended.status_reason["message"] and ended.health["verdict"] == "failing"
+    (finding,) = (found for found in ended.health["findings"] if found["severity"] == "critical")
+    assert finding["code"] == "never_learned" and finding["evidence"] and finding["remedy"]
+    raised = [event["code"] for event in told(sqlite_db, job.id, "health.finding")]
+    assert "never_learned" in raised
+    assert best_checkpoint(sqlite_db, job.id).step <= 60
+    with sqlite_db.read() as s:
+        newest = checkpoints.newest_ready(s, job.id)
+    assert newest is not None and newest.step == 60
+
+
+def test_what_a_lost_attempt_found_past_its_checkpoint_is_found_no_more(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    job = with_checkpoints(sqlite_settings, sqlite_db, judged(total_steps=30), steps=3)
+    with sqlite_db.write() as s:
+        health.put(s, job.id, 1, 20, "failing", [FOUND], raised=[FOUND])
+        evaluations.register(s, job.id, 1, 20, {"fcd": 0.1}, {}, best_so_far=True)
+        assert checkpoints.mark_best(s, job.id, 3) is not None
+    carry(sqlite_settings).result()
+    ended = job_of(sqlite_db, job.id)
+    assert (ended.status, ended.attempt) == ("succeeded", 2)
+    assert FOUND["code"] not in [found["code"] for found in ended.health["findings"]]
+    cleared = next(
+        event for event in events_of(sqlite_db, job.id) if event.type == "health.finding" and event.attempt == 2
+    )
+    assert cleared.data["code"] == "verdict" and cleared.data["found_at_step"] == 3
+    assert [(row.step, row.attempt) for row in listed(sqlite_db, job.id)] == [(20, 2), (30, 2)]
+    assert best_checkpoint(sqlite_db, job.id).step in (20, 30), "the mark has gone to what was evaluated"
+
+
+@pytest.mark.parametrize(
+    ("value", "as_json"),
+    [
+        (float("nan"), None),
+        (-float("inf"), None),
+        ({"a": (1, 2.5, float("inf")), 3: "x"}, {"a": [1, 2.5, None], "3": "x"}),
+        ([True, None, {"b": []}], [True, None, {"b": []}]),
+    ],
+)
+def test_what_json_does_not_hold_is_null(value: Any, as_json: Any) -> None:
+    assert plain(value) == as_json
