@@ -6,14 +6,16 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DATA   ?= gantry-data
 PORT   ?= 8000
+# Training time of each preset in `make quality`.
+MINUTES ?= 2
 # Test processes; each starts servers and trainers of its own, so more than a few is no gain.
 JOBS   ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 6 ] && n=6; echo $$n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint types lock clean
+.PHONY: help setup demo serve test check lint types quality failures health-cost lock clean
 
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the environment in .venv, nothing else
 
@@ -40,6 +42,17 @@ lint: $(READY) ## ruff: rules and format
 
 types: $(READY) ## mypy --strict
 	$(BIN)/mypy
+
+quality: $(READY) ## every preset side by side on Fashion-MNIST, 45 minutes; writes docs/quality.md (MINUTES=2 each)
+	$(BIN)/python -m benchmarks.quality --minutes $(MINUTES) --out quality/all
+	$(BIN)/python -m benchmarks.quality cgan --minutes 10 --jobs 1 --out quality/long
+	$(BIN)/python -m benchmarks.quality_page quality/all quality/long
+
+failures: $(READY) ## jobs that fail on purpose: each is found, and cured by its remedy; 20 minutes
+	$(BIN)/python -m benchmarks.failures
+
+health-cost: $(READY) ## what the cheap checks take of a step's time, in pairs
+	$(BIN)/python -m benchmarks.health_cost
 
 lock: $(READY) ## write constraints.txt anew from pyproject.toml
 	$(BIN)/pip install --quiet uv

@@ -72,7 +72,7 @@ PRESETS: Final[dict[str, Preset]] = {
     "cgan": Preset(
         title="Conditional DCGAN",
         summary="Draws a class by its label, after a minute on a CPU. The default: its numbers are tuned here, and "
-        "the label enters as conditional BatchNorm in G and as a projection in D, later and better than the first way.",
+        "the label enters as conditional BatchNorm in G and as a projection in D, later and better than concat.",
         paper="Mirza and Osindero 2014, arXiv:1411.1784; Radford et al. 2015, arXiv:1511.06434; Miyato and Koyama "
         "2018, arXiv:1802.05637",
         overrides={

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
+from gan.findings import Code
+from gan.safeguards import ThresholdsSpec
 from gan.spec import BUILTIN_DATASETS, PRESETS, TrainSpec
 from jobs.settings import PREFIX, Settings
 from jobs.status import Status
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-ROOMS = ("gan", "jobs", "worker", "api", "migrations")
+ROOMS = ("gan", "jobs", "worker", "api", "migrations", "benchmarks")
 
 
 def _section(title: str) -> str:
@@ -69,16 +72,36 @@ def test_the_data_table_is_the_catalogue() -> None:
     assert named == set(BUILTIN_DATASETS)
 
 
+def test_the_preset_table_is_the_presets() -> None:
+    rows = [line.split("|")[1] for line in _section("Which preset").splitlines() if line.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row)]
+    assert sorted(named) == sorted(PRESETS)
+
+
+def test_the_page_on_health_names_every_finding_and_every_threshold() -> None:
+    page = (ROOT / "docs" / "health.md").read_text()
+    assert [code for code in get_args(Code) if f"## `{code}`" not in page] == []
+    assert [name for name in ThresholdsSpec.model_fields if f"`{name}`" not in page] == []
+
+
+def test_the_page_on_quality_shows_every_preset_and_its_picture() -> None:
+    page = (ROOT / "docs" / "quality.md").read_text()
+    assert [name for name in PRESETS if f"| `{name}` |" not in page] == []
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
+    assert len(pictures) >= len(PRESETS)
+    assert [path for path in pictures if not (ROOT / "docs" / path).exists()] == []
+
+
 def test_pictures_and_files_that_readme_points_at_are_there() -> None:
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
     assert len(pictures) >= 2
-    named = re.findall(r"`((?:gan|jobs|worker|api|tests)/[a-z0-9_/]+\.py)`", README)
+    named = re.findall(r"`((?:gan|jobs|worker|api|tests|benchmarks)/[a-z0-9_/]+\.py)`", README)
     assert [path for path in [*pictures, *named] if not (ROOT / path).exists()] == []
 
 
 def test_make_help_lists_what_readme_says() -> None:
-    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z]+)", README)) <= targets
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)", README)) <= targets
 
 
 def test_every_field_of_the_spec_says_what_it_is() -> None:
