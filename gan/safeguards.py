@@ -61,8 +61,8 @@ class ThresholdsSpec(Closed):
         0.1,
         ge=0,
         le=1,
-        description="vanishing_gradients: median of D's loss, above the least that smoothed labels allow, below "
-        "which D dominates. Not for wasserstein, whose loss has no floor.",
+        description="vanishing_gradients: median of D's loss below which D dominates. Smoothed labels keep it above; "
+        "not for wasserstein, whose loss has no floor.",
     )
     vanishing_d_loss_least_squares: float = Field(
         0.02, ge=0, le=1, description="vanishing_gradients: the same for least_squares, where 0.25 is chance."

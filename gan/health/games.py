@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from gan.form import LossKind, TrainSpec
+from gan.form import LossKind
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,3 @@ SCALES: Final[dict[LossKind, Scale]] = {
     "hinge": Scale(2.0, "vanishing_d_loss", _of_margins),
     "relativistic": Scale(math.log(2), "vanishing_d_loss", _of_pairs),
 }
-
-
-def least_d_loss(spec: TrainSpec) -> float:
-    """What D's loss cannot go below: the entropy of its smoothed labels, 0 where they are not smoothed."""
-    return _entropy(spec.stabilizers.real_label) + _entropy(spec.stabilizers.fake_label)
-
-
-def _entropy(share: float) -> float:
-    return -sum(p * math.log(p) for p in (share, 1.0 - share) if p > 0.0)

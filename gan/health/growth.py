@@ -21,10 +21,10 @@ class Growth:
             at, last, before = self._known.get(name, (step, value, None))
             self._known[name] = (step, value, last if at < step else before)
 
-    def grows(self, name: str) -> bool:
-        """Whether the last value is well above the one before; False where there is none."""
+    def young(self, name: str) -> bool:
+        """Whether the last value is well above the one before, or there is none to compare it with."""
         _, value, before = self._known.get(name, (0, 0.0, None))
-        return before is not None and value > GROWS * before
+        return before is None or value > GROWS * before
 
     def state(self) -> dict[str, Any]:
         """Plain values."""

@@ -28,8 +28,8 @@ from gan.health.watch import Watch, worse
 from gan.probes import Probe
 
 Seen = TypeVar("Seen")
-# One probe shows few images of a class: what it says of one is believed when the next says so too.
-_CONFIRM: Final = {"class_collapse/probe": 2}
+# What is seen of classes is believed when it is seen again: some come late, and two that look alike change places.
+_CONFIRM: Final = {"class_collapse/probe": 2, "class_collapse/evaluation": 2, "conditioning_ignored/evaluation": 2}
 # What never changes back by itself needs no second look to be over.
 _AT_ONCE: Final = {"never_learned"}
 # What older weights and half the learning rate may cure. Of the others, the older weights are no better.
@@ -135,10 +135,12 @@ class Health:
         if probe.overfitting_gap is not None:
             gaps = [*self._gaps, (probe.step, probe.overfitting_gap)]
             self._gaps = gaps[-self._limits.overfitting_probes :]
+        precision = self._quality.precision
+        recognisable = precision is None or precision >= self._limits.recognisable_precision
         return self._ask(
             probe.step,
             of_probes.RULES,
-            lambda: Glance(self._spec, probe, self._gaps, self._growth, self._has("mode_collapse")),
+            lambda: Glance(self._spec, probe, self._gaps, self._growth, recognisable, self._has("mode_collapse")),
         )
 
     def evaluated(self, evaluation: Evaluation) -> list[Finding]:

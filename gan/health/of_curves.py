@@ -10,7 +10,7 @@ from typing import Final
 from gan.findings import Evidence, Severity
 from gan.form import TrainSpec
 from gan.health.curves import Block, Curves
-from gan.health.games import SCALES, least_d_loss
+from gan.health.games import SCALES
 from gan.health.quality import Quality
 from gan.health.signs import Sign
 
@@ -72,7 +72,7 @@ def _d_loss_gone(look: Look, blocks: Sequence[Block]) -> Sign | None:
     name = SCALES[look.spec.loss.kind].won
     if name is None:
         return None
-    limit = getattr(look.spec.safeguards.thresholds, name) + least_d_loss(look.spec)
+    limit = getattr(look.spec.safeguards.thresholds, name)
     loss = median([b.loss_d for b in blocks])
     if loss >= limit:
         return None

@@ -11,7 +11,7 @@ from gan.evaluate import Evaluation
 from gan.findings import Evidence, Severity
 from gan.form import TrainSpec
 from gan.health.growth import Growth
-from gan.health.of_probes import listed, poor_classes, young
+from gan.health.of_probes import listed, lowest, poor_classes, young
 from gan.health.quality import Quality
 from gan.health.signs import LABELS_SAY_NOTHING, Sign
 
@@ -60,7 +60,7 @@ def mode_collapse(judged: Judged) -> Sign | None:
 
 def _all_alike(judged: Judged) -> Sign | None:
     limit, diversity = judged.spec.safeguards.thresholds.collapse_diversity, judged.evaluation.metrics["diversity"]
-    if diversity >= limit or young(judged.spec, judged.growth, diversity):
+    if diversity >= limit or young(judged.spec, judged.growth, diversity_name(judged.evaluation), diversity):
         return None
     message = f"G has collapsed: its images differ from each other {diversity:.0%} as much as real ones do."
     evidence = Evidence("diversity", diversity, limit)
@@ -92,11 +92,16 @@ def _parts_missing(judged: Judged) -> Sign | None:
 
 def figures_of_evaluation(evaluation: Evaluation) -> Iterator[tuple[str, float]]:
     """The figures that are to grow in a young generator."""
-    yield "diversity", evaluation.metrics["diversity"]
+    yield diversity_name(evaluation), evaluation.metrics["diversity"]
     if "label_accuracy" in evaluation.metrics:
         yield "label_accuracy", evaluation.metrics["label_accuracy"]
     yield from ((f"within/{label}", ratio) for label, ratio in evaluation.within_class_diversity.items())
     yield from ((f"share/{label}", share) for label, share in class_shares(evaluation).items())
+
+
+def diversity_name(evaluation: Evaluation) -> str:
+    """What a probe measures too, of a conditional generator; of others it is taken within the classifier's classes."""
+    return "diversity" if "label_accuracy" in evaluation.metrics else "within/"
 
 
 def least_coverage(spec: TrainSpec, evaluation: Evaluation) -> float:
@@ -106,7 +111,7 @@ def least_coverage(spec: TrainSpec, evaluation: Evaluation) -> float:
 
 def class_collapse(judged: Judged) -> Sign | None:
     """A class that is hardly drawn any more, or that has lost its variety."""
-    if judged.collapsed:
+    if judged.collapsed or judged.guessed or not judged.recognisable:
         return None
     ratios = judged.evaluation.within_class_diversity
     return _rare_classes(judged) or poor_classes(judged.spec, judged.evaluation.step, ratios, judged.growth, "within")
@@ -114,12 +119,10 @@ def class_collapse(judged: Judged) -> Sign | None:
 
 def _rare_classes(judged: Judged) -> Sign | None:
     limits, evaluation = judged.spec.safeguards.thresholds, judged.evaluation
-    if judged.guessed or not judged.recognisable:
-        return None
     counted = limits.class_images / judged.spec.evaluation.images
     expected = {label for label, share in evaluation.real_class_histogram.items() if share >= counted}
-    low = {k: share for k, share in class_shares(evaluation).items() if k in expected and share < limits.class_share}
-    rare = sorted((share, label) for label, share in low.items() if not judged.growth.grows(f"share/{label}"))
+    shares = {label: share for label, share in class_shares(evaluation).items() if label in expected}
+    rare = lowest(shares, limits.class_share, judged.growth, "share")
     if not rare:
         return None
     message = (
@@ -139,17 +142,10 @@ def class_shares(evaluation: Evaluation) -> dict[str, float]:
     }
 
 
-def conditioning_ignored(judged: Judged) -> Sign | None:
-    """Images that are not of the class that was asked for; or labels from which nobody could learn the class."""
+def labels_say_nothing(judged: Judged) -> Sign | None:
+    """Labels from which nobody could learn the class."""
     own = judged.evaluation.reference.get("label_accuracy")
-    found = judged.evaluation.metrics.get("label_accuracy")
-    if own is None or found is None:
-        return None
-    return _labels_say_nothing(judged, own) or _wrong_class(judged, found, own)
-
-
-def _labels_say_nothing(judged: Judged, own: float) -> Sign | None:
-    if not judged.guessed:
+    if own is None or not judged.spec.conditional or not judged.guessed:
         return None
     message = (
         f"The labels say nothing about the images: a classifier trained on them is right about {own:.0%} of real "
@@ -160,9 +156,14 @@ def _labels_say_nothing(judged: Judged, own: float) -> Sign | None:
     return Sign("conditioning_ignored", "critical", step, message, (evidence,), LABELS_SAY_NOTHING)
 
 
-def _wrong_class(judged: Judged, found: float, own: float) -> Sign | None:
+def conditioning_ignored(judged: Judged) -> Sign | None:
+    """Images that are not of the class that was asked for."""
+    own = judged.evaluation.reference.get("label_accuracy")
+    found = judged.evaluation.metrics.get("label_accuracy")
+    if own is None or found is None or judged.guessed or not judged.recognisable:
+        return None
     limit = judged.spec.safeguards.thresholds.conditioning_accuracy * own
-    if found >= limit or not judged.recognisable or judged.growth.grows("label_accuracy"):
+    if found >= limit or judged.growth.young("label_accuracy"):
         return None
     message = (
         f"{found:.0%} of the images are of the class that was asked for; of real images the same classifier "
@@ -228,6 +229,7 @@ def never_learned(judged: Judged) -> Sign | None:
 RULES: Final[dict[str, Callable[[Judged], Sign | None]]] = {
     "mode_collapse/evaluation": mode_collapse,
     "class_collapse/evaluation": class_collapse,
+    "conditioning_ignored/labels": labels_say_nothing,
     "conditioning_ignored/evaluation": conditioning_ignored,
     "equilibrium": equilibrium,
     "past_best": past_best,

@@ -28,6 +28,8 @@ class Glance:
     """(step, overfitting gap) of the last probes, this one the last of them."""
     growth: Growth
     """This probe is in it."""
+    recognisable: bool
+    """Whether the images were near enough to real ones, when last evaluated, to have classes."""
     collapsed: bool
     """Whether the generator as a whole has collapsed, so that its classes are no news."""
 
@@ -35,7 +37,7 @@ class Glance:
 def total_collapse(glance: Glance) -> Sign | None:
     """All images of a class are nearly one, and do not differ more from probe to probe."""
     limits, probe = glance.spec.safeguards.thresholds, glance.probe
-    if young(glance.spec, glance.growth, probe.diversity):
+    if young(glance.spec, glance.growth, "diversity", probe.diversity):
         return None
     evidence, seen = [], []
     if probe.diversity is not None and probe.diversity < limits.collapse_diversity:
@@ -48,15 +50,15 @@ def total_collapse(glance: Glance) -> Sign | None:
     return Sign("mode_collapse", "critical", probe.step, message, tuple(evidence)) if evidence else None
 
 
-def young(spec: TrainSpec, growth: Growth, diversity: float | None) -> bool:
-    """Whether variety grows, and there is some."""
+def young(spec: TrainSpec, growth: Growth, name: str, diversity: float | None) -> bool:
+    """Whether there is some variety, and it grows."""
     least = _SOME * spec.safeguards.thresholds.collapse_diversity
-    return diversity is not None and diversity > least and growth.grows("diversity")
+    return diversity is not None and diversity > least and growth.young(name)
 
 
 def class_collapse(glance: Glance) -> Sign | None:
     """Some classes have lost their variety, while others have not."""
-    if glance.collapsed:
+    if glance.collapsed or not glance.recognisable:
         return None
     return poor_classes(glance.spec, glance.probe.step, glance.probe.class_diversity, glance.growth, "probe")
 
@@ -64,13 +66,20 @@ def class_collapse(glance: Glance) -> Sign | None:
 def poor_classes(spec: TrainSpec, step: int, ratios: Mapping[str, float], growth: Growth, source: str) -> Sign | None:
     """The classes whose images are too much alike, by their diversity ratios, and stay so."""
     limit = spec.safeguards.thresholds.class_diversity
-    low = {label: ratio for label, ratio in ratios.items() if ratio < limit}
-    poor = sorted((ratio, label) for label, ratio in low.items() if not growth.grows(f"{source}/{label}"))
+    poor = lowest(ratios, limit, growth, source)
     if not poor:
         return None
     message = f"The images of {listed([label for _, label in poor])} differ too little from each other."
     evidence = tuple(Evidence(f"class_diversity/{label}", ratio, limit) for ratio, label in poor)
     return Sign("class_collapse", "warning", step, message, evidence)
+
+
+def lowest(values: Mapping[str, float], limit: float, growth: Growth, source: str) -> list[tuple[float, str]]:
+    """The classes that are below the limit and not growing, with their values; none where they are the majority."""
+    low = {label: value for label, value in values.items() if value < limit}
+    if 2 * len(low) > len(values):
+        return []
+    return sorted((value, label) for label, value in low.items() if not growth.young(f"{source}/{label}"))
 
 
 def deaf_to_labels(glance: Glance) -> Sign | None:

@@ -32,6 +32,8 @@ class Quality:
     """Evaluations since the best."""
     lowest: float | None = None
     """The lowest FCD so far, the untrained G's too."""
+    precision: float | None = None
+    """The last one."""
     stagnant: int = 0
     """Evaluations in a row that have not beaten all before them by a margin."""
     had_covered: bool = False
@@ -44,6 +46,7 @@ class Quality:
     def add(self, evaluation: Evaluation, margin: float, least_coverage: float) -> None:
         """`margin`: the share by which quality must get better to be improving."""
         fcd, coverage = evaluation.metrics["fcd"], evaluation.metrics["coverage"]
+        self.precision = evaluation.metrics["precision"]
         self.had_covered = self.had_covered or coverage >= least_coverage
         if self.lowest is not None:
             self.stagnant = 0 if fcd <= (1.0 - margin) * self.lowest else self.stagnant + 1

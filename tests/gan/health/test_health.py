@@ -115,9 +115,13 @@ def test_what_is_low_and_grows_is_young_and_has_not_failed() -> None:
 def test_what_is_low_and_stays_is_no_longer_young() -> None:
     health = Health(spec_of(total_steps=900), INFO)
     health.evaluated(seen_young(0, 0.006, 0.1, 0.0))
-    assert health.evaluated(seen_young(300, 0.25, 0.3, 0.01)) == []
-    found = health.evaluated(seen_young(600, 0.26, 0.31, 0.011))
-    assert {finding.code for finding in found} == {"conditioning_ignored", "class_collapse"}
+    for step, level, accuracy, sandals in ((300, 0.25, 0.3, 0.01), (600, 0.4, 0.31, 0.011)):
+        assert health.evaluated(seen_young(step, level, accuracy, sandals)) == []
+    found = health.evaluated(seen_young(900, 0.4, 0.31, 0.011))
+    assert {(finding.code, finding.began_at_step) for finding in found} == {
+        ("conditioning_ignored", 600),
+        ("class_collapse", 600),
+    }
     total = Health(spec_of(total_steps=900), INFO)
     total.evaluated(seen_young(0, 0.006, 0.1, 0.1))
     assert total.evaluated(seen_young(300, 0.15, 0.9, 0.1)) == []
@@ -231,6 +235,29 @@ def test_after_a_roll_back_the_windows_fill_anew() -> None:
     # Half the learning rate has helped.
     assert list(fed(health, spec, HEALTHY, after=FAILS_AT + 200, until=16_000)) == []
     assert health.verdict == "healthy"
+
+
+def test_after_a_roll_back_a_window_must_be_full_again() -> None:
+    spec, (_, run) = rolls_back(), FAILING["D wins by loss"]
+    health = Health(spec, INFO)
+    health.look(1, NAMES, HEALTHY.rows(1, 9_000))
+    health.rolled_back(9_000)
+    assert list(fed(health, spec, run, after=9_000, until=12_900)) == []
+    (finding,) = fed(health, spec, run, after=12_900, until=13_100)
+    assert finding.code == "vanishing_gradients"
+
+
+def test_after_a_roll_back_the_best_has_five_evaluations_to_come_back() -> None:
+    health = Health(rolls_back(), INFO)
+    for step in range(2_000, 8_000, 1_000):
+        health.evaluated(evaluation(step, fcd=4.0))
+    (finding,) = health.evaluated(evaluation(8_000, fcd=6.1))
+    assert (finding.code, action(health)) == ("past_best", "roll_back")
+    health.rolled_back(8_000)
+    for step in range(9_000, 13_000, 1_000):
+        assert health.evaluated(evaluation(step, fcd=6.1)) == []
+    (again,) = health.evaluated(evaluation(13_000, fcd=6.1))
+    assert again.code == "past_best"
 
 
 @pytest.mark.parametrize("policy", ["warn", "stop_and_keep_best", "roll_back"])

@@ -1,0 +1,253 @@
+"""`make failures`: jobs that are made to fail, each in its own way, and the same jobs with the remedy that was named.
+
+The default preset on the real images that ship with Gantry, through the public `Trainer`. A row is as it should be
+when a finding that belongs to the failure was raised, and the job that its remedy makes ends healthy and never raises
+it. Each job runs in a process of its own, on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from gan import features
+from gan.data import HeldOut, ImageDataset
+from gan.datasets import load
+from gan.events import Evaluated, HealthChanged
+from gan.findings import Code, Finding, remedied
+from gan.randomness import generator
+from gan.spec import resolve
+from gan.train import Diverged, Trainer
+
+DATASET: Final = "fashion-mnist-mini"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is wrong with a job, and the findings of which one must say so; (): nothing is."""
+
+    expected: tuple[Code, ...]
+    changes: dict[str, Any] = field(default_factory=dict)
+    shuffled: bool = False
+    """Whether the labels of the images are shuffled."""
+
+
+JOBS: Final[dict[str, Job]] = {
+    "healthy": Job(()),
+    "D far too strong": Job(("vanishing_gradients",), {"optimizers": {"d": {"learning_rate": 2e-2}}}),
+    # Which way such a run falls apart is chance; that the rates are to blame is not.
+    "learning rates far too high": Job(
+        ("divergence", "non_finite", "mode_collapse", "class_collapse", "never_learned"),
+        {"optimizers": {"d": {"learning_rate": 0.2}, "g": {"learning_rate": 0.2}}},
+    ),
+    "labels shuffled": Job(("conditioning_ignored",), shuffled=True),
+    "z_dim 1": Job(("mode_collapse", "class_collapse"), {"generator": {"z_dim": 1}}),
+    "D far too weak": Job(("generator_dominates",), {"optimizers": {"d": {"learning_rate": 1e-6}}}),
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run."""
+
+    verdict: str
+    """At its end; "diverged" where it did not come that far."""
+    raised: tuple[Finding, ...]
+    metrics: dict[str, float]
+    """Of the last evaluation."""
+    seconds: float
+
+    def first(self, codes: Sequence[Code]) -> Finding | None:
+        """The finding of one of these codes that was raised first."""
+        return next((finding for finding in self.raised if finding.code in codes), None)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing that was found holds at the end, but for an info."""
+        return self.verdict == "healthy"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A job as it was made to fail, and as its remedy made it; `after` is None where there was nothing to cure."""
+
+    job: str
+    before: Trial
+    after: Trial | None
+
+    @property
+    def as_it_should_be(self) -> bool:
+        """Found by the right name, and cured; of the healthy job: nothing found."""
+        expected = JOBS[self.job].expected
+        if not expected:
+            return self.before.healthy and all(f.severity == "info" for f in self.before.raised)
+        return self.after is not None and self.after.healthy and self.after.first(expected) is None
+
+
+def body_of(name: str, steps: int) -> dict[str, Any]:
+    """The POST body of a job."""
+    body = {
+        "dataset": DATASET,
+        "total_steps": steps,
+        "evaluation": {"every_steps": max(1, steps // 6), "images": 1_000},
+        "safeguards": {"every_steps": 50, "probe_every_steps": max(1, steps // 9)},
+        "previews": {"every_steps": steps},
+        "checkpoints": {"every_steps": steps},
+    }
+    return merged(body, JOBS[name].changes)
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`, objects field by field."""
+    both = {
+        k: merged(below[k], v) for k, v in above.items() if isinstance(v, dict) and isinstance(below.get(k), dict)
+    }
+    return {**below, **above, **both}
+
+
+def data_of(name: str) -> ImageDataset:
+    """The images of a job."""
+    data = load(DATASET)
+    return shuffled(data) if JOBS[name].shuffled else data
+
+
+def shuffled(data: ImageDataset) -> ImageDataset:
+    """The same images, each with the label of another one."""
+    assert data.labels is not None and data.held_out is not None and data.held_out.labels is not None
+    labels, unseen = data.labels, data.held_out.labels
+    source = generator(0, "shuffled labels")
+    held_out = HeldOut(data.held_out.images, unseen[torch.randperm(len(unseen), generator=source)])
+    # Without the digest of the data set that it is no longer, it gets a feature network of its own.
+    info = data.info.model_copy(update={"sha256": None})
+    return replace(data, info=info, labels=labels[torch.randperm(len(labels), generator=source)], held_out=held_out)
+
+
+def run(name: str, steps: int, folder: Path | None = None) -> Row:
+    """The job as it was made to fail; then, where the right finding was raised, as its remedy makes it."""
+    data, body = data_of(name), body_of(name, steps)
+    net = features.for_dataset(data, folder)
+    before = trial(body, data, net)
+    finding = before.first(JOBS[name].expected)
+    return Row(name, before, None if finding is None else trial(remedied(body, finding), data, net))
+
+
+def trial(body: Mapping[str, Any], data: ImageDataset, net: features.FeatureNet) -> Trial:
+    """Train, and keep what health says."""
+    trainer, began = Trainer(resolve(body), data, features=net), time.monotonic()
+    raised: list[Finding] = []
+    metrics: dict[str, float] = {}
+    verdict = None
+    try:
+        for event in trainer.run():
+            if isinstance(event, HealthChanged):
+                raised += event.raised
+            if isinstance(event, Evaluated):
+                metrics = event.evaluation.metrics
+    except Diverged:
+        verdict = "diverged"
+    return Trial(verdict or trainer.health.verdict, tuple(raised), metrics, time.monotonic() - began)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown, a row a job."""
+    titles = ("job", "must be found", "found", "evidence", "also found", "remedy", "with the remedy", "")
+    lines = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
+    lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    expected = JOBS[row.job].expected
+    finding = row.before.first(expected)
+    also = sorted({f.code for f in row.before.raised if finding is None or f.code != finding.code})
+    if finding is None:
+        found, evidence, remedy = "-", "", ""
+    else:
+        found = f"`{finding.code}`, {finding.severity}, began {finding.began_at_step}, found {finding.found_at_step}"
+        evidence = ", ".join(f"{e.metric} {e.value:.3g} (limit {e.threshold:.3g})" for e in finding.evidence)
+        remedy = ", ".join(f"`{r.pointer}` {json.dumps(r.value)}" for r in finding.remedy)
+    return (
+        row.job, _named(expected, " or ") or "nothing", found, evidence, _named(also, ", "), remedy,
+        _outcome(row.after or row.before), "as it should be" if row.as_it_should_be else "**NOT SO**",
+    )  # fmt: skip
+
+
+def _named(codes: Sequence[str], between: str) -> str:
+    return between.join(f"`{code}`" for code in codes)
+
+
+def _outcome(trial: Trial) -> str:
+    warned = sorted({f.code for f in trial.raised if f.severity != "info"})
+    figures = f"FCD {trial.metrics['fcd']:.1f}, coverage {trial.metrics['coverage']:.2f}" if trial.metrics else ""
+    return f"{trial.verdict}: {figures}" + (f"; raised {', '.join(warned)}" if warned else "")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 when every row is as it should be."""
+    asked = _parser().parse_args(arguments)
+    if asked.one:
+        torch.set_num_threads(1)
+        _keep(asked.out, run(asked.one, asked.steps, asked.out / "features"))
+        return 0
+    with ThreadPoolExecutor(asked.at_once) as pool:
+        codes = list(pool.map(lambda name: _apart(name, asked), asked.jobs))
+    rows = [_kept(asked.out, name) for name, code in zip(asked.jobs, codes, strict=True) if code == 0]
+    print(table(rows))
+    return 0 if len(rows) == len(asked.jobs) and all(row.as_it_should_be for row in rows) else 1
+
+
+def _apart(name: str, asked: argparse.Namespace) -> int:
+    command = [sys.executable, "-m", "benchmarks.failures", "--one", name]
+    command += ["--out", str(asked.out), "--steps", str(asked.steps)]
+    code = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode
+    if code:
+        print(f"{name} ended with {code}", file=sys.stderr)
+    return code
+
+
+def _keep(out: Path, row: Row) -> None:
+    _file(out, row.job).write_text(json.dumps(asdict(row), indent=1) + "\n", encoding="utf-8")
+
+
+def _kept(out: Path, name: str) -> Row:
+    kept = json.loads(_file(out, name).read_text(encoding="utf-8"))
+    before, after = (
+        kept[when] and Trial(**{**kept[when], "raised": tuple(map(Finding.from_json, kept[when]["raised"]))})
+        for when in ("before", "after")
+    )
+    return Row(name, before, after)
+
+
+def _file(out: Path, name: str) -> Path:
+    return out / f"{name.replace(' ', '-')}.json"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.failures", description=__doc__)
+    parser.add_argument("jobs", nargs="*", default=list(JOBS), help="which (default: all)")
+    parser.add_argument("--steps", type=int, default=1_200, help="steps of each run (default: %(default)s)")
+    parser.add_argument("--at-once", type=int, default=2, help="jobs at a time (default: %(default)s)")
+    parser.add_argument("--out", type=_folder, default=Path("failures"), help="folder of the results")
+    parser.add_argument("--one", choices=list(JOBS), help=argparse.SUPPRESS)
+    return parser
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
