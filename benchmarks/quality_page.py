@@ -73,7 +73,7 @@ def _section(results: Sequence[Result]) -> str:
     about, threads = one["provenance"], f"{one['threads']} thread{'s' if one['threads'] > 1 else ''}"
     title = "All presets side by side" if len(results) > 1 else f"The default preset, `{one['preset']}`, at length"
     return (
-        f"## {title}: {one['seconds'] / 60:.1f} minutes each\n\n"
+        f"## {title}: {one['seconds'] / 60:.1f} minutes{' each' if len(results) > 1 else ''}\n\n"
         f"{one['machine']}; {threads} a preset. Counts, split, feature network and seed of every figure: "
         f"`{json.dumps(about, sort_keys=True)}`.\n"
     )

@@ -41,7 +41,7 @@ class ThresholdsSpec(Closed):
         "recall, without improvement.",
     )
     improvement: float = Field(
-        0.05, ge=0, le=1, description="Share by which an evaluation beats all before it while a run still improves."
+        0.1, ge=0, le=1, description="Share by which an evaluation beats all before it while a run still improves."
     )
     quiet_looks: Int = Field(
         3, ge=1, le=1_000, description="Looks in a row without its evidence after which a finding is over."

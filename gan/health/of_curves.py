@@ -135,20 +135,33 @@ def _steep(look: Look) -> Sign | None:
 
 
 def _d_loss_left(look: Look) -> Sign | None:
-    """The median of D's loss over the last steps, against that of up to two windows before them."""
-    limits, chance = look.spec.safeguards.thresholds, SCALES[look.spec.loss.kind].chance
-    steps = look.curves.last(limits.divergence_steps)
+    """The median of D's loss over the last steps is far above what it was before, or above that of a coin."""
+    steps = look.curves.last(look.spec.safeguards.thresholds.divergence_steps)
     recent = look.curves.since(steps)
+    limits = [limit for limit in (_usual_limit(look, recent, steps), _coin_limit(look)) if limit is not None]
+    if not recent or not limits:
+        return None
+    now, limit = median([abs(b.loss_d) for b in recent]), min(limits)
+    if now <= limit:
+        return None
+    message = f"D's loss is {now:.3g}; {limit:.3g} is far too high: D is sure, and wrong. Training is coming apart."
+    return Sign("divergence", "warning", recent[0].first, message, (Evidence("loss_d", now, limit),))
+
+
+def _usual_limit(look: Look, recent: Sequence[Block], steps: int) -> float | None:
+    """From D's median loss in up to two windows before `recent`; None where they are no longer than `recent` is."""
     before = [b for b in look.curves.blocks if recent and look.curves.warm < b.first < recent[0].first]
     if not before or before[-1].last - before[0].first + 1 < steps:
         return None
-    now, usual = median([abs(b.loss_d) for b in recent]), median([abs(b.loss_d) for b in before])
+    usual = median([abs(b.loss_d) for b in before])
     # A D that was nearly always right may grow tenfold and still be right: it must be worse than a coin.
-    limit = max(limits.divergence_loss * usual, chance or 0.0)
-    if now <= limit:
-        return None
-    message = f"D's loss is {now:.3g}; it was {usual:.3g} before. Training is coming apart."
-    return Sign("divergence", "warning", recent[0].first, message, (Evidence("loss_d", now, limit),))
+    return max(look.spec.safeguards.thresholds.divergence_loss * usual, SCALES[look.spec.loss.kind].chance or 0.0)
+
+
+def _coin_limit(look: Look) -> float | None:
+    """From the loss of a D that cannot tell: it finds a D that has been surely wrong from the start."""
+    chance = SCALES[look.spec.loss.kind].chance
+    return None if chance is None else look.spec.safeguards.thresholds.divergence_loss * chance
 
 
 def _began(curves: Curves, holds: Callable[[Block], bool], window: Sequence[Block]) -> int:

@@ -100,7 +100,7 @@ def figures_of_evaluation(evaluation: Evaluation) -> Iterator[tuple[str, float]]
 
 
 def diversity_name(evaluation: Evaluation) -> str:
-    """What a probe measures too, of a conditional generator; of others it is taken within the classifier's classes."""
+    """A conditional generator's is what a probe measures too; others' is taken within the classifier's classes."""
     return "diversity" if "label_accuracy" in evaluation.metrics else "within/"
 
 

@@ -25,7 +25,8 @@ NEVER = 1e9
 
 
 def story(events: list[Event]) -> list[tuple[str, int]]:
-    return [(type(event).__name__, event.step) for event in events]
+    """What is told and when, but for verdicts, which have tests of their own."""
+    return [(type(event).__name__, event.step) for event in events if not isinstance(event, HealthChanged)]
 
 
 def curve(events: list[Event]) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -341,6 +342,7 @@ def test_a_scheduled_run_is_of_its_own_length(quick: Quick, shapes: ImageDataset
 def on_the_ring(**changes: Any) -> TrainSpec:
     body: dict[str, Any] = {
         "dataset": "ring",
+        "preset": "cgan-concat",
         "conditioning": {"kind": "none"},
         "generator": {"architecture": "mlp", "hidden_units": 16, "z_dim": 4},
         "discriminator": {"architecture": "mlp", "hidden_units": 16},
