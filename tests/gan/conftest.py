@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from gan.catalog import DatasetClass, DatasetInfo
 from gan.data import ImageDataset
 from gan.spec import TrainSpec
-from tests.gan.quick import quick_spec
+from tests.gan.quick import quick_spec, three_shapes
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -29,12 +28,5 @@ def quick() -> Callable[..., TrainSpec]:
 
 @pytest.fixture(scope="session")
 def shapes() -> ImageDataset:
-    """60 images of 12 x 14 in three classes, each class with a pattern of its own; drawn from a fixed seed."""
-    source = torch.Generator().manual_seed(3)
-    labels = torch.arange(3).repeat(20)
-    images = torch.randint(0, 60, (60, 1, 12, 14), generator=source, dtype=torch.uint8)
-    for class_id in range(3):
-        images[labels == class_id, :, class_id * 4 : class_id * 4 + 3] = 220
-    classes = tuple(DatasetClass(id=i, label=name, count=20) for i, name in enumerate(("top", "middle", "low")))
-    info = DatasetInfo(name="shapes", num_images=60, channels=1, height=12, width=14, classes=classes)
-    return ImageDataset(info=info, images=images, labels=labels)
+    """`three_shapes`."""
+    return three_shapes()

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
+from gan.catalog import DatasetClass, DatasetInfo
+from gan.data import ImageDataset
 from gan.presets import PRESETS
 from gan.spec import TrainSpec, resolve
 
@@ -35,3 +39,15 @@ def quick_spec(**changes: Any) -> TrainSpec:
         under = body.get(name)
         body[name] = {**under, **value} if isinstance(under, dict) and isinstance(value, dict) else value
     return resolve(body)
+
+
+def three_shapes() -> ImageDataset:
+    """60 images of 12 x 14 in three classes, each class with a pattern of its own; drawn from a fixed seed."""
+    source = torch.Generator().manual_seed(3)
+    labels = torch.arange(3).repeat(20)
+    images = torch.randint(0, 60, (60, 1, 12, 14), generator=source, dtype=torch.uint8)
+    for class_id in range(3):
+        images[labels == class_id, :, class_id * 4 : class_id * 4 + 3] = 220
+    classes = tuple(DatasetClass(id=i, label=name, count=20) for i, name in enumerate(("top", "middle", "low")))
+    info = DatasetInfo(name="shapes", num_images=60, channels=1, height=12, width=14, classes=classes)
+    return ImageDataset(info=info, images=images, labels=labels)
