@@ -29,11 +29,11 @@ def combinations(spec: TrainSpec) -> Iterable[SpecProblem]:
 def without_effect(spec: TrainSpec, untouched: TrainSpec) -> Iterable[SpecProblem]:
     """What the user changed of `untouched` (the preset and the defaults) that nothing in `spec` reads.
 
-    Only changes count: a spec that was written out whole is taken again.
+    Only changes count, and not those to a field's own default: a spec that was written out whole is taken again.
     """
     for path, read, otherwise in _only_read(spec):
-        here, before = _at(spec, path), _at(untouched, path)
-        if not read and here != before:
+        here = _at(spec, path)
+        if not read and here not in (_at(untouched, path), _default(spec, path)):
             yield _problem(path, "has-no-effect", f"{path} has no effect here: leave it out, or {otherwise}.")
     for i, penalty in enumerate(spec.penalties):
         if penalty.schedule == "constant" and penalty.final_factor != 1.0:
@@ -174,6 +174,11 @@ def _at(spec: TrainSpec, path: str) -> object:
     for part in path.split("."):
         value = getattr(value, part)
     return value
+
+
+def _default(spec: TrainSpec, path: str) -> object:
+    section, _, field = path.rpartition(".")
+    return type(_at(spec, section)).model_fields[field].default  # type: ignore[attr-defined]
 
 
 def _problem(path: str, code: str, detail: str) -> SpecProblem:

@@ -32,7 +32,7 @@ def test_a_spec_becomes_samples_curves_checkpoint_and_weights(
     out = tmp_path / "out"
     assert "step 4/4" in capsys.readouterr().out
     assert sorted(p.name for p in out.iterdir()) == [
-        "checkpoint.pt", "metrics.csv", "samples.png", "weights.safetensors",
+        "checkpoint.pt", "health.json", "metrics.csv", "samples.png", "weights.safetensors",
     ]  # fmt: skip
     rows = list(csv.reader((out / "metrics.csv").open(encoding="utf-8")))
     assert rows[0] == ["step", *METRICS]

@@ -21,11 +21,12 @@ def problems_of(body: dict[str, Any]) -> dict[str, SpecProblem]:
 
 
 def asked(**changes: Any) -> dict[str, Any]:
-    return {"dataset": "fashion-mnist-mini", **changes}
+    """The plain conditional GAN, whose label enters networks of every family."""
+    return {"dataset": "fashion-mnist-mini", "preset": "cgan-concat", **changes}
 
 
 def test_a_data_set_alone_is_a_whole_request() -> None:
-    spec = resolve(asked())
+    spec = resolve({"dataset": "fashion-mnist-mini"})
     assert spec.preset == "cgan"
     assert spec.conditional
     assert TrainSpec.model_validate_json(spec.model_dump_json()) == spec
