@@ -202,11 +202,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     if asked.one:
         torch.set_num_threads(1)
-        _keep(asked.out, run(asked.one, asked.steps, asked.out / "features"))
+        keep(asked.out, run(asked.one, asked.steps, asked.out / "features"))
         return 0
     with ThreadPoolExecutor(asked.at_once) as pool:
         codes = list(pool.map(lambda name: _apart(name, asked), asked.jobs))
-    rows = [_kept(asked.out, name) for name, code in zip(asked.jobs, codes, strict=True) if code == 0]
+    rows = [kept(asked.out, name) for name, code in zip(asked.jobs, codes, strict=True) if code == 0]
     print(table(rows))
     return 0 if len(rows) == len(asked.jobs) and all(row.as_it_should_be for row in rows) else 1
 
@@ -220,14 +220,16 @@ def _apart(name: str, asked: argparse.Namespace) -> int:
     return code
 
 
-def _keep(out: Path, row: Row) -> None:
+def keep(out: Path, row: Row) -> None:
+    """Write `row` into the folder."""
     _file(out, row.job).write_text(json.dumps(asdict(row), indent=1) + "\n", encoding="utf-8")
 
 
-def _kept(out: Path, name: str) -> Row:
-    kept = json.loads(_file(out, name).read_text(encoding="utf-8"))
+def kept(out: Path, name: str) -> Row:
+    """What `keep` wrote of a job."""
+    values = json.loads(_file(out, name).read_text(encoding="utf-8"))
     before, after = (
-        kept[when] and Trial(**{**kept[when], "raised": tuple(map(Finding.from_json, kept[when]["raised"]))})
+        values[when] and Trial(**{**values[when], "raised": tuple(map(Finding.from_json, values[when]["raised"]))})
         for when in ("before", "after")
     )
     return Row(name, before, after)

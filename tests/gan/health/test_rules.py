@@ -14,6 +14,7 @@ from tests.gan.health.streams import (
     EVENLY,
     FAILING,
     FAILS_AT,
+    GOOD,
     HEALTHY,
     INFO,
     LABELS,
@@ -249,6 +250,23 @@ def test_a_loss_that_grows_tenfold_and_is_still_below_a_coins_is_no_divergence()
     assert list(fed(health, spec, Run({"loss_d": 0.9}, at=1), after=FAILS_AT, until=FAILS_AT + 1_000)) == []
     (finding,) = fed(health, spec, Run({"loss_d": 2.0}, at=1), after=FAILS_AT + 1_000, until=FAILS_AT + 1_500)
     assert finding.code == "divergence"
+
+
+def test_a_d_that_was_sure_and_wrong_from_the_start_is_divergence() -> None:
+    """Measured: without BatchNorm and at a learning rate of 0.05, D's loss is 30 to 200 and its gradients fall."""
+    wrong = {"loss_d": 30.0, "d_accuracy": 0.78, "real_logit": 110.0, "fake_logit": -52.0}
+    assert codes(found(Run(wrong, at=1))) == {"divergence"}
+    assert codes(found(Run({**wrong, "loss_d": 8.0}, at=1))) == set()
+
+
+def test_nobody_is_past_a_best_that_is_as_good_as_real() -> None:
+    """Twice the best is past it; of two figures that are both nearly those of real images it is chance."""
+    twice = Run(evaluation={"fcd": 2 * GOOD["fcd"]})
+    assert codes(found(twice)) == {"past_best"}
+    perfect = replace(twice, tables={"reference": {**REALS, "fcd": GOOD["fcd"]}})
+    assert codes(found(perfect)) == set()
+    strict = spec_of(safeguards={"thresholds": {"past_best_reals": 1.0}})
+    assert codes(found(perfect, strict)) == {"past_best"}
 
 
 def test_short_demo_jobs_get_a_verdict_and_their_findings() -> None:
