@@ -49,7 +49,7 @@ def _rates(**rates: float) -> dict[str, Any]:
 
 JOBS: Final[dict[str, Job]] = {
     "healthy": Job(()),
-    "D far too strong": Job(("vanishing_gradients",), _rates(d=2e-2)),
+    "D far too strong": Job(("vanishing_gradients",), _rates(g=2e-5, d=2e-2)),
     # Which way such a run falls apart is chance; that the rates are to blame is not.
     "learning rates far too high": Job(
         ("divergence", "non_finite", "mode_collapse", "class_collapse", "never_learned"), _rates(g=0.2, d=0.2)

@@ -1,7 +1,7 @@
 """The ring of 8 Gaussians: the same networks lose modes in one game, which health says, and hold all 8 in two others.
 
-Networks, latents, batch and data are the same in all three; each game has learning rates of its own, minimax those of
-Metz et al. 2017 (arXiv:1611.02163), who let G learn ten times faster than D.
+Networks, latents, batch and data are the same in all three; each game has learning rates of its own; in minimax G
+learns ten times faster than D.
 """
 
 from __future__ import annotations
