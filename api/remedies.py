@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 from api.client import Json
+from gan.spec import put
 
 
 class NoSuchFinding(Exception):
@@ -26,20 +27,5 @@ def remedied(job: Json, codes: Sequence[str]) -> Json:
         if code not in by_code:
             raise NoSuchFinding(code, list(by_code))
         for remedy in by_code[code]:
-            _put(body, fields_of(remedy["pointer"]), remedy["value"])
+            put(body, remedy["pointer"], remedy["value"])
     return body
-
-
-def fields_of(pointer: str) -> list[str]:
-    """The names along an RFC 6901 pointer: /a/b~1c is ["a", "b/c"]."""
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-
-
-def _put(body: Json, fields: Sequence[str], value: object) -> None:
-    under: Json | list[object] = body
-    for field in fields[:-1]:
-        under = under[int(field)] if isinstance(under, list) else under.setdefault(field, {})  # type: ignore[assignment]
-    if isinstance(under, list):
-        under[int(fields[-1])] = value
-    else:
-        under[fields[-1]] = value

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.client import Client, Json
-from api.remedies import fields_of
+from gan.spec import fields_of
 
 _SECONDS_A_LINE: Final = 5.0
 _WIDEST: Final = 2000

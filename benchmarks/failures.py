@@ -1,6 +1,6 @@
 """`make failures`: jobs that are made to fail, each in its own way, and the same jobs with the remedy that was named.
 
-The default preset on the real images that ship with Gantry, through the public `Trainer`. A row is as it should be
+The default preset, at learning rates of 0.002, on the real images that ship with Gantry. A row is as it should be
 when a finding that belongs to the failure was raised, and the job that its remedy makes ends healthy and never raises
 it. Each job runs in a process of its own, on one thread.
 """
@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from benchmarks.apart import all_apart, folder
 from gan import features
 from gan.data import HeldOut, ImageDataset
 from gan.datasets import load
 from gan.events import Evaluated, HealthChanged
 from gan.findings import Code, Finding, remedied
 from gan.randomness import generator
-from gan.spec import resolve
+from gan.spec import merged, resolve
 from gan.train import Diverged, Trainer
 
 DATASET: Final = "fashion-mnist-mini"
@@ -110,14 +108,6 @@ def body_of(name: str, steps: int) -> dict[str, Any]:
         "checkpoints": {"every_steps": steps},
     }
     return merged(body, JOBS[name].changes)
-
-
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, objects field by field."""
-    both = {
-        k: merged(below[k], v) for k, v in above.items() if isinstance(v, dict) and isinstance(below.get(k), dict)
-    }
-    return {**below, **above, **both}
 
 
 def data_of(name: str) -> ImageDataset:
@@ -204,20 +194,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(1)
         keep(asked.out, run(asked.one, asked.steps, asked.out / "features"))
         return 0
-    with ThreadPoolExecutor(asked.at_once) as pool:
-        codes = list(pool.map(lambda name: _apart(name, asked), asked.jobs))
+    options = ["--out", str(asked.out), "--steps", str(asked.steps)]
+    codes = all_apart(asked.jobs, lambda name: ["benchmarks.failures", "--one", name, *options], asked.at_once, 1)
     rows = [kept(asked.out, name) for name, code in zip(asked.jobs, codes, strict=True) if code == 0]
     print(table(rows))
     return 0 if len(rows) == len(asked.jobs) and all(row.as_it_should_be for row in rows) else 1
-
-
-def _apart(name: str, asked: argparse.Namespace) -> int:
-    command = [sys.executable, "-m", "benchmarks.failures", "--one", name]
-    command += ["--out", str(asked.out), "--steps", str(asked.steps)]
-    code = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode
-    if code:
-        print(f"{name} ended with {code}", file=sys.stderr)
-    return code
 
 
 def keep(out: Path, row: Row) -> None:
@@ -244,15 +225,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("jobs", nargs="*", default=list(JOBS), help="which (default: all)")
     parser.add_argument("--steps", type=int, default=1_200, help="steps of each run (default: %(default)s)")
     parser.add_argument("--at-once", type=int, default=2, help="jobs at a time (default: %(default)s)")
-    parser.add_argument("--out", type=_folder, default=Path("failures"), help="folder of the results")
+    parser.add_argument("--out", type=folder, default=Path("failures"), help="folder of the results")
     parser.add_argument("--one", choices=list(JOBS), help=argparse.SUPPRESS)
     return parser
-
-
-def _folder(text: str) -> Path:
-    path = Path(text)
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 if __name__ == "__main__":

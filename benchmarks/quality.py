@@ -11,11 +11,9 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +21,7 @@ from typing import Any, Final
 import torch
 
 from benchmarks import quality_page
+from benchmarks.apart import all_apart, folder
 from gan import checkpoint, features
 from gan.data import ImageDataset
 from gan.datasets import load
@@ -69,26 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     names = [name for name in asked.presets if asked.again or not (asked.out / f"{name}.json").exists()]
     each = max(1, (os.cpu_count() or 1) // asked.jobs)
-    with ThreadPoolExecutor(asked.jobs) as pool:
-        codes = list(pool.map(lambda name: _apart(name, asked, each), names))
+    options = ["--out", str(asked.out), "--minutes", str(asked.minutes), "--dataset", asked.dataset]
+    options += ["--device", asked.device, "--threads", str(each)]
+    codes = all_apart(names, lambda name: ["benchmarks.quality", "--one", name, *options], asked.jobs, each)
     print(quality_page.table(quality_page.results_in(asked.out)))
     return max(codes, default=0)
-
-
-def _apart(name: str, asked: argparse.Namespace, threads: int) -> int:
-    command = [sys.executable, "-m", "benchmarks.quality", "--one", name, "--out", str(asked.out)]
-    command += ["--minutes", str(asked.minutes), "--dataset", asked.dataset, "--threads", str(threads)]
-    code = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, check=False).returncode
-    if code:
-        print(f"{name} ended with {code}", file=sys.stderr)
-    return code
 
 
 def _run(name: str, data: ImageDataset, asked: argparse.Namespace) -> Result:
     """Train preset `name` for the asked time and measure it; its pictures stay in the folder."""
     torch.set_num_threads(asked.threads)
     net = features.for_dataset(data, asked.out / "features")
-    spec = _fitting(name, data, asked.minutes * 60.0)
+    spec = _fitting(name, data, asked.minutes * 60.0, asked.device)
     trainer = Trainer(spec, data, asked.device, features=net)
     began = time.monotonic()
     evaluations: list[Evaluation] = []
@@ -117,10 +108,11 @@ def _run(name: str, data: ImageDataset, asked: argparse.Namespace) -> Result:
     )  # fmt: skip
 
 
-def _fitting(name: str, data: ImageDataset, seconds: float) -> TrainSpec:
+def _fitting(name: str, data: ImageDataset, seconds: float, device: str) -> TrainSpec:
     """Preset `name`, as long as it can train in `seconds`, evaluated some times."""
-    trial = resolve({**_asked(name), "evaluation": {"enabled": False}, "total_steps": 100_000})
-    trainer, marks = Trainer(trial, data, tick_seconds=0.0), [(time.monotonic(), 0)]
+    asked = {"dataset": data.info.name, "preset": name}
+    trial = resolve({**asked, "evaluation": {"enabled": False}, "total_steps": 100_000})
+    trainer, marks = Trainer(trial, data, device, tick_seconds=0.0), [(time.monotonic(), 0)]
     for event in trainer.run(stop=lambda: time.monotonic() - marks[0][0] > TRIAL_SECONDS):
         if isinstance(event, Tick):
             marks.append((time.monotonic(), event.step))
@@ -130,21 +122,12 @@ def _fitting(name: str, data: ImageDataset, seconds: float) -> TrainSpec:
     every = max(1, steps // EVALUATIONS)
     evaluation = {"every_steps": every, "images": IMAGES}
     schedule = {"evaluation": evaluation, "previews": {"every_steps": steps}}
-    return resolve({**_asked(name), **schedule, "total_steps": steps, "checkpoints": {"every_steps": every}})
-
-
-def _asked(name: str) -> dict[str, Any]:
-    return {"dataset": DATASET, "preset": name}
+    return resolve({**asked, **schedule, "total_steps": steps, "checkpoints": {"every_steps": every}})
 
 
 def _picture(weights: Path) -> bytes:
     """Ten rows, a class a row; of an unconditional generator, eight rows."""
-    drawn = Generator.load(weights)
-    labels = drawn.info.labels if drawn.spec.conditional else ()
-    rows = len(labels) or WIDTH
-    class_ids = [row for row in range(rows) for _ in range(WIDTH)] if labels else None
-    seeds = list(range(WIDTH)) * rows if labels else list(range(WIDTH * rows))
-    return grid_png(drawn.draw(class_ids, seeds), rows, labels)
+    return grid_png(*Generator.load(weights).overview(WIDTH, seed=0))
 
 
 def _keep(out: Path, result: Result) -> None:
@@ -158,17 +141,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=2, help="presets at a time (default: %(default)s)")
     parser.add_argument("--dataset", default=DATASET)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--out", type=_folder, default=Path("quality"), help="folder of the results")
+    parser.add_argument("--out", type=folder, default=Path("quality"), help="folder of the results")
     parser.add_argument("--again", action="store_true", help="train those too that have a result")
     parser.add_argument("--one", choices=list(PRESETS), help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help=argparse.SUPPRESS)
     return parser
-
-
-def _folder(text: str) -> Path:
-    path = Path(text)
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 if __name__ == "__main__":

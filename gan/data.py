@@ -66,6 +66,11 @@ class ImageDataset:
     def __len__(self) -> int:
         return self.images.shape[0]
 
+    @cached_property
+    def sha256(self) -> str:
+        """`digest()`, taken from `info` where that knows it."""
+        return self.info.sha256 or self.digest()
+
     def to(self, device: torch.device | str) -> ImageDataset:
         """The same data set with its tensors on `device`."""
         labels = None if self.labels is None else self.labels.to(device)
@@ -107,11 +112,6 @@ class RealBatches:
         self._size = size
         self._seed, self._purpose = seed, purpose
         self._orders: dict[int, Tensor] = {}
-
-    @cached_property
-    def digest(self) -> str:
-        """The data set's sha256."""
-        return self._data.info.sha256 or self._data.digest()
 
     def random_labels(self, count: int, source: torch.Generator) -> Tensor | None:
         """Class ids (count,) as frequent as in the data set; None when it has none."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan.data import HeldOut, ImageDataset
 from gan.features import FeatureNet, recipe
@@ -17,6 +16,7 @@ from gan.randomness import generator
 from gan.sample import Generator
 from gan.scores import MOST_COMPARED, Reals, Scores, nearest_training_ratio, reals_for, score, some
 from gan.spec import TrainSpec
+from gan.stillness import in_eval
 
 __all__ = [
     "Evaluation",
@@ -95,7 +95,7 @@ class Evaluator:
         Without held-out images, of one half of the training images beside the other.
         """
         asked = self._spec.evaluation
-        name = f"{self._sha256}-reference-{asked.images}-images-{asked.neighbours}-neighbours"
+        name = f"{self._data.sha256}-reference-{asked.images}-images-{asked.neighbours}-neighbours"
         return self._net.remember(name, self._compute_reference)
 
     def _compute_reference(self) -> dict[str, float]:
@@ -120,14 +120,10 @@ class Evaluator:
         last = HeldOut(shuffled.images[-half:], None if labels is None else labels[-half:])
         return first, Reals(last, data.info.labels, self._net, self._spec.evaluation.neighbours)
 
-    @cached_property
-    def _sha256(self) -> str:
-        return self._data.info.sha256 or self._data.digest()
-
     def _provenance(self, scores: Scores, weights: str) -> dict[str, Any]:
         return {
             "feature_net": asdict(self._net.about),
-            "data": {"name": self._data.info.name, "sha256": self._sha256, "split": "train"},
+            "data": {"name": self._data.info.name, "sha256": self._data.sha256, "split": "train"},
             "reference": "half of the training images" if self._data.held_out is None else "held-out images",
             "images": {
                 "fakes": len(self._seeds),
@@ -146,7 +142,7 @@ class Evaluator:
 def draw(drawn: Generator, class_ids: Tensor | None, seeds: Sequence[int]) -> Tensor:
     """Images as a user would get them: uint8 (N, C, H, W) on the CPU. `drawn` is left in the mode that it was in."""
     parts = []
-    with _in_eval(drawn.network):
+    with in_eval(drawn.network):
         for start in range(0, len(seeds), DRAWN_AT_ONCE):
             asked = slice(start, start + DRAWN_AT_ONCE)
             pixels = drawn.draw(None if class_ids is None else class_ids[asked].tolist(), seeds[asked])
@@ -184,15 +180,3 @@ def classifier_trained_on_fakes(
     measured = data.held_out or HeldOut(data.images, data.labels)
     classifier = recipe.fit(fakes, len(data.info.classes), FAKES_SHOWN, progress)
     return recipe.accuracy(classifier, measured)
-
-
-@contextmanager
-def _in_eval(network: nn.Module) -> Iterator[None]:
-    """Inside, `network` is in eval mode; afterwards each of its modules is in the mode that it was in."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

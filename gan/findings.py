@@ -7,6 +7,8 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
+from gan.pointers import put
+
 Code = Literal[
     "non_finite",
     "vanishing_gradients",
@@ -80,14 +82,5 @@ def applied(body: Mapping[str, Any], remedies: Iterable[Remedy]) -> dict[str, An
     """A copy of `body` in which each field that is pointed at is replaced whole."""
     new = deepcopy(dict(body))
     for remedy in remedies:
-        *parents, field = fields_of(remedy.pointer)
-        under = new
-        for parent in parents:
-            under = under.setdefault(parent, {})
-        under[field] = deepcopy(remedy.value)
+        put(new, remedy.pointer, deepcopy(remedy.value))
     return new
-
-
-def fields_of(pointer: str) -> list[str]:
-    """The names along an RFC 6901 pointer: "/a/b~1c" is ["a", "b/c"]."""
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]

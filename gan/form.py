@@ -24,6 +24,8 @@ LabelValue = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-
 Architecture = Literal["dcgan", "mlp", "resnet", "r3gan"]
 ConditioningKind = Literal["none", "concat", "projection", "class_head"]
 LossKind = Literal["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"]
+# The games whose D minimises a cross entropy, so that its labels may be smoothed and its opinion is a share.
+CROSS_ENTROPY: Final = ("minimax", "non_saturating")
 PenaltyKind = Literal["gradient_penalty", "r1", "r2"]
 Schedule = Literal["constant", "linear", "cosine"]
 Augmentation = Literal["color", "translation", "cutout"]

@@ -91,12 +91,10 @@ class Game:
             real, fake = (self._seen(images.float(), knobs) for images in (real, fake))
             r1, r2 = (self._weight_of(kind, knobs) > 0 for kind in ("r1", "r2"))
             of_real, of_fake = self._judge(real, labels, r1), self._judge(fake, labels, r2)
-            loss = self.loss.d(of_real.logits, of_fake.logits)
-            class_loss = self._class_loss(labels, of_real, of_fake)
             penalty = self._penalty(real, fake, labels, of_real, of_fake, knobs)
+            metrics = self._d_metrics(labels, of_real, of_fake, penalty)
+            loss, class_loss = metrics[0], metrics[-1]
             total = self._with_history(self.d, loss + penalty + self.spec.conditioning.class_weight * class_loss)
-            accuracy = self.loss.d_accuracy(of_real.logits, of_fake.logits)
-            metrics = [loss, accuracy, of_real.logits.mean(), of_fake.logits.mean(), penalty, class_loss]
             norm, told, vetoed = descend(self.d.optimizer, total, metrics, self.ranks)
             said.append(vetoed)
         self._clip()
@@ -123,11 +121,8 @@ class Game:
             of_real, of_fake = (
                 self._judge(self._seen(images.float(), knobs), labels, False) for images in (real, fake)
             )
-        loss = self.loss.d(of_real.logits, of_fake.logits)
-        accuracy = self.loss.d_accuracy(of_real.logits, of_fake.logits)
-        class_loss = self._class_loss(labels, of_real, of_fake)
-        zero = loss.new_zeros(())
-        told = torch.stack([loss, accuracy, of_real.logits.mean(), of_fake.logits.mean(), zero, class_loss, zero])
+        zero = of_real.logits.new_zeros(())
+        told = torch.stack([*self._d_metrics(labels, of_real, of_fake, zero), zero])
         self.ranks.mean([told])
         return told
 
@@ -139,6 +134,15 @@ class Game:
         told = torch.stack([loss, loss.new_zeros(())])
         self.ranks.mean([told])
         return told
+
+    def _d_metrics(
+        self, labels: Tensor | None, of_real: Judgement, of_fake: Judgement, penalty: Tensor
+    ) -> list[Tensor]:
+        """`D_METRICS` but for the gradient's norm, in their order: D's loss the first, its class loss the last."""
+        real_logits, fake_logits = of_real.logits, of_fake.logits
+        loss, accuracy = self.loss.d(real_logits, fake_logits), self.loss.d_accuracy(real_logits, fake_logits)
+        class_loss = self._class_loss(labels, of_real, of_fake)
+        return [loss, accuracy, real_logits.mean(), fake_logits.mean(), penalty, class_loss]
 
     def _g_terms(self, z: Tensor, labels: Tensor | None, knobs: Knobs, real: Tensor | None) -> tuple[Tensor, Tensor]:
         """G's loss, and what D's class head makes of the fakes."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +10,10 @@ from torch import Tensor, nn
 
 from gan.architectures.judgement import Judgement
 from gan.data import HeldOut, ImageDataset, margins, to_unit_range
+from gan.form import CROSS_ENTROPY
 from gan.randomness import generator, latents
 from gan.spec import TrainSpec, image_size
+from gan.stillness import in_eval
 
 # Images of the grid: of each class as many as fit, between the bounds; of more classes than fit, some.
 GRID: Final = 80
@@ -24,7 +24,6 @@ UNLABELLED: Final = 64
 REALS_OF_A_CLASS: Final = 64
 # Training images, and held-out ones, that D is asked about.
 JUDGED: Final = 64
-_CROSS_ENTROPY: Final = ("minimax", "non_saturating")
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class Prober:
         if self._unseen is None:
             return None
         train = D(*self._some(self._data, "probe training images", step)).float()
-        if self._spec.loss.kind in _CROSS_ENTROPY:
+        if self._spec.loss.kind in CROSS_ENTROPY:
             return float(train.sigmoid().mean() - unseen.sigmoid().mean())
         apart = (train.mean() - D(fakes, self._labels).float().mean()).abs()
         spread = torch.cat([train, unseen]).std()
@@ -152,18 +151,6 @@ class Prober:
         ids = torch.tensor(self._class_ids)
         parts = {k: distances[ids == k][:, ids == k] for k, of_reals in self._of_reals.items() if of_reals > 0.0}
         return {k: _mean_distance(part) / self._of_reals[k] for k, part in parts.items()}
-
-
-@contextmanager
-def in_eval(network: nn.Module) -> Iterator[None]:
-    """Inside, `network` is in eval mode: nothing in it moves. Afterwards each module is in the mode it was in."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _grid(classes: int) -> list[int]:

@@ -13,6 +13,8 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import ErrorDetails
 
+from gan.pointers import pointer_to
+
 _LONGEST_QUOTE: Final = 60
 
 # pydantic's word for what is wrong -> ours, which stays.
@@ -90,11 +92,6 @@ def problem_of(error: ErrorDetails, fields: Sequence[str]) -> SpecProblem:
         name = f"The key {path[-1][:_LONGEST_QUOTE]!r} in {path[0]}" if is_key else ".".join(path)
         detail = f"{name} must {wanted}{'' if is_key else ', not ' + _quoted(error['input'])}."
     return SpecProblem(pointer=pointer_to(path), code=code, detail=detail)
-
-
-def pointer_to(path: Iterable[str]) -> str:
-    """RFC 6901."""
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
 
 
 def _unknown(path: Sequence[str], fields: Sequence[str]) -> str:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from gan.form import MOST_EVALUATIONS, MOST_PREVIEWS, TrainSpec
+from gan.form import CROSS_ENTROPY, MOST_EVALUATIONS, MOST_PREVIEWS, TrainSpec
 from gan.problems import SpecProblem
 
-_CROSS_ENTROPY: Final = ("minimax", "non_saturating")
 _NORMS_OF_ONE_IMAGE: Final = "set discriminator.normalization to 'layer' or 'none'"
 
 
@@ -98,7 +97,7 @@ def _conditioning(spec: TrainSpec) -> Iterable[SpecProblem]:
 
 def _stabilizers(spec: TrainSpec) -> Iterable[SpecProblem]:
     smoothed = spec.stabilizers.real_label != 1.0 or spec.stabilizers.fake_label != 0.0
-    if smoothed and spec.loss.kind not in _CROSS_ENTROPY:
+    if smoothed and spec.loss.kind not in CROSS_ENTROPY:
         detail = (
             f"Labels are smoothed in a cross entropy, and {spec.loss.kind} is none: set stabilizers.real_label to 1 "
             "and fake_label to 0, or loss.kind to 'non_saturating'."

@@ -29,6 +29,8 @@ Images = npt.NDArray[np.uint8]
 # Every forward pass has this many rows: kernels choose their order of summing by the shape of the batch, and an image
 # must not depend on what else was asked for in the same call.
 CHUNK: Final = 32
+# Rows of an overview without classes.
+UNLABELLED_ROWS: Final = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +70,17 @@ class Generator:
             for i in range(0, len(seeds), CHUNK)
         ]
         return to_pixels(torch.cat(chunks), self.info.height, self.info.width)
+
+    def overview(self, per_row: int, seed: int) -> tuple[Images, int, tuple[str, ...]]:
+        """Images (N, H, W, C), how many rows they are, and each row's label: a row a class, all of the same seeds,
+        counted from `seed`; without classes, `UNLABELLED_ROWS` rows that go on counting, without labels.
+        """
+        if not self.spec.conditional:
+            count = UNLABELLED_ROWS * per_row
+            return self.draw(None, range(seed, seed + count)), UNLABELLED_ROWS, ()
+        rows = len(self.info.classes)
+        class_ids = [row for row in range(rows) for _ in range(per_row)]
+        return self.draw(class_ids, list(range(seed, seed + per_row)) * rows), rows, self.info.labels
 
     def _forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """(n, z_dim) -> (n, C, S, S), padded to `CHUNK` rows on the way."""

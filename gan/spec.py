@@ -16,8 +16,9 @@ from pydantic_core import ErrorDetails
 
 from gan.catalog import BUILTIN_DATASETS, DatasetClass, DatasetInfo
 from gan.form import SPEC_VERSION, OptimizerSpec, TrainSpec
+from gan.pointers import fields_of, pointer_to, put
 from gan.presets import DEFAULT_PRESET, PRESETS, Preset
-from gan.problems import PROBLEM_CODES, SpecError, SpecProblem, pointer_to, problem_of
+from gan.problems import PROBLEM_CODES, SpecError, SpecProblem, problem_of
 from gan.rules import combinations, without_effect
 
 __all__ = [
@@ -35,10 +36,13 @@ __all__ = [
     "TrainSpec",
     "UnknownPreset",
     "check_against",
+    "fields_of",
     "from_record",
     "image_size",
+    "merged",
     "pointer_to",
     "preset_spec",
+    "put",
     "resolve",
 ]
 
@@ -130,18 +134,17 @@ def image_size(spec: TrainSpec, dataset: DatasetInfo) -> int:
     return side if spec.generator.architecture == "mlp" else max(16, 1 << (side - 1).bit_length())
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> TrainSpec:
-    return TrainSpec.model_validate_json(json.dumps(_merge(below, above)))
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, objects field by field, everything else whole."""
-    merged = dict(below)
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`, objects field by field, everything else whole; both are left as they are."""
+    new = dict(below)
     for key, value in above.items():
-        under = merged.get(key)
-        both = isinstance(under, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(under, value) if both else value  # type: ignore[arg-type]
-    return merged
+        under = new.get(key)
+        new[key] = merged(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+    return new
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> TrainSpec:
+    return TrainSpec.model_validate_json(json.dumps(merged(below, above)))
 
 
 def _problem(error: ErrorDetails) -> SpecProblem:

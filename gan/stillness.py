@@ -1,4 +1,4 @@
-"""To hold a network still: it computes as in training, and no parameter and no buffer of it moves."""
+"""To hold a network still: computing as in training, or as in drawing, no parameter and no buffer of it moves."""
 
 from __future__ import annotations
 
@@ -31,3 +31,15 @@ def held_still(network: nn.Module) -> Iterator[None]:
         for norm in norms:
             norm.track_running_stats = True
         network.requires_grad_(True)
+
+
+@contextmanager
+def in_eval(network: nn.Module) -> Iterator[None]:
+    """Inside, `network` is in eval mode: nothing in it moves. Afterwards each module is in the mode it was in."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

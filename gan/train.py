@@ -26,13 +26,12 @@ from gan.probes import Prober
 from gan.ranks import ALONE, Ranks
 from gan.sample import Generator
 from gan.spec import TrainSpec
+from gan.stillness import in_eval
 
 __all__ = ["METRICS", "TICK_STEPS", "Diverged", "StateMismatch", "Trainer", "fingerprint"]
 
 # Steps at most between two ticks: what the device holds of the curves until somebody reads them.
 TICK_STEPS: Final = 1_000
-# Rows of a preview without classes.
-PREVIEW_ROWS: Final = 8
 # What may change between a checkpoint and the run that goes on from it: none of it moves a weight.
 _NOT_LEARNING: Final = {
     "name", "labels", "preset", "total_steps", "evaluation", "previews", "checkpoints", "resources", "priority",
@@ -155,12 +154,8 @@ class Trainer:
     def sampling(self) -> Iterator[Generator]:
         """What samples are drawn from, as it is now, in eval mode inside the block."""
         network = self._play.sampled
-        was_training = network.training
-        network.eval()
-        try:
+        with in_eval(network):
             yield Generator(network, self.spec, self.info, self.step)
-        finally:
-            network.train(was_training)
 
     def state(self) -> dict[str, Any]:
         """All that is needed to go on, tensors (copies, on the CPU) and plain values.
@@ -170,7 +165,7 @@ class Trainer:
         self._raise_if_diverged()
         return {
             "spec": self.spec.model_dump(mode="json"),
-            "fingerprint": fingerprint(self.spec, self._play.reals.digest),
+            "fingerprint": fingerprint(self.spec, self._data.sha256),
             "versions": {
                 "torch": str(torch.__version__),
                 "spec": self.spec.spec_version,
@@ -183,7 +178,7 @@ class Trainer:
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        if state["fingerprint"] != fingerprint(self.spec, self._play.reals.digest):
+        if state["fingerprint"] != fingerprint(self.spec, self._data.sha256):
             raise StateMismatch(
                 "This checkpoint was made with another spec, another data set or another version of this program. "
                 "Go on with what it was made with, or start anew."
@@ -297,15 +292,8 @@ class Trainer:
 
     def _preview(self) -> PreviewReady:
         """The fixed latents, drawn as a sampler would draw them; the generator of training is not touched."""
-        per_row, labels = self.spec.previews.per_class, self.info.labels if self.spec.conditional else ()
-        rows = len(labels) or PREVIEW_ROWS
-        if self.spec.conditional:
-            class_ids = [row for row in range(rows) for _ in range(per_row)]
-            seeds = [self.spec.seed + i for i in range(per_row)] * rows
-        else:
-            class_ids, seeds = None, [self.spec.seed + i for i in range(rows * per_row)]
         with self.sampling() as drawn:
-            return PreviewReady(self.step, drawn.draw(class_ids, seeds), rows, labels)
+            return PreviewReady(self.step, *drawn.overview(self.spec.previews.per_class, self.spec.seed))
 
 
 def fingerprint(spec: TrainSpec, data_digest: str) -> str:

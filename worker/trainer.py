@@ -23,7 +23,8 @@ from gan.data import ImageDataset
 from gan.datasets import DatasetUnavailable
 from gan.events import CheckpointDue, Evaluated, HealthChanged, PreviewReady, Tick
 from gan.features import FeatureNet
-from gan.findings import Finding, fields_of
+from gan.findings import Finding
+from gan.pointers import fields_of
 from gan.spec import TrainSpec, check_against, from_record
 from gan.train import Diverged, StateMismatch, Trainer
 from jobs.artifacts import Artifacts

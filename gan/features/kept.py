@@ -31,7 +31,7 @@ def for_dataset(
     damaged is made anew. `progress` is told the share that is done; what it raises ends the training, and nothing is
     kept. Raises `FeaturesUnreadable` where the file that ships with Gantry is damaged.
     """
-    sha256, device = data.info.sha256 or data.digest(), data.images.device
+    sha256, device = data.sha256, data.images.device
     if recipe.tiny(data):
         return replace(train(data, sha256), folder=cache)
     if sha256 in SHIPPED_FOR:

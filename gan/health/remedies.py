@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from gan.catalog import DatasetInfo
-from gan.findings import Remedy, applied, fields_of
+from gan.findings import Remedy, applied
 from gan.form import TrainSpec
 from gan.health.moves import Case, Plan
 from gan.health.plans import PLANS
 from gan.health.quality import Best
 from gan.health.signs import Sign
+from gan.pointers import fields_of
 from gan.spec import SpecError, check_against, preset_spec, resolve
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from api.remedies import NoSuchFinding, fields_of, remedied
+from api.remedies import NoSuchFinding, remedied
+from gan.spec import fields_of
 
 
 def _job(*remedies: dict[str, Any]) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.failures import JOBS, Row, Trial, data_of, keep, kept, merged, shuffled, table, trial
+from benchmarks.failures import JOBS, Row, Trial, data_of, keep, kept, shuffled, table, trial
 from gan import features
 from gan.data import ImageDataset
 from gan.features import FeatureNet
 from gan.findings import Code, Evidence, Finding, Remedy, remedied
-from gan.spec import resolve
+from gan.spec import merged, resolve
 
 STEPS = 240
 

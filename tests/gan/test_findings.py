@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from gan.findings import Evidence, Finding, Remedy, fields_of, remedied
+from gan.findings import Evidence, Finding, Remedy, remedied
+from gan.pointers import fields_of
 
 FINDING = Finding(
     code="mode_collapse",

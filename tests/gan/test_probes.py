@@ -16,8 +16,9 @@ from gan.architectures.judgement import Judgement
 from gan.catalog import DatasetClass, DatasetInfo
 from gan.data import HeldOut, ImageDataset, to_unit_range
 from gan.presets import PRESETS
-from gan.probes import Prober, in_eval
+from gan.probes import Prober
 from gan.spec import TrainSpec
+from gan.stillness import in_eval
 
 Quick = Callable[..., TrainSpec]
 LABELLED: dict[str, Any] = {"conditioning": {"kind": "concat", "generator": "concat"}}

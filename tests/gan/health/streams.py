@@ -14,7 +14,7 @@ from gan.findings import Finding
 from gan.game import D_METRICS, G_METRICS
 from gan.health import Health
 from gan.probes import Probe
-from gan.spec import TrainSpec, resolve
+from gan.spec import TrainSpec, merged, resolve
 
 INFO: Final = BUILTIN_DATASETS["fashion-mnist"]
 LABELS: Final = INFO.labels
@@ -50,15 +50,6 @@ PLAIN: Final[dict[str, Any]] = {
     "optimizers": {"g": {"learning_rate": 6e-4}, "d": {"learning_rate": 6e-4}},
     "safeguards": {"every_steps": 100, "probe_every_steps": 500},
 }
-
-
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, objects field by field."""
-    new = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(new.get(key), Mapping)
-        new[key] = merged(new[key], value) if both else value
-    return new
 
 
 def spec_of(total_steps: int = STEPS, **changes: Any) -> TrainSpec:

@@ -12,8 +12,8 @@ from gan.health.quality import Best
 from gan.health.remedies import remedy_for
 from gan.health.signs import LABELS_SAY_NOTHING, Sign
 from gan.presets import PRESETS
-from gan.spec import TrainSpec, check_against, preset_spec, resolve
-from tests.gan.health.streams import FAILING, INFO, PLAIN, fed, merged, spec_of
+from gan.spec import TrainSpec, check_against, merged, preset_spec, resolve
+from tests.gan.health.streams import FAILING, INFO, PLAIN, fed, spec_of
 
 SPECS: dict[str, dict[str, Any]] = {
     "plain": {},
