@@ -279,6 +279,12 @@ class TrainSpec(Closed):
     resources: ResourcesSpec = Field(ResourcesSpec(), description="Devices and precision.")
     priority: Int = Field(0, ge=-100, le=100, description="Higher is claimed first; equals by age.")
     max_attempts: Int = Field(3, ge=1, le=20, description="Attempts that may crash before the job fails.")
+    max_runtime_seconds: Int | None = Field(
+        None,
+        ge=1,
+        le=31_536_000,
+        description="Time it may run, all attempts together, s; then it fails. null: any.",
+    )
 
     @property
     def conditional(self) -> bool:

@@ -35,7 +35,7 @@ TICK_STEPS: Final = 1_000
 # What may change between a checkpoint and the run that goes on from it: none of it moves a weight.
 _NOT_LEARNING: Final = {
     "name", "labels", "preset", "total_steps", "evaluation", "previews", "checkpoints", "resources", "priority",
-    "max_attempts",
+    "max_attempts", "max_runtime_seconds",
 }  # fmt: skip
 
 

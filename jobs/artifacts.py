@@ -17,6 +17,7 @@ from jobs.errors import ArtifactLost
 from jobs.ids import looks_like
 
 _TMP: Final = ".tmp"
+_GONE: Final = "The file {} is gone from the artifacts folder."
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,25 @@ class Artifacts:
             out.write(data)
         return out.stored
 
+    def link(self, key: str, to_key: str) -> None:
+        """Give a file a second name, durably; deleting either leaves the other. Raises `ArtifactLost`.
+
+        A hard link, as files are never changed in place; a copy where the disk has no such links.
+        """
+        source, target = self.path(key), self.path(to_key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target)
+        except FileNotFoundError:
+            raise ArtifactLost(_GONE.format(key)) from None
+        except OSError:
+            self._copy(source, to_key)
+        # The folders may be new: each is durable only when the one that holds it is.
+        for folder in target.parents:
+            _sync_folder(folder)
+            if folder == self._root:
+                break
+
     def path(self, key: str) -> Path:
         """Where the file of that key lies, or would."""
         if Path(key).is_absolute() or ".." in Path(key).parts:
@@ -122,13 +142,13 @@ class Artifacts:
         try:
             return self.path(key).read_bytes()
         except FileNotFoundError:
-            raise ArtifactLost(f"The file {key} is gone from the artifacts folder.") from None
+            raise ArtifactLost(_GONE.format(key)) from None
 
     def verify(self, key: str, size: int, sha256: str) -> Path:
         """The path of a file that is what was written, byte for byte. Raises `ArtifactLost`."""
         path = self.path(key)
         if not path.is_file():
-            raise ArtifactLost(f"The file {key} is gone from the artifacts folder.")
+            raise ArtifactLost(_GONE.format(key))
         if path.stat().st_size != size or digest(path) != sha256:
             raise ArtifactLost(f"The file {key} is not what was written: its size or sha256 differs from the record.")
         return path
@@ -154,6 +174,10 @@ class Artifacts:
             return []
         folders = (p for p in self._root.iterdir() if looks_like("job", p.name) and p.name not in known)
         return [p.name for p in folders if p.stat().st_mtime < before]
+
+    def _copy(self, source: Path, to_key: str) -> None:
+        with source.open("rb") as file, self.writing(to_key) as out:
+            shutil.copyfileobj(file, out)
 
 
 def digest(path: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from jobs import faultpoints
 from jobs.db import Database
 from jobs.errors import BrokerUnavailable
 from jobs.settings import Settings
@@ -82,8 +83,10 @@ def relay_once(db: Database, app: Celery, limit: int = 50) -> int:
         hints = outbox.due(s, limit)
     for hint in hints:
         send_hint(app)
+        faultpoints.passed("relay.sent")
         with db.write() as s:
             outbox.sent(s, [hint])
+        faultpoints.passed("relay.crossed_off")
     return len(hints)
 
 

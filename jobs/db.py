@@ -8,10 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -71,6 +67,10 @@ class Database:
 
     def check(self) -> None:
         """Raise `DatabaseUnavailable`, or `MigrationsPending` when the schema is not this code's."""
+        # Here and in `migrate` alone: it takes a good part of a second, which a trainer that is awaited has not.
+        from alembic.migration import MigrationContext  # noqa: PLC0415
+        from alembic.script import ScriptDirectory  # noqa: PLC0415
+
         with self.read() as s:
             current = MigrationContext.configure(s.connection()).get_current_revision()
         newest = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
@@ -105,6 +105,9 @@ class Database:
 
 def migrate(settings: Settings) -> None:
     """Bring the schema to this code's version and register the built-in data sets. Safe to repeat."""
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     if not settings.database_url:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     config = Config()

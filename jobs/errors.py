@@ -57,6 +57,10 @@ class PresetNotFound(NotFound):
     code, what = "preset-not-found", "preset"
 
 
+class WorkerNotFound(NotFound):
+    code, what = "worker-not-found", "worker"
+
+
 class Conflict(GantryError):
     """The thing is there, but its state does not allow this."""
 
@@ -135,6 +139,14 @@ class OneProblem(InvalidRequest):
 
     def __init__(self, pointer: str, detail: str, *, valid: Sequence[str] = ()) -> None:
         super().__init__([SpecProblem(pointer=pointer, code=self.code, detail=detail)], valid=valid)
+
+
+class IdempotencyKeyReused(OneProblem):
+    code = "idempotency-key-reused"
+
+    def __init__(self, key: str) -> None:
+        detail = f"The Idempotency-Key {key[:200]!r} stands for another request of the last 24 hours; take a new one."
+        super().__init__("/Idempotency-Key", detail)
 
 
 class UnknownDataset(OneProblem):

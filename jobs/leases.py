@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
-from jobs import clock
+from jobs import clock, faultpoints
 from jobs.errors import Fenced
 from jobs.models import Attempt, Job
 from jobs.status import MOVES, TERMINAL, Status
@@ -22,22 +22,29 @@ from jobs.store import attempts, events, jobs, workers
 
 HOLD_SHARE: Final = 0.8
 """Of a lease: an attempt that was unheard for so long must end itself, before anybody else can hold its job."""
-_LONGEST_BACKOFF_SECONDS: Final = 60
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What people have asked of a running job."""
+    """What is asked of a running job."""
 
-    cancel: bool
-    checkpoint: bool
+    cancel: bool = False
+    pause: bool = False
+    checkpoint: bool = False
+    overdue: bool = False
+    """It has run for as long as it may."""
+
+    @property
+    def stop(self) -> bool:
+        """Whether to save a checkpoint and leave."""
+        return self.cancel or self.pause or self.overdue
 
 
 def claim(s: Session, worker_id: str, device: str, gpus: int, ttl: float) -> Job | None:
     """Take the best job that a worker with so many GPUs can run: highest priority, then oldest; None if none."""
     best = (
         select(Job.id)
-        .where(Job.status == Status.QUEUED.value, Job.not_before <= clock.now(), Job.gpus <= gpus)
+        .where(Job.status == Status.QUEUED.value, jobs.claimable_now(), Job.gpus <= gpus)
         .order_by(Job.priority.desc(), Job.created_at, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -52,6 +59,7 @@ def claim(s: Session, worker_id: str, device: str, gpus: int, ttl: float) -> Job
             lease_until=clock.now() + ttl,
             heartbeat_at=clock.now(),
             progress_at=clock.now(),
+            claimed_at=clock.now(),
             device=device,
             started_at=func.coalesce(Job.started_at, clock.now()),
         )
@@ -60,6 +68,7 @@ def claim(s: Session, worker_id: str, device: str, gpus: int, ttl: float) -> Job
     ).one_or_none()
     if job is not None:
         _open_attempt(s, job, worker_id, device)
+        faultpoints.passed("claim.before_commit")
     return job
 
 
@@ -81,13 +90,22 @@ def fence(s: Session, job_id: str, attempt: int, ttl: float, **progress: Any) ->
         update(Job)
         .where(*_mine(job_id, attempt))
         .values(values)
-        .returning(Job.cancel_requested_at, Job.checkpoint_requested_at)
+        # Values, not conditions: SQLite 3.40 takes every column that is RETURNING for one that IS NOT NULL.
+        .returning(
+            Job.cancel_requested_at,
+            Job.pause_requested_at,
+            Job.checkpoint_requested_at,
+            Job.ran_seconds + clock.now() - Job.claimed_at,
+            Job.max_runtime_seconds,
+        )
     ).one_or_none()
     if row is None:
         raise _fenced(job_id, attempt)
     if "step" in progress:
         events.progress(s, job_id, progress["step"], attempt=attempt)
-    return Orders(cancel=row[0] is not None, checkpoint=row[1] is not None)
+    *asked, ran, longest = row
+    cancel, pause, checkpoint = (moment is not None for moment in asked)
+    return Orders(cancel, pause, checkpoint, overdue=longest is not None and ran >= longest)
 
 
 def resumed(s: Session, job_id: str, attempt: int, step: int) -> None:
@@ -105,17 +123,22 @@ def finish(
 ) -> Job:
     """End the job; `reason` is {"code", "message"} where the status alone does not say why.
 
-    Raises `Fenced` when it is no longer this attempt's to end.
+    One that somebody has asked to cancel ends cancelled, whatever came of it meanwhile. Raises `Fenced` when it is no
+    longer this attempt's to end.
     """
     assert status in TERMINAL and (status is Status.FAILED) == (error is not None)
     outcome = (error or reason or {"code": status.value})["code"]
-    return _leave(s, _lock(s, job_id, attempt), status, outcome=outcome, error=error, reason=reason)
+    job = _lock(s, job_id, attempt)
+    if job.cancel_requested_at is not None:
+        return _leave(s, job, Status.CANCELLED, outcome=outcome)
+    return _leave(s, job, status, outcome=outcome, error=error, reason=reason)
 
 
 def release(
     s: Session, job_id: str, attempt: int, *, crash: bool, reason: dict[str, Any], hint: str | None = None
 ) -> Job:
-    """Give the job back: to the queue, or to its end when it was to be cancelled or has crashed too often.
+    """Give the job back: to the queue, to its rest when it was to be paused, or to its end when it was to be
+    cancelled, has run for as long as it may, or has crashed too often.
 
     A crash counts and is retried later each time (1, 2, 4, ... s); a drained or preempted worker does not count.
     `reason` is {"code", "message"}; `hint` says what to do should this have been the last attempt. Raises `Fenced`.
@@ -127,18 +150,24 @@ def reap(s: Session, limit: int = 100) -> list[str]:
     """Give back the jobs whose lease ran out; their ids."""
     query = (
         select(Job.id, Job.attempt, Job.lease_owner)
-        .where(Job.status == Status.RUNNING.value, Job.lease_until < clock.now())
+        .where(Job.status == Status.RUNNING.value, _ran_out())
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     reaped = []
     for job_id, attempt, owner in s.execute(query).all():
-        job = _lock(s, job_id, attempt, Job.lease_until < clock.now())
+        job = _lock(s, job_id, attempt, _ran_out())
         message = f"Worker {owner} has not been heard of; the job goes on from its last checkpoint."
         _release(s, job, crash=True, reason={"code": "worker_lost", "message": message})
         workers.put_down(s, job_id)
         reaped.append(job_id)
     return reaped
+
+
+def _ran_out() -> ColumnElement[bool]:
+    """Over; or last renewed a whole lease from now, by a clock that has been set back since."""
+    lease = Job.lease_until - Job.heartbeat_at
+    return or_(Job.lease_until < clock.now(), Job.heartbeat_at > clock.now() + lease)
 
 
 def _mine(job_id: str, attempt: int) -> tuple[ColumnElement[bool], ...]:
@@ -160,23 +189,47 @@ def _release(s: Session, job: Job, *, crash: bool, reason: dict[str, Any], hint:
     job.crashes += int(crash)
     if job.cancel_requested_at is not None:
         return _leave(s, job, Status.CANCELLED, outcome=reason["code"])
+    if job.max_runtime_seconds is not None and _ran(s, job) >= job.max_runtime_seconds:
+        return _leave(s, job, Status.FAILED, outcome="max_runtime_exceeded", error=_overdue(job))
+    if job.pause_requested_at is not None:
+        return _leave(s, job, Status.PAUSED, outcome="paused")
     if crash and job.crashes >= job.max_attempts:
-        count = "The only attempt" if job.crashes == 1 else f"{job.crashes} attempts"
-        message = f"{count} crashed, at last so: {reason['message']}"
-        error = {
-            "code": "max_attempts_exceeded",
-            "message": message,
-            "retryable": True,
-            "step": job.step,
-            "hint": hint or "If the cause lies outside the job, such as a full disk or a lost host, submit it again.",
-        }
-        return _leave(s, job, Status.FAILED, outcome=reason["code"], error=error)
-    delay = min(_LONGEST_BACKOFF_SECONDS, 2.0 ** (job.crashes - 1)) if crash else 0.0
+        return _leave(s, job, Status.FAILED, outcome=reason["code"], error=_worn_out(job, reason, hint))
+    delay = min(jobs.LONGEST_BACKOFF_SECONDS, 2.0 ** (job.crashes - 1)) if crash else 0.0
     job.not_before = clock.read(s) + delay
     job.published_at = None
-    job.lease_owner = job.device = job.heartbeat_at = None
     jobs.hint(s, job.id, send_after=job.not_before)
     return _leave(s, job, Status.QUEUED, outcome=reason["code"], reason=reason)
+
+
+def _ran(s: Session, job: Job) -> float:
+    """How long the job has run, s: all attempts, this one up to when it was last heard of."""
+    assert job.claimed_at is not None and job.heartbeat_at is not None
+    # A worker that was lost has not run until somebody noticed.
+    lost = job.lease_until is not None and job.lease_until < clock.read(s)
+    return job.ran_seconds + max(0.0, (job.heartbeat_at if lost else clock.read(s)) - job.claimed_at)
+
+
+def _overdue(job: Job) -> dict[str, Any]:
+    return {
+        "code": "max_runtime_exceeded",
+        "message": f"The job has run for its max_runtime_seconds, {job.max_runtime_seconds} s.",
+        "retryable": True,
+        "step": job.step,
+        "hint": "What it has learnt is kept; `gantry retry JOB` goes on from there, for as long again.",
+    }
+
+
+def _worn_out(job: Job, reason: dict[str, Any], hint: str | None) -> dict[str, Any]:
+    count = "The only attempt" if job.crashes == 1 else f"{job.crashes} attempts"
+    return {
+        "code": "max_attempts_exceeded",
+        "message": f"{count} crashed, at last so: {reason['message']}",
+        "retryable": True,
+        "step": job.step,
+        "hint": hint
+        or "If the cause lies outside the job, such as a lost host, `gantry retry JOB` goes on.",
+    }
 
 
 def _leave(
@@ -191,8 +244,11 @@ def _leave(
     """The move out of running, under the row lock that `_lock` took."""
     assert status in MOVES[Status.RUNNING]
     moment = clock.read(s)
+    job.ran_seconds = _ran(s, job)
     job.status, job.status_reason, job.error = status.value, reason, error
-    job.lease_until = job.checkpoint_requested_at = None
+    job.lease_until = job.checkpoint_requested_at = job.pause_requested_at = job.claimed_at = None
+    if status not in TERMINAL:
+        job.lease_owner = job.device = job.heartbeat_at = None
     job.finished_at = moment if status in TERMINAL else None
     attempt = s.get_one(Attempt, (job.id, job.attempt))
     attempt.ended_at, attempt.outcome = moment, outcome

@@ -54,7 +54,10 @@ class Base(DeclarativeBase):
 
 
 class Job(Base):
-    """One durable request to train. `attempt` is the fencing token: each claim raises it, nothing lowers it."""
+    """One durable request to train. `attempt` is the fencing token: each claim raises it, nothing lowers it.
+
+    Migration 0003 adds a trigger: what has ended does not change any more, and `attempt` never falls.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -85,6 +88,7 @@ class Job(Base):
     error: Mapped[dict[str, Any] | None]
     """Failed: {"code", "message", "retryable", "step", "hint"}."""
     cancel_requested_at: Mapped[float | None]
+    pause_requested_at: Mapped[float | None]
     checkpoint_requested_at: Mapped[float | None]
 
     attempt: Mapped[int] = mapped_column(default=0)
@@ -93,6 +97,11 @@ class Job(Base):
     lease_until: Mapped[float | None]
     heartbeat_at: Mapped[float | None]
     device: Mapped[str | None] = mapped_column(String(200))
+    max_runtime_seconds: Mapped[int | None]
+    ran_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    """What the attempts that are over have run, by the database's clock."""
+    claimed_at: Mapped[float | None]
+    """When the attempt that runs was claimed."""
     not_before: Mapped[float] = mapped_column(default=0.0)
     published_at: Mapped[float | None]
 
@@ -162,6 +171,21 @@ class Outbox(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     send_after: Mapped[float] = mapped_column(index=True)
     created_at: Mapped[float]
+
+
+class IdempotencyKey(Base):
+    """What a creating request was answered with, stored with what it created: a repetition gets the same answer."""
+
+    __tablename__ = "idempotency_keys"
+
+    caller: Mapped[str] = mapped_column(String(80), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """sha256 of the method, the address and the body."""
+    status: Mapped[int]
+    headers: Mapped[dict[str, Any]]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[float] = mapped_column(index=True)
 
 
 class MetricBlock(Base):

@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(0.5, ge=0.05, le=60, description="How often the relay looks for unsent hints, s.")
     republish_seconds: float = Field(15, ge=0.5, le=3600, description="A queued job's hint is sent again after, s.")
     trainer_threads: int = Field(0, ge=0, le=1024, description="CPU threads of a trainer; 0: all that are there.")
+    faults_dir: Path | None = Field(
+        None, description="For tests alone: a folder whose files end processes at named steps of the protocol."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @model_validator(mode="after")
@@ -143,7 +146,7 @@ class Settings(BaseSettings):
         """These settings as variables, for a child process: it reads what this one read."""
         values = self.model_dump(mode="json")
         values["data_dir"] = str(self.data_dir.absolute())
-        return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
+        return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items() if value is not None}
 
 
 def load_settings(**overrides: object) -> Settings:

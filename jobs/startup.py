@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from jobs import logs
+from jobs import faultpoints, logs
 from jobs.errors import SettingsError
 from jobs.settings import Settings, load_settings
 
@@ -20,4 +20,5 @@ def begin(process: str) -> Settings:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
     logs.setup(settings, process)
+    faultpoints.arm(settings.faults_dir)
     return settings

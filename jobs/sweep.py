@@ -9,12 +9,12 @@ from typing import Final
 import structlog
 from celery import Celery
 
-from jobs import broker, leases
+from jobs import broker, faultpoints, leases
 from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.errors import Unavailable
 from jobs.settings import Settings
-from jobs.store import jobs, outbox, workers
+from jobs.store import idempotency, jobs, outbox, workers
 
 log = structlog.get_logger("gantry.sweep")
 
@@ -27,6 +27,8 @@ def sweep_once(db: Database, settings: Settings) -> None:
         reaped = leases.reap(s)
         idle = workers.idle(s, settings.lease_seconds)
         again = outbox.republish(s, settings.republish_seconds, idle)
+        idempotency.forget(s)
+        faultpoints.passed("reap.before_commit")
     for job_id in reaped:
         log.warning("lease ran out; job is queued again or ended", job_id=job_id)
     if again:

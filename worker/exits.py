@@ -89,20 +89,20 @@ FAILURES: Final[dict[Exit, Failure]] = {
         "disk_full",
         "There is no room on the service's disk for a checkpoint.",
         True,
-        hint="Free space in the data folder (delete jobs that are no longer needed), then submit it again.",
+        hint="Free space in the data folder: delete jobs that nobody needs. Then `gantry retry JOB` goes on.",
     ),
     Exit.CHECKPOINT_CORRUPT: Failure(
         "checkpoint_corrupt",
         "None of the job's checkpoints can be read any more, so there is nothing to go on from.",
         False,
-        hint="Submit the job again, to train from scratch; look after the disk first.",
+        hint="`gantry retry JOB --from-scratch` trains anew; look after the disk first.",
     ),
     # The contract's nearest word; nothing is wrong with the disk.
     Exit.STATE_MISMATCH: Failure(
         "checkpoint_corrupt",
         "The job's checkpoint was made with another spec, data set or version of this service.",
         False,
-        hint="Submit the job again, to train from scratch.",
+        hint="`gantry retry JOB --from-scratch` trains anew.",
     ),
     Exit.BAD_SPEC: Failure(
         "internal",

@@ -1,12 +1,14 @@
 """An attempt's checkpoints: saved so that a kill at any moment leaves a good one; the newest good one found again.
 
-The order is what makes it safe: the metrics up to step s are committed, then the files of step s are durable, then
-their row is registered under the fence, then what it makes superfluous is deleted.
+The order is what makes it safe: once the metrics up to step s are committed and the files of step s are durable,
+their row is registered under the fence; then what it makes superfluous is deleted.
 """
 
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,7 @@ import torch
 from gan import checkpoint
 from gan.checkpoint import CheckpointUnreadable
 from gan.train import Trainer
+from jobs import faultpoints
 from jobs.artifacts import Artifacts, Stored
 from jobs.db import Session
 from jobs.errors import ArtifactLost
@@ -29,6 +32,8 @@ log = structlog.get_logger("gantry.keeper")
 
 MOST_FAILURES: Final = 3
 """Saves in a row that find no room before the attempt gives up."""
+NO_ROOM: Final = "There was no room on the disk; training goes on, and saving is tried again when the next is due."
+_SPARE: Final = 2
 
 
 class DiskFull(Exception):
@@ -45,7 +50,7 @@ class Keeper:
     def __init__(self, journal: Journal, artifacts: Artifacts, keep_last: int) -> None:
         self._journal, self._artifacts, self._keep_last = journal, artifacts, keep_last
         self._saved_step: int | None = None
-        self._failures = 0
+        self._failures = self._last_bytes = 0
 
     @property
     def has_room(self) -> bool:
@@ -79,7 +84,7 @@ class Keeper:
                 log.warning("a checkpoint cannot be read; the one before is tried", step=row.step, error=str(error))
                 self._journal.write(partial(checkpoints.mark_bad, checkpoint_id=row.id, why=str(error)))
             else:
-                self._saved_step = row.step
+                self._saved_step, self._last_bytes = row.step, row.bytes + row.weights_bytes
                 _compare_threads(state["versions"].get("threads"))
                 return state
         if count := self._journal.read(lambda s: checkpoints.count(s, job_id)):
@@ -94,8 +99,8 @@ class Keeper:
         final: bool = False,
         best: bool = False,
     ) -> bool:
-        """Save where `trainer` stands, whose metrics are committed; whether there was room. `best`: it is the best
-        so far, and is kept until there is a better one.
+        """Save where `trainer` stands, whose metrics were posted; whether there was room. `best`: it is the best so
+        far, and is kept until there is a better one.
 
         A step that is saved already is not saved again. Raises `Fenced`, and `DiskFull` when there was no room
         `MOST_FAILURES` times in a row, or for the `final` one.
@@ -103,19 +108,35 @@ class Keeper:
         if trainer.step == self._saved_step:
             return True
         try:
+            self._require_room()
             file, weights = self._write(trainer)
         except (OSError, RuntimeError) as error:
             if not no_room(error):
                 raise
-            self._failures += 1
-            log.warning("no room for a checkpoint", step=trainer.step, failures=self._failures)
-            if final or self._failures >= MOST_FAILURES:
-                raise DiskFull(f"There was no room on the disk for the checkpoint of step {trainer.step}.") from error
+            self._missed(trainer.step, final, error)
             return False
         self._register(trainer.step, dict(metrics), file, weights, best)
-        self._saved_step, self._failures = trainer.step, 0
+        self._saved_step, self._failures, self._last_bytes = trainer.step, 0, file.bytes + weights.bytes
         log.info("checkpoint saved", step=trainer.step, bytes=file.bytes, best=best)
         return True
+
+    def _missed(self, step: int, final: bool, error: Exception) -> None:
+        """There was no room: it is told, and training goes on, but not for ever. Raises `DiskFull`."""
+        self._failures += 1
+        log.warning("no room for a checkpoint", step=step, failures=self._failures)
+        job_id, attempt = self._journal.job_id, self._journal.attempt
+        self._journal.post(lambda s: checkpoints.not_saved(s, job_id, attempt, step, NO_ROOM))
+        if final or self._failures >= MOST_FAILURES:
+            raise DiskFull(f"There was no room on the disk for the checkpoint of step {step}.") from error
+
+    def _require_room(self) -> None:
+        """Raise ENOSPC where the disk cannot hold two more such as the last: to fill it to the brim would take the
+        database with it, where that lies on the same disk.
+        """
+        self._artifacts.path(self._journal.job_id).mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self._artifacts.path(self._journal.job_id)).free
+        if free < _SPARE * self._last_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _folder(self) -> Path:
         return self._artifacts.path(Artifacts.checkpoint_key(self._journal.job_id, 0, 0)).parent
@@ -135,6 +156,7 @@ class Keeper:
         key, weights_key = Artifacts.checkpoint_key(*place), Artifacts.weights_key(*place)
         with self._artifacts.writing(key) as out:
             checkpoint.save(cast(BinaryIO, out), trainer.state())
+            faultpoints.passed("checkpoint.written")
         try:
             weights = checkpoint.save_weights(trainer.weights(), trainer.spec, trainer.info, trainer.step)
             return out.stored, self._artifacts.write(weights_key, weights)
@@ -151,8 +173,12 @@ class Keeper:
             if newest is None or (newest.step, newest.attempt) != (step, attempt):
                 checkpoints.register(s, job_id, attempt, step, metrics, file, weights, best=best)
             retired[:] = checkpoints.retire(s, job_id, self._keep_last)
+            faultpoints.passed("checkpoint.before_commit")
 
+        faultpoints.passed("checkpoint.renamed")
         self._journal.write(register)
+        self._journal.saved()
+        faultpoints.passed("checkpoint.committed")
         for row in retired:
             for key in _keys(row):
                 self._artifacts.delete(key)

@@ -42,7 +42,7 @@ class Preparation:
         message = f"A feature network for this data set is trained, once for all its jobs: {share:.0%} done."
         reason = {"code": "preparing", "message": message}
         orders = self._journal.write(step=self._job.step, status_reason=reason)
-        if orders.cancel or self._stop():
+        if orders.stop or self._stop():
             raise AskedToStop
         if not self._told:
             log.info("no feature network for this data set yet; one is trained", data=self._job.dataset)

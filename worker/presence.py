@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -18,17 +18,30 @@ from jobs.store import workers
 log = structlog.get_logger("gantry.presence")
 
 
-class Presence(threading.Thread):
-    """Announces a worker, then beats every quarter of the lease; `drain` is said at once, `leave` at the end.
+BEAT_SECONDS: Final = 5.0
+"""Longest time from one beat to the next: what a drain may wait to be heard."""
 
-    A worker that the database does not know, or knows no more, is announced again.
+
+class Presence(threading.Thread):
+    """Announces a worker, then beats every few seconds; `drain` is said at once, `leave` at the end.
+
+    A worker that the database does not know, or knows no more, is announced again. `told_to_drain` is called, once,
+    when somebody has asked for that by way of the database.
     """
 
-    def __init__(self, settings: Settings, worker_id: str, devices: list[dict[str, Any]], gpus: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        worker_id: str,
+        devices: list[dict[str, Any]],
+        gpus: int,
+        told_to_drain: Callable[[], None],
+    ) -> None:
         super().__init__(name="gantry-presence", daemon=True)
-        self._url, self._interval = settings.database, settings.lease_seconds / 4
+        self._url, self._interval = settings.database, min(BEAT_SECONDS, settings.lease_seconds / 4)
+        self._told_to_drain = told_to_drain
         self._worker_id, self._devices, self._gpus = worker_id, devices, gpus
-        self._draining, self._left = False, False
+        self._draining = self._asked_to_drain = self._left = False
         self._wake = threading.Event()
         # The pool forks children while this thread runs: never in the middle of a statement, and never with an
         # open connection, of which the child would hold a copy.
@@ -55,6 +68,10 @@ class Presence(threading.Thread):
         while not self._left:
             self._wake.clear()
             heard = self._heard(self._beat)
+            if self._asked_to_drain and not self._draining:
+                log.info("this worker was asked to drain: it gives its job back and ends")
+                self._draining = True
+                self._told_to_drain()
             self._wake.wait(self._interval if heard else min(1.0, self._interval))
 
     def _heard(self, say: Callable[[Session, str], object]) -> bool:
@@ -85,3 +102,4 @@ class Presence(threading.Thread):
             workers.announce(s, worker_id, socket.gethostname(), self._devices, self._gpus)
             # An announcement is of a worker that takes jobs.
             workers.beat(s, worker_id, draining=self._draining)
+        self._asked_to_drain = workers.is_draining(s, worker_id)

@@ -14,7 +14,7 @@ from gan.events import Evaluated, HealthChanged, PreviewReady, Tick
 from gan.findings import Finding
 from gan.sample import grid_png
 from gan.train import Trainer
-from jobs import leases
+from jobs import faultpoints, leases
 from jobs.artifacts import Artifacts
 from jobs.db import Session
 from jobs.leases import Orders
@@ -53,20 +53,22 @@ class Report:
             self._put_health(s, trainer.step, trainer.health.verdict, trainer.health.findings)
 
         self._journal.write(resumed, step=trainer.step, images_seen=trainer.images_seen, device=device)
+        faultpoints.passed("resume.committed")
         latest = self._journal.read(lambda s: evaluations.latest(s, self._job_id))
         self._quality = {} if latest is None else latest.metrics
         self.findings = tuple(trainer.health.findings)
         log.info("training", device=device, from_step=trainer.step, threads=torch.get_num_threads())
 
     def tick(self, tick: Tick) -> Orders:
-        """The curves; what people have asked of the job meanwhile."""
+        """The curves; what was asked of the job, as far as is known."""
         self.step = tick.step
         self._losses = {name: metrics.plain(v) for name, v in zip(tick.names, tick.values[-1], strict=True)}
 
         def append(s: Session) -> None:
             metrics.append(s, self._job_id, self._attempt, tick.first_step, tick.names, tick.values)
+            faultpoints.passed("metrics.before_commit")
 
-        return self._journal.write(
+        return self._journal.post(
             append,
             step=tick.step,
             images_seen=tick.images_seen,
@@ -88,7 +90,7 @@ class Report:
         def register(s: Session) -> None:
             previews.register(s, self._job_id, self._attempt, preview.step, stored)
 
-        self._journal.write(register)
+        self._journal.post(register)
 
     def evaluation(self, evaluated: Evaluated) -> None:
         """How good the images are; progress too, as it may have taken a while."""
@@ -100,7 +102,7 @@ class Report:
             place = (self._job_id, self._attempt, evaluated.step)
             evaluations.register(s, *place, figures, details, best_so_far=evaluated.best)
 
-        self._journal.write(register, step=evaluated.step, latest_metrics=self._latest)
+        self._journal.post(register, step=evaluated.step, latest_metrics=self._latest)
         log.info("evaluated", step=evaluated.step, best=evaluated.best, **figures)
 
     def health(self, changed: HealthChanged) -> None:
@@ -110,7 +112,7 @@ class Report:
         def put(s: Session) -> None:
             self._put_health(s, changed.step, changed.verdict, changed.findings, changed.raised)
 
-        self._journal.write(put)
+        self._journal.post(put)
         for finding in changed.raised:
             log.warning(finding.message, finding=finding.code, severity=finding.severity, step=changed.step)
 

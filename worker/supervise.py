@@ -20,10 +20,11 @@ from typing import Any, Final
 
 import structlog
 
-from jobs import leases
+from jobs import faultpoints, leases
 from jobs.artifacts import Artifacts
 from jobs.db import Database, Session
 from jobs.errors import Fenced, Unavailable
+from jobs.leases import Orders
 from jobs.models import Job
 from jobs.process import kill, spawn
 from jobs.settings import Settings
@@ -58,6 +59,8 @@ class Why(StrEnum):
     """Why this supervisor ends its trainer."""
 
     CANCEL = "cancel"
+    PAUSE = "pause"
+    OVERDUE = "overdue"
     DRAIN = "drain"
     STALL = "stall"
     FENCED = "fenced"
@@ -76,6 +79,7 @@ def carry_one_job(settings: Settings, db: Database, identity: Identity) -> str |
         if job is None:
             return None
         workers.carries(s, identity.worker_id, job.id)
+    faultpoints.passed("claim.committed")
     log.info("claimed", job_id=job.id, attempt=job.attempt, device=identity.device)
     Supervisor(settings, db, identity.worker_id, job).carry(claimed_at=sent)
     return job.id
@@ -85,6 +89,15 @@ def trainer_environment(settings: Settings, environ: Mapping[str, str]) -> dict[
     """What a trainer may see of `environ`, and these settings. Everything else, secrets first of all, stays here."""
     passed = {k: v for k, v in environ.items() if k in _PASSED_ON or k.startswith(_PASSED_ON_PREFIXES)}
     return {"GOMP_SPINCOUNT": _SPINS} | passed | settings.environment()
+
+
+_GIVEN_BACK: Final = {
+    Why.DRAIN: ("worker_draining", "The worker was shut down; the job goes on elsewhere."),
+    # Where it goes from here is the record's to say: a pause may have been taken back meanwhile.
+    Why.PAUSE: ("paused", "The job was to pause, and goes on after all."),
+    Why.OVERDUE: ("max_runtime_exceeded", "The job has run for as long as it may."),
+}
+"""Why a trainer was stopped without a fault of its own: the code and the words of it."""
 
 
 class Supervisor:
@@ -133,7 +146,9 @@ class Supervisor:
         path.parent.mkdir(parents=True, exist_ok=True)
         argv = [sys.executable, "-m", "worker.trainer", self._job.id, str(self._attempt)]
         with path.open("ab") as out:
-            return spawn(argv, env=trainer_environment(self._settings, os.environ), stdout=out, stderr=out)
+            process = spawn(argv, env=trainer_environment(self._settings, os.environ), stdout=out, stderr=out)
+        faultpoints.passed("trainer.spawned")
+        return process
 
     def _watch(self, process: subprocess.Popen[bytes], watchdog: Watchdog) -> int:
         while True:
@@ -162,16 +177,14 @@ class Supervisor:
             self._progress_seen = time.monotonic()
             return
         watchdog.feed(sent)
-        if orders.cancel:
-            self._ask_to_stop(process, Why.CANCEL)
-        elif draining:
-            self._ask_to_stop(process, Why.DRAIN)
+        if (why := _asked(orders, draining)) is not None:
+            self._ask_to_stop(process, why)
         elif self._stalled(progress_at):
             self._why = Why.STALL
             kill(process)
 
     def _ask_to_stop(self, process: subprocess.Popen[bytes], why: Why) -> None:
-        """SIGTERM once; `_watch` kills when the grace is over. A cancel outranks a drain that came first."""
+        """SIGTERM once; `_watch` kills when the grace is over. A cancel outranks what came first."""
         self._why = why
         if self._kill_at is None:
             self._kill_at = time.monotonic() + self._settings.grace_seconds
@@ -197,8 +210,8 @@ class Supervisor:
             return self._release("stalled", f"The trainer made no progress for {seconds:g} s.", crash=True)
         if self_fenced:
             return self._release("database_lost", "The worker could not reach the database and ended the attempt.")
-        if self._why is Why.DRAIN and returncode in (Exit.STOPPED, -signal.SIGTERM, -signal.SIGKILL):
-            return self._release("worker_draining", "The worker was shut down; the job goes on elsewhere.")
+        if self._why in _GIVEN_BACK and returncode in (Exit.STOPPED, -signal.SIGTERM, -signal.SIGKILL):
+            return self._release(*_GIVEN_BACK[self._why])
         if returncode == Exit.STOPPED:
             return self._release("trainer_stopped", "The trainer was asked to stop; the job goes on later.")
         return self._failed(returncode)
@@ -247,6 +260,8 @@ class Supervisor:
                     if end is not None:
                         end(s)
                     workers.carries(s, self._worker_id, None)
+                    faultpoints.passed("end.before_commit")
+                faultpoints.passed("end.committed")
                 return
             except Fenced:
                 self._log.warning("the job had moved on; its end is not ours to write")
@@ -255,3 +270,9 @@ class Supervisor:
                 self._log.warning("the end cannot be written yet", error=str(error))
                 time.sleep(pause)
                 pause = min(5.0, pause * 2)
+
+
+def _asked(orders: Orders, draining: bool) -> Why | None:
+    """Why the trainer is to stop; None: it is not."""
+    wishes = {Why.CANCEL: orders.cancel, Why.OVERDUE: orders.overdue, Why.PAUSE: orders.pause, Why.DRAIN: draining}
+    return next((why for why, wished in wishes.items() if wished), None)

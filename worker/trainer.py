@@ -117,6 +117,8 @@ class Attempt:
             if "can't allocate memory" not in str(error):
                 raise
             return self._fail(Exit.OUT_OF_MEMORY, error)
+        finally:
+            self._journal.close()
 
     def _train(self) -> Exit:
         job = self._open()
@@ -136,7 +138,7 @@ class Attempt:
                 case Tick():
                     orders = self._report.tick(event)
                     self._asked_to_save = orders.checkpoint
-                    self._asked_to_stop |= orders.cancel
+                    self._asked_to_stop |= orders.stop
                 case PreviewReady():
                     self._report.preview(event)
                 case Evaluated():

@@ -14,7 +14,10 @@ NEVER: Final = 2**62
 
 
 def limits(s: Session, job_id: str) -> Mapping[int, int]:
-    """For each attempt, the last step of which its writes count (`NEVER` superseded: a very large number)."""
+    """For each attempt, the last step of which its writes count (`NEVER` superseded: a very large number).
+
+    Attempt 0 stands for what a retry took over from the job before it.
+    """
     rows = s.execute(
         select(Attempt.attempt, Attempt.resumed_from_step)
         .where(Attempt.job_id == job_id)
@@ -25,7 +28,7 @@ def limits(s: Session, job_id: str) -> Mapping[int, int]:
         found[attempt] = last
         if resumed_from is not None:
             last = min(last, resumed_from)
-    return found
+    return {0: last, **found}
 
 
 def resumed(s: Session, job_id: str, attempt: int, step: int) -> None:

@@ -127,6 +127,11 @@ def mark_bad(s: Session, checkpoint_id: str, why: str) -> None:
     events.record(s, row.job_id, "checkpoint.bad", data, attempt=row.attempt)
 
 
+def not_saved(s: Session, job_id: str, attempt: int, step: int, why: str) -> None:
+    """A checkpoint was due, and there is none; what there is already stays good."""
+    events.record(s, job_id, "checkpoint.failed", {"step": step, "reason": why}, attempt=attempt)
+
+
 def retire(s: Session, job_id: str, keep_last: int) -> list[Checkpoint]:
     """Mark as pruned all but the newest `keep_last` and the best. The caller deletes their files after commit."""
     rows = s.scalars(_ready(job_id).order_by(Checkpoint.step.desc(), Checkpoint.attempt.desc())).all()

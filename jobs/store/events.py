@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import select, update
@@ -12,6 +14,15 @@ from jobs.models import Job, JobEvent
 
 PROGRESS: Final = "job.progress"
 _PROGRESS_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """How far a job's events go, and how it stands there."""
+
+    job_id: str
+    seq: int
+    status: str
 
 
 def record(
@@ -41,3 +52,9 @@ def page(s: Session, job_id: str, after: int, limit: int) -> list[JobEvent]:
     """Up to `limit` events whose number is above `after`, oldest first."""
     query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > after)
     return list(s.scalars(query.order_by(JobEvent.seq).limit(limit)))
+
+
+def pulses(s: Session, job_ids: Collection[str]) -> list[Pulse]:
+    """Of each of these jobs that is on record. One query for all."""
+    query = select(Job.id, Job.event_seq, Job.status).where(Job.id.in_(job_ids))
+    return [Pulse(*row) for row in s.execute(query)]

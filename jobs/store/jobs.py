@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, func, or_, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
@@ -19,8 +19,13 @@ from jobs.status import ACTIONS, TERMINAL, Action, Status, allowed_actions
 from jobs.store import events
 from jobs.store.pages import Page, cut, decode
 
+LONGEST_BACKOFF_SECONDS: Final = 60
+"""That a job waits after a crash."""
 
-def create(s: Session, spec: TrainSpec, dataset: DatasetInfo) -> Job:
+
+def create(
+    s: Session, spec: TrainSpec, dataset: DatasetInfo, *, job_id: str | None = None, retry_of: str | None = None
+) -> Job:
     """Store the job, its first event and the hint to a worker: one transaction, all or nothing.
 
     Raises `SpecError` where the spec asks of the data set what it does not have.
@@ -28,7 +33,7 @@ def create(s: Session, spec: TrainSpec, dataset: DatasetInfo) -> Job:
     check_against(spec, dataset)
     moment = clock.read(s)
     job = Job(
-        id=new_id("job"),
+        id=job_id or new_id("job"),
         name=spec.name,
         labels=dict(spec.labels),
         spec=spec.model_dump(mode="json"),
@@ -37,6 +42,8 @@ def create(s: Session, spec: TrainSpec, dataset: DatasetInfo) -> Job:
         gpus=spec.resources.gpus,
         priority=spec.priority,
         max_attempts=spec.max_attempts,
+        max_runtime_seconds=spec.max_runtime_seconds,
+        retry_of=retry_of,
         status=Status.QUEUED.value,
         total_steps=spec.total_steps,
         latest_metrics={},
@@ -133,6 +140,47 @@ def request_cancel(s: Session, job_id: str) -> Job:
     return job
 
 
+def request_pause(s: Session, job_id: str) -> Job:
+    """Queued: paused at once. Running: a flag that its worker reads within a heartbeat; it saves a checkpoint first.
+
+    Repeating it changes nothing. Raises `JobNotFound`, `InvalidTransition`, also when it is being cancelled.
+    """
+    job = _locked(s, job_id)
+    asked = job.status == Status.RUNNING and job.pause_requested_at is not None
+    if job.status == Status.PAUSED or (asked and job.cancel_requested_at is None):
+        return job
+    _allow(job, Action.PAUSE)
+    if job.status == Status.RUNNING:
+        job.pause_requested_at = clock.read(s)
+    else:
+        job.status, job.status_reason = Status.PAUSED.value, None
+        s.flush()
+        record_status(s, job)
+    s.flush()
+    s.refresh(job)
+    return job
+
+
+def resume(s: Session, job_id: str) -> Job:
+    """Paused: queued again, to go on from its last checkpoint. Running: a pause that is yet to come is taken back.
+
+    Repeating it changes nothing. Raises `JobNotFound`, `InvalidTransition`.
+    """
+    job = _locked(s, job_id)
+    if job.status in (Status.QUEUED, Status.RUNNING) and job.cancel_requested_at is None:
+        job.pause_requested_at = None
+    else:
+        _allow(job, Action.RESUME)
+        moment = clock.read(s)
+        job.status, job.status_reason, job.not_before, job.published_at = Status.QUEUED.value, None, moment, None
+        s.flush()
+        record_status(s, job)
+        hint(s, job.id, send_after=moment)
+    s.flush()
+    s.refresh(job)
+    return job
+
+
 def request_checkpoint(s: Session, job_id: str) -> Job:
     """Ask the running trainer to save one now. Raises `JobNotFound`, `InvalidTransition`."""
     job = _locked(s, job_id)
@@ -164,6 +212,11 @@ def counts(s: Session) -> dict[str, int]:
 def all_ids(s: Session) -> set[str]:
     """Of every job on record."""
     return set(s.scalars(select(Job.id)))
+
+
+def claimable_now() -> ColumnElement[bool]:
+    """That a queued job's pause after a crash is over; or cannot be true, as a clock has been set back since."""
+    return or_(Job.not_before <= clock.now(), Job.not_before > clock.now() + LONGEST_BACKOFF_SECONDS)
 
 
 def hint(s: Session, job_id: str, *, send_after: float | Any) -> None:
@@ -203,7 +256,15 @@ def _locked(s: Session, job_id: str) -> Job:
     return job
 
 
+def actions(job: Job) -> list[str]:
+    """What may be asked of it as it stands."""
+    cancelling, pausing = job.cancel_requested_at is not None, job.pause_requested_at is not None
+    return allowed_actions(Status(job.status), cancelling=cancelling, pausing=pausing)
+
+
 def _allow(job: Job, action: Action) -> None:
+    """Raises `InvalidTransition`."""
     status = Status(job.status)
-    if status not in ACTIONS[action]:
-        raise InvalidTransition(action.value, status.value, allowed_actions(status))
+    leaving = status is Status.RUNNING and job.cancel_requested_at is not None
+    if status not in ACTIONS[action] or (leaving and action is not Action.SAVE_CHECKPOINT):
+        raise InvalidTransition(action.value, status.value, actions(job))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from jobs import clock
@@ -15,7 +15,9 @@ from jobs.store import jobs
 
 def due(s: Session, limit: int) -> list[Outbox]:
     """Unsent hints whose time has come, oldest first."""
-    query = select(Outbox).where(Outbox.send_after <= clock.now()).order_by(Outbox.seq).limit(limit)
+    # One that is to wait for longer than any job does was written before a clock was set back.
+    late = Outbox.send_after > clock.now() + jobs.LONGEST_BACKOFF_SECONDS
+    query = select(Outbox).where(or_(Outbox.send_after <= clock.now(), late)).order_by(Outbox.seq).limit(limit)
     return list(s.scalars(query))
 
 
@@ -33,10 +35,11 @@ def republish(s: Session, after_seconds: float, idle_workers: int) -> list[str]:
     job; while all are busy none is written, or they would pile up behind a long job.
     """
     pending = select(Outbox.seq).where(Outbox.job_id == Job.id).exists()
+    published = func.coalesce(Job.published_at, Job.created_at)
     query = select(Job.id).where(
         Job.status == Status.QUEUED.value,
-        Job.not_before <= clock.now(),
-        func.coalesce(Job.published_at, Job.created_at) < clock.now() - after_seconds,
+        jobs.claimable_now(),
+        or_(published < clock.now() - after_seconds, published > clock.now() + after_seconds),
         ~pending,
     )
     ids = list(s.scalars(query.order_by(Job.priority.desc(), Job.created_at).limit(idle_workers)))

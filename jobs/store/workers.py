@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from jobs import clock
+from jobs.errors import WorkerNotFound
 from jobs.models import Job, Worker
 from jobs.status import Status
 from jobs.store.pages import Page, cut, decode
@@ -37,13 +38,28 @@ def announce(s: Session, worker_id: str, host: str, devices: list[dict[str, Any]
     )
 
 
-def beat(s: Session, worker_id: str, *, draining: bool | None = None) -> bool:
-    """It is still there; and, when said, whether it takes no more jobs. False: nobody knows it, announce it again."""
+def beat(s: Session, worker_id: str, *, draining: bool = False) -> bool:
+    """It is still there; `draining`: and takes no more jobs, from now on for good.
+
+    False: nobody knows it, announce it again.
+    """
     values: dict[str, Any] = {"heartbeat_at": clock.now()}
-    if draining is not None:
-        values["draining"] = draining
+    if draining:
+        values["draining"] = True
     known = update(Worker).where(Worker.id == worker_id).values(**values).returning(Worker.id)
     return s.scalars(known).one_or_none() is not None
+
+
+def request_drain(s: Session, worker_id: str) -> Worker:
+    """It shall take no more jobs, give back the one that it carries, and end; there is no way back.
+
+    Repeating it changes nothing. Raises `WorkerNotFound`.
+    """
+    told = update(Worker).where(Worker.id == worker_id).values(draining=True).returning(Worker)
+    row = s.scalars(told.execution_options(populate_existing=True)).one_or_none()
+    if row is None:
+        raise WorkerNotFound(worker_id)
+    return row
 
 
 def carries(s: Session, worker_id: str, job_id: str | None) -> None:

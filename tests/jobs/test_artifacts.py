@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,16 @@ from jobs.ids import new_id
 @pytest.fixture
 def artifacts(tmp_path: Path) -> Artifacts:
     return Artifacts(tmp_path)
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system than `tmp_path`."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one file system only")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
 
 
 def test_what_is_written_can_be_read_and_verified(artifacts: Artifacts) -> None:
@@ -51,6 +63,31 @@ def test_a_missing_file_has_a_sentence(artifacts: Artifacts) -> None:
 def test_a_key_never_leaves_the_folder(artifacts: Artifacts, key: str) -> None:
     with pytest.raises(AssertionError):
         artifacts.path(key)
+
+
+def test_a_linked_file_outlives_the_one_it_was_linked_from(artifacts: Artifacts) -> None:
+    stored = artifacts.write("job_a/deep/x.bin", b"abc")
+    artifacts.link("job_a/deep/x.bin", "job_b/checkpoints/y.bin")
+    assert artifacts.path("job_b/checkpoints/y.bin").stat().st_nlink == 2, "no byte was copied"
+    artifacts.delete_job("job_a")
+    artifacts.verify("job_b/checkpoints/y.bin", stored.bytes, stored.sha256)
+    with pytest.raises(ArtifactLost, match="gone"):
+        artifacts.link("job_a/deep/x.bin", "job_b/z.bin")
+    assert not artifacts.exists("job_b/z.bin")
+
+
+def test_a_new_file_leaves_what_was_linked_from_the_old_one(artifacts: Artifacts) -> None:
+    artifacts.write("job_a/x.bin", b"old")
+    artifacts.link("job_a/x.bin", "job_b/x.bin")
+    artifacts.write("job_a/x.bin", b"new")
+    assert artifacts.read("job_b/x.bin") == b"old"
+
+
+def test_where_there_are_no_links_there_is_a_copy(artifacts: Artifacts, other_disk: Path) -> None:
+    artifacts.write("job_a/x.bin", b"abc")
+    artifacts.path("job_b").symlink_to(other_disk)
+    artifacts.link("job_a/x.bin", "job_b/x.bin")
+    assert (other_disk / "x.bin").read_bytes() == b"abc" and (other_disk / "x.bin").stat().st_nlink == 1
 
 
 def test_orphans_are_old_folders_that_no_job_owns(artifacts: Artifacts) -> None:

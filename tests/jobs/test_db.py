@@ -16,7 +16,7 @@ from gan.spec import BUILTIN_DATASETS, from_record
 from jobs import clock
 from jobs.db import Database, migrate
 from jobs.errors import DatabaseUnavailable, MigrationsPending
-from jobs.models import NO_VERDICT, Base
+from jobs.models import NO_VERDICT, Base, Evaluation
 from jobs.settings import Settings
 from jobs.store import checkpoints, datasets, evaluations, jobs
 from tests import servers
@@ -74,7 +74,8 @@ def test_what_the_first_version_stored_is_there_after_an_upgrade(db: Database, s
         assert job.health == NO_VERDICT and from_record(job.spec).optimizers.g.learning_rate == 0.0002
         assert [row.id for row in checkpoints.page(s, JOB, limit=5).data] == ["ckpt_1"]
         assert s.execute(text("select count(*) from job_events")).scalar_one() == 1
-        evaluations.register(s, JOB, 1, 9, {"fcd": 1.0}, {}, best_so_far=True)
+        place = {"job_id": JOB, "step": 9, "attempt": 1, "created_at": 2.0}
+        s.add(Evaluation(**place, best_so_far=True, metrics={"fcd": 1.0}, details={}))
         checkpoints.mark_best(s, JOB, 9)
     with db.read() as s:
         assert checkpoints.choose(s, JOB, "best").id == "ckpt_1" and evaluations.best(s, JOB) == (9, 1)

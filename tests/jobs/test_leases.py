@@ -89,6 +89,26 @@ def test_renewing_moves_the_lease_and_brings_the_orders(db: Database) -> None:
         assert leases.renew(s, job.id, 1, 60) == leases.Orders(cancel=True, checkpoint=True)
 
 
+def test_the_orders_say_whether_to_leave() -> None:
+    assert not leases.Orders(checkpoint=True).stop
+    assert all(leases.Orders(**{asked: True}).stop for asked in ("cancel", "pause", "overdue"))
+
+
+def test_a_job_that_has_run_for_as_long_as_it_may_is_told_so_and_fails(db: Database) -> None:
+    job = submit(db, max_runtime_seconds=60)
+    _claim(db)
+    with db.write() as s:
+        assert not leases.renew(s, job.id, 1, 30).overdue
+        leases.release(s, job.id, 1, crash=False, reason=LOST)
+        s.execute(update(Job).where(Job.id == job.id).values(ran_seconds=59.9))
+    _claim(db)
+    time.sleep(0.2)
+    with db.write() as s:
+        assert leases.renew(s, job.id, 2, 30) == leases.Orders(overdue=True)
+        ended = leases.release(s, job.id, 2, crash=False, reason=LOST)
+    assert ended.status == "failed" and ended.error is not None and ended.error["code"] == "max_runtime_exceeded"
+
+
 def test_progress_is_written_under_the_fence(db: Database) -> None:
     job = submit(db)
     _claim(db)

@@ -18,7 +18,16 @@ def test_every_status_can_be_reached_and_has_a_row() -> None:
 
 
 def test_each_status_says_what_can_be_asked_of_it() -> None:
-    assert allowed_actions(Status.QUEUED) == ["cancel"]
-    assert allowed_actions(Status.RUNNING) == ["cancel"]
-    assert all(allowed_actions(status) == ["delete"] for status in TERMINAL)
+    assert allowed_actions(Status.QUEUED) == ["cancel", "pause"]
+    assert allowed_actions(Status.RUNNING) == ["cancel", "pause"]
+    assert allowed_actions(Status.PAUSED) == ["cancel", "resume"]
+    assert allowed_actions(Status.SUCCEEDED) == ["delete"]
+    assert allowed_actions(Status.FAILED) == allowed_actions(Status.CANCELLED) == ["retry", "delete"]
     assert set(ACTIONS) == set(Action)
+
+
+def test_what_was_asked_of_a_running_job_is_not_asked_again() -> None:
+    assert allowed_actions(Status.RUNNING, pausing=True) == ["cancel", "resume"]
+    assert allowed_actions(Status.RUNNING, cancelling=True) == []
+    assert allowed_actions(Status.RUNNING, cancelling=True, pausing=True) == []
+    assert allowed_actions(Status.QUEUED, pausing=True) == allowed_actions(Status.QUEUED)

@@ -19,7 +19,6 @@ from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.models import Checkpoint, Job
 from jobs.settings import Settings
-from jobs.status import TERMINAL
 from jobs.store import checkpoints, datasets, jobs, metrics, previews, workers
 from tests.jobs.helpers import submit
 from tests.worker.conftest import Carry
@@ -167,18 +166,6 @@ def test_a_supervisor_that_lost_the_job_ends_its_trainer(
     assert trainer_pids(job.id) == []
 
 
-def test_a_silent_trainer_is_ended(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
-    impatient = sqlite_settings.model_copy(update={"stall_seconds": 2.0})
-    job = submit(sqlite_db, **endless(max_attempts=1))
-    carried = carry(impatient)
-    until(lambda: trainer_pids(job.id) != [])
-    os.kill(trainer_pids(job.id)[0], signal.SIGSTOP)
-    carried.result()
-    ended = job_of(sqlite_db, job.id)
-    assert ended.status == "failed" and ended.error is not None
-    assert ended.error["code"] == "max_attempts_exceeded" and "no progress" in ended.error["message"]
-
-
 def given_up(db: Database, job_id: str) -> None:
     """The job waits for another attempt, and its worker carries nothing."""
     after = job_of(db, job_id)
@@ -282,36 +269,6 @@ def test_a_data_set_that_is_gone_fails_at_once(sqlite_settings: Settings, sqlite
     ended = job_of(sqlite_db, job.id)
     assert (ended.status, ended.attempt) == ("failed", 1) and ended.error is not None
     assert ended.error["code"] == "dataset_invalid" and "'gone'" in ended.error["message"]
-
-
-def test_a_damaged_checkpoint_is_passed_over(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
-    job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=3)
-    damage(sqlite_settings, ready(sqlite_db, job.id)[:1])
-    carry(sqlite_settings).result()
-    assert job_of(sqlite_db, job.id).status == "succeeded"
-    happened = events_of(sqlite_db, job.id)
-    assert [e.data["step"] for e in happened if e.type == "checkpoint.bad"] == [3]
-    assert next(e.data["step"] for e in happened if e.type == "job.progress" and e.attempt == 2) == 2
-
-
-def test_when_every_checkpoint_is_damaged_the_job_fails(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
-) -> None:
-    job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=2)
-    damage(sqlite_settings, ready(sqlite_db, job.id))
-    carry(sqlite_settings).result()
-    ended = job_of(sqlite_db, job.id)
-    assert ended.status in TERMINAL and ended.error is not None
-    assert (ended.status, ended.error["code"]) == ("failed", "checkpoint_corrupt")
-
-
-def damage(settings: Settings, rows: list[Checkpoint]) -> None:
-    """Flip one byte in the middle of each file."""
-    for row in rows:
-        path = Artifacts(settings.artifacts_dir).path(row.key)
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 0xFF
-        path.write_bytes(content)
 
 
 def test_a_trainer_sees_no_secrets(sqlite_settings: Settings) -> None:

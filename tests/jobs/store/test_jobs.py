@@ -5,22 +5,26 @@ from __future__ import annotations
 import base64
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from sqlalchemy import delete
 
 from gan.spec import SpecError, from_record, resolve
 from jobs import leases
 from jobs.artifacts import Stored
-from jobs.db import Database
+from jobs.db import Database, Session
 from jobs.errors import BadCursor, InvalidTransition, JobNotFound
 from jobs.models import Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBlock, Outbox, Preview
 from jobs.status import Status
-from jobs.store import checkpoints, datasets, evaluations, jobs, metrics, outbox, previews
+from jobs.store import checkpoints, datasets, evaluations, events, jobs, metrics, outbox, previews
 from tests.jobs.helpers import submit
 
 # Of this list, but with keys that no row has and no database takes: half a surrogate pair, and a zero.
 BAD_CURSORS = [base64.urlsafe_b64encode(b'["jobs", "\\u%s"]' % code).decode() for code in (b"d800", b"0000")]
+
+ERROR = {"code": "internal", "message": "It broke.", "retryable": True, "step": 0, "hint": None}
 
 
 def _start(db: Database) -> Job:
@@ -32,7 +36,7 @@ def _start(db: Database) -> Job:
 
 def _end(db: Database, job: Job, status: Status = Status.SUCCEEDED) -> None:
     with db.write() as s:
-        leases.finish(s, job.id, job.attempt, status)
+        leases.finish(s, job.id, job.attempt, status, ERROR if status is Status.FAILED else None)
 
 
 def test_a_job_its_event_and_its_hint_are_stored_together_or_not_at_all(db: Database) -> None:
@@ -153,14 +157,139 @@ def test_cancelling_a_running_job_is_a_flag(db: Database) -> None:
     assert asked.status == "running" and asked.cancel_requested_at is not None
 
 
-def test_cancelling_again_a_job_that_has_ended_otherwise_is_refused(db: Database) -> None:
+def test_a_job_that_ends_before_its_cancel_is_heard_was_cancelled(db: Database) -> None:
     submit(db)
     job = _start(db)
     with db.write() as s:
         jobs.request_cancel(s, job.id)
     _end(db, job)
-    with pytest.raises(InvalidTransition), db.write() as s:
+    with db.write() as s:
+        assert jobs.request_cancel(s, job.id).status == "cancelled"
+
+
+def test_cancelling_a_job_that_has_ended_otherwise_is_refused(db: Database) -> None:
+    submit(db)
+    job = _start(db)
+    _end(db, job)
+    with pytest.raises(InvalidTransition, match="it can take delete"), db.write() as s:
         jobs.request_cancel(s, job.id)
+
+
+def _ask(db: Database, act: Callable[[Session, str], Job], job: Job) -> Job:
+    with db.write() as s:
+        return act(s, job.id)
+
+
+def _told(db: Database, job: Job) -> list[str]:
+    with db.read() as s:
+        return [e.data["status"] for e in events.page(s, job.id, 0, 50) if e.type == "job.status"]
+
+
+def test_pausing_a_queued_job_takes_it_out_of_the_queue_at_once_and_again_changes_nothing(db: Database) -> None:
+    job = submit(db)
+    for _ in range(2):
+        assert _ask(db, jobs.request_pause, job).status == "paused"
+    with db.write() as s:
+        assert leases.claim(s, "w1", "cpu", 0, 30) is None
+    for _ in range(2):
+        resumed = _ask(db, jobs.resume, job)
+        assert (resumed.status, resumed.attempt, resumed.pause_requested_at) == ("queued", 0, None)
+    assert _told(db, job) == ["queued", "paused", "queued"]
+    assert _start(db).id == job.id
+
+
+def test_resuming_wakes_a_worker(db: Database) -> None:
+    job = submit(db)
+    _ask(db, jobs.request_pause, job)
+    with db.write() as s:
+        s.execute(delete(Outbox))
+    _ask(db, jobs.resume, job)
+    with db.read() as s:
+        assert [hint.job_id for hint in outbox.due(s, 10)] == [job.id]
+
+
+def test_pausing_a_running_job_is_a_flag_until_its_worker_gives_it_back(db: Database) -> None:
+    submit(db)
+    job = _start(db)
+    for _ in range(2):
+        asked = _ask(db, jobs.request_pause, job)
+        assert asked.status == "running" and asked.pause_requested_at is not None
+    assert jobs.actions(asked) == ["cancel", "resume"]
+    with db.write() as s:
+        assert leases.renew(s, job.id, 1, 30) == leases.Orders(pause=True)
+        paused = leases.release(s, job.id, 1, crash=False, reason={"code": "stopped", "message": ""})
+    assert (paused.status, paused.pause_requested_at, paused.lease_owner, paused.finished_at) == (
+        "paused",
+        None,
+        None,
+        None,
+    )
+    with db.read() as s:
+        assert s.get_one(Attempt, (job.id, 1)).outcome == "paused"
+    _ask(db, jobs.resume, job)
+    again = _start(db)
+    assert (again.id, again.attempt, again.crashes) == (job.id, 2, 0)
+    assert _told(db, job) == ["queued", "running", "paused", "queued", "running"]
+
+
+def test_a_pause_that_has_not_come_about_is_taken_back(db: Database) -> None:
+    submit(db)
+    job = _start(db)
+    _ask(db, jobs.request_pause, job)
+    for _ in range(2):
+        assert _ask(db, jobs.resume, job).pause_requested_at is None
+    with db.write() as s:
+        assert leases.renew(s, job.id, 1, 30) == leases.Orders()
+    assert _told(db, job) == ["queued", "running"]
+
+
+def test_a_cancel_outranks_a_pause(db: Database) -> None:
+    submit(db)
+    job = _start(db)
+    _ask(db, jobs.request_pause, job)
+    _ask(db, jobs.request_cancel, job)
+    for act in (jobs.request_pause, jobs.resume):
+        with pytest.raises(InvalidTransition) as caught:
+            _ask(db, act, job)
+        assert caught.value.allowed_actions == []
+    with db.write() as s:
+        ended = leases.release(s, job.id, 1, crash=False, reason={"code": "stopped", "message": ""})
+    assert ended.status == "cancelled"
+
+
+def test_a_paused_job_is_cancelled_at_once(db: Database) -> None:
+    job = submit(db)
+    _ask(db, jobs.request_pause, job)
+    cancelled = _ask(db, jobs.request_cancel, job)
+    assert cancelled.status == "cancelled" and cancelled.finished_at is not None
+
+
+def test_a_crash_of_a_job_that_was_to_be_paused_pauses_it(db: Database) -> None:
+    submit(db, max_attempts=1)
+    job = _start(db)
+    _ask(db, jobs.request_pause, job)
+    with db.write() as s:
+        paused = leases.release(s, job.id, 1, crash=True, reason={"code": "crashed", "message": ""})
+    assert (paused.status, paused.crashes) == ("paused", 1)
+
+
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
+def test_what_has_ended_is_neither_paused_nor_resumed(db: Database, status: Status) -> None:
+    job = submit(db)
+    if status is Status.CANCELLED:
+        _ask(db, jobs.request_cancel, job)
+    else:
+        _end(db, _start(db), status)
+    for act in (jobs.request_pause, jobs.resume):
+        with pytest.raises(InvalidTransition) as caught:
+            _ask(db, act, job)
+        assert caught.value.current_status == status and "delete" in caught.value.allowed_actions
+
+
+@pytest.mark.parametrize("act", [jobs.request_pause, jobs.resume, jobs.request_cancel])
+def test_asking_for_an_unknown_job_is_not_found(db: Database, act: Callable[[Session, str], Job]) -> None:
+    with pytest.raises(JobNotFound), db.write() as s:
+        act(s, "job_01ARZ3NDEKTSV4RRFFQ69G5FAV")
 
 
 def test_a_cancel_is_not_lost_while_a_worker_gives_the_job_back(db: Database) -> None:

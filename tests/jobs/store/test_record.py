@@ -10,7 +10,7 @@ import pytest
 from jobs import leases
 from jobs.artifacts import Stored
 from jobs.db import Database
-from jobs.errors import CheckpointNotFound, NoCheckpoint, PreviewNotFound, UnknownMetric
+from jobs.errors import CheckpointNotFound, NoCheckpoint, PreviewNotFound, UnknownMetric, WorkerNotFound
 from jobs.models import Checkpoint
 from jobs.status import Status
 from jobs.store import checkpoints, jobs, metrics, previews, workers
@@ -236,3 +236,16 @@ def test_workers_come_work_and_go_quiet(db: Database) -> None:
         workers.leave(s, "w1")
     with db.read() as s:
         assert workers.page(s, limit=5).data == []
+
+
+def test_a_worker_that_was_told_to_drain_drains_for_good(db: Database) -> None:
+    with db.write() as s:
+        workers.announce(s, "w1", "host", [])
+    for _ in range(2):
+        with db.write() as s:
+            assert workers.request_drain(s, "w1").draining
+    with db.write() as s:
+        assert workers.beat(s, "w1", draining=False) and workers.beat(s, "w1")
+        assert workers.is_draining(s, "w1") and workers.idle(s, 60) == 0
+    with pytest.raises(WorkerNotFound, match="There is no worker 'w2'"), db.write() as s:
+        workers.request_drain(s, "w2")

@@ -1,0 +1,110 @@
+"""What can be asked of a job that trains, beside its end: to pause, to go on, to be done by some time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jobs import leases
+from jobs.db import Database
+from jobs.settings import Settings
+from jobs.status import Status
+from jobs.store import checkpoints, jobs, metrics
+from tests.jobs.helpers import submit
+from tests.worker.conftest import Carry
+from tests.worker.helpers import endless, events_of, job_of, tiny, trainer_pids, trains, uninterrupted, until
+
+
+def saved_steps(db: Database, job_id: str) -> list[int]:
+    with db.read() as s:
+        return [row.step for row in checkpoints.page(s, job_id, limit=100).data]
+
+
+def test_a_paused_job_gives_its_device_back_and_goes_on_from_there(
+    settings: Settings, db: Database, carry: Carry
+) -> None:
+    body = tiny(total_steps=1500, checkpoints={"every_steps": 1500}, previews={"every_steps": 1500})
+    job = submit(db, **body)
+    carried = carry(settings)
+    until(trains(db, job.id))
+    with db.write() as s:
+        jobs.request_pause(s, job.id)
+    carried.result()
+    paused = job_of(db, job.id)
+    assert (paused.status, paused.crashes, paused.lease_until, paused.lease_owner) == ("paused", 0, None, None)
+    assert saved_steps(db, job.id) == [paused.step] and 0 < paused.step < 1500
+    assert trainer_pids(job.id) == []
+    assert carry(settings).result() is None, "a paused job is nobody's to claim"
+
+    with db.write() as s:
+        jobs.resume(s, job.id)
+    carry(settings).result()
+    ended = job_of(db, job.id)
+    assert (ended.status, ended.attempt, ended.step) == ("succeeded", 2, 1500)
+    with db.read() as s:
+        curves = metrics.series(s, job.id, ["loss_d", "loss_g"])
+    for name, values in uninterrupted(body).curves.items():
+        if name in curves:
+            np.testing.assert_array_equal(curves[name].values, values, err_msg=name)
+    told = [event.data["status"] for event in events_of(db, job.id) if event.type == "job.status"]
+    assert told == ["queued", "running", "paused", "queued", "running", "succeeded"]
+
+
+def test_a_cancel_outranks_a_pause(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
+    job = submit(sqlite_db, **endless())
+    carried = carry(sqlite_settings)
+    until(trains(sqlite_db, job.id))
+    with sqlite_db.write() as s:
+        jobs.request_pause(s, job.id)
+        jobs.request_cancel(s, job.id)
+    carried.result()
+    assert job_of(sqlite_db, job.id).status == "cancelled"
+
+
+def test_a_job_that_has_run_for_as_long_as_it_may_fails_and_keeps_what_it_has_learnt(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    job = submit(sqlite_db, **endless(max_runtime_seconds=6))
+    carry(sqlite_settings).result()
+    ended = job_of(sqlite_db, job.id)
+    assert ended.status == "failed" and ended.error is not None
+    assert ended.error["code"] == "max_runtime_exceeded" and "6 s" in ended.error["message"]
+    assert ended.error["hint"] and ended.error["retryable"]
+    assert 6 <= ended.ran_seconds < 60
+    assert saved_steps(sqlite_db, job.id) in ([ended.step], []), "what it learnt is kept, had it begun to learn"
+
+
+@pytest.mark.parametrize(
+    ("wish", "left"), [("pause", Status.PAUSED), ("cancel", Status.CANCELLED), ("nothing", Status.QUEUED)]
+)
+def test_a_lost_worker_leaves_the_job_where_somebody_wanted_it(db: Database, wish: str, left: Status) -> None:
+    job = submit(db)
+    with db.write() as s:
+        leases.claim(s, "w1", "cpu", 0, ttl=-1)
+        if wish == "pause":
+            jobs.request_pause(s, job.id)
+        if wish == "cancel":
+            jobs.request_cancel(s, job.id)
+    with db.write() as s:
+        assert leases.reap(s) == [job.id]
+    assert job_of(db, job.id).status == left
+
+
+def test_a_cancel_is_kept_whatever_came_of_the_attempt(db: Database) -> None:
+    job = submit(db)
+    with db.write() as s:
+        leases.claim(s, "w1", "cpu", 0, 60)
+        jobs.request_cancel(s, job.id)
+        leases.finish(s, job.id, 1, Status.FAILED, {"code": "diverged", "message": "No.", "retryable": False})
+    ended = job_of(db, job.id)
+    assert (ended.status, ended.error) == ("cancelled", None)
+
+
+def test_a_pause_that_is_taken_back_in_time_changes_nothing(db: Database) -> None:
+    job = submit(db)
+    with db.write() as s:
+        leases.claim(s, "w1", "cpu", 0, 60)
+        jobs.request_pause(s, job.id)
+        jobs.resume(s, job.id)
+        leases.release(s, job.id, 1, crash=False, reason={"code": "paused", "message": "It goes on."})
+    assert job_of(db, job.id).status == "queued"

@@ -1,0 +1,77 @@
+"""A retried job goes on from what the old one had learnt, and ends as an undisturbed one does."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+
+from jobs.artifacts import Artifacts
+from jobs.db import Database
+from jobs.ids import new_id
+from jobs.models import Job
+from jobs.settings import Settings
+from jobs.store import checkpoints, evaluations, jobs, metrics, previews, retries
+from tests.jobs.helpers import submit
+from tests.worker.conftest import Carry
+from tests.worker.helpers import events_of, job_of, judged, trainer_pids, uninterrupted, until
+
+
+def retry(settings: Settings, db: Database, job_id: str) -> Job:
+    """As POST /v1/jobs/{id}/retry does."""
+    artifacts, new = Artifacts(settings.artifacts_dir), new_id("job")
+    with db.read() as s:
+        left = retries.legacy(s, job_id)
+    inherited = retries.link(artifacts, left, new)
+    with db.write() as s:
+        return retries.create(s, job_id, new, inherited)
+
+
+def delete(settings: Settings, db: Database, job_id: str) -> None:
+    with db.write() as s:
+        jobs.delete(s, job_id)
+    Artifacts(settings.artifacts_dir).delete_job(job_id)
+
+
+def crash(settings: Settings, db: Database, carry: Carry, job_id: str, *, at_step: int) -> None:
+    """Let the job train past a checkpoint, then end it with its only attempt."""
+    carried = carry(settings)
+    until(lambda: job_of(db, job_id).step > at_step)
+    os.kill(trainer_pids(job_id)[0], signal.SIGKILL)
+    carried.result()
+    assert job_of(db, job_id).status == "failed"
+
+
+def test_a_retry_goes_on_where_the_old_job_was_even_when_that_is_deleted(
+    settings: Settings, db: Database, carry: Carry
+) -> None:
+    steps = 240
+    body = judged(total_steps=steps, checkpoints={"every_steps": 40, "keep_last": 2}, max_attempts=1)
+    body["evaluation"] = {"every_steps": 60, "images": 100}
+    old = submit(db, **body)
+    crash(settings, db, carry, old.id, at_step=85)
+    new = retry(settings, db, old.id)
+    assert (new.status, new.retry_of, new.attempt, new.crashes) == ("queued", old.id, 0, 0)
+    assert new.step >= 80 and new.images_seen == new.step * 8
+    delete(settings, db, old.id)
+
+    assert carry(settings).result() == new.id
+    ended = job_of(db, new.id)
+    assert (ended.status, ended.attempt, ended.step, ended.images_seen) == ("succeeded", 1, steps, steps * 8)
+    resumed = [e.data["step"] for e in events_of(db, new.id) if e.type == "job.progress"]
+    assert resumed[0] == new.step, "it went on from the checkpoint"
+    told = uninterrupted(body)
+    with db.read() as s:
+        curves = metrics.series(s, new.id, metrics.names_of(s, new.id))
+        judgements = evaluations.page(s, new.id, limit=100).data
+        best, chosen = evaluations.best(s, new.id), checkpoints.choose(s, new.id, "best")
+        drawn = [row.step for row in previews.listing(s, new.id)]
+    for name, values in told.curves.items():
+        np.testing.assert_array_equal(curves[name].steps, np.arange(1, steps + 1))
+        np.testing.assert_array_equal(curves[name].values, values, err_msg=name)
+    assert [row.step for row in judgements][::-1] == [found.step for found in told.evaluations]
+    assert [row.metrics["fcd"] for row in judgements][::-1] == [found.metrics["fcd"] for found in told.evaluations]
+    assert best is not None and best.step == chosen.step == told.best_step
+    assert drawn == [0, 50, 100, 150, 200, 240]
+    assert ended.health["verdict"] == told.verdict
