@@ -3,33 +3,54 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
+from contextlib import suppress
 from typing import Final
 
 import uvicorn
+from fastapi import FastAPI
 
 from api.app import create_app
+from jobs.settings import Settings
 from jobs.startup import begin
 
-# A request that is held open by `Prefer: wait` shall not hold the process.
+# What is under way when the service stops; streams and waits are ended at once, see Server.
 _LAST_REQUESTS_SECONDS: Final = 3
+_DID_NOT_START: Final = 3
+
+
+class Server(uvicorn.Server):
+    """Ends streams first when it stops: their readers go on elsewhere, from the last event that they have."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        self._app = app
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_LAST_REQUESTS_SECONDS,
+            )
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.services.newsroom.close()
+        await super().shutdown(sockets)
 
 
 def main() -> int:
-    """Exit code: 0 after a clean stop, 2 when a setting cannot be."""
+    """Exit code: 0 after a clean stop, 2 when a setting cannot be, 3 when the address is taken."""
     settings = begin("api")
     # uvicorn stops cleanly on SIGTERM and then raises it again for this handler: that is exit 0, not a death.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_LAST_REQUESTS_SECONDS,
-    )
-    return 0
+    server = Server(create_app(settings), settings)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else _DID_NOT_START
 
 
 if __name__ == "__main__":

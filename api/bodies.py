@@ -138,10 +138,16 @@ async def _nothing(request: Request) -> None:
         raise SpecError([SpecProblem(pointer=pointer_to([key]), code="unknown-field", detail=detail) for key in body])
 
 
+async def _perhaps_object(request: Request) -> dict[str, Any]:
+    """No body is an empty object. Raises as `_json_object` does."""
+    return await _json_object(request) if await request.body() else {}
+
+
 def reads_body(dependency: object) -> bool:
     """Whether a route's dependency reads its body."""
-    return dependency in (_json_object, _nothing)
+    return dependency in (_json_object, _perhaps_object, _nothing)
 
 
 JsonObject = Annotated[dict[str, Any], Depends(_json_object)]
+PerhapsObject = Annotated[dict[str, Any], Depends(_perhaps_object)]
 NoBody = Depends(_nothing)

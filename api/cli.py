@@ -28,6 +28,10 @@ commands.register(app)
 
 SERVICE = "Running the service"
 
+worker_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+worker_app.command()(commands.drain)
+app.add_typer(worker_app, name="worker", rich_help_panel=SERVICE)
+
 
 @app.command(rich_help_panel=SERVICE)
 def up(
@@ -57,10 +61,11 @@ def relay() -> None:
     _become("api.relay")
 
 
-@app.command(rich_help_panel=SERVICE)
-def worker() -> None:
-    """Run a training worker alone; one job at a time."""
-    _become("worker")
+@worker_app.callback()
+def worker(context: typer.Context) -> None:
+    """Run a training worker alone, one job at a time; or have one that runs somewhere end."""
+    if context.invoked_subcommand is None:
+        _become("worker")
 
 
 @app.command(rich_help_panel=SERVICE)

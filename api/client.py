@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -17,6 +19,13 @@ _LONGEST_PAGE: Final = 200
 _WAIT_SECONDS: Final = 20
 # A held request lasts _WAIT_SECONDS, a large sample on a busy CPU longer.
 _LIMITS: Final = httpx2.Timeout(150, connect=5)
+# A stream says every 15 s that it is there.
+_STREAM_LIMITS: Final = httpx2.Timeout(5, read=45)
+_LONGEST_PAUSE_SECONDS: Final = 2.0
+# Before what may have been heard is sent again; together, as long as a service takes to be started anew.
+_PAUSES_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
+_PATIENCE_SECONDS: Final = 60
+_NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout)
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -44,7 +53,13 @@ class Client:
 
     def submit(self, body: Json, *, dry_run: bool = False) -> Json:
         """The job, stored; or, as a dry run, its spec and what it would take."""
-        return self._json("POST", "/v1/jobs", json=body, params={"dry_run": "true"} if dry_run else None)
+        if dry_run:
+            return self._json("POST", "/v1/jobs", json=body, params={"dry_run": "true"})
+        return self._create("/v1/jobs", body)
+
+    def retry(self, job_id: str, *, from_scratch: bool = False) -> Json:
+        """The new job, which goes on where the failed or cancelled one was; or from its first step."""
+        return self._create(f"/v1/jobs/{job_id}/retry", {"from": "scratch"} if from_scratch else {})
 
     def job(self, job_id: str) -> Json:
         return self._json("GET", f"/v1/jobs/{job_id}")
@@ -55,6 +70,12 @@ class Client:
 
     def cancel(self, job_id: str) -> Json:
         return self._json("POST", f"/v1/jobs/{job_id}/cancel")
+
+    def pause(self, job_id: str) -> Json:
+        return self._json("POST", f"/v1/jobs/{job_id}/pause")
+
+    def resume(self, job_id: str) -> Json:
+        return self._json("POST", f"/v1/jobs/{job_id}/resume")
 
     def delete(self, job_id: str) -> None:
         self._send("DELETE", f"/v1/jobs/{job_id}")
@@ -72,6 +93,41 @@ class Client:
             if job["status"] in ENDED:
                 return
             etag = answer.headers["ETag"]
+
+    def past_events(self, job_id: str, after: int = 0) -> Iterator[Json]:
+        """What has happened past the event `after`, page by page."""
+        query: dict[str, Any] = {"limit": _LONGEST_PAGE, "after": after}
+        while True:
+            page = self._json("GET", f"/v1/jobs/{job_id}/events", params=query)
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            query["after"] = page["next_cursor"]
+
+    def events(self, job_id: str, after: int = 0) -> Iterator[Json]:
+        """Each event past `after`, as it happens, until the job has ended; cut off, it goes on where it was.
+
+        Raises `ApiError`, and `Unreachable` when nobody answers at first, or for a minute later on.
+        """
+        lost_at: float | None = None
+        heard, pause = False, 0.1
+        while True:
+            try:
+                for told in self._stream(job_id, after):
+                    heard, lost_at, pause = True, None, 0.1
+                    if told.event == "stream.end":
+                        return
+                    if told.data:
+                        event: Any = told.json()
+                        after = event["seq"]
+                        yield event
+            except (Unreachable, ApiError) as error:
+                lasting = isinstance(error, ApiError) and error.status != 503
+                if lasting or not heard or time.monotonic() - (lost_at or time.monotonic()) > _PATIENCE_SECONDS:
+                    raise
+            lost_at = lost_at or time.monotonic()
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def samples(
         self,
@@ -110,8 +166,12 @@ class Client:
         """None before there is one."""
         return next((found for found in self.evaluations(job_id) if found["is_best"]), None)
 
-    def workers(self) -> Json:
-        return self._json("GET", "/v1/workers")
+    def workers(self, **query: str | int) -> Json:
+        """A page of workers."""
+        return self._json("GET", "/v1/workers", params=query)
+
+    def drain(self, worker_id: str) -> Json:
+        return self._json("POST", f"/v1/workers/{worker_id}/drain")
 
     def ready(self) -> Json:
         """What /readyz says. Raises `ApiError` with the failing part named."""
@@ -128,6 +188,19 @@ class Client:
     ) -> None:
         self.close()
 
+    def _create(self, path: str, body: Json) -> Json:
+        """Have something made, once: sent again with the same key when the connection breaks."""
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        pauses = list(_PAUSES_SECONDS)
+        while True:
+            try:
+                return self._json("POST", path, json=body, headers=headers)
+            except Unreachable as error:
+                first = len(pauses) == len(_PAUSES_SECONDS)
+                if not pauses or (first and isinstance(error.__cause__, _NEVER_SENT)):
+                    raise
+            time.sleep(pauses.pop(0))
+
     def _json(self, method: str, path: str, **content: Any) -> Json:
         answer: Json = self._send(method, path, **content).json()
         return answer
@@ -136,11 +209,25 @@ class Client:
         try:
             response = self._http.request(method, path, **content)
         except httpx2.TransportError as error:
-            reason = str(error) or type(error).__name__
-            raise Unreachable(f"Nobody answers at {self.url} ({reason}); is `gantry up` running?") from error
+            raise self._unreachable(error) from error
         if response.is_error:
             raise ApiError(response.status_code, _problem(response))
         return response
+
+    def _stream(self, job_id: str, after: int) -> Iterator[httpx2.ServerSentEvent]:
+        path, headers = f"/v1/jobs/{job_id}/events", {"Last-Event-ID": str(after)}
+        try:
+            with self._http.sse(path, headers=headers, timeout=_STREAM_LIMITS) as source:
+                if source.response.is_error:
+                    source.response.read()
+                    raise ApiError(source.response.status_code, _problem(source.response))
+                yield from source
+        except httpx2.TransportError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: httpx2.TransportError) -> Unreachable:
+        reason = str(error) or type(error).__name__
+        return Unreachable(f"Nobody answers at {self.url} ({reason}); is `gantry up` running?")
 
 
 def _problem(response: httpx2.Response) -> Json:

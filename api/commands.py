@@ -31,7 +31,7 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to `app`."""
-    for function in (submit, jobs, watch, samples, curves, cancel, delete):
+    for function in (submit, jobs, watch, events, samples, curves, pause, resume, cancel, retry, delete, workers):
         app.command(rich_help_panel=JOBS)(function)
 
 
@@ -101,6 +101,21 @@ def watch(job: JobId, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
         _follow(client, job, as_json=as_json)
 
 
+def events(
+    job: JobId,
+    after: Annotated[int, typer.Option(min=0, help="Only those past this number.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the job has ended.")] = False,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """List what happened to a job, in order."""
+    with Client(url) as client:
+        for event in client.events(job, after) if follow else client.past_events(job, after):
+            data = json.dumps(event["data"], ensure_ascii=False)
+            text = f"{event['seq']:>5}  {event['at']}  {event['type']:<20}  {data}"
+            typer.echo(json.dumps(event) if as_json else text)
+
+
 def samples(
     job: JobId,
     label: Annotated[list[str] | None, typer.Option(help="A class, by name or id; may be repeated.")] = None,
@@ -144,11 +159,82 @@ def cancel(job: JobId, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
         typer.echo(f"{job} {'stops soon' if answer['status'] == 'running' else 'is ' + answer['status']}.")
 
 
+def pause(job: JobId, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+    """Let a job rest; one that trains saves a checkpoint first and gives its device back."""
+    with Client(url) as client:
+        answer = client.pause(job)
+    if as_json:
+        _print_json(answer)
+    else:
+        typer.echo(f"{job} {'pauses soon' if answer['status'] == 'running' else 'is ' + answer['status']}.")
+
+
+def resume(job: JobId, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+    """Let a paused job go on from its checkpoint."""
+    with Client(url) as client:
+        answer = client.resume(job)
+    if as_json:
+        _print_json(answer)
+    else:
+        typer.echo(f"{job} {'goes on' if answer['status'] == 'running' else 'is ' + answer['status']}.")
+
+
+def retry(
+    job: JobId,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="From the first step, not from the last good checkpoint.")
+    ] = False,
+    watching: Annotated[bool, typer.Option("--watch", help="Follow it until it has ended.")] = False,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Go on with a failed or cancelled job, as a new one; its id."""
+    with Client(url) as client:
+        answer = client.retry(job, from_scratch=from_scratch)
+        if as_json:
+            _print_json(answer)
+        else:
+            typer.echo(answer["id"])
+        if watching:
+            _follow(client, answer["id"])
+
+
 def delete(job: JobId, url: Url = DEFAULT_URL) -> None:
     """Remove an ended job and its files."""
     with Client(url) as client:
         client.delete(job)
     typer.echo(f"{job} is deleted.")
+
+
+def workers(
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many.")] = 50,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """List the workers."""
+    with Client(url) as client:
+        page = client.workers(limit=limit)
+    if as_json:
+        _print_json(page)
+        return
+    from api.screen import worker_table  # noqa: PLC0415
+
+    typer.echo(worker_table(page["data"]), nl=False)
+
+
+def drain(
+    worker: Annotated[str, typer.Argument(metavar="ID", help="A worker's id, as `gantry workers` lists it.")],
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Have a worker give its job back after a checkpoint, and end."""
+    with Client(url) as client:
+        answer = client.drain(worker)
+    if as_json:
+        _print_json(answer)
+    else:
+        carried = answer["current_job_id"]
+        typer.echo(f"{worker} {f'gives {carried} back and ends' if carried else 'takes no more jobs and ends'}.")
 
 
 def _follow(client: Client, job_id: str, *, as_json: bool = False) -> None:

@@ -54,9 +54,15 @@ class Head:
             await self.app(scope, receive, send)
             return
 
+        ended = False
+
         async def bodiless(message: Message) -> None:
+            nonlocal ended
+            if ended:
+                return
             if message["type"] == "http.response.body":
-                message = {**message, "body": b""}
+                # At its first piece, not at its last: a stream may have none for hours.
+                ended, message = True, {"type": "http.response.body", "body": b"", "more_body": False}
             await send(message)
 
         await self.app({**scope, "method": "GET"}, receive, bodiless)

@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from api.bodies import reads_body
 from api.files import File
+from api.idempotency import KEY, REPLAYED
 from api.problems import MEDIA_TYPE, REQUEST_ID
 from api.schemas import Problem
 from api.services import needs_services
@@ -50,6 +51,7 @@ _HEADERS: Final[dict[str, str]] = {
     "Retry-After": "Seconds that are worth waiting.",
     "Content-Range": "Which bytes of how many.",
     "Content-Location": "The address that gives these very bytes for ever.",
+    REPLAYED: "true: this was done before, for the same Idempotency-Key; this is what was answered then.",
     "X-Checkpoint-Id": "The checkpoint that was drawn from.",
     "Vary": "Accept: the answer depends on it.",
 }
@@ -132,6 +134,8 @@ def _headers(operation: Json, status: str, read: set[str]) -> Iterator[str]:
         yield "ETag"
     if status in ("201", "202"):
         yield "Location"
+    if status == "201" and KEY in read:
+        yield REPLAYED
     if status == "503":
         yield "Retry-After"
     if status in ("206", "416"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -20,6 +20,7 @@ from gan.spec import fields_of
 
 _SECONDS_A_LINE: Final = 5.0
 _WIDEST: Final = 2000
+_NUMBERS: Final = ("STEP", "IMAGES/S", "AGE")
 _QUALITY: Final = ("fcd", "coverage", "precision", "recall", "label_accuracy")
 
 
@@ -107,11 +108,21 @@ def _news(job: Json, told: set[tuple[str, int]]) -> Iterator[Json]:
 
 def table(jobs: Sequence[Json]) -> str:
     """A row a job under a row of names, as wide as it needs to be: a pipe cuts nothing off."""
+    names = ("ID", "NAME", "STATUS", "HEALTH", "STEP", "IMAGES/S", "AGE", "DEVICE")
+    return _table(names, map(_cells, jobs))
+
+
+def worker_table(workers: Sequence[Json]) -> str:
+    """As `table`, of workers."""
+    return _table(("ID", "HOST", "DEVICE", "STATUS", "JOB"), map(_cells_of_worker, workers))
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     made = Table(box=None, pad_edge=False, header_style="")
-    for name in ("ID", "NAME", "STATUS", "HEALTH", "STEP", "IMAGES/S", "AGE", "DEVICE"):
-        made.add_column(name, justify="right" if name in ("STEP", "IMAGES/S", "AGE") else "left", no_wrap=True)
-    for job in jobs:
-        made.add_row(*(Text(cell) for cell in _cells(job)))
+    for name in names:
+        made.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
     console = Console(file=io.StringIO(), color_system=None, force_terminal=False)
     console.width = max(1, console.measure(made, options=console.options.update(max_width=_WIDEST)).maximum)
     with console.capture() as captured:
@@ -133,6 +144,11 @@ def _cells(job: Json) -> list[str]:
     ]
 
 
+def _cells_of_worker(worker: Json) -> list[str]:
+    devices = ", ".join(device["name"] for device in worker["devices"])
+    return [worker["id"], worker["host"], devices or "-", worker["status"], worker["current_job_id"] or "-"]
+
+
 def _known(word: str) -> str:
     return "-" if word == "unknown" else word
 
@@ -150,9 +166,15 @@ def standing(job: Json) -> str:
     """What the job is doing, in a word or four."""
     if job["queue"]:
         return f"queued, {job['queue']['jobs_ahead']} ahead"
-    if job["status"] == "running" and (job["status_reason"] or {}).get("code") == "preparing":
+    if job["status"] != "running":
+        return str(job["status"])
+    if not job["allowed_actions"]:
+        return "cancelling"
+    if "resume" in job["allowed_actions"]:
+        return "pausing"
+    if (job["status_reason"] or {}).get("code") == "preparing":
         return "preparing"
-    return f"attempt {job['attempt']}" if job["status"] == "running" and job["attempt"] > 1 else str(job["status"])
+    return f"attempt {job['attempt']}" if job["attempt"] > 1 else "running"
 
 
 @contextmanager

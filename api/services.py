@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.newsroom import Newsroom
 from api.sampler_client import Sampler
 from jobs import broker
 from jobs.artifacts import Artifacts
@@ -24,18 +25,22 @@ class Services:
     sampler: Sampler
     celery: object
     """Asked by /readyz alone: the face sends no message."""
+    newsroom: Newsroom
 
     @classmethod
     def open(cls, settings: Settings) -> Services:
+        db = Database(settings.database)
         return cls(
             settings,
-            Database(settings.database),
+            db,
             Artifacts(settings.artifacts_dir),
             Sampler(settings.sampler_url),
             broker.make_app(settings),
+            Newsroom(db),
         )
 
     async def close(self) -> None:
+        await self.newsroom.finish()
         await self.sampler.close()
         self.db.dispose()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import signal
 import socket
@@ -49,6 +50,8 @@ class Child:
     argv: Sequence[str]
     grace: float
     env: Mapping[str, str] = field(default_factory=dict)
+    drains: bool = False
+    """That an end with 0 is what somebody has asked for."""
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     restarts: int = 0
@@ -78,7 +81,10 @@ class Fleet:
             if child.process is None:
                 if time.monotonic() >= child.due:
                     self.start(child)
-            elif (code := child.process.poll()) is not None:
+            elif (code := child.process.poll()) == 0 and child.drains:
+                child.process, child.due = None, math.inf
+                say(f"The {child.name} was drained: it has given its job back and stays away until the next start.")
+            elif code is not None:
                 steady = time.monotonic() - child.started > _STEADY_SECONDS
                 child.restarts = 0 if steady else child.restarts + 1
                 pause = min(_LONGEST_PAUSE_SECONDS, 2.0**child.restarts / 2)
@@ -167,7 +173,10 @@ def children(settings: Settings, gpu_slots: Sequence[str]) -> list[Child]:
         Child("api", [python, "-m", "api"], _QUICK_SECONDS),
         Child("relay", [python, "-m", "api.relay"], _QUICK_SECONDS),
         Child("sampler", [python, "-m", "worker.sampler"], _QUICK_SECONDS),
-        *(Child(name, [python, "-m", "worker"], patience, env) for name, env in zip(names, seen, strict=True)),
+        *(
+            Child(name, [python, "-m", "worker"], patience, env, drains=True)
+            for name, env in zip(names, seen, strict=True)
+        ),
     ]
 
 

@@ -11,7 +11,7 @@ from api import schemas
 from gan.spec import DEFAULT_PRESET, PRESETS, from_record, preset_spec
 from jobs.db import Session
 from jobs.models import Checkpoint, Dataset, Evaluation, Job, JobEvent, Preview, Worker
-from jobs.status import Status, allowed_actions
+from jobs.status import Status
 from jobs.store import jobs, workers
 from jobs.store.evaluations import Place
 from jobs.store.metrics import MetricSummary
@@ -61,7 +61,7 @@ def _job(row: Job, most_gpus: int | None, ahead: int | None, last: str | None, b
         status_reason=_reason(row, most_gpus),
         # While it waits, the attempt that it waits for.
         attempt=row.attempt + 1 if status is Status.QUEUED else row.attempt,
-        allowed_actions=allowed_actions(status),
+        allowed_actions=jobs.actions(row),
         progress=_progress(row),
         queue=None if ahead is None else schemas.Place(position=ahead + 1, jobs_ahead=ahead),
         latest_metrics=finite(row.latest_metrics),

@@ -1,38 +1,66 @@
-"""Submit, list, read, cancel, delete."""
+"""Submit, list, read, cancel, pause, resume, retry, delete."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api import views
-from api.bodies import JsonObject, NoBody
+from api.bodies import JsonObject, NoBody, PerhapsObject
 from api.headers import etag_of, matches, not_modified, wait_seconds
+from api.idempotency import Answer, Once, OnceOnly
 from api.parameters import PageOf, split
 from api.problems import BadParameters
 from api.schemas import DryRun, Estimate, JobView, Listed
 from api.services import Hall, Services
-from gan.spec import PRESETS, DatasetInfo, SpecProblem, TrainSpec, UnknownPreset, check_against, resolve
+from gan.spec import (
+    PRESETS,
+    DatasetInfo,
+    SpecError,
+    SpecProblem,
+    TrainSpec,
+    UnknownPreset,
+    check_against,
+    pointer_to,
+    resolve,
+)
+from jobs import faultpoints, ids
 from jobs.db import Session
-from jobs.errors import DatasetNotFound, UnknownDataset
+from jobs.errors import DatasetNotFound, Unavailable, UnknownDataset
 from jobs.models import Dataset, Job
 from jobs.status import TERMINAL, Status
-from jobs.store import datasets, jobs
+from jobs.store import datasets, jobs, retries
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-_POLL_SECONDS: Final = 0.25
+# A place in the queue and a heartbeat change without an event.
+_LOOK_AGAIN_SECONDS: Final = 3.0
 _LABEL: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.\-]{0,62}):(.{0,200})")
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TrainSpec"}}},
+    }
+}
+_LAST: Final = "last"
+_SCRATCH: Final = "scratch"
+_FROM: Final[dict[str, Any]] = {
+    "description": "The newest checkpoint that can be read, with all that led up to it; or the first step.",
+    "enum": [_LAST, _SCRATCH],
+    "default": _LAST,
+}
+_RETRY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "properties": {"from": _FROM}, "additionalProperties": False}
+            }
+        }
     }
 }
 
@@ -41,6 +69,7 @@ _BODY: Final[dict[str, Any]] = {
 async def submit(
     hall: Hall,
     body: JsonObject,
+    once: OnceOnly,
     dry_run: Annotated[bool, Query(description="Store nothing: the resolved spec and what it would take.")] = False,
 ) -> Response:
     """Store a job and the hint that wakes a worker, in one transaction; `preset` fills what is left out."""
@@ -49,8 +78,8 @@ async def submit(
         spec, info = await run_in_threadpool(_with_dataset, hall, spec)
         estimate = Estimate(**await hall.sampler.estimate(spec, info))
         return _json(DryRun(spec=spec, estimate=estimate).model_dump_json().encode())
-    job_id, content = await run_in_threadpool(_create, hall, spec)
-    return _json(content, {"ETag": etag_of(content), "Location": f"/v1/jobs/{job_id}"}, status=201)
+    answer = await run_in_threadpool(_create, hall, spec, once, body)
+    return answer.response()
 
 
 @router.get("")
@@ -96,13 +125,14 @@ async def get_job(
     applied = {} if seconds is None else {"Preference-Applied": f"wait={seconds}"}
     until = time.monotonic() + (seconds or 0)
     while True:
-        content, ended = await run_in_threadpool(_read, hall, job_id)
+        content, seq, ended = await run_in_threadpool(_read, hall, job_id)
         etag = etag_of(content)
         if not matches(if_none_match, etag):
             return _json(content, {"ETag": etag, **applied})
-        if ended or time.monotonic() >= until or await request.is_disconnected():
+        left = until - time.monotonic()
+        if ended or left <= 0 or hall.newsroom.closed or await request.is_disconnected():
             return not_modified(etag, **applied)
-        await asyncio.sleep(_POLL_SECONDS)
+        await hall.newsroom.changed(job_id, seq, min(left, _LOOK_AGAIN_SECONDS))
 
 
 @router.post("/{job_id}/cancel", response_model=JobView, dependencies=[NoBody])
@@ -111,6 +141,28 @@ def cancel(hall: Hall, job_id: str) -> Response:
     with hall.db.write() as s:
         content = _content(hall, s, jobs.request_cancel(s, job_id))
     return _json(content, {"ETag": etag_of(content)})
+
+
+@router.post("/{job_id}/pause", response_model=JobView, dependencies=[NoBody])
+def pause(hall: Hall, job_id: str) -> Response:
+    """Queued: paused at once. Running: saves a checkpoint and gives its device back. Asked again: the same."""
+    with hall.db.write() as s:
+        content = _content(hall, s, jobs.request_pause(s, job_id))
+    return _json(content, {"ETag": etag_of(content)})
+
+
+@router.post("/{job_id}/resume", response_model=JobView, dependencies=[NoBody])
+def resume(hall: Hall, job_id: str) -> Response:
+    """Paused: queued, to go on from its checkpoint. To be paused: it goes on. Asked again: the same."""
+    with hall.db.write() as s:
+        content = _content(hall, s, jobs.resume(s, job_id))
+    return _json(content, {"ETag": etag_of(content)})
+
+
+@router.post("/{job_id}/retry", status_code=201, response_model=JobView, openapi_extra=_RETRY)
+def retry(hall: Hall, job_id: str, body: PerhapsObject, once: OnceOnly) -> Response:
+    """Failed or cancelled: a new job of the same spec goes on from its last good checkpoint, or from scratch."""
+    return _retry(hall, job_id, once, body, scratch=_from_scratch(body)).response()
 
 
 @router.delete("/{job_id}", status_code=204, dependencies=[NoBody])
@@ -131,18 +183,64 @@ def _content(hall: Services, s: Session, row: Job) -> bytes:
     return views.job_view(s, row, hall.settings.lease_seconds).model_dump_json().encode()
 
 
-def _read(hall: Services, job_id: str) -> tuple[bytes, bool]:
-    """The job's body, and whether it has ended: then it changes no more, and nobody need wait."""
+def _read(hall: Services, job_id: str) -> tuple[bytes, int, bool]:
+    """The job's body, its last event, and whether it has ended: then it changes no more, and nobody need wait."""
     with hall.db.read() as s:
         job = jobs.get(s, job_id)
-        return _content(hall, s, job), job.status in TERMINAL
+        return _content(hall, s, job), job.event_seq, job.status in TERMINAL
 
 
-def _create(hall: Services, spec: TrainSpec) -> tuple[str, bytes]:
+def _create(hall: Services, spec: TrainSpec, once: Once, body: Mapping[str, Any]) -> Answer:
+    return _accept(hall, once, body, lambda s: jobs.create(s, *_settle(s, spec)))
+
+
+def _retry(hall: Services, job_id: str, once: Once, body: Mapping[str, Any], *, scratch: bool) -> Answer:
+    """The files that the new job takes over become its own before its record is written."""
+    with hall.db.read() as s:
+        if (before := once.answered(s, body)) is not None:
+            return before
+        left = retries.Legacy() if scratch else retries.legacy(s, job_id)
+    new_id = ids.new_id("job")
+    try:
+        inherited = retries.link(hall.artifacts, left, new_id)
+        answer = _accept(hall, once, body, lambda s: retries.create(s, job_id, new_id, inherited))
+    except Unavailable:
+        # It may have been stored all the same: if it was not, the sweeper drops the files.
+        raise
+    except Exception:
+        hall.artifacts.delete_job(new_id)
+        raise
+    if answer.replayed:
+        hall.artifacts.delete_job(new_id)
+    return answer
+
+
+def _accept(hall: Services, once: Once, body: Mapping[str, Any], create: Callable[[Session], Job]) -> Answer:
+    """Store a new job, and what the request for it was answered with."""
+
+    def created() -> Answer:
+        job = create(s)
+        content = _content(hall, s, job)
+        return Answer(201, content, {"ETag": etag_of(content), "Location": f"/v1/jobs/{job.id}"})
+
     with hall.db.write() as s:
-        spec, info = _settle(s, spec)
-        job = jobs.create(s, spec, info)
-        return job.id, _content(hall, s, job)
+        answer = once.carry_out(s, body, created)
+        faultpoints.passed("accept.before_commit")
+    faultpoints.passed("accept.committed")
+    return answer
+
+
+def _from_scratch(body: Mapping[str, Any]) -> bool:
+    """Raises `SpecError`."""
+    detail = "A retry takes one field, from: 'last' or 'scratch'."
+    problems = [
+        SpecProblem(pointer=pointer_to([key]), code="unknown-field", detail=detail) for key in body if key != "from"
+    ]
+    if body.get("from", _LAST) not in (_LAST, _SCRATCH):
+        problems.append(SpecProblem(pointer="/from", code="not-one-of", detail=detail))
+    if problems:
+        raise SpecError(problems)
+    return body.get("from") == _SCRATCH
 
 
 def _with_dataset(hall: Services, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from sqlalchemy import update
 
 from api.app import create_app
-from jobs import leases
+from jobs import clock, leases
 from jobs.artifacts import Artifacts
 from jobs.db import Database
-from jobs.models import Checkpoint
+from jobs.models import Checkpoint, Worker
 from jobs.settings import Settings
 from jobs.status import Status
-from jobs.store import checkpoints, evaluations, health, metrics, previews
+from jobs.store import checkpoints, evaluations, health, metrics, previews, workers
+from tests.api.shell import service
 
 FINDING: Final[dict[str, Any]] = {
     "code": "vanishing_gradients",
@@ -48,6 +50,13 @@ class Hand:
         assert answer.status_code == 201, answer.text
         job_id: str = answer.json()["id"]
         return job_id
+
+    def worker(self, worker_id: str = "wrk_1") -> str:
+        """A worker that has announced itself, and is not lost while the test lasts; its id."""
+        with self.db.write() as s:
+            workers.announce(s, worker_id, "host", [{"name": "cpu"}])
+            s.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=clock.now() + 3600))
+        return worker_id
 
     def claim(self) -> str:
         """The next job is running now; its id."""
@@ -115,6 +124,13 @@ def hand(sqlite_settings: Settings, client: TestClient) -> Iterator[Hand]:
     played = Hand(sqlite_settings, client)
     yield played
     played.db.dispose()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """`python -m api`, ready; one for all tests of this file."""
+    with service(tmp_path_factory.mktemp("served")) as settings:
+        yield settings
 
 
 def assert_problem(answer: Any, status: int, code: str) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def test_a_body_too_large_is_413(client: TestClient) -> None:
     assert_problem(client.post("/v1/jobs", content=drip(), headers=JSON), 413, "body-too-large")
 
 
-@pytest.mark.parametrize("path", ["/v1", "/v1/jobs/", "/v2/jobs", "/v1/jobs/x/pause", "/static-offline-docs/x"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/jobs/", "/v2/jobs", "/v1/jobs/x/sleep", "/static-offline-docs/x"])
 def test_an_address_that_is_not_there_is_404(client: TestClient, path: str) -> None:
     assert_problem(client.get(path), 404, "not-found")
 
@@ -158,6 +158,7 @@ def test_a_method_that_is_not_there_is_405_and_says_which_are(client: TestClient
     [
         ("/v1/jobs/job_0", "DELETE, GET, HEAD"),
         ("/v1/jobs/job_0/cancel", "POST"),
+        ("/v1/workers/wrk_0/drain", "POST"),
         ("/v1/jobs/job_0/previews/0.png", "GET, HEAD"),
         ("/openapi.json", "GET, HEAD"),
         ("/static-offline-docs/redoc.standalone.js", "GET, HEAD"),
@@ -259,7 +260,7 @@ def _routes(app: FastAPI) -> list[tuple[str, str]]:
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute) and context.path is not None:
             path = context.path.replace("{step:int}", "0")
-            for name in ("job_id", "checkpoint_id", "name_or_id", "name"):
+            for name in ("job_id", "checkpoint_id", "worker_id", "name_or_id", "name"):
                 path = path.replace(f"{{{name}}}", "x")
             found += [(method, path) for method in sorted(context.methods or ())]
     return found

@@ -4,97 +4,37 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from api import screen
-from api.client import ApiError, Client, Unreachable
+from api.client import Client
 from api.up import free_port
-from jobs import leases, process
+from jobs import leases
 from jobs.db import Database, migrate
 from jobs.settings import Settings
 from jobs.status import Status
 from jobs.store import evaluations, health, metrics
 from tests.api.conftest import FINDING
+from tests.api.shell import gantry, play, submit, url_of
 from tests.conftest import small_settings
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """`python -m api`, ready; one for all tests of this file."""
-    settings = small_settings(tmp_path_factory.mktemp("served"), port=free_port())
-    migrate(settings)
-    server = process.spawn([sys.executable, "-m", "api"], env={**os.environ, **settings.environment()})
-    try:
-        with Client(_url(settings)) as client:
-            _until_ready(client, server)
-        yield settings
-    finally:
-        assert process.end(server, 20) == 0
-
-
-def _url(settings: Settings) -> str:
-    return f"http://127.0.0.1:{settings.port}"
-
-
-def _until_ready(client: Client, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        try:
-            client.ready()
-            return
-        except (Unreachable, ApiError):
-            assert server.poll() is None, "the server ended"
-            time.sleep(0.1)
-    raise AssertionError("the server was not ready within a minute")
-
-
-def gantry(
-    *words: str, settings: Settings | None = None, variables: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run the command; with `settings`, at their service."""
-    at = ["--url", _url(settings)] if settings else []
-    argv = [sys.executable, "-m", "api.cli", *words, *at]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, **(variables or {})})
-
-
-def _submit(settings: Settings, *words: str) -> str:
-    done = gantry("submit", "--dataset", "fashion-mnist-mini", "--steps", "10", *words, settings=settings)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def _play(settings: Settings, job_id: str, status: Status) -> None:
-    """Be the worker of that job, to its end."""
-    db = Database(settings.database)
-    with db.write() as s:
-        while (job := leases.claim(s, "w", "cpu", 0, 60)) is not None and job.id != job_id:
-            pass
-        leases.fence(
-            s, job_id, 1, 60, step=10, images_seen=640, images_per_second=64.0, latest_metrics={"loss_d": 0.5}
-        )
-        error = {"code": "diverged", "message": "D won.", "retryable": False, "step": 10, "hint": "Try again."}
-        leases.finish(s, job_id, 1, status, error if status is Status.FAILED else None)
-    db.dispose()
 
 
 def test_help_is_quick_and_names_every_command() -> None:
     started = time.perf_counter()
     done = gantry("--help")
     assert done.returncode == 0 and time.perf_counter() - started < 5
-    for command in ("up", "submit", "watch", "samples", "curves", "cancel", "doctor", "migrate", "settings", "demo"):
+    jobs = ("submit", "watch", "samples", "curves", "pause", "resume", "cancel", "retry", "workers")
+    for command in (*jobs, "up", "worker", "doctor", "migrate", "settings", "demo"):
         assert f" {command} " in done.stdout
 
 
 def test_a_job_is_submitted_by_flags_and_by_file(served: Settings, tmp_path: Path) -> None:
-    job_id = _submit(served, "--seed", "7", "--set", "optimizers.g.beta1=0.25", "--set", "labels.team=vision")
-    with Client(_url(served)) as client:
+    job_id = submit(served, "--seed", "7", "--set", "optimizers.g.beta1=0.25", "--set", "labels.team=vision")
+    with Client(url_of(served)) as client:
         spec = client.job(job_id)["spec"]
     assert spec["seed"] == 7 and spec["optimizers"]["g"]["beta1"] == 0.25 and spec["labels"] == {"team": "vision"}
     file = tmp_path / "job.yaml"
@@ -124,17 +64,17 @@ def test_a_refusal_is_one_sentence_and_exit_1(served: Settings, words: tuple[str
 
 
 def test_the_address_may_be_a_variable(served: Settings) -> None:
-    job_id = _submit(served)
-    assert job_id in gantry("jobs", variables={"GANTRY_URL": _url(served)}).stdout
+    job_id = submit(served)
+    assert job_id in gantry("jobs", variables={"GANTRY_URL": url_of(served)}).stdout
 
 
 def test_jobs_are_a_table_that_no_pipe_cuts(served: Settings) -> None:
-    job_id = _submit(served, "--name", "a name that is rather long, as names of experiments tend to become with time")
+    job_id = submit(served, "--name", "a name that is rather long, as names of experiments tend to become with time")
     head, *rows = gantry("jobs", settings=served).stdout.splitlines()
     assert head.split() == ["ID", "NAME", "STATUS", "HEALTH", "STEP", "IMAGES/S", "AGE", "DEVICE"]
     (row,) = (row for row in rows if row.startswith(job_id))
     assert "tend to become with time" in row and "0/10" in row and row.split()[-2].endswith("s")
-    _play(served, job_id, Status.SUCCEEDED)
+    play(served, job_id, Status.SUCCEEDED)
     (row,) = (row for row in gantry("jobs", settings=served).stdout.splitlines() if row.startswith(job_id))
     assert "succeeded" in row and "10/10" in row and row.endswith("cpu")
 
@@ -154,8 +94,8 @@ def test_a_bad_variable_is_one_sentence_and_exit_2(command: str) -> None:
 
 @pytest.mark.parametrize(("status", "code"), [(Status.SUCCEEDED, 0), (Status.FAILED, 1)])
 def test_watching_ends_with_the_job_and_tells_how(served: Settings, status: Status, code: int) -> None:
-    job_id = _submit(served)
-    _play(served, job_id, status)
+    job_id = submit(served)
+    play(served, job_id, status)
     done = gantry("watch", job_id, settings=served)
     assert done.returncode == code
     assert f"{job_id} {status} at step 10." in done.stdout
@@ -180,7 +120,7 @@ def _find(settings: Settings, job_id: str) -> None:
 
 
 def test_what_is_wrong_and_what_to_do_about_it_is_told_and_can_be_done(served: Settings) -> None:
-    job_id = _submit(served)
+    job_id = submit(served)
     _find(served, job_id)
     done = gantry("watch", job_id, settings=served)
     assert done.returncode == 0
@@ -193,7 +133,7 @@ def test_what_is_wrong_and_what_to_do_about_it_is_told_and_can_be_done(served: S
     assert second == '    stabilizers = {"real_label": 0.9}: Smoothing bounds its logits.'
     again = gantry(*command.split()[1:], "--seed", "5", settings=served)
     assert again.returncode == 0, again.stderr
-    with Client(_url(served)) as client:
+    with Client(url_of(served)) as client:
         old, new = client.job(job_id)["spec"], client.job(again.stdout.strip())["spec"]
     assert new["optimizers"]["d"]["learning_rate"] == 0.0001 and new["stabilizers"]["real_label"] == 0.9
     assert new["seed"] == 5 and new["optimizers"]["g"] == old["optimizers"]["g"]
@@ -217,45 +157,54 @@ def test_beginning_with_another_job_is_refused_where_it_makes_no_sense(
 
 
 def test_a_finding_that_a_job_does_not_have_is_refused(served: Settings) -> None:
-    done = gantry("submit", "--from", _submit(served), "--remedy", "mode_collapse", settings=served)
+    done = gantry("submit", "--from", submit(served), "--remedy", "mode_collapse", settings=served)
     assert done.returncode == 2 and "no finding 'mode_collapse'" in done.stderr and done.stdout == ""
 
 
 @pytest.mark.parametrize(
-    ("status", "attempt", "reason", "words"),
+    ("status", "attempt", "reason", "actions", "words"),
     [
-        ("running", 1, None, "running"),
-        ("running", 2, {"code": "worker_lost"}, "attempt 2"),
-        ("running", 2, {"code": "preparing"}, "preparing"),
-        ("succeeded", 1, {"code": "stopped_early"}, "succeeded"),
+        ("running", 1, None, ["cancel", "pause"], "running"),
+        ("running", 2, {"code": "worker_lost"}, ["cancel", "pause"], "attempt 2"),
+        ("running", 2, {"code": "preparing"}, ["cancel", "pause"], "preparing"),
+        ("running", 2, {"code": "preparing"}, ["cancel", "resume"], "pausing"),
+        ("running", 1, None, [], "cancelling"),
+        ("paused", 2, None, ["cancel", "resume"], "paused"),
+        ("succeeded", 1, {"code": "stopped_early"}, ["delete"], "succeeded"),
     ],
 )
 def test_what_a_job_is_doing_is_said_in_a_word(
-    status: str, attempt: int, reason: dict[str, str] | None, words: str
+    status: str, attempt: int, reason: dict[str, str] | None, actions: list[str], words: str
 ) -> None:
-    job = {"queue": None, "status": status, "attempt": attempt, "status_reason": reason}
+    job = {
+        "queue": None,
+        "status": status,
+        "attempt": attempt,
+        "status_reason": reason,
+        "allowed_actions": actions,
+    }
     assert screen.standing(job) == words
 
 
 def test_a_finding_is_told_when_it_is_new(served: Settings) -> None:
-    job_id = _submit(served)
+    job_id = submit(served)
     _find(served, job_id)
     for terminal in (True, False):
         out = io.StringIO()
-        with Client(_url(served)) as client:
+        with Client(url_of(served)) as client:
             screen.follow(client, job_id, Console(file=out, force_terminal=terminal, width=120))
         assert out.getvalue().count(FINDING["message"]) == 2, "while watching, and at the end"
 
 
 def test_cancel_and_delete(served: Settings) -> None:
-    job_id = _submit(served)
+    job_id = submit(served)
     assert "is cancelled" in gantry("cancel", job_id, settings=served).stdout
     assert gantry("delete", job_id, settings=served).returncode == 0
     assert gantry("cancel", job_id, settings=served).returncode == 1
 
 
 def test_curves_are_saved_by_suffix(served: Settings, tmp_path: Path) -> None:
-    job_id = _submit(served)
+    job_id = submit(served)
     db = Database(served.database)
     import numpy as np
 
@@ -302,11 +251,11 @@ def test_settings_lists_every_variable_and_hides_urls() -> None:
 
 
 def test_a_terminal_gets_a_bar_and_a_file_gets_lines(served: Settings) -> None:
-    job_id = _submit(served)
-    _play(served, job_id, Status.SUCCEEDED)
+    job_id = submit(served)
+    play(served, job_id, Status.SUCCEEDED)
     for terminal in (True, False):
         out = io.StringIO()
-        with Client(_url(served)) as client:
+        with Client(url_of(served)) as client:
             job = screen.follow(client, job_id, Console(file=out, force_terminal=terminal, width=120))
         assert job["status"] == "succeeded"
         assert ("━" in out.getvalue()) == terminal

@@ -35,7 +35,7 @@ def test_a_fresh_job_reads_as_the_contract_says(client: TestClient) -> None:
     job = client.post("/v1/jobs", json={**DEFAULT_JOB, "labels": {"team": "vision"}}).json()
     assert job["status"] == "queued" and job["attempt"] == 1 and job["labels"] == {"team": "vision"}
     assert job["queue"] == {"position": 2, "jobs_ahead": 1}
-    assert job["allowed_actions"] == ["cancel"]
+    assert job["allowed_actions"] == ["cancel", "pause"]
     assert job["health"] == {"verdict": "unknown", "findings": []}
     assert job["worker"] is job["error"] is job["finished_at"] is None
     assert job["status_reason"]["code"] == "no_worker", "the test's service has none"
@@ -126,7 +126,7 @@ def test_a_failed_job_tells_why_and_what_to_do(client: TestClient, hand: Hand) -
     hand.finish(job_id, Status.FAILED, error)
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert job["error"] == error and job["worker"]["device"] == "cpu (2 cores)"
-    assert job["allowed_actions"] == ["delete"] and job["finished_at"] is not None
+    assert job["allowed_actions"] == ["retry", "delete"] and job["finished_at"] is not None
 
 
 def test_a_dataset_is_taken_by_id_and_kept_by_name(client: TestClient) -> None:
@@ -211,6 +211,9 @@ def test_an_unknown_job_is_404(client: TestClient, job_id: str, rest: str) -> No
         ("GET", "/previews/0.png"),
         ("POST", "/checkpoints"),
         ("POST", "/cancel"),
+        ("POST", "/pause"),
+        ("POST", "/resume"),
+        ("POST", "/retry"),
         ("DELETE", ""),
     ],
 )

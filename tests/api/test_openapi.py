@@ -63,6 +63,17 @@ def test_a_download_documents_conditions_and_ranges(document: Json) -> None:
         assert "Content-Range" in about["responses"]["206"]["headers"]
 
 
+def test_every_creating_post_takes_a_key(document: Json) -> None:
+    posts = [about for _, method, about in _operations(document) if method == "post"]
+    creating = [about for about in posts if "201" in about["responses"]]
+    assert len(creating) >= 2
+    for about in creating:
+        assert _reads(about, "Idempotency-Key") and "Idempotency-Replayed" in about["responses"]["201"]["headers"]
+    retry = document["paths"]["/v1/jobs/{job_id}/retry"]["post"]["requestBody"]
+    assert retry["content"]["application/json"]["schema"]["properties"]["from"]["enum"] == ["last", "scratch"]
+    assert not retry.get("required", False)
+
+
 def test_the_scrape_is_there_as_text(document: Json) -> None:
     assert "text/plain" in document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
 
@@ -87,12 +98,21 @@ def test_what_is_answered_is_documented(client: TestClient, hand: Hand, document
         ("DELETE", job, {}),
         ("POST", f"{job}/cancel", {}),
         ("POST", f"/v1/jobs/{other}/cancel", {}),
+        ("GET", f"/v1/jobs/{other}/events", {"headers": {"Accept": "text/event-stream"}}),
+        ("POST", f"/v1/jobs/{other}/retry", {"headers": {"Idempotency-Key": "k"}}),
+        ("POST", f"/v1/jobs/{other}/retry", {"headers": {"Idempotency-Key": "k"}}),
+        ("POST", f"/v1/jobs/{other}/retry", {"json": {"from": "x"}}),
+        ("POST", f"{job}/retry", {}),
+        *(("POST", f"{job}/{action}", {}) for action in ("pause", "resume")),
+        *(("POST", f"/v1/jobs/{other}/{action}", {}) for action in ("pause", "resume")),
+        ("POST", "/v1/workers/x/drain", {}),
+        ("POST", f"/v1/workers/{hand.worker()}/drain", {}),
         ("DELETE", f"/v1/jobs/{other}", {}),
         ("GET", f"{job}/metrics", {}),
         ("GET", f"{job}/metrics/series", {}),
         ("GET", f"{job}/metrics/series", {"headers": {"Accept": "x/y"}}),
         ("GET", f"{job}/events", {}),
-        ("GET", f"{job}/events", {"headers": {"Accept": "text/event-stream"}}),
+        ("GET", f"{job}/events", {"headers": {"Accept": "x/y"}}),
         ("GET", f"{job}/previews", {}),
         ("GET", f"{job}/evaluations", {}),
         ("GET", "/v1/jobs/x/evaluations", {}),
@@ -134,7 +154,7 @@ def test_what_is_answered_is_documented(client: TestClient, hand: Hand, document
         told = {name.lower() for name in said["headers"]}
         sends = told & {name.lower() for name in document["components"]["headers"]}
         assert {n for n in answer.headers if n in _DESCRIBED} <= told, (method, path, answer.status_code)
-        assert sends - {"etag", "vary"} <= answer.headers.keys(), (
+        assert sends - {"etag", "vary", "idempotency-replayed"} <= answer.headers.keys(), (
             method,
             path,
             answer.status_code,
@@ -155,7 +175,16 @@ def test_a_lost_file_is_documented(client: TestClient, hand: Hand, document: Jso
         assert "500" in _operation(document, "GET", lost)["responses"]
 
 
-_DESCRIBED = {"etag", "location", "retry-after", "content-range", "content-location", "x-checkpoint-id", "vary"}
+_DESCRIBED = {
+    "etag",
+    "location",
+    "retry-after",
+    "content-range",
+    "content-location",
+    "x-checkpoint-id",
+    "vary",
+    "idempotency-replayed",
+}
 
 
 def _reads(about: Json, header: str) -> bool:

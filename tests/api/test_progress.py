@@ -1,4 +1,4 @@
-"""Curves, events, previews."""
+"""Curves, previews."""
 
 from __future__ import annotations
 
@@ -138,15 +138,6 @@ def test_an_empty_name_is_not_all_of_them(client: TestClient, hand: Hand, names:
     assert body["errors"][0]["pointer"] == "/names" and "empty word" in body["detail"]
 
 
-def test_events_are_no_stream_and_say_so(client: TestClient, hand: Hand) -> None:
-    path = f"/v1/jobs/{hand.submit()}/events"
-    answer = client.get(path, headers={"Accept": "text/event-stream"})
-    body = assert_problem(answer, 406, "not-acceptable")
-    assert body["valid_types"] == ["application/json"] and answer.headers["Vary"] == "Accept"
-    answer = client.get(path, headers={"Accept": "text/event-stream, */*;q=0.1"})
-    assert answer.headers["content-type"] == "application/json" and answer.headers["Vary"] == "Accept"
-
-
 def test_a_job_without_previews_says_whether_there_will_be_one(client: TestClient, hand: Hand) -> None:
     job_id = hand.submit()
     assert (
@@ -156,18 +147,6 @@ def test_a_job_without_previews_says_whether_there_will_be_one(client: TestClien
     client.post(f"/v1/jobs/{job_id}/cancel")
     detail = assert_problem(_film(client, job_id), 409, "no-preview")["detail"]
     assert "This job is cancelled" in detail and "will draw none" in detail and "first step" not in detail
-
-
-def test_events_are_numbered_and_paged(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    hand.progress(job_id, 5)
-    path = f"/v1/jobs/{job_id}/events"
-    body = client.get(path).json()
-    assert [event["seq"] for event in body["data"]] == [1, 2, 3]
-    assert [event["type"] for event in body["data"]] == ["job.status", "job.status", "job.progress"]
-    first = client.get(f"{path}?limit=2").json()
-    rest = client.get(path, params={"after": first["next_cursor"]}).json()
-    assert first["has_more"] and [event["seq"] for event in rest["data"]] == [3] and not rest["has_more"]
 
 
 def _film(client: TestClient, job_id: str) -> Any:

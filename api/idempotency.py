@@ -1,0 +1,99 @@
+"""`Idempotency-Key`: a creating request that is sent again with its key gets its first answer, and makes no double.
+
+A caller whose connection breaks cannot know whether its request was heard; with a key it need not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from fastapi import Depends, Header, Request, Response
+
+from api.problems import BadParameters
+from gan.spec import SpecProblem
+from jobs.db import Session
+from jobs.models import IdempotencyKey
+from jobs.store import idempotency
+
+KEY: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotency-Replayed"
+
+_VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_WORDS: Final = (
+    "Of your making, such as a UUID: sent again within 24 hours with the same key, the same request gets the same "
+    "answer, and makes nothing new."
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a creating request is answered with: all that is kept of it."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    replayed: bool = False
+    """That the request was carried out before, and not this time."""
+
+    def response(self) -> Response:
+        again = {REPLAYED: "true"} if self.replayed else {}
+        return Response(self.body, self.status, {**self.headers, **again}, media_type="application/json")
+
+
+class Once:
+    """Sees to it that a request is carried out once, however often it is sent; each time, if it brings no key."""
+
+    def __init__(self, caller: str, key: str | None, address: str) -> None:
+        self._caller, self._key, self._address = caller, key, address
+
+    def answered(self, s: Session, content: object) -> Answer | None:
+        """What this very request was answered with before; None where it was not. Raises `IdempotencyKeyReused`."""
+        if self._key is None:
+            return None
+        found = idempotency.answer(s, self._caller, self._key, self._fingerprint(content))
+        return None if found is None else _again(found)
+
+    def carry_out(self, s: Session, content: object, create: Callable[[], Answer]) -> Answer:
+        """What `create` answers, kept in the same transaction; or what was answered before, and nothing is created.
+
+        The same request at the same time waits until this transaction has ended. `content` is what the request holds
+        beside its address, as JSON values. Raises `IdempotencyKeyReused`.
+        """
+        if self._key is None:
+            return create()
+        found = idempotency.begin(s, self._caller, self._key, self._fingerprint(content))
+        if found is not None:
+            return _again(found)
+        answer = create()
+        idempotency.keep(s, self._caller, self._key, answer.status, dict(answer.headers), answer.body)
+        return answer
+
+    def _fingerprint(self, content: object) -> str:
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(f"{self._address}\n{canonical}".encode()).hexdigest()
+
+
+def caller_of(request: Request) -> str:
+    """Whose keys they are: one caller's do not meet another's. There is one caller so far."""
+    return "anyone"
+
+
+async def _once(request: Request, key: Annotated[str | None, Header(alias=KEY, description=_WORDS)] = None) -> Once:
+    """Raises `BadParameters`."""
+    if len(request.headers.getlist(KEY)) > 1 or (key is not None and not _VISIBLE.fullmatch(key)):
+        detail = f"{KEY} takes one key of 1 to 255 visible ASCII characters, such as a UUID."
+        raise BadParameters([SpecProblem(pointer=f"/{KEY}", code="bad-format", detail=detail)])
+    url = request.url
+    return Once(caller_of(request), key, f"{request.method} {url.path}?{url.query}")
+
+
+def _again(found: IdempotencyKey) -> Answer:
+    return Answer(found.status, found.body, found.headers, replayed=True)
+
+
+OnceOnly = Annotated[Once, Depends(_once)]

@@ -1,0 +1,94 @@
+"""The command `gantry` as a person types it, a service for it to speak to, and a hand that plays the worker."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from api.client import ApiError, Client, Unreachable
+from api.up import free_port
+from jobs import leases, process
+from jobs.db import Database, migrate
+from jobs.settings import Settings
+from jobs.status import Status
+from tests.conftest import small_settings
+
+
+@contextmanager
+def service(folder: Path) -> Iterator[Settings]:
+    """`python -m api`, ready."""
+    settings = small_settings(folder, port=free_port())
+    migrate(settings)
+    server = process.spawn([sys.executable, "-m", "api"], env={**os.environ, **settings.environment()})
+    try:
+        with Client(url_of(settings)) as client:
+            _until_ready(client, server)
+        yield settings
+    finally:
+        assert process.end(server, 20) == 0
+
+
+def url_of(settings: Settings) -> str:
+    return f"http://127.0.0.1:{settings.port}"
+
+
+def _until_ready(client: Client, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        try:
+            client.ready()
+            return
+        except (Unreachable, ApiError):
+            assert server.poll() is None, "the server ended"
+            time.sleep(0.1)
+    raise AssertionError("the server was not ready within a minute")
+
+
+def gantry(
+    *words: str, settings: Settings | None = None, variables: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command; with `settings`, at their service."""
+    at = ["--url", url_of(settings)] if settings else []
+    argv = [sys.executable, "-m", "api.cli", *words, *at]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, **(variables or {})})
+
+
+def submit(settings: Settings, *words: str) -> str:
+    done = gantry("submit", "--dataset", "fashion-mnist-mini", "--steps", "10", *words, settings=settings)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def claim(settings: Settings, job_id: str) -> None:
+    """Be the worker that takes that job."""
+    db = Database(settings.database)
+    with db.write() as s:
+        while (job := leases.claim(s, "w", "cpu", 0, 60)) is not None and job.id != job_id:
+            pass
+    db.dispose()
+
+
+def give_back(settings: Settings, job_id: str) -> None:
+    """Be its worker, which does as it was asked."""
+    db = Database(settings.database)
+    with db.write() as s:
+        leases.release(s, job_id, 1, crash=False, reason={"code": "stopped", "message": "As asked."})
+    db.dispose()
+
+
+def play(settings: Settings, job_id: str, status: Status) -> None:
+    """Be the worker of that job, to its end."""
+    db = Database(settings.database)
+    with db.write() as s:
+        while (job := leases.claim(s, "w", "cpu", 0, 60)) is not None and job.id != job_id:
+            pass
+        leases.fence(
+            s, job_id, 1, 60, step=10, images_seen=640, images_per_second=64.0, latest_metrics={"loss_d": 0.5}
+        )
+        error = {"code": "diverged", "message": "D won.", "retryable": False, "step": 10, "hint": "Try again."}
+        leases.finish(s, job_id, 1, status, error if status is Status.FAILED else None)
+    db.dispose()

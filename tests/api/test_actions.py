@@ -1,0 +1,209 @@
+"""Pause, resume, retry, and a worker that shall drain, over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import delete
+
+from jobs import leases
+from jobs.models import Dataset, Job
+from jobs.status import Status
+from tests.api.conftest import Hand, assert_problem
+
+ERROR: Final[dict[str, Any]] = {
+    "code": "diverged",
+    "message": "NaN at 50.",
+    "retryable": False,
+    "step": 50,
+    "hint": "Lower the rate.",
+}
+
+
+def _ask(client: TestClient, job_id: str, action: str) -> dict[str, Any]:
+    """The job as it is answered with, which is as it can be read."""
+    answer = client.post(f"/v1/jobs/{job_id}/{action}")
+    assert answer.status_code == 200, answer.text
+    read = client.get(f"/v1/jobs/{job_id}")
+    assert (answer.content, answer.headers["ETag"]) == (read.content, read.headers["ETag"])
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+def _give_back(hand: Hand, job_id: str) -> None:
+    with hand.db.write() as s:
+        leases.release(s, job_id, 1, crash=False, reason={"code": "stopped", "message": "As asked."})
+
+
+def _failed(hand: Hand) -> str:
+    """A job that failed past its checkpoint of step 40, its best being of step 20."""
+    job_id = hand.train(name="clothes")
+    hand.curve(job_id, np.full((50, 1), 0.5), "loss_d")
+    for step in (20, 40):
+        hand.evaluate(job_id, step, float(step), best=step == 20)
+        hand.checkpoint(job_id, step, best=step == 20)
+    hand.preview(job_id, 0, 3)
+    hand.progress(job_id, 50)
+    hand.finish(job_id, Status.FAILED, ERROR)
+    return job_id
+
+
+def test_a_queued_job_is_paused_at_once_and_goes_on_when_resumed(client: TestClient, hand: Hand) -> None:
+    job_id, other = hand.submit(), hand.submit()
+    for _ in range(2):
+        job = _ask(client, job_id, "pause")
+        assert (job["status"], job["queue"], job["allowed_actions"]) == ("paused", None, ["cancel", "resume"])
+    assert client.get(f"/v1/jobs/{other}").json()["queue"]["jobs_ahead"] == 0
+    for _ in range(2):
+        job = _ask(client, job_id, "resume")
+        assert (job["status"], job["attempt"], job["allowed_actions"]) == ("queued", 1, ["cancel", "pause"])
+
+
+def test_a_running_job_pauses_when_its_worker_gives_it_back(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    for _ in range(2):
+        job = _ask(client, job_id, "pause")
+        assert (job["status"], job["allowed_actions"]) == ("running", ["cancel", "resume"])
+    _give_back(hand, job_id)
+    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert (job["status"], job["worker"], job["attempt"]) == ("paused", None, 1)
+    job = _ask(client, job_id, "resume")
+    assert (job["status"], job["attempt"]) == ("queued", 2)
+
+
+def test_a_pause_can_be_taken_back(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    _ask(client, job_id, "pause")
+    assert _ask(client, job_id, "resume")["allowed_actions"] == ["cancel", "pause"]
+    with hand.db.read() as s:
+        assert s.get_one(Job, job_id).pause_requested_at is None
+
+
+def test_what_is_being_cancelled_is_not_paused(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    client.post(f"/v1/jobs/{job_id}/cancel")
+    for action in ("pause", "resume"):
+        body = assert_problem(client.post(f"/v1/jobs/{job_id}/{action}"), 409, "invalid-transition")
+        assert (body["current_status"], body["allowed_actions"]) == ("running", [])
+
+
+@pytest.mark.parametrize("action", ["pause", "resume"])
+def test_what_has_ended_is_neither_paused_nor_resumed(client: TestClient, hand: Hand, action: str) -> None:
+    job_id = hand.train()
+    hand.finish(job_id, Status.SUCCEEDED)
+    body = assert_problem(client.post(f"/v1/jobs/{job_id}/{action}"), 409, "invalid-transition")
+    assert (body["current_status"], body["allowed_actions"]) == ("succeeded", ["delete"])
+
+
+@pytest.mark.parametrize("action", ["pause", "resume"])
+def test_neither_takes_a_field(client: TestClient, hand: Hand, action: str) -> None:
+    answer = client.post(f"/v1/jobs/{hand.submit()}/{action}", json={"force": True})
+    assert assert_problem(answer, 422, "invalid-spec")["errors"][0]["pointer"] == "/force"
+
+
+@pytest.mark.parametrize("body", [None, {}, {"from": "last"}])
+def test_a_retry_goes_on_from_the_last_checkpoint_as_a_new_job(
+    client: TestClient, hand: Hand, body: dict[str, str] | None
+) -> None:
+    old = _failed(hand)
+    before = client.get(f"/v1/jobs/{old}").content
+    sent = {} if body is None else {"json": body}
+    answer = client.post(f"/v1/jobs/{old}/retry", **sent)  # type: ignore[arg-type]
+    assert answer.status_code == 201, answer.text
+    job = answer.json()
+    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}" != f"/v1/jobs/{old}"
+    read = client.get(answer.headers["Location"])
+    assert (read.content, read.headers["ETag"]) == (answer.content, answer.headers["ETag"])
+    assert (job["status"], job["retry_of"], job["name"], job["error"]) == ("queued", old, "clothes", None)
+    assert job["progress"]["step"] == 40 and job["progress"]["images_seen"] == 40 * 16
+    assert job["last_checkpoint_id"] != job["best_checkpoint_id"]
+    assert client.get(f"/v1/jobs/{old}").content == before, "the old record never changes"
+
+    assert client.delete(f"/v1/jobs/{old}").status_code == 204
+    series = client.get(f"{answer.headers['Location']}/metrics/series?names=loss_d,fcd").json()["series"]
+    assert [step for step, _ in series["loss_d"]] == [*range(1, 41)] and series["fcd"] == [[20, 20.0], [40, 40.0]]
+    listed = client.get(f"{answer.headers['Location']}/checkpoints").json()["data"]
+    assert [(row["step"], row["attempt"], row["is_last"], row["is_best"]) for row in listed] == [
+        (40, 0, True, False),
+        (20, 0, False, True),
+    ]
+    for row in listed:
+        assert client.get(f"/v1/checkpoints/{row['id']}/content").content == b"weights"
+    assert client.get(f"{answer.headers['Location']}/previews/0.png").status_code == 200
+    judged = client.get(f"{answer.headers['Location']}/evaluations").json()["data"]
+    assert [(row["step"], row["is_best"]) for row in judged] == [(40, False), (20, True)]
+
+
+def test_a_retry_from_scratch_takes_nothing_over(client: TestClient, hand: Hand) -> None:
+    old = _failed(hand)
+    job = client.post(f"/v1/jobs/{old}/retry", json={"from": "scratch"}).json()
+    assert (job["retry_of"], job["progress"]["step"], job["last_checkpoint_id"]) == (old, 0, None)
+    assert client.get(f"/v1/jobs/{job['id']}/metrics").json() == []
+    assert not hand.artifacts.path(job["id"]).exists()
+
+
+def test_a_cancelled_job_without_a_checkpoint_is_retried_from_scratch(client: TestClient, hand: Hand) -> None:
+    old = hand.submit()
+    client.post(f"/v1/jobs/{old}/cancel")
+    answer = client.post(f"/v1/jobs/{old}/retry")
+    assert answer.status_code == 201 and answer.json()["progress"]["step"] == 0
+    assert answer.json()["spec"] == client.get(f"/v1/jobs/{old}").json()["spec"]
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "paused", "succeeded"])
+@pytest.mark.parametrize("origin", ["last", "scratch"])
+def test_a_retry_of_what_neither_failed_nor_was_cancelled_is_refused(
+    client: TestClient, hand: Hand, status: str, origin: str
+) -> None:
+    job_id = hand.train() if status in ("running", "succeeded") else hand.submit()
+    if status == "succeeded":
+        hand.checkpoint(job_id, 10)
+        hand.finish(job_id, Status.SUCCEEDED)
+    if status == "paused":
+        _ask(client, job_id, "pause")
+    folders = {path.name for path in hand.artifacts.path("").glob("job_*")}
+    answer = client.post(f"/v1/jobs/{job_id}/retry", json={"from": origin})
+    body = assert_problem(answer, 409, "invalid-transition")
+    assert body["current_status"] == status and "retry" not in body["allowed_actions"]
+    assert len(client.get("/v1/jobs").json()["data"]) == 1, "nothing was made"
+    assert {path.name for path in hand.artifacts.path("").glob("job_*")} == folders, "nor any file"
+
+
+def test_a_retry_that_cannot_be_stored_leaves_no_file(client: TestClient, hand: Hand) -> None:
+    old = _failed(hand)
+    with hand.db.write() as s:
+        s.execute(delete(Dataset))
+    assert_problem(client.post(f"/v1/jobs/{old}/retry"), 404, "dataset-not-found")
+    assert [path.name for path in hand.artifacts.path("").glob("job_*")] == [old]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "code"),
+    [
+        ({"from": "best"}, "/from", "not-one-of"),
+        ({"from": None}, "/from", "not-one-of"),
+        ({"from": ["last"]}, "/from", "not-one-of"),
+        ({"form": "last"}, "/form", "unknown-field"),
+        ({"total_steps": 9, "from": "last"}, "/total_steps", "unknown-field"),
+    ],
+)
+def test_a_retry_takes_one_field(
+    client: TestClient, hand: Hand, body: dict[str, Any], pointer: str, code: str
+) -> None:
+    answer = client.post(f"/v1/jobs/{_failed(hand)}/retry", json=body)
+    errors = assert_problem(answer, 422, "invalid-spec")["errors"]
+    assert [(error["pointer"], error["code"]) for error in errors] == [(pointer, code)]
+
+
+def test_a_drained_worker_takes_no_more_jobs(client: TestClient, hand: Hand) -> None:
+    hand.worker("wrk_1")
+    for _ in range(2):
+        answer = client.post("/v1/workers/wrk_1/drain")
+        assert answer.status_code == 200 and answer.json()["status"] == "draining"
+    assert client.get("/v1/workers").json()["data"] == [answer.json()]
+    body = assert_problem(client.post("/v1/workers/wrk_2/drain"), 404, "worker-not-found")
+    assert body["detail"] == "There is no worker 'wrk_2'."
+    assert_problem(client.post("/v1/workers/wrk_1/drain", json={"now": True}), 422, "invalid-spec")

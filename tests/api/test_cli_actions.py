@@ -1,0 +1,139 @@
+"""What the command line asks of jobs and workers that are there, against a real server."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+from sqlalchemy import update
+
+from api import screen
+from api.client import Client
+from jobs import clock
+from jobs.db import Database
+from jobs.models import Worker
+from jobs.settings import Settings
+from jobs.status import Status
+from jobs.store import workers
+from tests.api.shell import claim, gantry, give_back, play, submit, url_of
+
+
+def test_pause_and_resume(served: Settings) -> None:
+    job_id = submit(served)
+    assert gantry("pause", job_id, settings=served).stdout == f"{job_id} is paused.\n"
+    assert gantry("resume", job_id, settings=served).stdout == f"{job_id} is queued.\n"
+    claim(served, job_id)
+    assert gantry("pause", job_id, settings=served).stdout == f"{job_id} pauses soon.\n"
+    assert json.loads(gantry("resume", job_id, "--json", settings=served).stdout)["status"] == "running"
+    assert gantry("resume", job_id, settings=served).stdout == f"{job_id} goes on.\n"
+    gantry("cancel", job_id, settings=served)
+    refused = gantry("pause", job_id, settings=served)
+    assert refused.returncode == 1 and "it can take nothing" in refused.stderr
+
+
+def test_watching_goes_on_while_a_job_is_paused(served: Settings) -> None:
+    job_id = submit(served)
+    seen: list[str] = []
+    with Client(url_of(served)) as client:
+        client.pause(job_id)
+        for job in client.watch(job_id):
+            seen.append(screen.standing(job))
+            if seen[-1] == "paused":
+                client.resume(job_id)
+                claim(served, job_id)
+                client.pause(job_id)
+            elif seen[-1] == "pausing":
+                client.cancel(job_id)
+            elif seen[-1] == "cancelling":
+                give_back(served, job_id)
+    assert seen == ["paused", "pausing", "cancelling", "cancelled"]
+
+
+def test_a_failed_job_is_retried(served: Settings) -> None:
+    job_id = submit(served)
+    play(served, job_id, Status.FAILED)
+    new_id = gantry("retry", job_id, settings=served).stdout.strip()
+    again = gantry("retry", job_id, "--from-scratch", "--json", settings=served)
+    with Client(url_of(served)) as client:
+        assert client.job(new_id)["retry_of"] == json.loads(again.stdout)["retry_of"] == job_id
+    refused = gantry("retry", new_id, settings=served)
+    assert refused.returncode == 1 and "cannot take 'retry'" in refused.stderr
+
+
+def test_a_retry_is_watched_to_its_end(served: Settings) -> None:
+    job_id = submit(served)
+    with Client(url_of(served)) as client, ThreadPoolExecutor(1) as threads:
+        client.cancel(job_id)
+        watching = threads.submit(gantry, "retry", job_id, "--watch", settings=served)
+        while not (found := [job["id"] for job in client.jobs()["data"] if job["retry_of"] == job_id]):
+            time.sleep(0.05)
+        client.cancel(found[0])
+    done = watching.result()
+    assert done.returncode == 1 and done.stdout.splitlines()[0] == found[0]
+    assert f"{found[0]} cancelled at step 0." in done.stdout
+
+
+def test_workers_are_listed_and_drained(served: Settings) -> None:
+    db = Database(served.database)
+    with db.write() as s:
+        workers.announce(s, "wrk_1", "a.host", [{"name": "cpu (2 cores)"}])
+        workers.carries(s, "wrk_1", "job_x")
+        s.execute(update(Worker).values(heartbeat_at=clock.now() + 3600))  # not lost while the test lasts
+    head, row = gantry("workers", settings=served).stdout.splitlines()
+    assert head.split() == ["ID", "HOST", "DEVICE", "STATUS", "JOB"]
+    assert row.split() == ["wrk_1", "a.host", "cpu", "(2", "cores)", "busy", "job_x"]
+    assert gantry("worker", "drain", "wrk_1", settings=served).stdout == "wrk_1 gives job_x back and ends.\n"
+    assert json.loads(gantry("workers", "--json", settings=served).stdout)["data"][0]["status"] == "draining"
+    with db.write() as s:
+        workers.leave(s, "wrk_1")
+    db.dispose()
+    gone = gantry("worker", "drain", "wrk_1", settings=served)
+    assert gone.returncode == 1 and gone.stderr == "There is no worker 'wrk_1'.\n"
+
+
+@contextmanager
+def _forgetful(port: int) -> Iterator[str]:
+    """A way to the service that cuts every other connection once the service has answered; its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_serve_every_other, args=(server, port))
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        # Closing alone would not wake the accept.
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def _serve_every_other(server: socket.socket, port: int) -> None:
+    with suppress(OSError):
+        for deaf in itertools.cycle((True, False)):
+            near, _ = server.accept()
+            with near, socket.create_connection(("127.0.0.1", port)) as far:
+                _pass_on(near, far, deaf=deaf)
+
+
+def _pass_on(near: socket.socket, far: socket.socket, *, deaf: bool) -> None:
+    other = {near: far, far: near}
+    while True:
+        for ready in select.select(other, [], [])[0]:
+            data = ready.recv(65536)
+            if not data or (ready is far and deaf):
+                return
+            other[ready].sendall(data)
+
+
+def test_a_request_whose_answer_is_lost_is_sent_again_and_makes_one_job(served: Settings) -> None:
+    with Client(url_of(served)) as direct, _forgetful(served.port) as url:
+        before = len(direct.jobs(limit=200)["data"])
+        with Client(url) as client:
+            job = client.submit({"dataset": "fashion-mnist-mini", "total_steps": 10})
+        direct.cancel(job["id"])
+        with Client(url) as client:
+            assert client.retry(job["id"])["retry_of"] == job["id"]
+        assert len(direct.jobs(limit=200)["data"]) == before + 2
