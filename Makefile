@@ -12,10 +12,10 @@ MINUTES ?= 2
 JOBS   ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 6 ] && n=6; echo $$n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint types quality failures health-cost lock clean
+.PHONY: help setup demo serve test check lint types faults quality failures health-cost service-cost lock clean
 
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the environment in .venv, nothing else
 
@@ -43,6 +43,9 @@ lint: $(READY) ## ruff: rules and format
 types: $(READY) ## mypy --strict
 	$(BIN)/mypy
 
+faults: $(READY) ## storms: 200 jobs and 300 faults on PostgreSQL and Redis, 60 and 80 on the embedded default; 45 minutes
+	$(BIN)/python -m tests.faults
+
 quality: $(READY) ## every preset side by side on Fashion-MNIST, 45 minutes; writes docs/quality.md (MINUTES=2 each)
 	$(BIN)/python -m benchmarks.quality --minutes $(MINUTES) --out quality/all
 	$(BIN)/python -m benchmarks.quality cgan --minutes 10 --jobs 1 --out quality/long
@@ -53,6 +56,9 @@ failures: $(READY) ## jobs that fail on purpose: each is found, and cured by its
 
 health-cost: $(READY) ## what the cheap checks take of a step's time, in pairs
 	$(BIN)/python -m benchmarks.health_cost
+
+service-cost: $(READY) ## what it costs the default job to be kept by the service, in pairs; 10 minutes
+	$(BIN)/python -m benchmarks.service_cost
 
 lock: $(READY) ## write constraints.txt anew from pyproject.toml
 	$(BIN)/pip install --quiet uv

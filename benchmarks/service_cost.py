@@ -1,0 +1,137 @@
+"""`make service-cost`: what it costs a job to be kept: lease, heartbeats, fenced writes, events, durable checkpoints.
+
+The default job, in turn by a bare loop over `Trainer.run()` in a fresh process, which drops every event and saves
+nothing, and through the whole service on this machine (API, relay, worker, its trainer, SQLite). Compared is the time
+from the moment when training begins to the last checkpoint; the whole way from POST to `succeeded` stands beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from api.client import Client, Unreachable
+from api.up import free_port
+from jobs.process import end, spawn
+
+LIMIT: Final = 1.02
+_STARTING_SECONDS: Final = 120
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 when the median ratio is below 1.02."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.service_cost", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--dataset", default="fashion-mnist-mini")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--bare", action="store_true", help="one bare run, its seconds on stdout")
+    asked = parser.parse_args(arguments)
+    body = {"dataset": asked.dataset, "total_steps": asked.steps}
+    return _bare(body, asked.threads) if asked.bare else _compare(body, asked)
+
+
+def _compare(body: dict[str, Any], asked: argparse.Namespace) -> int:
+    ratios, whole = [], []
+    with tempfile.TemporaryDirectory() as folder, _service(Path(folder), asked.threads) as client:
+        for number in range(asked.rounds):
+            turns = {"alone": lambda: (_alone(sys.argv[1:]), 0.0), "kept": lambda: _kept(client, body)}
+            order = list(turns) if number % 2 == 0 else list(turns)[::-1]
+            found = {name: turns[name]() for name in order}
+            (alone, _), (kept, way) = found["alone"], found["kept"]
+            ratios.append(kept / alone)
+            whole.append(way)
+            print(
+                f"{asked.steps} steps: {kept:.1f} s in the service, {alone:.1f} s alone: {ratios[-1]:.4f}; "
+                f"{way:.1f} s from POST to succeeded",
+                flush=True,
+            )
+    print(f"median ratio {median(ratios):.4f} ({min(ratios):.4f} to {max(ratios):.4f}); {asked.threads} threads")
+    return int(median(ratios) >= LIMIT)
+
+
+def _bare(body: dict[str, Any], threads: int) -> int:
+    import torch  # noqa: PLC0415 - the comparing process does without
+
+    from gan.datasets import load  # noqa: PLC0415
+    from gan.features import for_dataset  # noqa: PLC0415
+    from gan.spec import resolve  # noqa: PLC0415
+    from gan.train import Trainer  # noqa: PLC0415
+
+    torch.set_num_threads(threads)
+    data = load(body["dataset"])
+    trainer = Trainer(resolve(body), data, features=for_dataset(data))
+    began = time.perf_counter()
+    for _ in trainer.run():
+        pass
+    print(json.dumps(time.perf_counter() - began))
+    return 0
+
+
+def _alone(arguments: Sequence[str]) -> float:
+    """Seconds of a bare run in a process of its own, whose threads spin as a trainer's do."""
+    argv = [sys.executable, "-m", "benchmarks.service_cost", *arguments, "--bare"]
+    environment = {"GOMP_SPINCOUNT": "10000", **os.environ}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout))
+
+
+def _kept(client: Client, body: dict[str, Any]) -> tuple[float, float]:
+    """Seconds of training, and of the whole way."""
+    began = time.perf_counter()
+    job = client.submit(body)
+    told = list(client.events(job["id"]))
+    seconds = time.perf_counter() - began
+    if (end := client.job(job["id"])["status"]) != "succeeded":
+        raise SystemExit(f"The job {end}.")
+    first = next(event for event in told if event["type"] == "job.progress")
+    last = [event for event in told if event["type"] == "checkpoint.created"][-1]
+    client.delete(job["id"])
+    return (_moment(last) - _moment(first)).total_seconds(), seconds
+
+
+def _moment(event: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(event["at"])
+
+
+@contextmanager
+def _service(folder: Path, threads: int) -> Iterator[Client]:
+    """`gantry up` in `folder`, ready."""
+    port = free_port()
+    argv = [sys.executable, "-m", "api.cli", "up", "--port", str(port), "--data", str(folder / "data")]
+    environment = {**os.environ, "GANTRY_TRAINER_THREADS": str(threads)}
+    with (folder / "up.log").open("wb") as log:
+        up = spawn(argv, env=environment, stdout=log, stderr=log)
+    try:
+        with Client(f"http://127.0.0.1:{port}") as client:
+            _wait(client, up, folder / "up.log")
+            yield client
+    finally:
+        end(up, grace=60)
+
+
+def _wait(client: Client, up: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _STARTING_SECONDS
+    while time.monotonic() < deadline and up.poll() is None:
+        try:
+            if client.ready() and client.workers()["data"]:
+                return
+        except Unreachable:
+            pass
+        time.sleep(0.2)
+    raise SystemExit(f"The service did not start:\n{log.read_text()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
