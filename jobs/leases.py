@@ -227,8 +227,7 @@ def _worn_out(job: Job, reason: dict[str, Any], hint: str | None) -> dict[str, A
         "message": f"{count} crashed, at last so: {reason['message']}",
         "retryable": True,
         "step": job.step,
-        "hint": hint
-        or "If the cause lies outside the job, such as a lost host, `gantry retry JOB` goes on.",
+        "hint": hint or "If the cause lies outside the job, such as a lost host, `gantry retry JOB` goes on.",
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from jobs import leases
+from jobs import faultpoints, leases
 from jobs.db import Database, Session
 from jobs.errors import Fenced, Unavailable
 from jobs.leases import Orders
@@ -91,6 +91,8 @@ class Journal:
                 orders = leases.fence(s, self.job_id, self.attempt, self._ttl, **progress)
                 if action is not None:
                     action(s)
+            if action is not None and "step" in progress:
+                faultpoints.passed("metrics.committed")
             return orders
 
         self.orders = self._patiently(once)
