@@ -167,6 +167,12 @@ class Artifacts:
         for tmp in self.path(job_id).rglob("*" + _TMP):
             tmp.unlink(missing_ok=True)
 
+    def present(self, job_id: str) -> Iterator[tuple[str, Path]]:
+        """The key and the place of every checkpoint and picture of a job that is there, half-written ones too."""
+        for folder in ("checkpoints", "previews"):
+            for path in self.path(f"{job_id}/{folder}").glob("*"):
+                yield f"{job_id}/{folder}/{path.name}", path
+
     def orphans(self, known_jobs: Iterable[str], older_than_seconds: float) -> list[str]:
         """Job folders that no job on record owns, untouched for so long."""
         known, before = set(known_jobs), time.time() - older_than_seconds

@@ -14,7 +14,7 @@ from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.errors import Unavailable
 from jobs.settings import Settings
-from jobs.store import idempotency, jobs, outbox, workers
+from jobs.store import files, idempotency, jobs, outbox, workers
 
 log = structlog.get_logger("gantry.sweep")
 
@@ -52,17 +52,38 @@ def drop_orphans(db: Database, artifacts: Artifacts) -> list[str]:
     return dropped
 
 
+def tidy_ended(db: Database, artifacts: Artifacts, since: float | None, lease_seconds: float) -> float:
+    """Delete the files of jobs that ended past `since` which the record does not name; up to when that is done.
+
+    Whoever wrote them was killed or fenced before they were registered, and has had two leases to end.
+    """
+    with db.read() as s:
+        job_ids, until = files.ended(s, since, 2 * lease_seconds)
+    for job_id in job_ids:
+        there = list(artifacts.present(job_id))
+        with db.read() as s:
+            named = files.named(s, job_id)
+        for key, path in there:
+            # An export for a caller of right now is being written beside what it is made from.
+            if key not in named and ".onnx." not in path.name:
+                path.unlink(missing_ok=True)
+                log.info("a file that the record does not name dropped", job_id=job_id, file=path.name)
+    return until
+
+
 def serve(settings: Settings, stop: threading.Event) -> None:
     """The relay and sweeper's life: relay often, sweep each quarter of a lease, until `stop` is set."""
     db, app = Database(settings.database), broker.make_app(settings)
     artifacts = Artifacts(settings.artifacts_dir)
     next_sweep = next_tidy = time.monotonic()
+    tidied = None
     log.info("relay and sweeper started")
     while not stop.is_set():
         moment = time.monotonic()
         try:
             if moment >= next_sweep:
                 sweep_once(db, settings)
+                tidied = tidy_ended(db, artifacts, tidied, settings.lease_seconds)
                 next_sweep = moment + min(settings.lease_seconds, settings.republish_seconds) / 4
             if moment >= next_tidy:
                 drop_orphans(db, artifacts)

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from psycopg import sql
 
 from jobs.process import end, spawn
 
-_START_SECONDS = 60
+START_SECONDS = 60
 _ENV = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": tempfile.gettempdir()}
 
 
@@ -39,24 +39,12 @@ def postgres() -> Iterator[str]:
     if given := os.environ.get("TEST_POSTGRES_URL"):
         yield given
         return
-    with _folder() as folder:
-        tools, data = _postgres_tools(folder), folder / "data"
-        _run(tools / "initdb", "-D", data, "-U", "gantry", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
-        options = {
-            "listen_addresses": "",
-            "unix_socket_directories": str(folder),
-            "fsync": "off",
-            "max_connections": 200,
-        }
-        flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        with _server(
-            [str(tools / "postgres"), "-D", str(data), *flags],
-            folder / "postgres.log",
-            signal.SIGINT,
-            _unprivileged(),
-        ):
+    with folder_of_its_own() as folder:
+        options = {"listen_addresses": "", "max_connections": 200}
+        argv = postgres_argv(folder, options)
+        with _server(argv, folder / "postgres.log", signal.SIGINT, unprivileged()):
             url = f"postgresql://gantry@/postgres?host={folder}"
-            _until(lambda: psycopg.connect(url, connect_timeout=2).close(), psycopg.OperationalError, folder)
+            until(lambda: psycopg.connect(url, connect_timeout=2).close(), psycopg.OperationalError, folder)
             yield url
 
 
@@ -80,15 +68,32 @@ def valkey() -> Iterator[str]:
         redis.Redis.from_url(given).flushdb()
         yield given
         return
-    with _folder() as folder:
+    with folder_of_its_own() as folder:
         socket = folder / "valkey.sock"
-        argv = [_valkey_program(), "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
+        argv = valkey_argv(folder, "--port", "0", "--unixsocket", str(socket))
         # As ourselves: the wheel's program may lie in a folder that nobody else can enter.
         with _server(argv, folder / "valkey.log", signal.SIGTERM, user=None):
             client = redis.Redis(unix_socket_path=str(socket))
-            _until(lambda: client.ping() and None, redis.ConnectionError, folder)
+            until(lambda: client.ping() and None, redis.ConnectionError, folder)
             client.close()
             yield f"redis+socket://{socket}"
+
+
+def postgres_argv(folder: Path, options: Mapping[str, object]) -> list[str]:
+    """The command of a new PostgreSQL server in `folder`, its cluster made; to be run as `unprivileged()`.
+
+    Nothing is synced: a process may be killed, the machine may not. Raises `ServerMissing`.
+    """
+    tools, data = _postgres_tools(folder), folder / "data"
+    _run(tools / "initdb", "-D", data, "-U", "gantry", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
+    all_options = {"unix_socket_directories": str(folder), "fsync": "off", **options}
+    flags = [part for name, value in all_options.items() for part in ("-c", f"{name}={value}")]
+    return [str(tools / "postgres"), "-D", str(data), *flags]
+
+
+def valkey_argv(folder: Path, *options: str) -> list[str]:
+    """The command of a Redis or Valkey server that keeps nothing on disk. Raises `ServerMissing`."""
+    return [_valkey_program(), "--save", "", "--dir", str(folder), *options]
 
 
 def _postgres_tools(folder: Path) -> Path:
@@ -131,10 +136,10 @@ def _wheel(package: str) -> Path | None:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def folder_of_its_own() -> Iterator[Path]:
     """A short path (a socket's name has 107 bytes at most) that the unprivileged user owns."""
     folder = Path(tempfile.mkdtemp(prefix="gantry-", dir="/tmp" if Path("/tmp").is_dir() else None))
-    if user := _unprivileged():
+    if user := unprivileged():
         shutil.chown(folder, user)
     try:
         yield folder
@@ -142,7 +147,8 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _unprivileged() -> str | None:
+def unprivileged() -> str | None:
+    """Who PostgreSQL runs as; None: who we are."""
     # PostgreSQL refuses to run as root.
     return "nobody" if os.geteuid() == 0 else None
 
@@ -150,16 +156,21 @@ def _unprivileged() -> str | None:
 def _run(program: Path, *args: object) -> None:
     command = [str(program), *map(str, args)]
     done = subprocess.run(
-        command, user=_unprivileged(), env=_ENV, cwd="/", capture_output=True, text=True, check=False
+        command, user=unprivileged(), env=_ENV, cwd="/", capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise ServerMissing(f"{program.name} failed: {done.stderr.strip()}")
 
 
+def start(argv: list[str], log: Path, user: str | None) -> subprocess.Popen[bytes]:
+    """Run a server; it dies with the thread that calls this."""
+    with log.open("ab") as output:
+        return spawn(argv, env=_ENV, stdout=output, stderr=output, user=user)
+
+
 @contextmanager
 def _server(argv: list[str], log: Path, stop_signal: signal.Signals, user: str | None) -> Iterator[None]:
-    with log.open("wb") as output:
-        process = spawn(argv, env=_ENV, stdout=output, stderr=output, user=user)
+    process = start(argv, log, user)
     try:
         yield
     finally:
@@ -167,9 +178,9 @@ def _server(argv: list[str], log: Path, stop_signal: signal.Signals, user: str |
         end(process, grace=10)
 
 
-def _until(attempt: object, not_yet: type[Exception], folder: Path) -> None:
-    assert callable(attempt)
-    deadline = time.monotonic() + _START_SECONDS
+def until(attempt: Callable[[], object], not_yet: type[Exception], folder: Path) -> None:
+    """Repeat `attempt` until the server in `folder` answers. Raises `ServerMissing`, its log in it."""
+    deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             attempt()

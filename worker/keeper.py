@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
@@ -22,10 +22,10 @@ from gan.checkpoint import CheckpointUnreadable
 from gan.train import Trainer
 from jobs import faultpoints
 from jobs.artifacts import Artifacts, Stored
-from jobs.db import Session
+from jobs.db import Database, Session
 from jobs.errors import ArtifactLost
 from jobs.models import Checkpoint
-from jobs.store import checkpoints
+from jobs.store import checkpoints, files
 from worker.journal import Journal
 
 log = structlog.get_logger("gantry.keeper")
@@ -58,18 +58,23 @@ class Keeper:
         return self._failures == 0
 
     def tidy(self) -> None:
-        """Delete the checkpoints' files that the record does not name as good: an earlier attempt was killed or
-        fenced before it registered them, or while it deleted what was pruned. Raises `Fenced`.
+        """Delete the files that the record does not name: an earlier attempt was killed or fenced before it
+        registered them, or while it deleted what was pruned. Raises `Fenced`.
         """
         # Listed before the fence: all these are then of attempts that are over, and can no longer be registered.
         # What a successor of this attempt writes is not among them, however late this one wakes.
-        there = list(self._folder().glob("*"))
-        named: set[Path] = set()
-        self._journal.write(lambda s: named.update(self._named(s)))
-        for path in there:
-            if path not in named:
-                log.info("a file that no checkpoint owns is deleted", file=path.name)
-                path.unlink(missing_ok=True)
+        there = list(self._artifacts.present(self._journal.job_id))
+        named: set[str] = set()
+        self._journal.write(lambda s: named.update(files.named(s, self._journal.job_id)))
+        _delete(there, named)
+
+    def tidy_after_all(self, db: Database) -> None:
+        """Delete what this attempt alone has written and nobody registered; it is fenced, and writes no more."""
+        mine = f".{self._journal.attempt}."
+        there = [(key, path) for key, path in self._artifacts.present(self._journal.job_id) if mine in path.name]
+        with db.read() as s:
+            named = files.named(s, self._journal.job_id)
+        _delete(there, named)
 
     def restore(self) -> dict[str, Any] | None:
         """The state of the newest checkpoint that is what was written; None when the job never had one.
@@ -138,19 +143,6 @@ class Keeper:
         if free < _SPARE * self._last_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _folder(self) -> Path:
-        return self._artifacts.path(Artifacts.checkpoint_key(self._journal.job_id, 0, 0)).parent
-
-    def _named(self, s: Session) -> Iterator[Path]:
-        """The files of the job's good checkpoints, exported ones too."""
-        cursor: str | None = None
-        while True:
-            page = checkpoints.page(s, self._journal.job_id, limit=1000, cursor=cursor)
-            for row in page.data:
-                yield from map(self._artifacts.path, _keys(row))
-            if (cursor := page.next_cursor) is None:
-                return
-
     def _write(self, trainer: Trainer) -> tuple[Stored, Stored]:
         place = (self._journal.job_id, trainer.step, self._journal.attempt)
         key, weights_key = Artifacts.checkpoint_key(*place), Artifacts.weights_key(*place)
@@ -182,6 +174,13 @@ class Keeper:
         for row in retired:
             for key in _keys(row):
                 self._artifacts.delete(key)
+
+
+def _delete(there: Iterable[tuple[str, Path]], named: Collection[str]) -> None:
+    for key, path in there:
+        if key not in named:
+            log.info("a file that the record does not name is deleted", file=path.name)
+            path.unlink(missing_ok=True)
 
 
 def _keys(row: Checkpoint) -> tuple[str, str, str]:

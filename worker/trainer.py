@@ -29,7 +29,7 @@ from gan.spec import TrainSpec, check_against, from_record
 from gan.train import Diverged, StateMismatch, Trainer
 from jobs.artifacts import Artifacts
 from jobs.db import Database
-from jobs.errors import Fenced
+from jobs.errors import Fenced, Unavailable
 from jobs.models import Job
 from jobs.settings import Settings
 from jobs.startup import begin
@@ -88,7 +88,8 @@ class Attempt:
     def __init__(self, settings: Settings, job_id: str, attempt: int) -> None:
         self._settings = settings
         self._artifacts = Artifacts(settings.artifacts_dir)
-        self._journal = Journal(Database(settings.database), job_id, attempt, settings.lease_seconds)
+        self._db = Database(settings.database)
+        self._journal = Journal(self._db, job_id, attempt, settings.lease_seconds)
         self._report = Report(self._journal, self._artifacts)
         self._job_id, self._outcome_key = job_id, Artifacts.outcome_key(job_id, attempt)
         self._asked_to_stop = self._asked_to_save = False
@@ -106,6 +107,7 @@ class Attempt:
             return self._train()
         except Fenced as error:
             log.warning("stopped: the job is no longer this attempt's", reason=str(error))
+            self._tidy()
             return Exit.STOPPED
         except AskedToStop:
             log.info("stopped as asked, before the first step")
@@ -180,6 +182,14 @@ class Attempt:
     def _features(self, job: Job, data: ImageDataset) -> FeatureNet:
         preparation = Preparation(self._journal, job, stop=lambda: self._asked_to_stop)
         return feature_net(data, self._settings.features_dir, preparation)
+
+    def _tidy(self) -> None:
+        """Leave no file behind that nobody will register."""
+        self._journal.close()
+        try:
+            Keeper(self._journal, self._artifacts, 0).tidy_after_all(self._db)
+        except Unavailable as error:
+            log.warning("what this attempt has left behind is for the sweeper", reason=str(error))
 
     def _fail(self, code: Exit, error: Exception) -> Exit:
         message = str(error).strip()[:_LONGEST_MESSAGE] or FAILURES[code].message

@@ -13,7 +13,7 @@ from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.models import Job
 from jobs.settings import Settings
-from jobs.store import jobs, outbox
+from jobs.store import checkpoints, jobs, outbox
 from tests.jobs.helpers import submit
 
 
@@ -58,3 +58,26 @@ def test_files_of_a_deleted_job_go_and_others_stay(db: Database, settings: Setti
         os.utime(artifacts.path(name), (0, 0))
     assert sweep.drop_orphans(db, artifacts) == ["job_00000000000000000000000000"]
     assert artifacts.exists(f"{kept.id}/x")
+
+
+def test_what_an_ended_job_left_unregistered_is_dropped_two_leases_later(db: Database, settings: Settings) -> None:
+    job, files = submit(db), Artifacts(settings.artifacts_dir)
+    with db.write() as s:
+        leases.claim(s, "w1", "cpu", 0, 30)
+        place = (job.id, 10, 1)
+        file, weights = (
+            files.write(key(*place), b"good") for key in (Artifacts.checkpoint_key, Artifacts.weights_key)
+        )
+        checkpoints.register(s, job.id, 1, 10, {}, file, weights)
+    unregistered = [Artifacts.checkpoint_key(job.id, 20, 1), Artifacts.preview_key(job.id, 20, 1)]
+    for key in (*unregistered, Artifacts.onnx_key(weights.key)):
+        files.write(key, b"and then its writer was killed")
+    with db.write() as s:
+        jobs.request_cancel(s, job.id)
+        leases.release(s, job.id, 1, crash=True, reason={"code": "trainer_crashed", "message": "Killed."})
+
+    until = sweep.tidy_ended(db, files, None, lease_seconds=30)
+    assert all(map(files.exists, unregistered)), "whoever wrote them may be about to register them"
+    sweep.tidy_ended(db, files, until, lease_seconds=0)
+    assert not any(map(files.exists, unregistered))
+    assert all(map(files.exists, (file.key, weights.key, Artifacts.onnx_key(weights.key))))

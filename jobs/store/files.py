@@ -1,0 +1,39 @@
+"""Which files of a job the record names: every other one of its checkpoints and pictures is nobody's."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from jobs import clock
+from jobs.artifacts import Artifacts
+from jobs.models import Checkpoint, Job, Preview
+from jobs.status import TERMINAL
+
+
+def named(s: Session, job_id: str) -> set[str]:
+    """Keys of the good checkpoints (and of what may be exported from them) and of the previews."""
+    good = select(Checkpoint.key, Checkpoint.weights_key).where(
+        Checkpoint.job_id == job_id, Checkpoint.state != "pruned"
+    )
+    keys = {key for key, _ in s.execute(good)}
+    weights = {key for _, key in s.execute(good)}
+    pictures = set(s.scalars(select(Preview.key).where(Preview.job_id == job_id)))
+    return keys | weights | {Artifacts.onnx_key(key) for key in weights} | pictures
+
+
+_A_DAY: Final = 86_400.0
+
+
+def ended(s: Session, after: float | None, ago_seconds: float) -> tuple[list[str], float]:
+    """The jobs that ended past the moment `after` and at least `ago_seconds` ago, and up to which moment that is.
+
+    `after` None is a day ago.
+    """
+    until = clock.read(s) - ago_seconds
+    after = until - _A_DAY if after is None else after
+    over = Job.status.in_([status.value for status in TERMINAL])
+    query = select(Job.id).where(over, Job.finished_at > after, Job.finished_at <= until)
+    return list(s.scalars(query)), max(after, until)

@@ -1,0 +1,131 @@
+"""Attempts played in the test's own process, and by hand: quick, where no process has to die."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import numpy as np
+import torch
+from sqlalchemy import update
+
+from gan.spec import resolve
+from jobs import clock, faultpoints, leases
+from jobs.db import Database
+from jobs.models import Attempt as AttemptRow
+from jobs.models import Job
+from jobs.settings import Settings
+from jobs.status import Status
+from jobs.store import checkpoints, metrics
+from tests.faults.undisturbed import References
+from tests.worker.helpers import job_of
+from worker.exits import Exit
+from worker.trainer import Attempt
+
+TTL: Final = 600.0
+"""A lease that no test outlives, s."""
+_REFERENCES: Final = References()
+
+
+def claim(db: Database, worker: str = "a worker") -> Job:
+    """The one job that waits, pauses or not."""
+    with db.write() as s:
+        s.execute(update(Job).where(Job.status == Status.QUEUED.value).values(not_before=0.0))
+        job = leases.claim(s, worker, "cpu", 0, TTL)
+    assert job is not None
+    return job
+
+
+def expire(db: Database, job_id: str) -> None:
+    """Its lease has just run out."""
+    with db.write() as s:
+        late = clock.read(s) - 1
+        s.execute(update(Job).where(Job.id == job_id).values(lease_until=late, heartbeat_at=late - TTL))
+
+
+def play(settings: Settings, db: Database, job: Job, *, report: bool = True) -> Exit:
+    """Carry the attempt that `job` was claimed for, here; then write its success, as a supervisor does."""
+    torch.set_num_threads(1)
+    code = Attempt(settings, job.id, job.attempt).carry()
+    if code is Exit.SUCCEEDED and report:
+        finish(db, job)
+    return code
+
+
+def finish(db: Database, job: Job) -> None:
+    """As a supervisor does whose trainer has trained to the end."""
+    with db.write() as s:
+        leases.finish(s, job.id, job.attempt, Status.SUCCEEDED)
+
+
+class Child:
+    """A process of ours."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._returncode: int | None = None
+
+    def wait(self) -> int:
+        """Its exit code, negative for a signal."""
+        if self._returncode is None:
+            self._returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._returncode
+
+    def kill(self) -> None:
+        """End it at once, if it has not ended."""
+        if self._returncode is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+
+
+@contextmanager
+def forked(settings: Settings, job: Job, faults: Path | None = None) -> Iterator[Child]:
+    """As `play`, in a child that may be killed: a trainer, less the seconds that torch takes to load.
+
+    `faults`: the points at which it dies, as `jobs.faultpoints` has it.
+    """
+    child = Child(os.fork() or _train(settings, job, faults))
+    try:
+        yield child
+    finally:
+        child.kill()
+
+
+def _train(settings: Settings, job: Job, faults: Path | None) -> NoReturn:
+    code = 1
+    try:
+        faultpoints.arm(faults)
+        torch.set_num_threads(1)
+        code = Attempt(settings, job.id, job.attempt).carry()
+    finally:
+        os._exit(code)
+
+
+def went_on_from(db: Database, job_id: str, attempt: int) -> int | None:
+    """The step of the checkpoint that this attempt began with, as it has said; 0 from scratch."""
+    with db.read() as s:
+        return s.get_one(AttemptRow, (job_id, attempt)).resumed_from_step
+
+
+def give_back(db: Database, job: Job) -> None:
+    """As a supervisor does whose trainer has ended early; nobody counts how often."""
+    reason = {"code": "trainer_stopped", "message": "It was killed."}
+    with db.write() as s:
+        leases.release(s, job.id, job.attempt, crash=False, reason=reason)
+
+
+def same_as_undisturbed(db: Database, job_id: str, body: dict[str, Any]) -> None:
+    """The job has succeeded once, its curves are whole, and all of it is as if nothing had happened."""
+    job, wanted = job_of(db, job_id), _REFERENCES.of(resolve(body))
+    assert (job.status, job.step) == ("succeeded", body["total_steps"])
+    with db.read() as s:
+        curves = metrics.series(s, job_id, list(wanted.curves))
+        last = checkpoints.newest_ready(s, job_id)
+    for name, values in wanted.curves.items():
+        np.testing.assert_array_equal(curves[name].steps, np.arange(1, job.step + 1), err_msg=name)
+        np.testing.assert_array_equal(curves[name].values, values, err_msg=name)
+    assert last is not None and last.weights_sha256 == wanted.digest(resolve(body), job.step)

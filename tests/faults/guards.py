@@ -1,0 +1,95 @@
+"""Guards that can be taken away, one at a time: a test that stays green without its guard proves nothing.
+
+`python -m tests.faults.guards FOLDER` runs the directed tests without each, and leaves a report of each there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import pytest
+
+from jobs import leases
+from jobs.leases import Orders
+from jobs.models import Job
+from jobs.store import outbox
+
+DIRECTED: Final = "tests/faults/test_directed.py"
+
+
+def _fencing() -> None:
+    """A write is anybody's, whatever attempt it is of."""
+
+    def anybodys(job_id: str, attempt: int) -> tuple[Any, ...]:
+        return (Job.id == job_id,)
+
+    _replace(leases, "_mine", anybodys)
+
+
+def _republisher() -> None:
+    """A hint that was lost stays lost."""
+
+    def nothing(*_: object) -> list[str]:
+        return []
+
+    _replace(outbox, "republish", nothing)
+
+
+def _order() -> None:
+    """A checkpoint is registered first, and the curve that leads to it is written afterwards."""
+    from worker.keeper import Keeper
+    from worker.report import Report
+
+    tick, save = Report.tick, Keeper.save
+    held: list[Callable[[], Orders]] = []
+
+    def later(self: Report, *args: Any) -> Orders:
+        held.append(lambda: tick(self, *args))
+        return Orders()
+
+    def save_first(self: Keeper, *args: Any, **kw: Any) -> bool:
+        saved = save(self, *args, **kw)
+        while held:
+            held.pop(0)()
+        return saved
+
+    _replace(Report, "tick", later)
+    _replace(Keeper, "save", save_first)
+
+
+def _replace(owner: Any, name: str, by: Callable[..., object]) -> None:
+    setattr(owner, name, by)
+
+
+GUARDS: Final[dict[str, Callable[[], None]]] = {
+    "fencing": _fencing,
+    "republisher": _republisher,
+    "order": _order,
+}
+
+
+def main(folder: Path) -> None:
+    """Each in a child that is forked when all is loaded, and torch's compiler too, which an optimizer asks for."""
+    importlib.import_module("torch._dynamo")
+    importlib.import_module("tests.faults.test_directed")
+    for name in GUARDS:
+        os.waitpid(os.fork() or _run_without(name, folder / f"{name}.xml"), 0)
+
+
+def _run_without(name: str, report: Path) -> NoReturn:
+    try:
+        GUARDS[name]()
+        quiet = ["-q", "-p", "no:xdist", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", "not postgres"]
+        pytest.main([*quiet, f"--junitxml={report}", DIRECTED])
+        sys.stdout.flush()
+    finally:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

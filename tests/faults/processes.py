@@ -1,0 +1,85 @@
+"""Who runs: processes found in /proc by what they are, never by a bare name."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A trainer process, and the supervisor and worker above it."""
+
+    job_id: str
+    attempt: int
+    pid: int
+    supervisor: int
+    worker: int
+
+
+def trainers(job_ids: set[str]) -> list[Trainer]:
+    """The trainers of these jobs."""
+    found = []
+    for pid in _pids():
+        words = _words(pid)
+        if "worker.trainer" in words[:3] and words[3] in job_ids and (supervisor := parent_of(pid)):
+            found.append(Trainer(words[3], int(words[4]), pid, supervisor, parent_of(supervisor)))
+    return found
+
+
+def of_service(data_dir: Path) -> list[int]:
+    """Every process that was given this data folder: all of a service."""
+    mark = f"GANTRY_DATA_DIR={data_dir.absolute()}".encode()
+    return [pid for pid in _pids() if pid != os.getpid() and mark in _read(pid, "environ").split(b"\0")]
+
+
+def children_of(pid: int) -> list[int]:
+    """Its direct children."""
+    return [other for other in _pids() if parent_of(other) == pid]
+
+
+def parent_of(pid: int) -> int:
+    """0 when it is no more."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
+def is_frozen(pid: int) -> bool:
+    """Whether somebody has sent it SIGSTOP."""
+    return _stat(pid)[:1] == [b"T"]
+
+
+def signal_all(pids: Iterable[int], number: signal.Signals) -> None:
+    """Send it to those that are still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def describe(pid: int) -> str:
+    """Its command, for a report."""
+    return " ".join(_words(pid)) or "gone"
+
+
+def _pids() -> list[int]:
+    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+
+
+def _stat(pid: int) -> list[bytes]:
+    # The name in parentheses may hold anything; what follows the last one does not: state, parent, ...
+    return _read(pid, "stat").rpartition(b")")[2].split()
+
+
+def _words(pid: int) -> list[str]:
+    return _read(pid, "cmdline").decode(errors="replace").rstrip("\0").split("\0")
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b""  # it ended while we looked, or is not ours

@@ -1,0 +1,169 @@
+"""How long a quiet service takes to be itself again, measured beside the targets."""
+
+from __future__ import annotations
+
+import signal
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from jobs.db import Database
+from jobs.models import Attempt, Job
+from jobs.status import TERMINAL
+from tests.faults import fleet
+from tests.faults.caller import Caller
+from tests.faults.fleet import LEASE_SECONDS, Fleet, Profile
+from tests.faults.processes import Trainer, signal_all, trainers
+from tests.worker.helpers import ENDLESS, tiny
+
+_LOOK_SECONDS: Final = 0.02
+_PATIENCE_SECONDS: Final = 120
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """One quantity: what it should be, and what was measured, s."""
+
+    profile: Profile
+    what: str
+    target: str
+    seconds: list[float]
+    claimed: list[float]
+    """Of these, s until a worker had the job; the rest is the trainer's start. Empty where nobody claims it."""
+
+    def __str__(self) -> str:
+        median, worst = statistics.median(self.seconds), max(self.seconds)
+        measured = f"median {median:5.2f} s  worst {worst:5.2f} s  of {len(self.seconds)}"
+        claimed = f", claimed after {statistics.median(self.claimed):.2f} s" if self.claimed else ""
+        return f"  {self.what:<48}{measured}{claimed}  target {self.target}"
+
+
+def measure(profile: Profile, folder: Path, repeats: int) -> list[Recovery]:
+    """Each quantity `repeats` times, one job at a time on a service where nothing else happens."""
+    with (
+        fleet.ground(profile, folder) as ground,
+        Fleet(ground, folder / "logs", apis=1, relays=1, workers=2) as service,
+        Caller(service.urls, seed=0) as caller,
+    ):
+        db = fleet.record(ground)
+        try:
+            quiet = Quiet(db, caller)
+            return [_measured(profile, what, quiet, repeats) for what in _MEASURED]
+        finally:
+            db.dispose()
+
+
+def _measured(profile: Profile, what: str, quiet: Quiet, repeats: int) -> Recovery:
+    target, once = _MEASURED[what]
+    found = [once(quiet) for _ in range(repeats)]
+    claimed = [took.claimed for took in found if took.claimed is not None]
+    return Recovery(profile, what, target, [took.seconds for took in found], claimed)
+
+
+class Took(NamedTuple):
+    """One measurement, s: until it was over, and until a worker had the job."""
+
+    seconds: float
+    claimed: float | None
+
+
+class Quiet:
+    """A service with one job at a time, and a look at its record."""
+
+    def __init__(self, db: Database, caller: Caller) -> None:
+        self._db, self._caller, self._count = db, caller, 0
+
+    def accept(self) -> str:
+        """A job that trains until it is cancelled, and tells every step's tick that it can."""
+        self._count += 1
+        often = {"every_steps": 20}
+        body = tiny(total_steps=ENDLESS, previews={"every_steps": ENDLESS, "per_class": 1}, checkpoints=often)
+        return self._caller.submit(body, f"recovery-{self._count}")
+
+    def cancel(self, job_id: str) -> None:
+        """Ask for it."""
+        self._caller.ask(job_id, "cancel")
+
+    def until_claimed(self, job_id: str, attempt: int) -> None:
+        """Until a worker has it for that attempt."""
+        self._until(job_id, lambda job, last: job.attempt == attempt)
+
+    def until_trains(self, job_id: str, attempt: int) -> None:
+        """Until that attempt's first step is on record."""
+        self._until(job_id, lambda job, last: job.attempt == attempt and _has_stepped(job, last))
+
+    def until_ended(self, job_id: str) -> None:
+        """Until it has."""
+        self._until(job_id, lambda job, last: job.status in TERMINAL)
+
+    def trainer(self, job_id: str) -> Trainer:
+        """The one that trains it."""
+        (found,) = trainers({job_id})
+        return found
+
+    def _until(self, job_id: str, met: Callable[[Job, Attempt | None], bool]) -> None:
+        give_up = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            with self._db.read() as s:
+                job = s.get_one(Job, job_id)
+                if met(job, s.get(Attempt, (job_id, job.attempt))):
+                    return
+            assert time.monotonic() < give_up, f"{job_id} is {job.status} at step {job.step}, attempt {job.attempt}"
+            time.sleep(_LOOK_SECONDS)
+
+
+def _has_stepped(job: Job, attempt: Attempt | None) -> bool:
+    return attempt is not None and attempt.resumed_from_step is not None and job.step > attempt.resumed_from_step
+
+
+def _accept_to_first_step(quiet: Quiet) -> Took:
+    began = time.monotonic()
+    job_id = quiet.accept()
+    return _until_it_trains(quiet, job_id, 1, began)
+
+
+def _trainer_death(quiet: Quiet) -> Took:
+    return _after(quiet, lambda trainer: [trainer.pid])
+
+
+def _worker_death(quiet: Quiet) -> Took:
+    """As a lost host: nobody is left to give the job back."""
+    return _after(quiet, lambda trainer: [trainer.worker, trainer.supervisor, trainer.pid])
+
+
+def _after(quiet: Quiet, victims: Callable[[Trainer], list[int]]) -> Took:
+    job_id = quiet.accept()
+    quiet.until_trains(job_id, 1)
+    began = time.monotonic()
+    signal_all(victims(quiet.trainer(job_id)), signal.SIGKILL)
+    return _until_it_trains(quiet, job_id, 2, began)
+
+
+def _until_it_trains(quiet: Quiet, job_id: str, attempt: int, began: float) -> Took:
+    quiet.until_claimed(job_id, attempt)
+    claimed = time.monotonic() - began
+    quiet.until_trains(job_id, attempt)
+    took = Took(time.monotonic() - began, claimed)
+    quiet.cancel(job_id)
+    quiet.until_ended(job_id)
+    return took
+
+
+def _cancel(quiet: Quiet) -> Took:
+    job_id = quiet.accept()
+    quiet.until_trains(job_id, 1)
+    began = time.monotonic()
+    quiet.cancel(job_id)
+    quiet.until_ended(job_id)
+    return Took(time.monotonic() - began, None)
+
+
+_MEASURED: Final[dict[str, tuple[str, Callable[[Quiet], Took]]]] = {
+    "accept -> first step": ("2 s + torch import", _accept_to_first_step),
+    "trainer kill -9 -> next attempt's first step": ("5 s + model load", _trainer_death),
+    "worker kill -9 -> next attempt's first step": (f"lease ({LEASE_SECONDS:g} s) + 5 s", _worker_death),
+    "cancel of a running job -> cancelled": ("heartbeat (1 s) + 10 s", _cancel),
+}

@@ -1,0 +1,165 @@
+"""Checkpoints that were damaged after they were registered, and writers that were killed while they wrote."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from unittest.mock import patch
+
+import pytest
+from sqlalchemy import select, update
+
+from gan import checkpoint
+from jobs.artifacts import Artifacts
+from jobs.db import Database
+from jobs.models import Checkpoint
+from jobs.settings import Settings
+from jobs.store import checkpoints, jobs
+from tests.faults.attempts import claim, forked, give_back, play, same_as_undisturbed, went_on_from
+from tests.jobs.helpers import submit
+from tests.worker.conftest import Carry
+from tests.worker.helpers import ENDLESS, endless, events_of, job_of, tiny, until, with_checkpoints
+
+KILLS: Final = 20
+
+
+def truncated(path: Path, other: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def emptied(path: Path, other: Path) -> None:
+    os.truncate(path, 0)
+
+
+def one_bit_flipped(path: Path, other: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def removed(path: Path, other: Path) -> None:
+    path.unlink()
+
+
+def anothers(path: Path, other: Path) -> None:
+    shutil.copyfile(other, path)
+
+
+BODY: Final = tiny(checkpoints={"every_steps": 20, "keep_last": 3})
+DAMAGES: Final[dict[str, tuple[Callable[[Path, Path], None], str]]] = {
+    "truncated": (truncated, "not what was written"),
+    "emptied": (emptied, "not what was written"),
+    "one bit flipped": (one_bit_flipped, "not what was written"),
+    "removed": (removed, "gone"),
+    "another job's": (anothers, "not what was written"),
+}
+"""What is done to the file, and what is said of it."""
+
+
+def rows_of(db: Database, job_id: str) -> list[Checkpoint]:
+    """All, newest first, whatever became of them."""
+    with db.read() as s:
+        query = select(Checkpoint).where(Checkpoint.job_id == job_id)
+        return list(s.scalars(query.order_by(Checkpoint.step.desc(), Checkpoint.attempt.desc())))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_one_before_is_gone_on_from(sqlite_settings: Settings, sqlite_db: Database, damage: str) -> None:
+    files, other = Artifacts(sqlite_settings.artifacts_dir), _all_but_ended(sqlite_settings, sqlite_db, tiny(seed=1))
+    with sqlite_db.write() as s:
+        jobs.request_cancel(s, other)
+    job_id = _all_but_ended(sqlite_settings, sqlite_db, BODY)
+    newest = rows_of(sqlite_db, job_id)[0]
+    harm, said = DAMAGES[damage]
+    harm(files.path(newest.key), files.path(rows_of(sqlite_db, other)[0].key))
+    _goes_on_from_step_40(sqlite_settings, sqlite_db, newest, said)
+
+
+def test_one_of_a_newer_format_is_passed_over_too(sqlite_settings: Settings, sqlite_db: Database) -> None:
+    newest = rows_of(sqlite_db, _all_but_ended(sqlite_settings, sqlite_db, BODY))[0]
+    _write_as_of_a_newer_version(sqlite_settings, sqlite_db, newest)
+    _goes_on_from_step_40(sqlite_settings, sqlite_db, newest, "has format 2, and this program reads 1")
+
+
+def _all_but_ended(settings: Settings, db: Database, body: dict[str, Any]) -> str:
+    """A job that was trained to its end, with checkpoints of steps 20, 40 and 60; its worker died with the news."""
+    submit(db, **body)
+    job = claim(db)
+    assert play(settings, db, job, report=False) == 0
+    give_back(db, job)
+    return job.id
+
+
+def _goes_on_from_step_40(settings: Settings, db: Database, newest: Checkpoint, said: str) -> None:
+    job_id = newest.job_id
+    assert newest.step == 60 and play(settings, db, claim(db)) == 0
+    (bad,) = (event.data for event in events_of(db, job_id) if event.type == "checkpoint.bad")
+    assert (bad["checkpoint_id"], bad["step"]) == (newest.id, 60) and said in bad["reason"]
+    assert went_on_from(db, job_id, 2) == 40
+    assert [row.state for row in rows_of(db, job_id) if row.id == newest.id] == ["bad"]
+    same_as_undisturbed(db, job_id, BODY)
+
+
+def _write_as_of_a_newer_version(settings: Settings, db: Database, row: Checkpoint) -> None:
+    files = Artifacts(settings.artifacts_dir)
+    state = checkpoint.load(files.path(row.key))
+    with patch.object(checkpoint, "CHECKPOINT_FORMAT", 2), files.writing(row.key) as out:
+        checkpoint.save(out, state)  # type: ignore[arg-type]
+    values = {"bytes": out.stored.bytes, "sha256": out.stored.sha256}
+    with db.write() as s:
+        s.execute(update(Checkpoint).where(Checkpoint.id == row.id).values(values))
+
+
+def test_when_all_are_damaged_the_job_fails_and_says_what_to_do(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=2)
+    files = [Artifacts(sqlite_settings.artifacts_dir).path(row.key) for row in rows_of(sqlite_db, job.id)]
+    for path in files:
+        one_bit_flipped(path, path)
+    left = [path.read_bytes() for path in files]
+
+    carry(sqlite_settings).result()
+
+    ended = job_of(sqlite_db, job.id)
+    assert (ended.status, ended.attempt) == ("failed", 2) and ended.error is not None
+    assert (ended.error["code"], ended.error["retryable"]) == ("checkpoint_corrupt", False)
+    assert "--from-scratch" in ended.error["hint"] and "disk" in ended.error["hint"]
+    assert [path.read_bytes() for path in files] == left, "what is damaged may still be of use to somebody"
+    bad = [event.data["step"] for event in events_of(sqlite_db, job.id) if event.type == "checkpoint.bad"]
+    assert bad == [2, 1] and [row.state for row in rows_of(sqlite_db, job.id)] == ["bad", "bad"]
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_good_one(sqlite_settings: Settings, sqlite_db: Database) -> None:
+    """It saves each step; each time that it is killed, its successor goes on from the last that was registered."""
+    body = endless() | {"checkpoints": {"every_steps": 1, "keep_last": 2}}
+    job = submit(sqlite_db, **body)
+    files, chance = Artifacts(sqlite_settings.artifacts_dir), random.Random(4)
+    unfinished = step = 0
+    for _ in range(KILLS):
+        claimed = claim(sqlite_db)
+        with forked(sqlite_settings, claimed):
+            until(lambda before=step: _newest(sqlite_db, job.id) > before)  # type: ignore[misc]
+            time.sleep(chance.uniform(0, 0.05))
+        unfinished += len(list(files.path(job.id).rglob("*.tmp")))
+        good = [row for row in rows_of(sqlite_db, job.id) if row.state == "ready"]
+        for row in good:
+            checkpoint.load(files.verify(row.key, row.bytes, row.sha256))
+            checkpoint.load_weights(files.verify(row.weights_key, row.weights_bytes, row.weights_sha256))
+        assert good[0].step > step
+        step = good[0].step
+        give_back(sqlite_db, claimed)
+    assert not [e for e in events_of(sqlite_db, job.id) if e.type == "checkpoint.bad"]
+    assert unfinished > 0, "no kill has hit a file that was being written"
+    assert job_of(sqlite_db, job.id).total_steps == ENDLESS
+
+
+def _newest(db: Database, job_id: str) -> int:
+    with db.read() as s:
+        row = checkpoints.newest_ready(s, job_id)
+    return 0 if row is None else row.step

@@ -1,0 +1,145 @@
+"""Clocks that are wrong: a worker's is never asked, and a host's that is set back keeps nobody waiting."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import update
+
+from jobs import broker, clock, leases, sweep
+from jobs.db import Database, migrate
+from jobs.models import Attempt, Job, Outbox
+from jobs.process import end, spawn
+from jobs.settings import Settings
+from jobs.store import outbox, workers
+from tests import servers
+from tests.conftest import small_settings
+from tests.faults.attempts import claim, expire, same_as_undisturbed
+from tests.jobs.helpers import submit
+from tests.worker.helpers import events_of, job_of, tiny, until
+
+_HOURS: Final = 3600.0
+_SHIFTED: Final = """
+import time
+shifted = {{name: getattr(time, name) for name in ("time", "time_ns")}}
+time.time = lambda: shifted["time"]() + {seconds}
+time.time_ns = lambda: shifted["time_ns"]() + {seconds} * 1_000_000_000
+"""
+BODY: Final = tiny(total_steps=500, checkpoints={"every_steps": 200})
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("hours", [2, -2])
+def test_a_worker_whose_clock_is_off_does_its_work_like_any_other(
+    hours: int, tmp_path: Path, postgres_server: str, valkey_server: str
+) -> None:
+    with ExitStack() as stack:
+        url = stack.enter_context(servers.database(postgres_server))
+        settings = small_settings(tmp_path, database_url=url, broker_url=valkey_server)
+        migrate(settings)
+        db = Database(settings.database)
+        stack.callback(db.dispose)
+        began = _now(db)
+        job = submit(db, **BODY)
+        stack.enter_context(_process("api.relay", settings, tmp_path))
+        stack.enter_context(_process("worker", settings, tmp_path, clock_off_by=hours * 3600))
+        until(lambda: job_of(db, job.id).status == "succeeded", seconds=120)
+        ended = job_of(db, job.id)
+        assert ended.attempt == 1, "nobody took it for lost"
+        with db.read() as s:
+            ran = s.get_one(Attempt, (job.id, 1))
+        on_record = [ended.created_at, ended.started_at, ran.started_at, ran.ended_at, ended.finished_at]
+        times = [began, *(moment or 0.0 for moment in on_record), _now(db)]
+        assert times == sorted(times), "all by the database's clock"
+        happened = [event.at for event in events_of(db, job.id)]
+        assert happened == sorted(happened) and began <= happened[0] <= happened[-1] <= times[-1]
+        same_as_undisturbed(db, job.id, BODY)
+
+
+@contextmanager
+def _process(module: str, settings: Settings, folder: Path, clock_off_by: int = 0) -> Iterator[None]:
+    """`python -m module`, whose `time.time` and that of its children is so many seconds off."""
+    (folder / "off").mkdir(exist_ok=True)
+    (folder / "off" / "sitecustomize.py").write_text(_SHIFTED.format(seconds=clock_off_by))
+    environment = {**os.environ, **settings.environment()}
+    if clock_off_by:
+        environment["PYTHONPATH"] = str(folder / "off")
+    with (folder / f"{module}.log").open("wb") as log:
+        process = spawn([sys.executable, "-m", module], env=environment, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        end(process, 20)
+
+
+def test_the_processes_of_that_test_see_another_time(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_SHIFTED.format(seconds=7200))
+    with (tmp_path / "out").open("wb") as out:
+        argv = [sys.executable, "-c", "import time; print(time.time(), time.time_ns())"]
+        spawn(argv, env={"PYTHONPATH": str(tmp_path)}, stdout=out).wait()
+    seconds, nanoseconds = map(float, (tmp_path / "out").read_text().split())
+    assert seconds - time.time() == pytest.approx(7200, abs=60) == nanoseconds / 1e9 - time.time()
+
+
+def test_a_lease_from_the_future_is_over(db: Database) -> None:
+    """It was renewed before the clock was set back: to wait for its end would be to wait for hours."""
+    job = submit(db)
+    claim(db)
+    later = _now(db) + 2 * _HOURS
+    _set(db, job.id, heartbeat_at=later, lease_until=later + 60)
+    with db.write() as s:
+        assert leases.reap(s) == [job.id]
+    assert job_of(db, job.id).status == "queued"
+
+
+def test_a_lease_that_has_just_been_renewed_is_not(db: Database) -> None:
+    claimed = submit(db)
+    claim(db)
+    with db.write() as s:
+        assert leases.reap(s) == []
+    expire(db, claimed.id)
+    with db.write() as s:
+        assert leases.reap(s) == [claimed.id]
+
+
+def test_a_pause_after_a_crash_that_would_last_for_hours_is_over(db: Database) -> None:
+    job = submit(db)
+    _set(db, job.id, not_before=_now(db) + 2 * _HOURS)
+    with db.write() as s:
+        found = leases.claim(s, "a worker", "cpu", 0, 60)
+    assert found is not None and found.id == job.id
+
+
+def test_a_hint_that_would_be_sent_in_hours_is_sent_now(db: Database) -> None:
+    submit(db)
+    with db.write() as s:
+        s.execute(update(Outbox).values(send_after=_now(db) + 2 * _HOURS))
+        assert len(outbox.due(s, 10)) == 1
+
+
+def test_a_hint_that_was_sent_in_the_future_is_sent_again(db: Database, settings: Settings) -> None:
+    job = submit(db)
+    app = broker.make_app(settings)
+    assert broker.relay_once(db, app) == 1
+    _set(db, job.id, published_at=_now(db) + 2 * _HOURS)
+    with db.write() as s:
+        workers.announce(s, "an idle worker", "here", [])
+    sweep.sweep_once(db, settings)
+    assert broker.relay_once(db, app) == 1
+
+
+def _set(db: Database, job_id: str, **values: Any) -> None:
+    with db.write() as s:
+        s.execute(update(Job).where(Job.id == job_id).values(values))
+
+
+def _now(db: Database) -> float:
+    with db.read() as s:
+        return clock.read(s)

@@ -1,0 +1,150 @@
+"""A data folder whose disk is full: what is good stays good, training goes on, and all is well when space returns."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+import torch
+
+from gan import datasets
+from gan.events import CheckpointDue, Tick
+from gan.spec import resolve
+from gan.train import Trainer
+from jobs.artifacts import Artifacts
+from jobs.db import Database, migrate
+from jobs.errors import DatabaseUnavailable
+from jobs.models import Job
+from jobs.settings import Settings
+from jobs.store import checkpoints
+from tests.conftest import small_settings
+from tests.faults.attempts import claim, finish, forked, same_as_undisturbed
+from tests.faults.small_disk import SmallDisk, small_disk
+from tests.jobs.helpers import submit
+from tests.worker.conftest import Carry
+from tests.worker.helpers import events_of, job_of, tiny, until
+from worker.journal import Journal
+from worker.keeper import Keeper
+from worker.report import Report
+
+BODY: Final = tiny(checkpoints={"every_steps": 10, "keep_last": 2})
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with small_disk(tmp_path / "data") as mounted:
+        yield mounted
+
+
+@pytest.fixture
+def elsewhere(disk: SmallDisk, tmp_path: Path) -> Iterator[tuple[Settings, Database]]:
+    """A service whose data folder is the small disk, and whose database is not on it."""
+    settings = small_settings(tmp_path, database_url=f"sqlite:///{tmp_path / 'gantry.db'}")
+    migrate(settings)
+    db = Database(settings.database)
+    yield settings, db
+    db.dispose()
+
+
+def test_training_goes_on_and_saves_again_when_there_is_space(
+    disk: SmallDisk, elsewhere: tuple[Settings, Database]
+) -> None:
+    settings, db = elsewhere
+    submit(db, **BODY)
+    job = claim(db)
+    full_at = {20: disk.fill, 40: disk.empty}
+    saved = _train(settings, db, job, full_at)
+
+    assert saved == {10: True, 20: False, 30: False, 40: True, 50: True, 60: True}
+    failed = [event.data for event in events_of(db, job.id) if event.type == "checkpoint.failed"]
+    assert [data["step"] for data in failed] == [20, 30]
+    assert all("no room" in data["reason"] and "goes on" in data["reason"] for data in failed)
+    finish(db, job)
+    same_as_undisturbed(db, job.id, BODY)
+
+
+def test_the_last_good_one_stays_while_there_is_no_space(
+    disk: SmallDisk, elsewhere: tuple[Settings, Database]
+) -> None:
+    settings, db = elsewhere
+    submit(db, **BODY)
+    job = claim(db)
+    _train(settings, db, job, {20: disk.fill}, until_step=30)
+    files = Artifacts(settings.artifacts_dir)
+    with db.read() as s:
+        (good,) = checkpoints.page(s, job.id, limit=10).data
+    assert good.step == 10
+    there = {files.verify(good.key, good.bytes, good.sha256)}
+    there.add(files.verify(good.weights_key, good.weights_bytes, good.weights_sha256))
+    assert set(files.path(good.key).parent.iterdir()) == there, "nothing half-written is left"
+
+
+def _train(
+    settings: Settings, db: Database, job: Job, at: Mapping[int, Callable[[], None]], until_step: int = 60
+) -> dict[int, bool]:
+    """As `worker.trainer` does, but something happens before the checkpoints `at` some steps; which are saved."""
+    torch.set_num_threads(1)
+    journal, artifacts = Journal(db, job.id, job.attempt, 600), Artifacts(settings.artifacts_dir)
+    report, keeper = Report(journal, artifacts), Keeper(journal, artifacts, keep_last=2)
+    spec = resolve(BODY)
+    trainer = Trainer(spec, datasets.load(spec.dataset))
+    report.begin(trainer, "cpu")
+    saved: dict[int, bool] = {}
+    for event in trainer.run(stop=lambda: trainer.step >= until_step):
+        if isinstance(event, Tick):
+            report.tick(event)
+        if isinstance(event, CheckpointDue):
+            if trainer.step in at:
+                at[trainer.step]()
+            saved[trainer.step] = keeper.save(trainer, report.at(trainer.step), final=event.final)
+    journal.close()
+    return saved
+
+
+def test_a_job_whose_disk_stays_full_fails_and_says_what_to_do(
+    disk: SmallDisk, elsewhere: tuple[Settings, Database], carry: Carry
+) -> None:
+    settings, db = elsewhere
+    job = submit(db, **BODY, max_attempts=1)
+    disk.fill()
+    carry(settings).result()
+    ended = job_of(db, job.id)
+    assert ended.status == "failed" and ended.error is not None
+    assert (ended.error["code"], ended.error["retryable"]) == ("disk_full", True)
+    assert "Free space" in ended.error["hint"]
+    assert [event.type for event in events_of(db, job.id)].count("checkpoint.failed") == 3
+
+
+def test_a_database_on_the_full_disk_is_whole_and_the_job_goes_on(
+    disk: SmallDisk, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = small_settings(tmp_path, lease_seconds=60)
+    migrate(settings)
+    db = Database(settings.database)
+    # Told after each fifty steps, when a picture is due.
+    body = tiny(total_steps=600, checkpoints={"every_steps": 600}, previews={"every_steps": 50, "per_class": 1})
+    submit(db, **body)
+    job = claim(db)
+    with forked(settings, job) as trainer:
+        until(lambda: job_of(db, job.id).step > 0)
+        os.kill(trainer.pid, signal.SIGSTOP)
+        disk.fill()
+        with pytest.raises(DatabaseUnavailable, match="full"):
+            for _ in range(100):
+                submit(db)
+        os.kill(trainer.pid, signal.SIGCONT)
+        until(lambda: "what was to be written waits" in capfd.readouterr().out)
+        os.kill(trainer.pid, signal.SIGSTOP)
+        disk.empty()
+        os.kill(trainer.pid, signal.SIGCONT)
+        assert trainer.wait() == 0
+    finish(db, job)
+    same_as_undisturbed(db, job.id, body)
+    db.dispose()
+    with sqlite3.connect(settings.data_dir / "gantry.db") as connection:
+        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)

@@ -1,0 +1,318 @@
+"""The checker sees: a record that is right passes, and each thing that is spoilt in it is reported by its rule."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import delete, select, text, update
+
+from gan import checkpoint
+from jobs import leases
+from jobs.artifacts import Artifacts
+from jobs.db import Database, Session, migrate
+from jobs.models import Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBlock, Preview
+from jobs.settings import Settings
+from jobs.status import Status
+from tests.conftest import small_settings
+from tests.faults.history import Told, check
+from tests.faults.undisturbed import References
+from tests.jobs.helpers import submit
+from tests.worker.helpers import judged
+from worker import trainer
+from worker.exits import Exit
+
+REFERENCES = References()
+BODY = judged(total_steps=60, checkpoints={"every_steps": 20, "keep_last": 2})
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, str]:
+    """A job of two attempts that succeeded, and its id; not to be changed."""
+    settings = small_settings(tmp_path_factory.mktemp("right"))
+    migrate(settings)
+    db = Database(settings.database)
+    job = submit(db, **BODY)
+    _attempt(settings, db, job.id, 1, stop=True)
+    _attempt(settings, db, job.id, 2, stop=False)
+    db.dispose()
+    return settings, job.id
+
+
+def _attempt(settings: Settings, db: Database, job_id: str, number: int, *, stop: bool) -> None:
+    with db.write() as s:
+        claimed = leases.claim(s, f"worker-{number}", "cpu", 0, 600)
+    assert claimed is not None and (claimed.id, claimed.attempt) == (job_id, number)
+    run = trainer.Attempt(settings, job_id, number)
+    if stop:
+        run.ask_to_stop()
+    assert run.carry() == (Exit.STOPPED if stop else Exit.SUCCEEDED)
+    reason = {"code": "worker_draining", "message": "Drained."}
+    with db.write() as s:
+        if stop:
+            leases.release(s, job_id, number, crash=False, reason=reason)
+        else:
+            leases.finish(s, job_id, number, Status.SUCCEEDED)
+
+
+@pytest.fixture
+def copy(right: tuple[Settings, str], tmp_path: Path) -> tuple[Settings, str]:
+    """The same, to be spoilt: without the guards that the database itself has."""
+    settings, job_id = right
+    ours = small_settings(tmp_path)
+    shutil.copytree(settings.data_dir, ours.data_dir)
+    db = Database(ours.database)
+    with db.write() as s:
+        guards = "select type, name from sqlite_master where type = 'trigger' or name = 'uq_job_events_one_end'"
+        for kind, name in s.execute(text(guards)).all():
+            s.execute(text(f"drop {kind} {name}"))
+    db.dispose()
+    return ours, job_id
+
+
+def _rules(settings: Settings, told: Told) -> set[str]:
+    db = Database(settings.database)
+    found = check(db, Artifacts(settings.artifacts_dir), told, REFERENCES)
+    db.dispose()
+    return {violation.rule for violation in found.violations}
+
+
+def test_a_record_that_is_right_passes(right: tuple[Settings, str]) -> None:
+    settings, job_id = right
+    db = Database(settings.database)
+    found = check(db, Artifacts(settings.artifacts_dir), Told({"key": job_id}), REFERENCES)
+    db.dispose()
+    assert found.violations == []
+    assert (found.jobs, found.attempts, found.ended_once) == (1, 2, 1)
+    assert (found.finished, found.bit_equal) == (1, 1)
+    assert (found.steps_missing, found.steps_doubled, found.orphan_files) == (0, 0, 0)
+
+
+def _a_gap(s: Session, files: Artifacts) -> None:
+    block = s.scalars(select(MetricBlock).where(MetricBlock.name == "loss_d").order_by(MetricBlock.first_step)).all()[
+        1
+    ]
+    s.delete(block)
+
+
+def _a_doubled_step(s: Session, files: Artifacts) -> None:
+    one = np.zeros(1, "<f4").tobytes()
+    s.add(MetricBlock(job_id=_id(s), name="loss_d", attempt=2, first_step=1, last_step=1, values=one))
+
+
+def _a_point_past_the_end(s: Session, files: Artifacts) -> None:
+    one = np.zeros(1, "<f4").tobytes()
+    s.add(MetricBlock(job_id=_id(s), name="loss_d", attempt=2, first_step=61, last_step=61, values=one))
+
+
+def _a_wrong_value(s: Session, files: Artifacts) -> None:
+    block = s.scalars(select(MetricBlock).where(MetricBlock.name == "loss_g").limit(1)).one()
+    values = np.frombuffer(block.values, "<f4").copy()
+    values[-1] = np.nextafter(values[-1], np.float32(9))
+    block.values = values.tobytes()
+
+
+def _a_second_end(s: Session, files: Artifacts) -> None:
+    job = s.get_one(Job, _id(s))
+    job.event_seq += 1
+    data = {"status": "succeeded"}
+    s.add(
+        JobEvent(
+            job_id=job.id, seq=job.event_seq, type="job.status", attempt=2, data=data, ends_job=1, at=job.created_at
+        )
+    )
+
+
+def _an_event_after_the_end(s: Session, files: Artifacts) -> None:
+    _append(s, "job.progress", {"step": 60})
+
+
+def _another_end_than_the_event_says(s: Session, files: Artifacts) -> None:
+    s.execute(update(Job).values(status="cancelled"))
+
+
+def _no_end(s: Session, files: Artifacts) -> None:
+    s.execute(update(Job).values(status="queued", finished_at=None))
+
+
+def _a_failure(s: Session, files: Artifacts) -> None:
+    s.execute(update(Job).values(status="failed", error={"code": "internal"}))
+
+
+def _a_step_too_few(s: Session, files: Artifacts) -> None:
+    s.execute(update(Job).values(step=59))
+
+
+def _a_missing_event(s: Session, files: Artifacts) -> None:
+    s.execute(delete(JobEvent).where(JobEvent.seq == 4))
+
+
+def _a_move_that_is_none(s: Session, files: Artifacts) -> None:
+    running = s.scalars(select(JobEvent).where(JobEvent.type == "job.status").order_by(JobEvent.seq)).all()[1]
+    running.data = {"status": "succeeded"}
+
+
+def _an_attempt_without_a_row(s: Session, files: Artifacts) -> None:
+    s.execute(delete(Attempt).where(Attempt.attempt == 1))
+
+
+def _an_attempt_that_went_on_from_nowhere(s: Session, files: Artifacts) -> None:
+    s.execute(update(Attempt).where(Attempt.attempt == 2).values(resumed_from_step=7))
+
+
+def _an_attempt_without_an_end(s: Session, files: Artifacts) -> None:
+    s.execute(update(Attempt).where(Attempt.attempt == 2).values(ended_at=None, outcome=None))
+
+
+def _a_lease_that_is_held(s: Session, files: Artifacts) -> None:
+    s.execute(text("pragma ignore_check_constraints = on"))
+    s.execute(update(Job).values(lease_until=1.0))
+
+
+def _a_checkpoint_cut_off(s: Session, files: Artifacts) -> None:
+    path = files.path(_last(s).key)
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _weights_that_are_gone(s: Session, files: Artifacts) -> None:
+    files.path(_last(s).weights_key).unlink()
+
+
+def _other_weights(s: Session, files: Artifacts) -> None:
+    row = _last(s)
+    old = checkpoint.load_weights(files.path(row.weights_key))
+    tensors = {name: tensor + 1e-6 for name, tensor in old.tensors.items()}
+    stored = files.write(row.weights_key, checkpoint.save_weights(tensors, old.spec, old.info, old.step))
+    row.weights_bytes, row.weights_sha256 = stored.bytes, stored.sha256
+
+
+def _no_last_checkpoint(s: Session, files: Artifacts) -> None:
+    row = _last(s)
+    for key in (row.key, row.weights_key):
+        files.delete(key)
+    row.state, row.is_best = "pruned", False
+
+
+def _a_preview_cut_off(s: Session, files: Artifacts) -> None:
+    path = files.path(s.scalars(select(Preview).where(Preview.step == 50)).one().key)
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _another_best(s: Session, files: Artifacts) -> None:
+    s.execute(update(Checkpoint).values(is_best=False))
+
+
+def _an_orphan(s: Session, files: Artifacts) -> None:
+    files.write(Artifacts.checkpoint_key(_id(s), 33, 1), b"nobody's")
+
+
+def _a_half_written_file(s: Session, files: Artifacts) -> None:
+    files.path(f"{_id(s)}/previews/000000050.1.png.abc.tmp").write_bytes(b"half")
+
+
+def _a_missing_preview(s: Session, files: Artifacts) -> None:
+    s.execute(delete(Preview).where(Preview.step == 50))
+
+
+def _a_doubled_preview(s: Session, files: Artifacts) -> None:
+    row = s.scalars(select(Preview).where(Preview.step == 50)).one()
+    # Of the attempt before, as if nothing had superseded it.
+    s.execute(update(Attempt).where(Attempt.attempt == 2).values(resumed_from_step=None))
+    s.add(Preview(job_id=row.job_id, step=50, attempt=1, key=row.key, bytes=1, sha256="0", created_at=0.0))
+
+
+def _another_evaluation(s: Session, files: Artifacts) -> None:
+    row = s.scalars(select(Evaluation).where(Evaluation.step == 40)).one()
+    row.metrics = {**row.metrics, "fcd": 0.0}
+
+
+SPOILT: dict[Callable[[Session, Artifacts], None], str] = {
+    _a_gap: "every step once",
+    _a_doubled_step: "every step once",
+    _a_point_past_the_end: "the values of an undisturbed run",
+    _a_wrong_value: "the values of an undisturbed run",
+    _a_second_end: "one end",
+    _an_event_after_the_end: "one end",
+    _another_end_than_the_event_says: "one end",
+    _no_end: "one end",
+    _a_failure: "ends as asked",
+    _a_step_too_few: "ends as asked",
+    _a_missing_event: "events numbered without a gap",
+    _a_move_that_is_none: "only moves that there are",
+    _an_attempt_without_a_row: "attempts 1 to n",
+    _an_attempt_that_went_on_from_nowhere: "attempts 1 to n",
+    _an_attempt_without_an_end: "attempts 1 to n",
+    _a_lease_that_is_held: "nobody holds it",
+    _a_checkpoint_cut_off: "checkpoints are what was written",
+    _weights_that_are_gone: "checkpoints are what was written",
+    _other_weights: "the weights of an undisturbed run",
+    _no_last_checkpoint: "the weights of an undisturbed run",
+    _a_preview_cut_off: "previews are what was written",
+    _another_best: "the best is the best",
+    _an_orphan: "every file has a row",
+    _a_half_written_file: "every file has a row",
+    _a_missing_preview: "previews and evaluations once",
+    _a_doubled_preview: "previews and evaluations once",
+    _another_evaluation: "previews and evaluations once",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT, ids=lambda spoil: spoil.__name__.strip("_"))
+def test_what_is_spoilt_is_reported(copy: tuple[Settings, str], spoil: Callable[[Session, Artifacts], None]) -> None:
+    settings, job_id = copy
+    db = Database(settings.database)
+    with db.write() as s:
+        s.connection().exec_driver_sql("pragma ignore_check_constraints = on")
+        spoil(s, Artifacts(settings.artifacts_dir))
+    db.dispose()
+    assert SPOILT[spoil] in _rules(settings, Told({"key": job_id}))
+
+
+def test_a_job_that_was_accepted_and_is_gone_is_reported(right: tuple[Settings, str]) -> None:
+    settings, job_id = right
+    told = Told({"key": job_id, "other": "job_that_is_gone"})
+    assert _rules(settings, told) == {"the record is what was accepted"}
+
+
+def test_a_job_that_nobody_was_told_of_is_reported(right: tuple[Settings, str]) -> None:
+    assert _rules(right[0], Told()) == {"the record is what was accepted"}
+    assert _rules(right[0], Told(doubles_allowed=True)) == set()
+
+
+def test_one_job_for_two_keys_is_reported(right: tuple[Settings, str]) -> None:
+    assert _rules(right[0], Told({"a": right[1], "b": right[1]})) == {"the record is what was accepted"}
+
+
+def test_a_cancel_that_was_promised_and_did_not_come_is_reported(right: tuple[Settings, str]) -> None:
+    settings, job_id = right
+    told = Told({"key": job_id}, cancels_sent={job_id}, cancels_promised={job_id})
+    assert _rules(settings, told) == {"ends as asked"}
+
+
+def test_a_cancel_that_nobody_asked_for_is_reported(copy: tuple[Settings, str]) -> None:
+    settings, job_id = copy
+    db = Database(settings.database)
+    with db.write() as s:
+        s.execute(update(Job).values(status="cancelled"))
+    db.dispose()
+    assert "ends as asked" in _rules(settings, Told({"key": job_id}))
+
+
+def _append(s: Session, type: str, data: dict[str, Any], ends_job: int = 0) -> None:
+    job = s.get_one(Job, _id(s))
+    job.event_seq += 1
+    s.add(JobEvent(job_id=job.id, seq=job.event_seq, type=type, attempt=2, data=data, ends_job=ends_job, at=0.0))
+
+
+def _id(s: Session) -> str:
+    return str(s.scalars(select(Job.id)).one())
+
+
+def _last(s: Session) -> Checkpoint:
+    return s.scalars(
+        select(Checkpoint).where(Checkpoint.state == "ready").order_by(Checkpoint.step.desc()).limit(1)
+    ).one()

@@ -1,0 +1,400 @@
+"""A state machine over the store, on both databases: whatever comes in whatever order, the record is the model's.
+
+Time passes by moving every stored time into the past, so that leases end and pauses are over within milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import delete, select
+
+from jobs import leases
+from jobs.artifacts import Stored
+from jobs.db import Database, Session
+from jobs.errors import Fenced, InvalidTransition, JobNotFound
+from jobs.models import Job as Row
+from jobs.models import Outbox, Worker
+from jobs.status import TERMINAL, Status
+from jobs.store import checkpoints, jobs, metrics, outbox, workers
+from tests.faults import model
+from tests.faults.agreement import check_attempts, check_curve, check_events, check_row, move, stretch
+from tests.faults.model import LEASE, REPUBLISH, Job
+from tests.jobs.helpers import submit
+
+WORKERS: Final = ("one", "two", "three")
+MOST_JOBS: Final = 5
+KEPT: Final = 2
+_BECAUSE: Final = {"code": "so_it_went", "message": "So it went."}
+
+picks = st.integers(0, 99)
+some_worker = st.sampled_from(WORKERS)
+
+
+def test_the_record_is_what_the_model_says(db: Database) -> None:
+    class Bound(Machine):
+        database = db
+
+    run_state_machine_as_test(
+        Bound,
+        settings=hypothesis_settings(
+            max_examples=15,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            # To shrink what failed takes minutes; its steps are printed as they are.
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+class Machine(RuleBasedStateMachine):
+    """Clients, three workers, a relay, a sweeper and a broker that loses and doubles what it is given."""
+
+    database: ClassVar[Database]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.db = self.database
+        self.now = 0.0
+        self.jobs: dict[str, Job] = {}
+        self.past: list[tuple[str, int]] = []
+        """Every attempt there was."""
+        self.heard = dict.fromkeys(WORKERS, 0.0)
+        self.hints: dict[str, list[float]] = {}
+        self.messages = 0
+        self.sound = False
+        self.seen: dict[str, tuple[Any, ...]] = {}
+        """The rows whose histories were read."""
+
+    @initialize()
+    def begin(self) -> None:
+        with self.db.write() as s:
+            for table in (Row, Outbox, Worker):
+                s.execute(delete(table))
+            for name in WORKERS:
+                workers.announce(s, name, "here", [])
+
+    # Clients
+
+    @precondition(lambda self: len(self.jobs) < MOST_JOBS)
+    @rule(priority=st.integers(0, 2), attempts=st.integers(1, 3), bounded=st.booleans())
+    def accept(self, priority: int, attempts: int, bounded: bool) -> None:
+        limit = model.MAX_RUNTIME if bounded else None
+        row = submit(self.db, priority=priority, max_attempts=attempts, max_runtime_seconds=limit)
+        self.jobs[row.id] = Job(row.id, priority, self.now, attempts, limit, born=row.created_at)
+        self.hints[row.id] = [self.now]
+
+    @precondition(lambda self: self.jobs)
+    @rule(pick=picks)
+    def cancel(self, pick: int) -> None:
+        job = self._any(pick)
+        self._both(job.ask_cancel, lambda s: Status(jobs.request_cancel(s, job.id).status))
+
+    @precondition(lambda self: self.jobs)
+    @rule(pick=picks)
+    def pause(self, pick: int) -> None:
+        job = self._any(pick)
+        self._both(job.ask_pause, lambda s: Status(jobs.request_pause(s, job.id).status))
+
+    @precondition(lambda self: self.jobs)
+    @rule(pick=picks)
+    def resume(self, pick: int) -> None:
+        job = self._any(pick)
+        rested = job.status is Status.PAUSED
+        self._both(lambda: job.ask_resume(self.now), lambda s: Status(jobs.resume(s, job.id).status))
+        if rested:
+            self.hints[job.id].append(self.now)
+
+    @precondition(lambda self: self.jobs)
+    @rule(pick=picks)
+    def save_now(self, pick: int) -> None:
+        job = self._any(pick)
+        self._both(job.ask_save, lambda s: Status(jobs.request_checkpoint(s, job.id).status))
+
+    @precondition(lambda self: self.jobs)
+    @rule(pick=picks)
+    def remove(self, pick: int) -> None:
+        job = self._any(pick)
+        if self._both(job.may_be_deleted, lambda s: jobs.delete(s, job.id)) is None:
+            del self.jobs[job.id], self.hints[job.id]
+
+    # Workers
+
+    @rule(worker=some_worker)
+    def claim(self, worker: str) -> None:
+        """Whoever wakes, for a hint that may be a doubled one, takes the best job there is."""
+        best = min((job for job in self.jobs.values() if self._claimable(job)), key=lambda j: j.rank, default=None)
+        with self.db.write() as s:
+            row = leases.claim(s, worker, "cpu", 0, LEASE)
+        assert (row and row.id) == (best and best.id)
+        if best is not None:
+            best.claimed_by(worker, self.now)
+            self.past.append((best.id, best.attempt))
+
+    @precondition(lambda self: self._running(begun=False))
+    @rule(pick=picks)
+    def begins(self, pick: int) -> None:
+        """The trainer has read its newest checkpoint."""
+        job = self._carried(pick, begun=False)
+
+        def resumed(s: Session) -> leases.Orders:
+            newest = checkpoints.newest_ready(s, job.id)
+            step = 0 if newest is None else newest.step
+            orders = leases.fence(s, job.id, job.attempt, LEASE, step=step)
+            leases.resumed(s, job.id, job.attempt, step)
+            return orders
+
+        self._both(lambda: job.goes_on(job.attempt, self.now), resumed)
+
+    @precondition(lambda self: self._running(begun=True))
+    @rule(pick=picks, count=st.integers(1, 3))
+    def tick(self, pick: int, count: int) -> None:
+        job = self._carried(pick, begun=True)
+        first, attempt = job.step + 1, job.attempt
+
+        def write(s: Session) -> leases.Orders:
+            orders = leases.fence(s, job.id, attempt, LEASE, step=first + count - 1)
+            metrics.append(s, job.id, attempt, first, ["loss_d"], np.full((count, 1), attempt, np.float32))
+            return orders
+
+        self._both(lambda: job.tick(attempt, count, self.now), write)
+
+    @precondition(lambda self: self._running(begun=True))
+    @rule(pick=picks)
+    def save(self, pick: int) -> None:
+        job = self._carried(pick, begun=True)
+        if job.step in job.saved:
+            return
+        file = Stored(f"{job.id}/{job.step}.{job.attempt}", 1, "0" * 64)
+
+        def register(s: Session) -> leases.Orders:
+            orders = leases.fence(s, job.id, job.attempt, LEASE)
+            checkpoints.register(s, job.id, job.attempt, job.step, {}, file, file)
+            checkpoints.retire(s, job.id, KEPT)
+            return orders
+
+        self._both(lambda: job.keep(job.attempt, self.now, KEPT), register)
+
+    @precondition(lambda self: self._running())
+    @rule(pick=picks)
+    def beat(self, pick: int) -> None:
+        job = self._carried(pick)
+        self._both(lambda: job.beat(job.attempt, self.now), lambda s: leases.renew(s, job.id, job.attempt, LEASE))
+
+    @precondition(lambda self: self._running())
+    @rule(pick=picks, status=st.sampled_from([Status.SUCCEEDED, Status.FAILED]))
+    def finish(self, pick: int, status: Status) -> None:
+        job = self._carried(pick)
+        attempt = job.attempt
+        self._both(
+            lambda: job.finish(attempt, status, self.now),
+            lambda s: Status(leases.finish(s, job.id, attempt, status, _error(status)).status),
+        )
+
+    @precondition(lambda self: self._running())
+    @rule(pick=picks, crash=st.booleans())
+    def give_back(self, pick: int, crash: bool) -> None:
+        job = self._carried(pick)
+        attempt = job.attempt
+        self._both(
+            lambda: job.release(attempt, self.now, crash=crash),
+            lambda s: Status(leases.release(s, job.id, attempt, crash=crash, reason=_BECAUSE).status),
+        )
+        self._queued_again(job)
+
+    @rule(worker=some_worker)
+    def still_there(self, worker: str) -> None:
+        with self.db.write() as s:
+            assert workers.beat(s, worker)
+        self.heard[worker] = self.now
+
+    @precondition(lambda self: self.past)
+    @rule(pick=picks, write=st.sampled_from(["renew", "fence", "finish", "release"]))
+    def a_zombie_writes(self, pick: int, write: str) -> None:
+        job_id, attempt = self.past[pick % len(self.past)]
+        if self._holds(job_id, attempt):
+            return
+        self._both(_fenced, lambda s: _WRITES[write](s, job_id, attempt))
+
+    # The relay, the sweeper, and what they live with
+
+    @rule(seconds=st.sampled_from(model.JUMPS))
+    def time_passes(self, seconds: float) -> None:
+        with self.db.write() as s:
+            move(s, seconds)
+        self.now += seconds
+
+    @rule()
+    def reap(self) -> None:
+        lost = {job.id for job in self.jobs.values() if job.holder is not None and job.lease_until < self.now}
+        with self.db.write() as s:
+            assert set(leases.reap(s)) == lost
+        for job_id in lost:
+            job = self.jobs[job_id]
+            job.release(job.attempt, self.now, crash=True)
+            self._queued_again(job)
+
+    @rule(crashes=st.booleans())
+    def relay(self, crashes: bool) -> None:
+        """It may die once the broker has the messages, and before that is written."""
+        due = [job_id for job_id, times in self.hints.items() for at in times if at <= self.now]
+        with self.db.write() as s:
+            hints = outbox.due(s, 1000)
+            assert sorted(hint.job_id for hint in hints) == sorted(due)
+            if not crashes:
+                outbox.sent(s, hints)
+        self.messages += len(due)
+        if not crashes:
+            for job_id in due:
+                self.hints[job_id] = [at for at in self.hints[job_id] if at > self.now]
+                self.jobs[job_id].published = self.now
+
+    @rule()
+    def republish(self) -> None:
+        busy = {job.holder for job in self.jobs.values()}
+        idle = [name for name in WORKERS if name not in busy and self.now - self.heard[name] < LEASE]
+        waiting = [job for job in self.jobs.values() if self._claimable(job) and not self.hints[job.id]]
+        forgotten = [job for job in waiting if self.now - _last_sent(job) > REPUBLISH]
+        wanted = [job.id for job in sorted(forgotten, key=lambda j: j.rank)][: len(idle)]
+        with self.db.write() as s:
+            assert workers.idle(s, LEASE) == len(idle)
+            assert outbox.republish(s, REPUBLISH, len(idle)) == wanted
+        for job_id in wanted:
+            self.hints[job_id].append(self.now)
+
+    @rule()
+    def the_broker_loses_everything(self) -> None:
+        self.messages = 0
+
+    # What must hold, always
+
+    @invariant()
+    def the_record_is_the_model(self) -> None:
+        self.sound = False
+        with self.db.read() as s:
+            rows = {row.id: row for row in s.scalars(select(Row))}
+            assert rows.keys() == self.jobs.keys()
+            pending = Counter(s.scalars(select(Outbox.job_id)))
+            assert pending == Counter({job_id: len(times) for job_id, times in self.hints.items() if times})
+            for job_id, job in self.jobs.items():
+                check_row(rows[job_id], job)
+                self._check_history(s, rows[job_id], job)
+        self.sound = True
+
+    def _check_history(self, s: Session, row: Row, job: Job) -> None:
+        """Of a job that has moved since: a tick, a checkpoint and a move each leave a trace in its row."""
+        trace = (row.status, row.attempt, row.step, row.event_seq, row.heartbeat_at)
+        if self.seen.get(job.id) != trace:
+            check_curve(s, job)
+            check_events(s, row, job)
+            check_attempts(s, job)
+            self.seen[job.id] = trace
+
+    def teardown(self) -> None:
+        """And in the end every job ends, although the broker has lost all it was given."""
+        if not self.sound:
+            return
+        self.messages = 0
+        for _ in range(2 * MOST_JOBS):
+            self._a_round()
+        assert all(job.status in TERMINAL for job in self.jobs.values())
+        self.seen.clear()
+        self.the_record_is_the_model()
+
+    def _a_round(self) -> None:
+        self.time_passes(model.JUMPS[-1])
+        for place, job in enumerate(self.jobs.values()):
+            if job.status is Status.PAUSED:
+                self.resume(place)
+        for worker in WORKERS:
+            self.still_there(worker)
+        self.reap()
+        self.time_passes(model.JUMPS[0])
+        self.republish()
+        self.relay(crashes=False)
+        while self.messages:
+            self.messages -= 1
+            self.claim(WORKERS[0])
+            while self._running():
+                self.finish(0, Status.SUCCEEDED)
+
+    # Help
+
+    def _both(self, expected: Callable[[], Any], actual: Callable[[Session], Any]) -> Any:
+        """Do it to both, and see the same come of it; what comes of it."""
+        wanted, found = _outcome(expected), _outcome(lambda: self._written(actual))
+        assert found == wanted, (found, wanted)
+        return found
+
+    def _written(self, action: Callable[[Session], Any]) -> Any:
+        with self.db.write() as s:
+            return action(s)
+
+    def _any(self, pick: int) -> Job:
+        return list(self.jobs.values())[pick % len(self.jobs)]
+
+    def _running(self, begun: bool | None = None) -> list[Job]:
+        running = (job for job in self.jobs.values() if job.status is Status.RUNNING)
+        return [job for job in running if begun is None or job.begun == begun]
+
+    def _carried(self, pick: int, begun: bool | None = None) -> Job:
+        found = self._running(begun)
+        return found[pick % len(found)]
+
+    def _claimable(self, job: Job) -> bool:
+        return job.status is Status.QUEUED and job.not_before <= self.now
+
+    def _holds(self, job_id: str, attempt: int) -> bool:
+        job = self.jobs.get(job_id)
+        return job is not None and job.status is Status.RUNNING and job.attempt == attempt
+
+    def _queued_again(self, job: Job) -> None:
+        if job.status is not Status.QUEUED:
+            return
+        self.hints[job.id].append(job.not_before)
+        if job.not_before > self.now:
+            with self.db.write() as s:
+                stretch(s, job)
+
+
+def _outcome(action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except (Fenced, InvalidTransition, JobNotFound) as error:
+        return type(error)
+
+
+def _fenced() -> None:
+    raise Fenced
+
+
+def _last_sent(job: Job) -> float:
+    return job.created if job.published is None else job.published
+
+
+def _error(status: Status) -> dict[str, Any] | None:
+    return {**_BECAUSE, "retryable": False, "step": 1} if status is Status.FAILED else None
+
+
+_WRITES: Final[dict[str, Callable[[Session, str, int], object]]] = {
+    "renew": lambda s, job_id, attempt: leases.renew(s, job_id, attempt, LEASE),
+    "fence": lambda s, job_id, attempt: leases.fence(s, job_id, attempt, LEASE, step=999),
+    "finish": lambda s, job_id, attempt: leases.finish(s, job_id, attempt, Status.SUCCEEDED),
+    "release": lambda s, job_id, attempt: leases.release(s, job_id, attempt, crash=True, reason=_BECAUSE),
+}

@@ -1,0 +1,31 @@
+"""A trainer that hangs while its supervisor is well."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from jobs.db import Database
+from jobs.settings import Settings
+from tests.faults.attempts import claim, play, same_as_undisturbed
+from tests.jobs.helpers import submit
+from tests.worker.conftest import Carry
+from tests.worker.helpers import job_of, tiny, trainer_pids, until
+
+
+def test_a_silent_trainer_is_ended_and_another_goes_on(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    body = tiny()
+    job = submit(sqlite_db, **body)
+    carried = carry(sqlite_settings.model_copy(update={"stall_seconds": 2.0}))
+    until(lambda: trainer_pids(job.id) != [])
+    os.kill(trainer_pids(job.id)[0], signal.SIGSTOP)
+    carried.result()
+
+    given_back = job_of(sqlite_db, job.id)
+    assert (given_back.status, given_back.crashes) == ("queued", 1) and trainer_pids(job.id) == []
+    assert given_back.status_reason is not None and given_back.status_reason["code"] == "stalled"
+    assert "no progress for 2 s" in given_back.status_reason["message"]
+    assert play(sqlite_settings, sqlite_db, claim(sqlite_db)) == 0
+    same_as_undisturbed(sqlite_db, job.id, body)

@@ -1,0 +1,47 @@
+"""A short storm on each profile, of faults that are named here; `make faults` has the long ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import storm
+from tests.faults.fleet import Profile
+from tests.faults.harm import AIMED, SHARED
+from tests.faults.storm import Plan
+
+EMBEDDED = ("kill trainer", "kill api", "freeze worker", "flush broker", "kill worker", "kill relay")
+PRODUCTION = ("kill trainer", "kill postgres", "kill supervisor", "black-hole database", "kill broker", "save now")
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("profile", "script"),
+    [
+        ("embedded", EMBEDDED),
+        pytest.param("production", PRODUCTION, marks=pytest.mark.postgres),
+    ],
+)
+def test_a_short_storm_is_weathered(profile: Profile, script: tuple[str, ...], tmp_path: Path) -> None:
+    lines: list[str] = []
+    chosen = Plan(profile, jobs=4, faults=0, seed=1, steps=300, workers=2, pause_seconds=2, script=script)
+    outcome = storm.run(chosen, tmp_path, lines.append)
+    assert outcome.violations == [], "\n".join(lines)
+    assert outcome.accepted == 4 and outcome.history is not None
+    assert outcome.history.finished == outcome.history.bit_equal == 4
+    aimed = sum(name in AIMED for name in script)
+    assert outcome.in_mid_training == aimed, "\n".join(lines)
+    # Each that struck a running trainer cost it an attempt, or froze it.
+    assert outcome.history.attempts > 4
+
+
+def test_the_same_seed_draws_the_same_faults() -> None:
+    assert Plan("production", 1, 50, seed=7).names == Plan("production", 1, 50, seed=7).names
+    assert Plan("production", 1, 50, seed=7).names != Plan("production", 1, 50, seed=8).names
+
+
+def test_a_long_storm_draws_every_fault_of_its_profile() -> None:
+    assert set(Plan("production", 1, 2_000, seed=1).names) == AIMED.keys() | SHARED.keys()
+    here = {name for name, fault in SHARED.items() if "embedded" in fault.profiles}
+    assert set(Plan("embedded", 1, 2_000, seed=1).names) == AIMED.keys() | here
