@@ -17,6 +17,8 @@ from tests import servers
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The suite promises bits, which hold on the processor alone; what needs a GPU has a target of its own.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# Hundreds of processes are started: each would compile the whole house anew, which takes a second or more.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for name in [name for name in os.environ if name.startswith(PREFIX)]:
     del os.environ[name]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any, Final, NoReturn
 
 import numpy as np
 import torch
-from sqlalchemy import update
+from sqlalchemy import Engine, create_engine, update
+from sqlalchemy.exc import OperationalError
 
 from gan.spec import resolve
 from jobs import clock, faultpoints, leases
@@ -21,6 +23,7 @@ from jobs.models import Job
 from jobs.settings import Settings
 from jobs.status import Status
 from jobs.store import checkpoints, metrics
+from tests.faults.processes import signal_all
 from tests.faults.undisturbed import References
 from tests.worker.helpers import job_of
 from worker.exits import Exit
@@ -103,6 +106,30 @@ def _train(settings: Settings, job: Job, faults: Path | None) -> NoReturn:
         code = Attempt(settings, job.id, job.attempt).carry()
     finally:
         os._exit(code)
+
+
+def freeze(settings: Settings, job_id: str, *pids: int) -> None:
+    """Stop these processes between two writes. One that is frozen within its transaction keeps everybody from the row
+    until PostgreSQL has ended its session, or from all of SQLite until it wakes.
+    """
+    sqlite = settings.database.startswith("sqlite")
+    impatient = {"timeout": 0.2} if sqlite else {"options": "-c lock_timeout=200ms"}
+    engine = create_engine(settings.database, connect_args=impatient)
+    signal_all(pids, signal.SIGSTOP)
+    while not _is_free(engine, job_id):
+        signal_all(pids, signal.SIGCONT)
+        time.sleep(0.05)
+        signal_all(pids, signal.SIGSTOP)
+    engine.dispose()
+
+
+def _is_free(engine: Engine, job_id: str) -> bool:
+    try:
+        with engine.connect() as connection:
+            connection.execute(update(Job).where(Job.id == job_id).values(attempt=Job.attempt))
+    except OperationalError:
+        return False
+    return True
 
 
 def went_on_from(db: Database, job_id: str, attempt: int) -> int | None:

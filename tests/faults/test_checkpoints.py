@@ -28,30 +28,30 @@ from tests.worker.helpers import ENDLESS, endless, events_of, job_of, tiny, unti
 KILLS: Final = 20
 
 
-def truncated(path: Path, other: Path) -> None:
+def truncated(path: Path, other: Callable[[], Path]) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-def emptied(path: Path, other: Path) -> None:
+def emptied(path: Path, other: Callable[[], Path]) -> None:
     os.truncate(path, 0)
 
 
-def one_bit_flipped(path: Path, other: Path) -> None:
+def one_bit_flipped(path: Path, other: Callable[[], Path]) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
 
 
-def removed(path: Path, other: Path) -> None:
+def removed(path: Path, other: Callable[[], Path]) -> None:
     path.unlink()
 
 
-def anothers(path: Path, other: Path) -> None:
-    shutil.copyfile(other, path)
+def anothers(path: Path, other: Callable[[], Path]) -> None:
+    shutil.copyfile(other(), path)
 
 
 BODY: Final = tiny(checkpoints={"every_steps": 20, "keep_last": 3})
-DAMAGES: Final[dict[str, tuple[Callable[[Path, Path], None], str]]] = {
+DAMAGES: Final[dict[str, tuple[Callable[[Path, Callable[[], Path]], None], str]]] = {
     "truncated": (truncated, "not what was written"),
     "emptied": (emptied, "not what was written"),
     "one bit flipped": (one_bit_flipped, "not what was written"),
@@ -70,14 +70,18 @@ def rows_of(db: Database, job_id: str) -> list[Checkpoint]:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_the_one_before_is_gone_on_from(sqlite_settings: Settings, sqlite_db: Database, damage: str) -> None:
-    files, other = Artifacts(sqlite_settings.artifacts_dir), _all_but_ended(sqlite_settings, sqlite_db, tiny(seed=1))
-    with sqlite_db.write() as s:
-        jobs.request_cancel(s, other)
-    job_id = _all_but_ended(sqlite_settings, sqlite_db, BODY)
-    newest = rows_of(sqlite_db, job_id)[0]
+    newest = rows_of(sqlite_db, _all_but_ended(sqlite_settings, sqlite_db, BODY))[0]
     harm, said = DAMAGES[damage]
-    harm(files.path(newest.key), files.path(rows_of(sqlite_db, other)[0].key))
+    path = Artifacts(sqlite_settings.artifacts_dir).path(newest.key)
+    harm(path, lambda: _file_of_another_job(sqlite_settings, sqlite_db))
     _goes_on_from_step_40(sqlite_settings, sqlite_db, newest, said)
+
+
+def _file_of_another_job(settings: Settings, db: Database) -> Path:
+    job = with_checkpoints(settings, db, tiny(seed=1, priority=1), steps=1)
+    with db.write() as s:
+        jobs.request_cancel(s, job.id)
+    return Artifacts(settings.artifacts_dir).path(rows_of(db, job.id)[0].key)
 
 
 def test_one_of_a_newer_format_is_passed_over_too(sqlite_settings: Settings, sqlite_db: Database) -> None:
@@ -121,7 +125,7 @@ def test_when_all_are_damaged_the_job_fails_and_says_what_to_do(
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=2)
     files = [Artifacts(sqlite_settings.artifacts_dir).path(row.key) for row in rows_of(sqlite_db, job.id)]
     for path in files:
-        one_bit_flipped(path, path)
+        one_bit_flipped(path, Path)
     left = [path.read_bytes() for path in files]
 
     carry(sqlite_settings).result()

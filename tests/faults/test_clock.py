@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,13 +14,11 @@ import pytest
 from sqlalchemy import update
 
 from jobs import broker, clock, leases, sweep
-from jobs.db import Database, migrate
+from jobs.db import Database
 from jobs.models import Attempt, Job, Outbox
 from jobs.process import end, spawn
 from jobs.settings import Settings
 from jobs.store import outbox, workers
-from tests import servers
-from tests.conftest import small_settings
 from tests.faults.attempts import claim, expire, same_as_undisturbed
 from tests.jobs.helpers import submit
 from tests.worker.helpers import events_of, job_of, tiny, until
@@ -36,42 +34,36 @@ BODY: Final = tiny(total_steps=500, checkpoints={"every_steps": 200})
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("hours", [2, -2])
-def test_a_worker_whose_clock_is_off_does_its_work_like_any_other(
-    hours: int, tmp_path: Path, postgres_server: str, valkey_server: str
+@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+def test_workers_whose_clocks_are_off_do_their_work_like_any_other(
+    settings: Settings, db: Database, tmp_path: Path
 ) -> None:
-    with ExitStack() as stack:
-        url = stack.enter_context(servers.database(postgres_server))
-        settings = small_settings(tmp_path, database_url=url, broker_url=valkey_server)
-        migrate(settings)
-        db = Database(settings.database)
-        stack.callback(db.dispose)
-        began = _now(db)
-        job = submit(db, **BODY)
-        stack.enter_context(_process("api.relay", settings, tmp_path))
-        stack.enter_context(_process("worker", settings, tmp_path, clock_off_by=hours * 3600))
-        until(lambda: job_of(db, job.id).status == "succeeded", seconds=120)
-        ended = job_of(db, job.id)
+    """One is two hours ahead, one behind; there is a job for each."""
+    began = _now(db)
+    submitted = [submit(db, **BODY).id for _ in range(2)]
+    with _process("api.relay", settings), _process("worker", settings, 2), _process("worker", settings, -2):
+        until(lambda: all(job_of(db, job_id).status == "succeeded" for job_id in submitted), seconds=150)
+    for job_id in submitted:
+        ended = job_of(db, job_id)
         assert ended.attempt == 1, "nobody took it for lost"
         with db.read() as s:
-            ran = s.get_one(Attempt, (job.id, 1))
+            ran = s.get_one(Attempt, (job_id, 1))
         on_record = [ended.created_at, ended.started_at, ran.started_at, ran.ended_at, ended.finished_at]
         times = [began, *(moment or 0.0 for moment in on_record), _now(db)]
         assert times == sorted(times), "all by the database's clock"
-        happened = [event.at for event in events_of(db, job.id)]
+        happened = [event.at for event in events_of(db, job_id)]
         assert happened == sorted(happened) and began <= happened[0] <= happened[-1] <= times[-1]
-        same_as_undisturbed(db, job.id, BODY)
+        same_as_undisturbed(db, job_id, BODY)
 
 
 @contextmanager
-def _process(module: str, settings: Settings, folder: Path, clock_off_by: int = 0) -> Iterator[None]:
-    """`python -m module`, whose `time.time` and that of its children is so many seconds off."""
-    (folder / "off").mkdir(exist_ok=True)
-    (folder / "off" / "sitecustomize.py").write_text(_SHIFTED.format(seconds=clock_off_by))
-    environment = {**os.environ, **settings.environment()}
-    if clock_off_by:
-        environment["PYTHONPATH"] = str(folder / "off")
-    with (folder / f"{module}.log").open("wb") as log:
+def _process(module: str, settings: Settings, hours: int = 0) -> Iterator[None]:
+    """`python -m module`, for whom and for whose children it is so much later."""
+    folder = settings.data_dir.parent / f"{module}{hours:+}"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_SHIFTED.format(seconds=hours * 3600))
+    environment = {**os.environ, **settings.environment(), "PYTHONPATH": str(folder)}
+    with (folder / "log").open("wb") as log:
         process = spawn([sys.executable, "-m", module], env=environment, stdout=log, stderr=log)
     try:
         yield

@@ -23,7 +23,7 @@ from jobs.models import Job
 from jobs.settings import Settings
 from jobs.store import checkpoints
 from tests.conftest import small_settings
-from tests.faults.attempts import claim, finish, forked, same_as_undisturbed
+from tests.faults.attempts import claim, finish, forked, freeze, same_as_undisturbed
 from tests.faults.small_disk import SmallDisk, small_disk
 from tests.jobs.helpers import submit
 from tests.worker.conftest import Carry
@@ -132,16 +132,14 @@ def test_a_database_on_the_full_disk_is_whole_and_the_job_goes_on(
     job = claim(db)
     with forked(settings, job) as trainer:
         until(lambda: job_of(db, job.id).step > 0)
-        os.kill(trainer.pid, signal.SIGSTOP)
+        freeze(settings, job.id, trainer.pid)
         disk.fill()
         with pytest.raises(DatabaseUnavailable, match="full"):
             for _ in range(100):
                 submit(db)
         os.kill(trainer.pid, signal.SIGCONT)
         until(lambda: "what was to be written waits" in capfd.readouterr().out)
-        os.kill(trainer.pid, signal.SIGSTOP)
         disk.empty()
-        os.kill(trainer.pid, signal.SIGCONT)
         assert trainer.wait() == 0
     finish(db, job)
     same_as_undisturbed(db, job.id, body)

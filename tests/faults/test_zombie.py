@@ -9,27 +9,24 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import create_engine, update
-from sqlalchemy.exc import OperationalError
+import pytest
 
 from jobs import sweep
 from jobs.db import Database
-from jobs.models import Attempt, Job
+from jobs.models import Attempt
 from jobs.process import kill, spawn
 from jobs.settings import Settings
 from jobs.status import Status
-from tests.faults.attempts import claim, expire, finish, forked, same_as_undisturbed
-from tests.faults.processes import signal_all
+from tests.faults.attempts import claim, expire, finish, forked, freeze, same_as_undisturbed
 from tests.jobs.helpers import submit
 from tests.worker.helpers import events_of, job_of, tiny, trainer_pids, until
 
-# Told after each fifty steps, when a picture is due: it can be frozen early on. Saved often: a zombie has much to write.
+# Told after each fifty steps, when a picture is due: it can be frozen early on.
 BODY: Final = tiny(total_steps=600, checkpoints={"every_steps": 100}, previews={"every_steps": 50, "per_class": 1})
 _CARRY: Final = """
 from jobs.db import Database
@@ -40,13 +37,15 @@ carry_one_job(settings, Database(settings.database), Identity("the zombie", "cpu
 """
 
 
+@pytest.mark.postgres
+@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
 def test_a_frozen_attempt_that_wakes_writes_nothing(settings: Settings, db: Database, tmp_path: Path) -> None:
     patient = settings.model_copy(update={"lease_seconds": 60})
     job = submit(db, **BODY)
     with _supervisor(patient, tmp_path / "zombie.log") as zombie:
         until(lambda: job_of(db, job.id).step > 0)
         (trainer,) = trainer_pids(job.id)
-        _freeze(patient, job.id, (trainer, zombie.pid))
+        freeze(patient, job.id, trainer, zombie.pid)
         expire(db, job.id)
         sweep.sweep_once(db, patient)
         given_back = job_of(db, job.id)
@@ -67,25 +66,6 @@ def test_a_frozen_attempt_that_wakes_writes_nothing(settings: Settings, db: Data
         outcomes = [s.get_one(Attempt, (job.id, number)).outcome for number in (1, 2)]
     assert outcomes == ["worker_lost", Status.SUCCEEDED]
     same_as_undisturbed(db, job.id, BODY)
-
-
-def _freeze(settings: Settings, job_id: str, pids: tuple[int, ...]) -> None:
-    """Between two writes: one that is frozen within its transaction keeps everybody from the row until it wakes, or
-    until PostgreSQL has ended its session.
-    """
-    impatient = {"timeout": 0.2} if settings.database.startswith("sqlite") else {"options": "-c lock_timeout=200ms"}
-    engine = create_engine(settings.database, connect_args=impatient)
-    while True:
-        signal_all(pids, signal.SIGSTOP)
-        try:
-            with engine.connect() as connection:
-                connection.execute(update(Job).where(Job.id == job_id).values(attempt=Job.attempt))
-        except OperationalError:
-            signal_all(pids, signal.SIGCONT)
-            time.sleep(0.05)
-        else:
-            break
-    engine.dispose()
 
 
 @contextmanager

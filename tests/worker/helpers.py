@@ -74,7 +74,7 @@ def events_of(db: Database, job_id: str) -> list[JobEvent]:
         return events.page(s, job_id, 0, 10_000)
 
 
-def until(met: Callable[[], bool], seconds: float = 60) -> None:
+def until(met: Callable[[], bool], seconds: float = 120) -> None:
     """Wait for it; an error after so long."""
     give_up = time.monotonic() + seconds
     while not met():

@@ -244,7 +244,7 @@ def test_a_checkpoint_of_another_spec_fails_the_job_in_its_own_words(
     assert (ended.status, ended.attempt) == ("failed", 2) and ended.error is not None
     assert (ended.error["code"], ended.error["retryable"]) == ("checkpoint_corrupt", False)
     assert "another spec" in ended.error["message"]
-    assert "again" in ended.error["hint"] and "disk" not in ended.error["hint"]
+    assert "--from-scratch" in ended.error["hint"] and "disk" not in ended.error["hint"]
 
 
 def poison(settings: Settings, db: Database, job_id: str) -> None:

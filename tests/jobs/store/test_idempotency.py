@@ -67,9 +67,9 @@ def test_what_was_not_committed_was_not_answered(db: Database) -> None:
         assert idempotency.answer(s, "me", "k", "print") is None
 
 
+# On SQLite every writer waits for every other, for half a minute.
+@pytest.mark.parametrize("settings", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
 def test_who_waits_for_too_long_is_told_to_come_again(db: Database, holder: Holder) -> None:
-    if db.dialect == "sqlite":
-        pytest.skip("there every writer waits for every other, for half a minute")
     with pytest.raises(DatabaseUnavailable), db.write() as s:
         s.execute(text("set local lock_timeout = '50ms'"))
         idempotency.begin(s, "me", "k", "print")
