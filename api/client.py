@@ -21,6 +21,7 @@ _WAIT_SECONDS: Final = 20
 _LIMITS: Final = httpx2.Timeout(150, connect=5)
 # A stream says every 15 s that it is there.
 _STREAM_LIMITS: Final = httpx2.Timeout(5, read=45)
+_FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 # Before what may have been heard is sent again; together, as long as a service takes to be started anew.
 _PAUSES_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
@@ -40,6 +41,27 @@ class ApiError(Exception):
 
 class Unreachable(Exception):
     """Nobody answers at the address."""
+
+
+class _Patience:
+    """With a service that was heard and is away for a moment, as while it is started again."""
+
+    def __init__(self) -> None:
+        self._ever_heard, self._pause = False, _FIRST_PAUSE_SECONDS
+        self._lost_at: float | None = None
+
+    def heard(self) -> None:
+        self._ever_heard, self._lost_at, self._pause = True, None, _FIRST_PAUSE_SECONDS
+
+    def wait(self, error: Unreachable | ApiError | None = None) -> None:
+        """Sleep for a little, each time longer; raise `error` where it does not pass, or has lasted for a minute."""
+        self._lost_at = self._lost_at or time.monotonic()
+        lasting = isinstance(error, ApiError) and error.status != 503
+        too_long = time.monotonic() - self._lost_at > _PATIENCE_SECONDS
+        if error is not None and (lasting or not self._ever_heard or too_long):
+            raise error
+        time.sleep(self._pause)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
 
 
 class Client:
@@ -81,11 +103,19 @@ class Client:
         self._send("DELETE", f"/v1/jobs/{job_id}")
 
     def watch(self, job_id: str) -> Iterator[Json]:
-        """The job now, then at each change, until it has ended."""
-        etag = None
+        """The job now, then at each change, until it has ended; a service that is away for a moment is waited for.
+
+        Raises `ApiError`, and `Unreachable` when nobody answers at first, or for a minute later on.
+        """
+        etag, patience = None, _Patience()
         while True:
             headers: dict[str, str] = {"If-None-Match": etag, "Prefer": f"wait={_WAIT_SECONDS}"} if etag else {}
-            answer = self._send("GET", f"/v1/jobs/{job_id}", headers=headers)
+            try:
+                answer = self._send("GET", f"/v1/jobs/{job_id}", headers=headers)
+            except (Unreachable, ApiError) as error:
+                patience.wait(error)
+                continue
+            patience.heard()
             if answer.status_code == 304:
                 continue
             job: Json = answer.json()
@@ -109,12 +139,11 @@ class Client:
 
         Raises `ApiError`, and `Unreachable` when nobody answers at first, or for a minute later on.
         """
-        lost_at: float | None = None
-        heard, pause = False, 0.1
+        patience = _Patience()
         while True:
             try:
                 for told in self._stream(job_id, after):
-                    heard, lost_at, pause = True, None, 0.1
+                    patience.heard()
                     if told.event == "stream.end":
                         return
                     if told.data:
@@ -122,12 +151,9 @@ class Client:
                         after = event["seq"]
                         yield event
             except (Unreachable, ApiError) as error:
-                lasting = isinstance(error, ApiError) and error.status != 503
-                if lasting or not heard or time.monotonic() - (lost_at or time.monotonic()) > _PATIENCE_SECONDS:
-                    raise
-            lost_at = lost_at or time.monotonic()
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                patience.wait(error)
+            else:
+                patience.wait()
 
     def samples(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -151,32 +151,17 @@ def curves(
 
 def cancel(job: JobId, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     """Stop a job; one that trains saves a checkpoint first."""
-    with Client(url) as client:
-        answer = client.cancel(job)
-    if as_json:
-        _print_json(answer)
-    else:
-        typer.echo(f"{job} {'stops soon' if answer['status'] == 'running' else 'is ' + answer['status']}.")
+    _ask(job, Client.cancel, "stops soon", as_json, url)
 
 
 def pause(job: JobId, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     """Let a job rest; one that trains saves a checkpoint first and gives its device back."""
-    with Client(url) as client:
-        answer = client.pause(job)
-    if as_json:
-        _print_json(answer)
-    else:
-        typer.echo(f"{job} {'pauses soon' if answer['status'] == 'running' else 'is ' + answer['status']}.")
+    _ask(job, Client.pause, "pauses soon", as_json, url)
 
 
 def resume(job: JobId, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     """Let a paused job go on from its checkpoint."""
-    with Client(url) as client:
-        answer = client.resume(job)
-    if as_json:
-        _print_json(answer)
-    else:
-        typer.echo(f"{job} {'goes on' if answer['status'] == 'running' else 'is ' + answer['status']}.")
+    _ask(job, Client.resume, "goes on", as_json, url)
 
 
 def retry(
@@ -235,6 +220,15 @@ def drain(
     else:
         carried = answer["current_job_id"]
         typer.echo(f"{worker} {f'gives {carried} back and ends' if carried else 'takes no more jobs and ends'}.")
+
+
+def _ask(job: str, action: Callable[[Client, str], Json], while_it_runs: str, as_json: bool, url: str) -> None:
+    with Client(url) as client:
+        answer = action(client, job)
+    if as_json:
+        _print_json(answer)
+    else:
+        typer.echo(f"{job} {while_it_runs if answer['status'] == 'running' else 'is ' + answer['status']}.")
 
 
 def _follow(client: Client, job_id: str, *, as_json: bool = False) -> None:

@@ -247,11 +247,14 @@ def test_a_client_finds_the_service_again_after_its_restart(sqlite_settings: Set
         with serving(sqlite_settings) as first:
             job_id = first.hand.train()
             told = stack.enter_context(Client(first.url)).events(job_id)
+            seen = stack.enter_context(Client(first.url)).watch(job_id)
             assert [next(told)["seq"] for _ in range(2)] == [1, 2]
+            assert next(seen)["status"] == "running"
         with serving(sqlite_settings, first.port) as second:
             second.hand.progress(job_id, 7)
             second.hand.finish(job_id, Status.CANCELLED)
             assert [event["seq"] for event in told] == [3, 4]
+            assert [job["status"] for job in seen][-1] == "cancelled"
 
 
 def test_a_client_that_was_never_answered_says_so() -> None:
