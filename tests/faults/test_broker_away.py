@@ -1,0 +1,39 @@
+"""A broker that is killed, or that hears and does not answer: jobs are taken as ever, and run when it is back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.faults.caller import Caller
+from tests.faults.fleet import Fleet, ground, record
+from tests.worker.helpers import job_of, tiny, until
+
+_QUICK_SECONDS: Final = 1.0
+
+
+@pytest.mark.postgres
+@pytest.mark.timeout(300)
+def test_a_job_is_taken_at_once_and_runs_when_the_broker_is_back(tmp_path: Path) -> None:
+    with ground("production", tmp_path) as on:
+        assert on.broker is not None and on.broker_proxy is not None
+        db = record(on)
+        with Fleet(on, tmp_path / "logs", apis=1, relays=1, workers=1) as fleet, Caller(fleet.urls, seed=0) as caller:
+            on.broker.kill()
+            while_dead = _submitted_within(caller, _QUICK_SECONDS, "dead")
+            on.broker.start()
+            until(lambda: job_of(db, while_dead).status == "succeeded")
+            on.broker_proxy.stall(3.0)
+            while_frozen = _submitted_within(caller, _QUICK_SECONDS, "frozen")
+            until(lambda: job_of(db, while_frozen).status == "succeeded")
+        db.dispose()
+
+
+def _submitted_within(caller: Caller, seconds: float, key: str) -> str:
+    began = time.monotonic()
+    job_id = caller.submit(tiny(), key=key)
+    assert time.monotonic() - began < seconds
+    return job_id
