@@ -18,6 +18,8 @@ from gan.architectures.judgement import Judge, Judgement
 from gan.augment import seen_by_d
 from gan.form import TrainSpec
 from gan.history import History
+from gan.layers.minibatch import MinibatchDiscrimination
+from gan.layers.virtual_batchnorm import VirtualBatchNorm2d
 from gan.losses import Loss, loss_of
 from gan.optimizers import descend, optimizer_of
 from gan.penalties import gradient_penalty, zero_centred
@@ -27,6 +29,9 @@ from gan.stillness import held_still
 
 D_METRICS: Final = ("loss_d", "d_accuracy", "real_logit", "fake_logit", "penalty_d", "class_loss_d", "grad_norm_d")
 G_METRICS: Final = ("loss_g", "grad_norm_g")
+
+# Layers through which the images of a batch see each other.
+_MIXERS: Final = (nn.modules.batchnorm._BatchNorm, VirtualBatchNorm2d, MinibatchDiscrimination)
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,12 @@ class Game:
     ranks: Ranks = ALONE
     bf16: bool = False
     loss: Loss = field(init=False)
+    judges_alone: bool = field(init=False)
+    """Whether what D says of an image rests on that image alone, and on no other of its batch."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "loss", loss_of(self.spec))
+        object.__setattr__(self, "judges_alone", not any(isinstance(m, _MIXERS) for m in self.d.network.modules()))
 
     @property
     def g_sees_reals(self) -> bool:
@@ -87,30 +95,34 @@ class Game:
         """
         with held_still(self.g.network), self._precision():
             fake = self.g.network(z, labels)
-        with self.d.move() as said:
-            real, fake = (self._seen(images.float(), knobs) for images in (real, fake))
-            r1, r2 = (self._weight_of(kind, knobs) > 0 for kind in ("r1", "r2"))
-            of_real, of_fake = self._judge(real, labels, r1), self._judge(fake, labels, r2)
-            penalty = self._penalty(real, fake, labels, of_real, of_fake, knobs)
-            metrics = self._d_metrics(labels, of_real, of_fake, penalty)
-            loss, class_loss = metrics[0], metrics[-1]
-            total = self._with_history(self.d, loss + penalty + self.spec.conditioning.class_weight * class_loss)
-            norm, told, vetoed = descend(self.d.optimizer, total, metrics, self.ranks)
-            said.append(vetoed)
-        self._clip()
-        return torch.cat([told, norm[None]])
+        return self._move_d(real, fake, labels, knobs)
 
     def g_step(self, z: Tensor, labels: Tensor | None, knobs: Knobs, real: Tensor | None = None) -> Tensor:
         """One update of G through D, which is held still: the gradient passes D and moves G alone.
 
         `real` (N, C, S, S), of the same labels, where `g_sees_reals`. Returns `G_METRICS`, (2,) on the device.
         """
-        with held_still(self.d.network), self.g.move() as said:
-            loss, class_loss = self._g_terms(z, labels, knobs, real)
-            total = self._with_history(self.g, loss + self.spec.conditioning.class_weight * class_loss)
-            norm, told, vetoed = descend(self.g.optimizer, total, [loss], self.ranks)
+        with self.g.move() as said:
+            with self._precision():
+                fake = self.g.network(z, labels)
+            told, vetoed = self._move_g(fake, labels, knobs, real)
             said.append(vetoed)
-        return torch.cat([told, norm[None]])
+        return told
+
+    def both_steps(self, real: Tensor, labels: Tensor | None, z: Tensor, knobs: Knobs) -> Tensor:
+        """`d_step`, then `g_step` on the same fakes, which are drawn once: G does not move before its turn.
+
+        So did the authors of DCGAN in their own code. For games whose G does not look at reals. Returns `D_METRICS`
+        and `G_METRICS`, (9,) on the device.
+        """
+        assert not self.g_sees_reals
+        with self.g.move() as said:
+            with self._precision():
+                fake = self.g.network(z, labels)
+            of_d = self._move_d(real, fake.detach(), labels, knobs)
+            of_g, vetoed = self._move_g(fake, labels, knobs, None)
+            said.append(vetoed)
+        return torch.cat([of_d, of_g])
 
     @torch.no_grad()
     def measure_d(self, real: Tensor, labels: Tensor | None, z: Tensor, knobs: Knobs) -> Tensor:
@@ -130,10 +142,37 @@ class Game:
     def measure_g(self, z: Tensor, labels: Tensor | None, knobs: Knobs, real: Tensor | None = None) -> Tensor:
         """`G_METRICS` while it is D's turn alone: nobody moves, no gradient."""
         with held_still(self.g.network), held_still(self.d.network):
-            loss, _ = self._g_terms(z, labels, knobs, real)
+            with self._precision():
+                fake = self.g.network(z, labels)
+            loss, _ = self._g_terms(fake, labels, knobs, real)
         told = torch.stack([loss, loss.new_zeros(())])
         self.ranks.mean([told])
         return told
+
+    def _move_d(self, real: Tensor, fake: Tensor, labels: Tensor | None, knobs: Knobs) -> Tensor:
+        """D's update on both; `fake` has no way back to G."""
+        with self.d.move() as said:
+            real, fake = (self._seen(images.float(), knobs) for images in (real, fake))
+            r1, r2 = (self._weight_of(kind, knobs) > 0 for kind in ("r1", "r2"))
+            of_real, of_fake = self._judge_both(real, fake, labels, r1, r2)
+            penalty = self._penalty(real, fake, labels, of_real, of_fake, knobs)
+            metrics = self._d_metrics(labels, of_real, of_fake, penalty)
+            loss, class_loss = metrics[0], metrics[-1]
+            total = self._with_history(self.d, loss + penalty + self.spec.conditioning.class_weight * class_loss)
+            norm, told, vetoed = descend(self.d.optimizer, total, metrics, self.ranks)
+            said.append(vetoed)
+        self._clip()
+        return torch.cat([told, norm[None]])
+
+    def _move_g(
+        self, fake: Tensor, labels: Tensor | None, knobs: Knobs, real: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """G's update on `fake`, which knows its way back to G: `G_METRICS`, and whether it was vetoed."""
+        with held_still(self.d.network):
+            loss, class_loss = self._g_terms(fake, labels, knobs, real)
+            total = self._with_history(self.g, loss + self.spec.conditioning.class_weight * class_loss)
+            norm, told, vetoed = descend(self.g.optimizer, total, [loss], self.ranks)
+        return torch.cat([told, norm[None]]), vetoed
 
     def _d_metrics(
         self, labels: Tensor | None, of_real: Judgement, of_fake: Judgement, penalty: Tensor
@@ -144,10 +183,10 @@ class Game:
         class_loss = self._class_loss(labels, of_real, of_fake)
         return [loss, accuracy, real_logits.mean(), fake_logits.mean(), penalty, class_loss]
 
-    def _g_terms(self, z: Tensor, labels: Tensor | None, knobs: Knobs, real: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _g_terms(
+        self, fake: Tensor, labels: Tensor | None, knobs: Knobs, real: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """G's loss, and what D's class head makes of the fakes."""
-        with self._precision():
-            fake = self.g.network(z, labels)
         of_fake = self._judge(self._seen(fake.float(), knobs), labels, False)
         of_real = None
         if real is not None:
@@ -159,6 +198,18 @@ class Game:
         else:
             loss = self.loss.g(of_fake.logits, None if of_real is None else of_real.logits)
         return loss, self._class_loss(labels, of_fake)
+
+    def _judge_both(
+        self, real: Tensor, fake: Tensor, labels: Tensor | None, r1: bool, r2: bool
+    ) -> tuple[Judgement, Judgement]:
+        """D's judgement of reals and of fakes: in one pass where each image is judged by itself, which is quicker."""
+        if not self.judges_alone or r1 or r2:
+            return self._judge(real, labels, r1), self._judge(fake, labels, r2)
+        both = None if labels is None else torch.cat([labels, labels])
+        judged = self._judge(torch.cat([real, fake]), both, False)
+        (a, b), (e, f) = judged.logits.chunk(2), judged.features.chunk(2)
+        c, d = (None, None) if judged.class_logits is None else judged.class_logits.chunk(2)
+        return Judgement(a, c, e), Judgement(b, d, f)
 
     def _judge(self, images: Tensor, labels: Tensor | None, penalised: bool) -> Judgement:
         """D's judgement in fp32; in full precision throughout where its gradient in the images is penalised."""

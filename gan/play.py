@@ -68,11 +68,15 @@ class Play:
             rate = spec.learning_rate * factor(spec.schedule, spec.final_factor, share)
             set_learning_rate(player.optimizer, rate * self.rate_scale)
         turn_ = turn(self.spec.alternation, self.step + 1, self._epoch)
-        of_d = [self._d_update(knobs) for _ in range(turn_.d)] or [self._d_measured(knobs)]
-        of_g = [self._g_update(knobs) for _ in range(turn_.g)] or [self._g_measured(knobs)]
+        if turn_ == Turn(1, 1) and not self.game.g_sees_reals:
+            metrics = self._both_updates(knobs)
+        else:
+            of_d = [self._d_update(knobs) for _ in range(turn_.d)] or [self._d_measured(knobs)]
+            of_g = [self._g_update(knobs) for _ in range(turn_.g)] or [self._g_measured(knobs)]
+            metrics = torch.cat([torch.stack(of_d).mean(0), torch.stack(of_g).mean(0)])
         self._average(turn_)
         self.step += 1
-        return torch.cat([torch.stack(of_d).mean(0), torch.stack(of_g).mean(0)])
+        return metrics
 
     def state(self) -> dict[str, Any]:
         """All that is needed to go on, between two steps; tensors are the living ones."""
@@ -119,6 +123,13 @@ class Play:
                 player.history.load_state_dict(learned[f"history_{name}"])
         if self.ema is not None:
             self.ema.network.load_state_dict(learned["G_ema"])
+
+    def _both_updates(self, knobs: Knobs) -> Tensor:
+        real, labels = self._mine(self.reals.at(self.images_seen, self.spec.batch_size))
+        metrics = self.game.both_steps(real, labels, self._latents(), knobs)
+        self.images_seen += self.spec.batch_size
+        self._shown_to_g += self.spec.batch_size
+        return metrics
 
     def _d_update(self, knobs: Knobs) -> Tensor:
         real, labels = self._mine(self.reals.at(self.images_seen, self.spec.batch_size))

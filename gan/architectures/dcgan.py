@@ -24,6 +24,7 @@ from gan.layers.attention import SelfAttention
 from gan.layers.conditional_batchnorm import ConditionalBatchNorm2d
 from gan.layers.filled import Weighted, fill, he
 from gan.layers.labelled import through
+from gan.layers.leaky_relu import LeakyReLU
 from gan.layers.virtual_batchnorm import REFERENCE, Reference, VirtualBatchNorm2d
 from gan.spec import TrainSpec, image_size
 
@@ -77,11 +78,11 @@ class Discriminator(Judge):
         widths = _widths(d.base_channels, size)
         norm, bias = _NORM_OF_D[d.normalization], d.normalization == "none"
         self.join = join_to_image(spec.conditioning.kind, len(info.classes), size)
-        layers = [_down(info.channels + self.join.extra, widths[0], bias), nn.LeakyReLU(0.2, inplace=True)]
+        layers: list[nn.Module] = [_down(info.channels + self.join.extra, widths[0], bias), LeakyReLU(0.2)]
         if d.self_attention:
             layers.append(SelfAttention(widths[0]))
         for before, after in itertools.pairwise(widths):
-            layers += [_down(before, after, bias), norm(after), nn.LeakyReLU(0.2, inplace=True)]
+            layers += [_down(before, after, bias), norm(after), LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
         self.head = Head(spec, info, widths[-1] * _SEED_SIDE**2, bias=bias)
         if d.spectral_norm:

@@ -15,6 +15,7 @@ from gan.catalog import DatasetInfo
 from gan.conditioning import join_to_vector, join_to_z
 from gan.layers import spectral_norm
 from gan.layers.filled import Weighted, fill
+from gan.layers.leaky_relu import LeakyReLU
 from gan.spec import TrainSpec, image_size
 
 
@@ -52,9 +53,9 @@ class Discriminator(Judge):
         self.join = join_to_vector(spec.conditioning.kind, len(info.classes), spec.conditioning.embedding_dim)
         self.layers = nn.Sequential(
             nn.Linear(pixels + self.join.extra, units),
-            nn.LeakyReLU(0.2, inplace=True),
+            LeakyReLU(0.2),
             nn.Linear(units, half),
-            nn.LeakyReLU(0.2, inplace=True),
+            LeakyReLU(0.2),
         )
         self.head = Head(spec, info, half)
         if spec.discriminator.spectral_norm:

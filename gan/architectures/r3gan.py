@@ -23,6 +23,7 @@ from gan.architectures.judgement import Head, Judge
 from gan.catalog import DatasetInfo
 from gan.conditioning import join_to_image, join_to_z
 from gan.layers.filled import Filled, Weighted, fan_in, fill
+from gan.layers.leaky_relu import leaky_relu_
 from gan.spec import TrainSpec, image_size
 
 _SEED_SIDE: Final = 4
@@ -101,8 +102,8 @@ class Block(nn.Module):
         self.last = nn.Conv2d(inner, channels, kernel_size=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.leaky_relu_(self.first(x), _SLOPE)
-        h = F.leaky_relu_(self.second(h), _SLOPE)
+        h = leaky_relu_(self.first(x), _SLOPE)
+        h = leaky_relu_(self.second(h), _SLOPE)
         total: Tensor = x + self.last(h)
         return total
 

@@ -13,6 +13,7 @@ from gan.architectures import build_networks
 from gan.layers.attention import SelfAttention
 from gan.layers.conditional_batchnorm import ConditionalBatchNorm2d
 from gan.layers.filled import fan_in
+from gan.layers.leaky_relu import LeakyReLU
 from gan.layers.virtual_batchnorm import VirtualBatchNorm2d
 from gan.spec import TrainSpec
 from tests.gan.architectures.variants import info
@@ -27,9 +28,9 @@ def kinds(network: nn.Module, *wanted: type[nn.Module]) -> list[type[nn.Module]]
 
 def test_dcgan_keeps_the_papers_rules(quick: Quick) -> None:
     G, D = build_networks(quick(generator={"base_channels": 64}, discriminator={"base_channels": 64}), info(64, 3))
-    layers = kinds(D, nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU)
-    assert layers[:2] == [nn.Conv2d, nn.LeakyReLU]
-    assert layers[2:5] == [nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU]
+    layers = kinds(D, nn.Conv2d, nn.BatchNorm2d, LeakyReLU)
+    assert layers[:2] == [nn.Conv2d, LeakyReLU]
+    assert layers[2:5] == [nn.Conv2d, nn.BatchNorm2d, LeakyReLU]
     assert isinstance([m for m in G.modules() if not list(m.children())][-1], nn.Tanh)
     assert [m.out_channels for m in G.modules() if isinstance(m, nn.ConvTranspose2d)] == [256, 128, 64, 3]
     assert [m.out_channels for m in D.modules() if isinstance(m, nn.Conv2d)] == [64, 128, 256, 512]

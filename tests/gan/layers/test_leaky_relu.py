@@ -1,0 +1,56 @@
+"""LeakyReLU without a second derivative: the same numbers as torch's own, and nothing to go back through."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan.layers.leaky_relu import LeakyReLU
+from gan.penalties import gradient_penalty
+from gan.randomness import generator
+
+ACTIVATIONS = {"ours": LeakyReLU(0.2), "torch's": nn.LeakyReLU(0.2)}
+
+
+def _critic(activation: nn.Module) -> nn.Sequential:
+    layers = [nn.Conv2d(1, 8, 3), activation, nn.Conv2d(8, 8, 3), activation, nn.Flatten(), nn.Linear(8 * 16, 1)]
+    critic = nn.Sequential(*layers)
+    source = generator(0, "test")
+    for weight in critic.parameters():
+        nn.init.normal_(weight, 0.0, 0.1, generator=source)
+    return critic
+
+
+def _gradients(activation: nn.Module, dtype: torch.dtype) -> list[Tensor]:
+    """Of a critic's loss and penalty together, in its weights."""
+    critic = _critic(activation).to(dtype)
+    source = generator(1, "test")
+    real, fake = (torch.randn(6, 1, 8, 8, generator=source).to(dtype) for _ in range(2))
+    mix = torch.rand(6, 1, 1, 1, generator=source).to(dtype)
+    penalty = gradient_penalty(lambda images: critic(images).squeeze(1), real, fake, mix)
+    (critic(fake).mean() - critic(real).mean() + 10 * penalty).backward()
+    return [weight.grad for weight in critic.parameters() if weight.grad is not None]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_loss_and_penalty_have_the_gradients_that_torchs_own_gives(dtype: torch.dtype) -> None:
+    ours, theirs = (_gradients(activation, dtype) for activation in ACTIVATIONS.values())
+    assert len(ours) == 6
+    for mine, its in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-6, atol=1e-7)
+
+
+def test_gradgradcheck_agrees() -> None:
+    x = torch.randn(4, 3, dtype=torch.float64, generator=generator(2, "test"), requires_grad=True)
+    activation = LeakyReLU(0.2)
+    assert torch.autograd.gradcheck(lambda t: activation(t.clone()), x)
+    assert torch.autograd.gradgradcheck(lambda t: activation(t.clone()), x)
+
+
+def test_no_path_leads_from_a_gradient_back_to_the_activations() -> None:
+    x = torch.randn(4, 3, generator=generator(3, "test"), requires_grad=True)
+    weight = torch.ones(3, requires_grad=True)
+    (slope,) = torch.autograd.grad(LeakyReLU(0.2)(x * weight).sum(), x, create_graph=True)
+    reached = torch.autograd.grad(slope.sum(), [weight, x], allow_unused=True)
+    assert reached[0] is not None and reached[1] is None
