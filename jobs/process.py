@@ -18,6 +18,7 @@ def spawn(
     argv: Sequence[str],
     *,
     env: Mapping[str, str],
+    stdin: int = subprocess.DEVNULL,
     stdout: int | IO[Any] | None = None,
     stderr: int | IO[Any] | None = None,
     parent_death_signal: signal.Signals = signal.SIGKILL,
@@ -30,23 +31,24 @@ def spawn(
     Call it from a thread that lives as long as the child shall: the kernel watches the thread, not the process.
     """
     parent = os.getpid()
-
-    def die_with_parent() -> None:
-        if _LIBC is not None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, int(parent_death_signal))
-            if os.getppid() != parent:  # it died before the line above
-                os.kill(os.getpid(), signal.SIGKILL)
-
     return subprocess.Popen(
         list(argv),
         env=dict(env),
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
         user=user,
-        preexec_fn=die_with_parent,
+        preexec_fn=lambda: die_with_parent(parent, parent_death_signal),
     )
+
+
+def die_with_parent(parent: int, number: signal.Signals) -> None:
+    """Have Linux send this process `number` when `parent`, whose child it is, dies."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, int(number))
+        if os.getppid() != parent:  # it died before the line above
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def end(process: subprocess.Popen[bytes], grace: float) -> int:

@@ -63,13 +63,12 @@ def _end_this_process() -> None:
 
 
 def _arguments(worker_id: str, settings: Settings) -> list[str]:
-    """Of `celery worker`: one forked child, a fresh one a job; no chatter between workers, which have a table."""
+    """Of `celery worker`: one forked child; no chatter between workers, which have a table."""
     return [
         "--quiet",
         "worker",
         "--pool=prefork",
         "--concurrency=1",
-        "--max-tasks-per-child=1",
         "--without-gossip",
         "--without-mingle",
         "--without-heartbeat",

@@ -8,10 +8,8 @@ Times of the record are the database's; this process counts only how long it has
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,12 +24,12 @@ from jobs.db import Database, Session
 from jobs.errors import Fenced, Unavailable
 from jobs.leases import Orders
 from jobs.models import Job
-from jobs.process import kill, spawn
 from jobs.settings import Settings
 from jobs.status import Status
 from jobs.store import jobs, workers
 from worker.exits import TRY_AGAIN, Exit, Failure, read_note, read_reason, unforeseen
 from worker.tail import last_line
+from worker.trainers import Nursery, Trainer
 from worker.watchdog import Watchdog
 
 log = structlog.get_logger("gantry.supervise")
@@ -66,7 +64,7 @@ class Why(StrEnum):
     FENCED = "fenced"
 
 
-def carry_one_job(settings: Settings, db: Database, identity: Identity) -> str | None:
+def carry_one_job(settings: Settings, db: Database, identity: Identity, nursery: Nursery) -> str | None:
     """Claim the best job there is and carry one attempt of it to its end; the job's id, None without a job.
 
     Raises `Unavailable` only when there was nothing claimed yet.
@@ -81,7 +79,7 @@ def carry_one_job(settings: Settings, db: Database, identity: Identity) -> str |
         workers.carries(s, identity.worker_id, job.id)
     faultpoints.passed("claim.committed")
     log.info("claimed", job_id=job.id, attempt=job.attempt, device=identity.device)
-    Supervisor(settings, db, identity.worker_id, job).carry(claimed_at=sent)
+    Supervisor(settings, db, identity.worker_id, nursery, job).carry(claimed_at=sent)
     return job.id
 
 
@@ -103,8 +101,9 @@ _GIVEN_BACK: Final = {
 class Supervisor:
     """One attempt of one job, from the claim to the report."""
 
-    def __init__(self, settings: Settings, db: Database, worker_id: str, job: Job) -> None:
+    def __init__(self, settings: Settings, db: Database, worker_id: str, nursery: Nursery, job: Job) -> None:
         self._settings, self._db, self._worker_id = settings, db, worker_id
+        self._nursery = nursery
         self._job, self._attempt = job, job.attempt
         self._artifacts = Artifacts(settings.artifacts_dir)
         self._beat_seconds = min(BEAT_SECONDS, settings.lease_seconds / 4)
@@ -138,19 +137,16 @@ class Supervisor:
             return self._watch(process, watchdog), watchdog.fired
         finally:
             watchdog.stop()
-            if process.poll() is None:
-                kill(process)
+            process.end()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> Trainer:
         path = self._artifacts.path(Artifacts.log_key(self._job.id, self._attempt))
         path.parent.mkdir(parents=True, exist_ok=True)
-        argv = [sys.executable, "-m", "worker.trainer", self._job.id, str(self._attempt)]
-        with path.open("ab") as out:
-            process = spawn(argv, env=trainer_environment(self._settings, os.environ), stdout=out, stderr=out)
+        process = self._nursery.start(self._settings, self._job.id, self._attempt, path)
         faultpoints.passed("trainer.spawned")
         return process
 
-    def _watch(self, process: subprocess.Popen[bytes], watchdog: Watchdog) -> int:
+    def _watch(self, process: Trainer, watchdog: Watchdog) -> int:
         while True:
             try:
                 return process.wait(timeout=self._beat_seconds)
@@ -158,9 +154,9 @@ class Supervisor:
                 self._beat(process, watchdog)
             if self._kill_at is not None and time.monotonic() > self._kill_at:
                 self._log.warning("the trainer did not stop within its grace and is killed")
-                kill(process)
+                process.kill()
 
-    def _beat(self, process: subprocess.Popen[bytes], watchdog: Watchdog) -> None:
+    def _beat(self, process: Trainer, watchdog: Watchdog) -> None:
         sent = time.monotonic()
         try:
             with self._db.write() as s:
@@ -169,7 +165,7 @@ class Supervisor:
                 progress_at = jobs.get(s, self._job.id).progress_at
         except Fenced:
             self._why = Why.FENCED
-            kill(process)
+            process.kill()
             return
         except Unavailable as error:
             # The watchdog decides when this has lasted too long; and a trainer that cannot report has not stalled.
@@ -181,9 +177,9 @@ class Supervisor:
             self._ask_to_stop(process, why)
         elif self._stalled(progress_at):
             self._why = Why.STALL
-            kill(process)
+            process.kill()
 
-    def _ask_to_stop(self, process: subprocess.Popen[bytes], why: Why) -> None:
+    def _ask_to_stop(self, process: Trainer, why: Why) -> None:
         """SIGTERM once; `_watch` kills when the grace is over. A cancel outranks what came first."""
         self._why = why
         if self._kill_at is None:

@@ -5,15 +5,23 @@ A database that swallows packets blocks the heartbeat itself, so the heartbeat's
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
+from typing import Protocol
 
 import structlog
 
-from jobs.process import kill
-
 log = structlog.get_logger("gantry.watchdog")
+
+
+class Watched(Protocol):
+    """A process that may have to be ended."""
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+
+    def kill(self) -> None:
+        """End it at once."""
 
 
 class Watchdog(threading.Thread):
@@ -22,7 +30,7 @@ class Watchdog(threading.Thread):
     Counted on the monotonic clock from before that heartbeat was sent: the lease began no earlier.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], limit: float, heard_at: float) -> None:
+    def __init__(self, process: Watched, limit: float, heard_at: float) -> None:
         super().__init__(name="gantry-watchdog", daemon=True)
         self._process, self._limit, self._heard_at = process, limit, heard_at
         self._stop_asked = threading.Event()
@@ -43,5 +51,5 @@ class Watchdog(threading.Thread):
                 self.fired = True
                 log.error("no heartbeat was answered in time; the trainer is killed", seconds=self._limit)
                 if self._process.poll() is None:
-                    kill(self._process)
+                    self._process.kill()
                 return

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.worker.conftest import carry, sqlite_db
+from tests.worker.conftest import carry, nurseries, sqlite_db
 
-__all__ = ["carry", "sqlite_db"]
+__all__ = ["carry", "nurseries", "sqlite_db"]

@@ -26,8 +26,9 @@ def trainers(job_ids: set[str]) -> list[Trainer]:
     found = []
     for pid in _pids():
         words = _words(pid)
-        if "worker.trainer" in words[:3] and words[3] in job_ids and (supervisor := parent_of(pid)):
-            found.append(Trainer(words[3], int(words[4]), pid, supervisor, parent_of(supervisor)))
+        if words[:1] == ["worker.trainer"] and words[1] in job_ids and (nursery := parent_of(pid)):
+            supervisor = parent_of(nursery)
+            found.append(Trainer(words[1], int(words[2]), pid, supervisor, parent_of(supervisor)))
     return found
 
 
@@ -75,7 +76,7 @@ def _stat(pid: int) -> list[bytes]:
 
 
 def _words(pid: int) -> list[str]:
-    return _read(pid, "cmdline").decode(errors="replace").rstrip("\0").split("\0")
+    return _read(pid, "cmdline").decode(errors="replace").replace("\0", " ").split()
 
 
 def _read(pid: int, name: str) -> bytes:

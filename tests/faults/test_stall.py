@@ -18,7 +18,7 @@ def test_a_silent_trainer_is_ended_and_another_goes_on(
 ) -> None:
     body = tiny()
     job = submit(sqlite_db, **body)
-    carried = carry(sqlite_settings.model_copy(update={"stall_seconds": 2.0}))
+    carried = carry(sqlite_settings.model_copy(update={"stall_seconds": 8.0}))
     until(lambda: trainer_pids(job.id) != [])
     os.kill(trainer_pids(job.id)[0], signal.SIGSTOP)
     carried.result()
@@ -26,6 +26,6 @@ def test_a_silent_trainer_is_ended_and_another_goes_on(
     given_back = job_of(sqlite_db, job.id)
     assert (given_back.status, given_back.crashes) == ("queued", 1) and trainer_pids(job.id) == []
     assert given_back.status_reason is not None and given_back.status_reason["code"] == "stalled"
-    assert "no progress for 2 s" in given_back.status_reason["message"]
+    assert "no progress for 8 s" in given_back.status_reason["message"]
     assert play(sqlite_settings, sqlite_db, claim(sqlite_db)) == 0
     same_as_undisturbed(sqlite_db, job.id, body)

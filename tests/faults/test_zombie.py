@@ -29,11 +29,14 @@ from tests.worker.helpers import events_of, job_of, tiny, trainer_pids, until
 # Told after each fifty steps, when a picture is due: it can be frozen early on.
 BODY: Final = tiny(total_steps=600, checkpoints={"every_steps": 100}, previews={"every_steps": 50, "per_class": 1})
 _CARRY: Final = """
+import os
 from jobs.db import Database
 from jobs.startup import begin
-from worker.supervise import Identity, carry_one_job
+from worker.supervise import Identity, carry_one_job, trainer_environment
+from worker.trainers import Nursery
 settings = begin("worker")
-carry_one_job(settings, Database(settings.database), Identity("the zombie", "cpu", 0))
+nursery = Nursery("the-zombies-worker-has-a-long-name", trainer_environment(settings, os.environ))
+carry_one_job(settings, Database(settings.database), Identity("the zombie", "cpu", 0), nursery)
 """
 
 

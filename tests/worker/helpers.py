@@ -92,7 +92,7 @@ def trainer_pids(job_id: str) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
+            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").split()
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended while we looked
         if b"worker.trainer" in words and job_id.encode() in words:

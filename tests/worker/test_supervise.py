@@ -35,6 +35,7 @@ from tests.worker.helpers import (
     with_checkpoints,
 )
 from worker.supervise import carry_one_job, trainer_environment
+from worker.trainers import Nursery
 
 
 def ready(db: Database, job_id: str) -> list[Checkpoint]:
@@ -50,8 +51,12 @@ def training(settings: Settings, db: Database, carry: Carry) -> tuple[Job, Futur
     return job, carried
 
 
+# Of a worker that gets no job: it starts no trainer.
+NOBODY = Nursery(WORKER.worker_id, {})
+
+
 def test_no_job_no_work(sqlite_settings: Settings, sqlite_db: Database) -> None:
-    assert carry_one_job(sqlite_settings, sqlite_db, WORKER) is None
+    assert carry_one_job(sqlite_settings, sqlite_db, WORKER, NOBODY) is None
 
 
 def test_a_draining_worker_takes_no_job(sqlite_settings: Settings, sqlite_db: Database) -> None:
@@ -59,7 +64,7 @@ def test_a_draining_worker_takes_no_job(sqlite_settings: Settings, sqlite_db: Da
     with sqlite_db.write() as s:
         workers.announce(s, WORKER.worker_id, "here", [])
         workers.beat(s, WORKER.worker_id, draining=True)
-    assert carry_one_job(sqlite_settings, sqlite_db, WORKER) is None
+    assert carry_one_job(sqlite_settings, sqlite_db, WORKER, NOBODY) is None
     assert job_of(sqlite_db, job.id).status == "queued"
 
 

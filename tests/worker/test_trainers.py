@@ -1,0 +1,118 @@
+"""A nursery and its trainers: warm, one at a time, a fresh process each, and none that outlives those above it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from jobs.settings import Settings
+from tests.worker.helpers import until
+from worker.exits import Exit
+from worker.supervise import trainer_environment
+from worker.trainers import Nursery
+
+NAME: Final = "wrk_of_the_tests_one_of_several"
+
+
+@pytest.fixture
+def nursery() -> Iterator[Nursery]:
+    made = Nursery(NAME, trainer_environment(Settings(), os.environ))
+    yield made
+    made.close()
+
+
+def test_a_trainer_is_a_process_of_its_own_whose_words_are_in_its_log(
+    nursery: Nursery, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    # There is no such job: each of them ends at once, fenced.
+    pids = set()
+    for attempt in (1, 2):
+        log = tmp_path / f"{attempt}.log"
+        trainer = nursery.start(sqlite_settings, "job_of_nobody", attempt, log)
+        assert trainer.wait(timeout=120) == trainer.returncode == Exit.STOPPED
+        assert "no longer this attempt's" in log.read_text()
+        pids.add(trainer.pid)
+    assert len(pids) == 2 and os.getpid() not in pids
+
+
+def test_a_trainer_that_is_killed_before_it_is_born_takes_its_nursery_along(
+    nursery: Nursery, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    trainer = nursery.start(sqlite_settings, "job_of_nobody", 1, tmp_path / "log")
+    with pytest.raises(subprocess.TimeoutExpired):
+        trainer.wait(timeout=0.01)
+    assert trainer.end() == -signal.SIGKILL and trainer.pid is None
+    again = nursery.start(sqlite_settings, "job_of_nobody", 1, tmp_path / "log")
+    assert again.wait(timeout=120) == Exit.STOPPED, "another nursery has taken its place"
+
+
+def test_a_signal_that_comes_too_early_waits_for_the_trainer(
+    nursery: Nursery, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    trainer = nursery.start(sqlite_settings, "job_of_nobody", 1, tmp_path / "log")
+    trainer.send_signal(signal.SIGKILL)
+    assert trainer.wait(timeout=120) == -signal.SIGKILL and trainer.pid is not None
+
+
+_KEEPER: Final = f"""
+import os, sys, time
+from pathlib import Path
+from jobs.settings import load_settings
+from worker.supervise import trainer_environment
+from worker.trainers import Nursery
+settings = load_settings()
+nursery = Nursery("{NAME}", trainer_environment(settings, os.environ))
+trainer = nursery.start(settings, sys.argv[1], 1, Path(sys.argv[2]))
+while trainer.poll() is None and trainer.pid is None:
+    time.sleep(0.01)
+os.kill(trainer.pid, 19)
+print(trainer.pid, nursery._process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("who", ["supervisor", "nursery"])
+def test_no_trainer_outlives_those_above_it_not_even_a_frozen_one(
+    who: str, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    argv = [sys.executable, "-c", _KEEPER, "job_of_nobody", str(tmp_path / "log")]
+    environment = {**os.environ, **sqlite_settings.environment()}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment) as supervisor:
+        assert supervisor.stdout is not None
+        try:
+            trainer, its_nursery = (int(word) for word in supervisor.stdout.readline().split())
+            os.kill(its_nursery if who == "nursery" else supervisor.pid, signal.SIGKILL)
+            until(lambda: not _lives(trainer) and not _lives(its_nursery), 10)
+        finally:
+            supervisor.kill()
+
+
+def test_a_warm_nursery_needs_no_second_to_begin(nursery: Nursery, sqlite_settings: Settings, tmp_path: Path) -> None:
+    nursery.start(sqlite_settings, "job_of_nobody", 1, tmp_path / "log").wait(timeout=120)
+    cold = _seconds_of_a_cold_one(sqlite_settings)
+    began = time.monotonic()
+    nursery.start(sqlite_settings, "job_of_nobody", 2, tmp_path / "log").wait(timeout=120)
+    assert time.monotonic() - began < cold / 2
+
+
+def _seconds_of_a_cold_one(settings: Settings) -> float:
+    began = time.monotonic()
+    argv = [sys.executable, "-m", "worker.trainer", "job_of_nobody", "1"]
+    subprocess.run(argv, env={**os.environ, **settings.environment()}, capture_output=True, check=False)
+    return time.monotonic() - began
+
+
+def _lives(pid: int) -> bool:
+    """Whether it is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,0 +1,104 @@
+"""Trainers that start at once: `python -m worker.nursery WORKER` has imported all that a trainer needs, and forks.
+
+    a line of JSON in:  {"job_id": ..., "attempt": ..., "log": its file, "settings": {variable: value}}
+    two lines out:      the trainer's pid; when it has ended, its exit code, negative for a signal
+    a line in:          the supervisor knows; the pid may be used again
+
+One trainer at a time, each a fresh process that ends with its attempt: neither CUDA nor a thread is started before
+the fork. `worker.trainers` is the other end.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+import traceback
+from typing import Any, NoReturn
+
+import torch
+from setproctitle import setproctitle
+
+from jobs.process import die_with_parent
+from worker import trainer
+from worker.exits import Exit
+
+
+def main() -> int:
+    """Serve until there is nobody to serve any more."""
+    # Ctrl-C reaches a whole terminal; what becomes of a trainer is its supervisor's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _warm()
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    for line in requests:
+        request = json.loads(line)
+        pid = _fork(request)
+        answers.write(b"%d\n" % pid)
+        answers.flush()
+        answers.write(b"%d\n" % _end_of(pid))
+        answers.flush()
+        requests.readline()
+        os.waitpid(pid, 0)
+    return 0
+
+
+def _warm() -> None:
+    """Import what torch leaves for the first use, and let forks share it all."""
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)], fused=True)
+    gc.collect()
+    gc.freeze()
+
+
+def _fork(request: dict[str, Any]) -> int:
+    """A trainer's pid; not told before it is sure to die with this process, whatever is done to it."""
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(told)
+        _become_trainer(request, tell)
+    os.close(tell)
+    os.read(told, 1)
+    os.close(told)
+    return pid
+
+
+def _end_of(pid: int) -> int:
+    """Wait for its end, and leave it as a zombie, whose pid is nobody else's."""
+    found: Any = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    code = int(found.si_status)
+    return code if found.si_code == os.CLD_EXITED else -code
+
+
+def _become_trainer(request: dict[str, Any], ready: int) -> NoReturn:
+    """In the fork: a session of its own, its output in the attempt's log, and the trainer's `main`."""
+    code: int = Exit.INTERNAL
+    try:
+        os.setsid()
+        die_with_parent(os.getppid(), signal.SIGKILL)
+        os.close(ready)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _redirect(request["log"])
+        os.environ.update(request["settings"])
+        # No longer than the nursery's own command, or it would run into the environment that stands behind it.
+        setproctitle(f"worker.trainer {request['job_id']} {request['attempt']}")
+        code = trainer.main([request["job_id"], str(request["attempt"])])
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else Exit.INTERNAL
+    except BaseException:  # noqa: BLE001 - a fork must not go back into the nursery's loop
+        traceback.print_exc()
+    trainer.leave(code)
+
+
+def _redirect(log: str) -> None:
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for source, target in ((nothing, 0), (out, 1), (out, 2)):
+        os.dup2(source, target)
+    os.close(nothing)
+    os.close(out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

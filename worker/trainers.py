@@ -1,0 +1,147 @@
+"""How a supervisor gets a trainer: from a nursery that this process keeps, which has imported torch beforehand."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from jobs.process import kill, spawn
+from jobs.settings import Settings
+
+log = structlog.get_logger("gantry.trainers")
+
+# A trainer's title has to fit in the place of the nursery's command: behind it stands the environment.
+_OF_NURSERY: Final = {"SPT_NOENV": "1"}
+
+
+class Nursery:
+    """The process that trainers are forked from; started at once, so that it is warm when a job comes."""
+
+    def __init__(self, worker_id: str, environment: Mapping[str, str]) -> None:
+        self._worker_id, self._environment = worker_id, {**environment, **_OF_NURSERY}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def warm_up(self) -> None:
+        """Start it, unless it runs. From the thread that is to live as long as it."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        argv = [sys.executable, "-m", "worker.nursery", self._worker_id]
+        self._process = spawn(argv, env=self._environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def start(self, settings: Settings, job_id: str, attempt: int, log_path: Path) -> Trainer:
+        """A trainer for this attempt; it runs as soon as the nursery is warm."""
+        self.warm_up()
+        assert self._process is not None
+        request = {"job_id": job_id, "attempt": attempt, "log": str(log_path), "settings": settings.environment()}
+        return Trainer(self._process, request)
+
+    def close(self) -> None:
+        """End it, and the trainer that it has."""
+        if self._process is not None:
+            kill(self._process)
+            self._process.wait()
+
+
+class Trainer:
+    """One trainer, as `subprocess.Popen` would have it: several threads may ask."""
+
+    def __init__(self, nursery: subprocess.Popen[bytes], request: Mapping[str, object]) -> None:
+        self._nursery = nursery
+        self._lock = threading.Lock()
+        self._heard = b""
+        self._asked: list[signal.Signals] = []
+        self.pid: int | None = None
+        """None until the nursery is warm."""
+        self.returncode: int | None = None
+        """Negative for a signal; None while it runs."""
+        with suppress(BrokenPipeError):  # it is gone, which `poll` will see
+            self._tell(json.dumps(request).encode())
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        with self._lock:
+            self._listen()
+            return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        """Its exit code, once it has ended. Raises `subprocess.TimeoutExpired`."""
+        deadline = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise subprocess.TimeoutExpired("worker.trainer", timeout)
+            select.select([self._answers], [], [], left)
+        return code
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """To the trainer; once it is there."""
+        with self._lock:
+            self._listen()
+            if self.pid is None:
+                self._asked.append(number)
+            elif self.returncode is None:
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it and what it has started, at once; with the nursery, where that has not forked it yet."""
+        with self._lock:
+            self._listen()
+            if self.returncode is not None:
+                return
+            if self.pid is None:
+                kill(self._nursery)
+            else:
+                # Not reaped before we have said that we know: the pid is still its own.
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def end(self) -> int:
+        """End it, if it has not, and wait until that is so."""
+        self.kill()
+        while (code := self.poll()) is None:
+            select.select([self._answers], [], [])
+        return code
+
+    @property
+    def _answers(self) -> int:
+        assert self._nursery.stdout is not None
+        return self._nursery.stdout.fileno()
+
+    def _listen(self) -> None:
+        """Take in what the nursery has said since."""
+        while self.returncode is None and select.select([self._answers], [], [], 0)[0]:
+            said = os.read(self._answers, 64)
+            if not said:
+                # The nursery is gone, and the kernel has ended its trainer with it.
+                self.returncode = self._nursery.wait() or -signal.SIGKILL
+                return
+            self._heard += said
+            *lines, self._heard = self._heard.split(b"\n")
+            for line in lines:
+                self._hear(int(line))
+
+    def _hear(self, number: int) -> None:
+        if self.pid is None:
+            self.pid = number
+            for asked in self._asked:
+                os.kill(number, asked)
+        else:
+            self.returncode = number
+            with suppress(BrokenPipeError):
+                self._tell(b"")
+
+    def _tell(self, line: bytes) -> None:
+        assert self._nursery.stdin is not None
+        self._nursery.stdin.write(line + b"\n")
+        self._nursery.stdin.flush()
