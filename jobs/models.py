@@ -64,7 +64,9 @@ class Job(Base):
         CheckConstraint(f"status in ({_STATUSES})", name="status_known"),
         CheckConstraint("(status = 'running') = (lease_until is not null)", name="lease_while_running"),
         CheckConstraint(f"(status in ({_ENDED})) = (finished_at is not null)", name="finished_when_terminal"),
-        Index("ix_jobs_claim", "status", "priority", "created_at"),
+        # In the order of a claim: neither a claim nor a place in the queue sorts all that wait.
+        Index("ix_jobs_claim", "status", text("priority DESC"), "created_at", "id"),
+        Index("ix_jobs_finished_at", "finished_at"),
         Index("ix_jobs_lease", "status", "lease_until"),
         Index("ix_jobs_status_id", "status", "id"),
         Index("ix_jobs_dataset_id", "dataset", "id"),
@@ -189,7 +191,10 @@ class IdempotencyKey(Base):
 
 
 class MetricBlock(Base):
-    """A stretch of one curve: float32 little-endian `values` of the contiguous steps first_step..last_step."""
+    """A stretch of one curve: float32 little-endian `values` of the contiguous steps first_step..last_step.
+
+    What they come to stands before them: SQLite would have to read through the values to reach what is behind.
+    """
 
     __tablename__ = "metric_blocks"
 
@@ -198,6 +203,12 @@ class MetricBlock(Base):
     attempt: Mapped[int] = mapped_column(primary_key=True)
     first_step: Mapped[int] = mapped_column(primary_key=True)
     last_step: Mapped[int]
+    low: Mapped[float | None]
+    """The least of the finite values, `high` the greatest, `last_finite` the last; null where none is finite."""
+    high: Mapped[float | None]
+    last_finite: Mapped[float | None]
+    nonfinite: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How many are NaN or infinite."""
     values: Mapped[bytes] = mapped_column(LargeBinary)
 
 

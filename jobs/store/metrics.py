@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import Session
 
 from jobs.curves import Curve
 from jobs.errors import UnknownMetric
 from jobs.models import MetricBlock
-from jobs.store import attempts
+from jobs.store import attempts, blocks
+from jobs.store.upsert import upsert
+
+_SUMS = (
+    MetricBlock.name,
+    MetricBlock.attempt,
+    MetricBlock.first_step,
+    MetricBlock.last_step,
+    MetricBlock.low,
+    MetricBlock.high,
+    MetricBlock.last_finite,
+    MetricBlock.nonfinite,
+)
 
 
 @dataclass(frozen=True)
@@ -32,20 +46,16 @@ class MetricSummary:
 def append(
     s: Session, job_id: str, attempt: int, first_step: int, names: Sequence[str], values: NDArray[np.float32]
 ) -> None:
-    """Store a tick: `values` is (steps, names), of the contiguous steps from `first_step`."""
+    """Store a tick: `values` is (steps, names), of the contiguous steps from `first_step`.
+
+    Now and then the attempt's small blocks are merged on the way. Safe to repeat.
+    """
     assert values.ndim == 2 and values.shape[1] == len(names), values.shape
-    for column, name in enumerate(names):
-        block = np.ascontiguousarray(values[:, column], dtype="<f4")
-        s.merge(
-            MetricBlock(
-                job_id=job_id,
-                name=name,
-                attempt=attempt,
-                first_step=first_step,
-                last_step=first_step + len(block) - 1,
-                values=block.tobytes(),
-            )
-        )
+    columns = ((name, blocks.pack(first_step, values[:, column])) for column, name in enumerate(names))
+    upsert(s, MetricBlock, [{"job_id": job_id, "name": name, "attempt": attempt, **block} for name, block in columns])
+    past = blocks.due(first_step, first_step + len(values) - 1)
+    if past is not None:
+        _merge(s, job_id, attempt, names, past)
 
 
 def series(
@@ -64,15 +74,43 @@ def series(
 
 
 def summaries(s: Session, job_id: str) -> list[MetricSummary]:
-    """A line a curve, in order of name."""
+    """A line a curve, in order of name; of the values themselves only blocks that count in part are read."""
     limit_of = attempts.limits(s, job_id)
-    return [_summary(name, _curve(s, job_id, name, limit_of)) for name in names_of(s, job_id)]
+    query = select(*_SUMS).where(MetricBlock.job_id == job_id)
+    rows = s.execute(query.order_by(MetricBlock.name, MetricBlock.first_step, MetricBlock.attempt)).all()
+    by_name = [list(group) for _, group in groupby(rows, lambda row: row.name)]
+    counted = [pair for group in by_name for pair in _ends(group, limit_of)]
+    cut = _values(s, job_id, [row for row, end in counted if row.first_step <= end < row.last_step])
+    found = [_summary(name, list(group), cut) for name, group in groupby(counted, lambda pair: str(pair[0].name))]
+    # Not as the database orders texts, which depends on its locale.
+    return sorted(found, key=lambda summary: summary.name)
 
 
 def names_of(s: Session, job_id: str) -> list[str]:
     """The names of a job's curves, sorted."""
     query = select(MetricBlock.name).where(MetricBlock.job_id == job_id).distinct()
     return sorted(s.scalars(query))
+
+
+def _merge(s: Session, job_id: str, attempt: int, names: Sequence[str], past: int) -> None:
+    """Make one block of those of this attempt that begin past a step, where they follow upon each other."""
+    there = (
+        MetricBlock.job_id == job_id,
+        MetricBlock.name.in_(names),
+        MetricBlock.attempt == attempt,
+        MetricBlock.first_step > past,
+    )
+    query = select(MetricBlock.name, MetricBlock.attempt, MetricBlock.first_step, MetricBlock.values).where(*there)
+    rows = s.execute(query.order_by(MetricBlock.name, MetricBlock.first_step)).all()
+    merged = [
+        {"job_id": job_id, "name": name, "attempt": attempt, **blocks.pack(first_step, values)}
+        for name, group in groupby(rows, lambda row: row.name)
+        for curve in [blocks.join([row[1:] for row in group], {})]
+        for first_step, values in blocks.runs(curve, len(curve))
+    ]
+    if len(merged) < len(rows):
+        s.execute(delete(MetricBlock).where(*there).execution_options(synchronize_session=False))
+        upsert(s, MetricBlock, merged)
 
 
 def _curve(
@@ -90,41 +128,55 @@ def _curve(
         query = query.where(MetricBlock.last_step >= from_step)
     if to_step is not None:
         query = query.where(MetricBlock.first_step <= to_step)
-    curve = _join(s.execute(query.order_by(MetricBlock.first_step, MetricBlock.attempt)), limit_of)
-    keep = np.ones(len(curve), dtype=bool)
-    if from_step is not None:
-        keep &= curve.steps >= from_step
-    if to_step is not None:
-        keep &= curve.steps <= to_step
-    return Curve(curve.steps[keep], curve.values[keep])
+    rows = s.execute(query.order_by(MetricBlock.first_step, MetricBlock.attempt)).all()
+    curve = blocks.join(rows, limit_of)
+    first = 0 if from_step is None else int(np.searchsorted(curve.steps, from_step))
+    end = len(curve) if to_step is None else int(np.searchsorted(curve.steps, to_step, side="right"))
+    return Curve(curve.steps[first:end], curve.values[first:end])
 
 
-def _join(rows: Iterable[tuple[int, int, bytes]], limit_of: Mapping[int, int]) -> Curve:
-    """Blocks in order of step, then attempt, as one curve: of each attempt what counts, of a step the latest."""
-    steps, values = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-    for attempt, first_step, blob in rows:
-        block = np.frombuffer(blob, dtype="<f4")
-        room = limit_of.get(attempt, attempts.NEVER) - first_step + 1
-        block = block[: max(0, min(len(block), room))]
-        steps.append(np.arange(first_step, first_step + len(block)))
-        values.append(block.astype(np.float32))
-    joined = np.concatenate(steps)
-    # An attempt that starts from scratch measures step 0 again; every other step of a start is its predecessor's.
-    last = np.append(joined[1:] != joined[:-1], True)[: len(joined)]
-    return Curve(joined[last], np.concatenate(values)[last])
+def _ends(rows: Sequence[Any], limit_of: Mapping[int, int]) -> list[tuple[Any, int]]:
+    """The blocks of a curve, and the last step of each that counts."""
+    first, last = (np.array([row[place] for row in rows], dtype=np.int64) for place in (2, 3))
+    return list(zip(rows, blocks.ends([row.attempt for row in rows], first, last, limit_of).tolist(), strict=True))
 
 
-def _summary(name: str, curve: Curve) -> MetricSummary:
-    finite = curve.values[np.isfinite(curve.values)]
+def _values(s: Session, job_id: str, rows: Sequence[Any]) -> dict[tuple[str, int, int], bytes]:
+    """The values of these blocks, by name, attempt and first step. One query for all."""
+    if not rows:
+        return {}
+    place = tuple_(MetricBlock.attempt, MetricBlock.first_step)
+    query = select(MetricBlock.name, MetricBlock.attempt, MetricBlock.first_step, MetricBlock.values).where(
+        MetricBlock.job_id == job_id,
+        MetricBlock.name.in_({row.name for row in rows}),
+        place.in_({(row.attempt, row.first_step) for row in rows}),
+    )
+    return {(name, attempt, first): values for name, attempt, first, values in s.execute(query)}
+
+
+def _summary(
+    name: str, counted: Sequence[tuple[Any, int]], cut: Mapping[tuple[str, int, int], bytes]
+) -> MetricSummary:
+    sums = [
+        row._asdict() if end == row.last_step else _part(cut[name, row.attempt, row.first_step], row.first_step, end)
+        for row, end in counted
+        if end >= row.first_step
+    ]
+    lows, highs, lasts = ([b[key] for b in sums if b[key] is not None] for key in ("low", "high", "last_finite"))
     return MetricSummary(
         name=name,
-        last=plain(finite[-1]) if len(finite) else None,
-        last_step=int(curve.steps[-1]) if len(curve) else 0,
-        min=plain(finite.min()) if len(finite) else None,
-        max=plain(finite.max()) if len(finite) else None,
-        count=len(curve),
-        nonfinite_count=len(curve) - len(finite),
+        last=plain(np.float32(lasts[-1])) if lasts else None,
+        last_step=sums[-1]["last_step"] if sums else 0,
+        min=plain(np.float32(min(lows))) if lows else None,
+        max=plain(np.float32(max(highs))) if highs else None,
+        count=sum(b["last_step"] - b["first_step"] + 1 for b in sums),
+        nonfinite_count=sum(b["nonfinite"] for b in sums),
     )
+
+
+def _part(blob: bytes, first_step: int, end: int) -> dict[str, Any]:
+    """What the values of a block come to, up to a step of it."""
+    return blocks.pack(first_step, blocks.unpack(blob)[: end - first_step + 1])
 
 
 def plain(value: np.float32) -> float | None:

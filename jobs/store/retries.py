@@ -6,26 +6,22 @@ links of its own, so that nothing is lost when the old job is deleted; the old r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
 from gan.spec import SPEC_VERSION, from_record
 from jobs.artifacts import Artifacts, Stored
-from jobs.curves import Curve
 from jobs.errors import ArtifactLost, InvalidTransition, JobNotFound
 from jobs.models import Checkpoint, Evaluation, Job, Preview
 from jobs.status import ACTIONS, Action, Status
-from jobs.store import attempts, checkpoints, datasets, events, jobs, metrics, previews
+from jobs.store import attempts, blocks, checkpoints, datasets, events, jobs, metrics, previews
 
 TAKEN_OVER: Final = 0
 """The attempt that what was taken over is of."""
-_BLOCK_STEPS: Final = 10_000
+_BLOCK_STEPS: Final = blocks.MERGED_STEPS[0]
 
 Row = TypeVar("Row", Evaluation, Preview)
 
@@ -129,7 +125,7 @@ def _take_over(s: Session, old: Job, job: Job, inherited: Inheritance) -> None:
         checkpoints.register(s, job.id, TAKEN_OVER, row.step, row.metrics, *_stored(row, job.id), best=best)
     for name in metrics.names_of(s, old.id):
         curve = metrics.series(s, old.id, [name], to_step=inherited.step)[name]
-        for first_step, values in _runs(curve):
+        for first_step, values in blocks.runs(curve, _BLOCK_STEPS):
             metrics.append(s, job.id, TAKEN_OVER, first_step, [name], values[:, None])
     s.add_all(_own(row, job.id) for row in _evaluations(s, old.id) if row.step <= inherited.step)
     s.add_all(_own(row, job.id, key=_preview_key(row, job.id)) for row in inherited.previews)
@@ -142,14 +138,6 @@ def _evaluations(s: Session, job_id: str) -> list[Evaluation]:
     query = select(Evaluation).where(Evaluation.job_id == job_id).order_by(Evaluation.step, Evaluation.attempt)
     rows = [row for row in s.scalars(query) if row.step <= limit_of.get(row.attempt, attempts.NEVER)]
     return list({row.step: row for row in rows}.values())
-
-
-def _runs(curve: Curve) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """The curve in stretches of contiguous steps, none too long for a row: the first step of each, and its values."""
-    gaps = np.flatnonzero(np.diff(curve.steps) != 1) + 1
-    for steps, values in zip(np.split(curve.steps, gaps), np.split(curve.values, gaps), strict=True):
-        for start in range(0, len(steps), _BLOCK_STEPS):
-            yield int(steps[start]), values[start : start + _BLOCK_STEPS]
 
 
 def _own(row: Row, new_id: str, **changes: str) -> Row:

@@ -1,0 +1,85 @@
+"""A curve as rows: packed into blocks that sum themselves up, joined again, small ones merged into large ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.curves import Curve
+from jobs.store.attempts import NEVER
+
+MERGED_STEPS: Final = (8192, 256)
+"""Blocks are merged once their attempt has come past a multiple of so many steps.
+
+A tick is a second, which may be one step or thousands: with the first alone a slow job would merge thousands of rows
+of each curve at once, with the second alone a fast one would not merge at all.
+"""
+
+
+def pack(first_step: int, values: NDArray[np.float32]) -> dict[str, Any]:
+    """The columns of a block of the contiguous steps from `first_step`: its values, and what they come to."""
+    block = np.ascontiguousarray(values, dtype="<f4")
+    finite = block[np.isfinite(block)]
+    return {
+        "first_step": first_step,
+        "last_step": first_step + len(block) - 1,
+        "low": float(finite.min()) if len(finite) else None,
+        "high": float(finite.max()) if len(finite) else None,
+        "last_finite": float(finite[-1]) if len(finite) else None,
+        "nonfinite": len(block) - len(finite),
+        "values": block.tobytes(),
+    }
+
+
+def unpack(blob: bytes) -> NDArray[np.float32]:
+    """The values of a block, or of several whose bytes were joined."""
+    return np.frombuffer(blob, dtype="<f4").astype(np.float32, copy=False)
+
+
+def ends(
+    attempt: Sequence[int], first: NDArray[np.int64], last: NDArray[np.int64], limit_of: Mapping[int, int]
+) -> NDArray[np.int64]:
+    """The last step of each block that counts, below its first where none does.
+
+    The blocks are in order of step, then attempt. Of an attempt counts what is within its limit; of a step that is
+    there twice, as step 0 is after a start from scratch, the later block's value.
+    """
+    found = np.minimum(last, np.array([limit_of.get(number, NEVER) for number in attempt], dtype=np.int64))
+    alive = np.flatnonzero(found >= first)
+    found[alive[:-1]] = np.minimum(found[alive[:-1]], first[alive[1:]] - 1)
+    return found
+
+
+def join(rows: Sequence[Sequence[Any]], limit_of: Mapping[int, int]) -> Curve:
+    """Blocks (attempt, first step, values) in order of step, then attempt, as one curve of what counts."""
+    if not rows:
+        return Curve(np.empty(0, np.int64), np.empty(0, np.float32))
+    attempt, first_steps, blobs = zip(*rows, strict=True)
+    values, lengths = unpack(b"".join(blobs)), np.array([len(blob) // 4 for blob in blobs])
+    first = np.array(first_steps, dtype=np.int64)
+    steps = np.repeat(first - (np.cumsum(lengths) - lengths), lengths) + np.arange(len(values))
+    last = first + lengths - 1
+    counted = ends(attempt, first, last, limit_of)
+    if np.array_equal(counted, last):
+        return Curve(steps, values)
+    keep = steps <= np.repeat(counted, lengths)
+    return Curve(steps[keep], values[keep])
+
+
+def runs(curve: Curve, longest: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """The curve in stretches of contiguous steps, none longer than `longest`: the first step of each, its values."""
+    gaps = np.flatnonzero(np.diff(curve.steps) != 1) + 1
+    for steps, values in zip(np.split(curve.steps, gaps), np.split(curve.values, gaps), strict=True):
+        for start in range(0, len(steps), longest):
+            yield int(steps[start]), values[start : start + longest]
+
+
+def due(first_step: int, last_step: int) -> int | None:
+    """Past which step an attempt's blocks are to be merged, now that it has written these; None: not yet."""
+    for size in MERGED_STEPS:
+        if last_step - first_step + 1 < size and last_step // size > (first_step - 1) // size:
+            return (last_step // size - 1) * size
+    return None

@@ -1,0 +1,207 @@
+"""Curves in blocks: merged as they grow, written at once, summed up without reading them, and exact all the while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, event, func, select, update
+
+from jobs import leases
+from jobs.db import Database
+from jobs.models import MetricBlock
+from jobs.store import attempts, metrics
+from tests.jobs.helpers import submit
+
+NAMES = ("loss_d", "loss_g")
+Plain = dict[int, np.float32]
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What is asked of any database of this process."""
+    asked: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def _start(db: Database, job_id: str, attempt: int, from_step: int) -> None:
+    """The job's next attempt goes on from that step."""
+    with db.write() as s:
+        if attempt > 1:
+            leases.release(s, job_id, attempt - 1, crash=False, reason={"code": "drained", "message": ""})
+        assert leases.claim(s, "w1", "cpu", 0, 60) is not None
+        leases.resumed(s, job_id, attempt, from_step)
+
+
+def _append(db: Database, job_id: str, attempt: int, first: int, values: np.ndarray[Any, Any]) -> None:
+    with db.write() as s:
+        metrics.append(s, job_id, attempt, first, NAMES, values.astype(np.float32))
+
+
+def _lengths(db: Database, job_id: str, name: str = "loss_d") -> list[int]:
+    with db.read() as s:
+        query = select(MetricBlock.last_step - MetricBlock.first_step + 1).where(
+            MetricBlock.job_id == job_id, MetricBlock.name == name
+        )
+        return list(s.scalars(query.order_by(MetricBlock.first_step)))
+
+
+def _wild(rng: np.random.Generator, count: int) -> np.ndarray[Any, Any]:
+    """Values of which some are not finite."""
+    values = rng.normal(size=(count, len(NAMES))).astype(np.float32)
+    values[rng.random(values.shape) < 0.02] = np.nan
+    values[rng.random(values.shape) < 0.01] = -np.inf
+    return values
+
+
+def _summary_of(points: Plain) -> dict[str, Any]:
+    """What a summary must say, of the points by step."""
+    values = np.array([points[step] for step in sorted(points)])
+    finite = values[np.isfinite(values)]
+    return {
+        "last": metrics.plain(finite[-1]),
+        "last_step": max(points),
+        "min": metrics.plain(finite.min()),
+        "max": metrics.plain(finite.max()),
+        "count": len(values),
+        "nonfinite_count": len(values) - len(finite),
+    }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_curve_and_summary_are_those_of_all_points_that_count(db: Database, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    job_id, step, wanted = submit(db).id, 0, [dict[int, np.float32]() for _ in NAMES]
+    for attempt in (1, 2, 3):
+        step = int(rng.integers(0, step + 1)) if attempt < 3 else step // 2
+        _start(db, job_id, attempt, step)
+        wanted = [{at: value for at, value in points.items() if at <= step} for points in wanted]
+        for _ in range(30):
+            values = _wild(rng, int(rng.integers(1, 40)))
+            _append(db, job_id, attempt, step + 1, values)
+            for points, column in zip(wanted, values.T, strict=True):
+                points.update(zip(range(step + 1, step + 1 + len(column)), column, strict=True))
+            step += len(values)
+    low, high = step // 3, step // 2
+    with db.read() as s:
+        curves, parts = metrics.series(s, job_id, NAMES), metrics.series(s, job_id, NAMES, low, high)
+        summaries = metrics.summaries(s, job_id)
+    for name, points, summary in zip(NAMES, wanted, summaries, strict=True):
+        steps = sorted(points)
+        assert curves[name].steps.tolist() == steps
+        np.testing.assert_array_equal(curves[name].values, np.array([points[at] for at in steps]))
+        assert parts[name].steps.tolist() == [at for at in steps if low <= at <= high]
+        assert asdict(summary) == {"name": name, **_summary_of(points)}
+
+
+def test_many_small_ticks_come_to_few_blocks(db: Database) -> None:
+    job_id = submit(db).id
+    _start(db, job_id, 1, 0)
+    with db.write() as s:
+        for first in range(1, 9001, 30):
+            metrics.append(s, job_id, 1, first, NAMES, np.full((30, 2), first, np.float32))
+    lengths = _lengths(db, job_id)
+    assert sum(lengths) == 9000 and max(lengths) >= 8192 and len(lengths) < 20
+
+
+def test_steps_that_are_a_second_each_are_merged_too(db: Database) -> None:
+    job_id = submit(db).id
+    with db.write() as s:
+        for step in range(1, 300):
+            metrics.append(s, job_id, 1, step, NAMES, np.full((1, 2), step, np.float32))
+    assert _lengths(db, job_id)[0] == 256 and len(_lengths(db, job_id)) == 1 + 299 - 256
+
+
+def test_figures_that_do_not_follow_upon_each_other_stay_apart(db: Database) -> None:
+    job_id = submit(db).id
+    for step in (0, 100, 200, 256, 300):
+        _append(db, job_id, 1, step, np.full((1, 2), step))
+    assert _lengths(db, job_id) == [1] * 5
+
+
+def test_an_attempt_leaves_the_blocks_of_another_alone(db: Database) -> None:
+    job_id = submit(db).id
+    _start(db, job_id, 1, 0)
+    _append(db, job_id, 1, 1, np.ones((200, 2)))
+    _start(db, job_id, 2, 150)
+    _append(db, job_id, 2, 151, np.full((100, 2), 2))
+    _append(db, job_id, 2, 251, np.full((10, 2), 3))
+    with db.read() as s:
+        values = metrics.series(s, job_id, ["loss_d"])["loss_d"].values.tolist()
+        at = select(MetricBlock.attempt, MetricBlock.first_step, MetricBlock.last_step)
+        places = [
+            tuple(row) for row in s.execute(at.where(MetricBlock.name == "loss_d").order_by(MetricBlock.attempt))
+        ]
+    assert values == [1] * 150 + [2] * 100 + [3] * 10
+    assert places == [(1, 1, 200), (2, 151, 260)]
+
+
+@pytest.mark.parametrize("first", [201, 251, 8187])
+def test_a_tick_that_is_written_again_changes_nothing(db: Database, first: int) -> None:
+    job_id = submit(db).id
+    tick = np.arange(20.0).reshape(10, 2)
+    for start in range(first % 50, first, 50):
+        _append(db, job_id, 1, start, np.full((50, 2), start))
+    _append(db, job_id, 1, first, tick)
+    with db.read() as s:
+        before, places = metrics.series(s, job_id, NAMES), _lengths(db, job_id)
+        summary = metrics.summaries(s, job_id)
+    _append(db, job_id, 1, first, tick)
+    with db.read() as s:
+        again = metrics.series(s, job_id, NAMES)
+        assert metrics.summaries(s, job_id) == summary and _lengths(db, job_id) == places
+    for name in NAMES:
+        assert again[name].steps.tolist() == before[name].steps.tolist()
+        assert again[name].values.tolist() == before[name].values.tolist()
+
+
+def test_a_tick_is_one_statement_however_many_curves_it_has(db: Database) -> None:
+    job_id, names = submit(db).id, [f"curve_{i}" for i in range(20)]
+    with db.write() as s:
+        s.connection()
+        with statements() as asked:
+            metrics.append(s, job_id, 1, 1, names, np.zeros((30, 20), np.float32))
+            s.flush()
+    assert len(asked) == 1 and asked[0].startswith("INSERT INTO metric_blocks")
+    with db.read() as s:
+        assert len(metrics.names_of(s, job_id)) == 20
+
+
+def test_a_summary_reads_no_values_but_of_what_counts_in_part(db: Database) -> None:
+    job_id = submit(db).id
+    _start(db, job_id, 1, 0)
+    _append(db, job_id, 1, 1, np.ones((50, 2)))
+    _append(db, job_id, 1, 51, np.ones((50, 2)))
+    with db.write() as s:
+        # Were they read, they would be seen.
+        s.execute(update(MetricBlock).values(values=np.full(50, 7, "<f4").tobytes()))
+    with db.read() as s:
+        assert [(m.max, m.count) for m in metrics.summaries(s, job_id)] == [(1.0, 100)] * 2
+    _start(db, job_id, 2, 70)
+    with db.read() as s, statements() as asked:
+        assert [(m.max, m.count) for m in metrics.summaries(s, job_id)] == [(7.0, 70)] * 2
+    assert len(asked) <= 4, "however many blocks count in part"
+
+
+def test_a_curve_of_which_nothing_counts_is_named_and_empty(db: Database) -> None:
+    job_id = submit(db).id
+    _start(db, job_id, 1, 0)
+    _append(db, job_id, 1, 10, np.ones((5, 2)))
+    _start(db, job_id, 2, 5)
+    with db.read() as s:
+        assert attempts.limits(s, job_id)[1] == 5
+        (summary, _) = metrics.summaries(s, job_id)
+        assert (summary.count, summary.last_step, summary.last) == (0, 0, None)
+        assert s.execute(select(func.count()).select_from(MetricBlock)).scalar_one() == 2
