@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
+from weakref import WeakKeyDictionary
 
 from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
@@ -17,6 +19,8 @@ from gan.spec import SpecProblem, pointer_to
 
 # Those that no text of a spec may hold (gan/spec.py); every other character may stand in a name or a label.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+_KNOWN: Final[WeakKeyDictionary[Callable[..., Any], dict[str, bool]]] = WeakKeyDictionary()
 
 
 async def checked(request: Request) -> None:
@@ -38,7 +42,11 @@ async def checked(request: Request) -> None:
 
 def known_parameters(route: APIRoute) -> dict[str, bool]:
     """The names of the query parameters of `route` and of what it depends on; whether each may be repeated."""
-    return {field.alias: "list[" in str(field.field_info.annotation) for field in _fields(route.dependant)}
+    # Kept, as it stands before every request and takes longer than all else there.
+    if (known := _KNOWN.get(route.endpoint)) is None:
+        known = {field.alias: "list[" in str(field.field_info.annotation) for field in _fields(route.dependant)}
+        _KNOWN[route.endpoint] = known
+    return known
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.jobs_desk import JobsDesk
 from api.newsroom import Newsroom
 from api.sampler_client import Sampler
 from jobs import broker
@@ -26,6 +27,7 @@ class Services:
     celery: object
     """Asked by /readyz alone: the face sends no message."""
     newsroom: Newsroom
+    jobs_desk: JobsDesk
 
     @classmethod
     def open(cls, settings: Settings) -> Services:
@@ -37,6 +39,7 @@ class Services:
             Sampler(settings.sampler_url),
             broker.make_app(settings),
             Newsroom(db),
+            JobsDesk(db, settings.lease_seconds),
         )
 
     async def close(self) -> None:

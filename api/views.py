@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar, cast, overload
 
@@ -36,19 +36,19 @@ def listed(page: Page[Row], view: Callable[[Row], View]) -> schemas.Listed[View]
     return schemas.Listed(data=data, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
 
 
-def job_views(s: Session, rows: Sequence[Job], lease_seconds: float) -> list[schemas.JobView]:
-    """Jobs, with their places in the queue and their checkpoints looked up."""
-    checkpoint_ids = jobs.checkpoint_ids(s, [row.id for row in rows])
+def job_views(s: Session, shown: Collection[jobs.Shown], lease_seconds: float) -> list[schemas.JobView]:
+    """Jobs, those that wait with their places in the queue."""
+    rows = [job.row for job in shown]
     # Asked for those that wait alone: most polls are of jobs that train, or have ended.
     waiting = any(row.status == Status.QUEUED for row in rows)
     most_gpus = workers.most_gpus(s, lease_seconds) if waiting else None
     ahead = jobs.jobs_ahead(s, rows, most_gpus)
-    return [_job(row, most_gpus, ahead.get(row.id), *checkpoint_ids[row.id]) for row in rows]
+    return [_job(job.row, most_gpus, ahead.get(job.row.id), job.last, job.best) for job in shown]
 
 
 def job_view(s: Session, row: Job, lease_seconds: float) -> schemas.JobView:
-    """One job."""
-    return job_views(s, [row], lease_seconds)[0]
+    """One job, as the session has it."""
+    return job_views(s, [jobs.show(s, [row.id])[row.id]], lease_seconds)[0]
 
 
 def _job(row: Job, most_gpus: int | None, ahead: int | None, last: str | None, best: str | None) -> schemas.JobView:

@@ -33,7 +33,7 @@ from jobs import faultpoints, ids
 from jobs.db import Session
 from jobs.errors import DatasetNotFound, Unavailable, UnknownDataset
 from jobs.models import Dataset, Job
-from jobs.status import TERMINAL, Status
+from jobs.status import Status
 from jobs.store import datasets, jobs, retries
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -125,14 +125,13 @@ async def get_job(
     applied = {} if seconds is None else {"Preference-Applied": f"wait={seconds}"}
     until = time.monotonic() + (seconds or 0)
     while True:
-        content, seq, ended = await run_in_threadpool(_read, hall, job_id)
-        etag = etag_of(content)
-        if not matches(if_none_match, etag):
-            return _json(content, {"ETag": etag, **applied})
+        job = await hall.jobs_desk.read(job_id)
+        if not matches(if_none_match, job.etag):
+            return _json(job.content, {"ETag": job.etag, **applied})
         left = until - time.monotonic()
-        if ended or left <= 0 or hall.newsroom.closed or await request.is_disconnected():
-            return not_modified(etag, **applied)
-        await hall.newsroom.changed(job_id, seq, min(left, _LOOK_AGAIN_SECONDS))
+        if job.ended or left <= 0 or hall.newsroom.closed or await request.is_disconnected():
+            return not_modified(job.etag, **applied)
+        await hall.newsroom.changed(job_id, job.seq, min(left, _LOOK_AGAIN_SECONDS))
 
 
 @router.post("/{job_id}/cancel", response_model=JobView, dependencies=[NoBody])
@@ -181,13 +180,6 @@ def _json(content: bytes, headers: Mapping[str, str] | None = None, status: int 
 
 def _content(hall: Services, s: Session, row: Job) -> bytes:
     return views.job_view(s, row, hall.settings.lease_seconds).model_dump_json().encode()
-
-
-def _read(hall: Services, job_id: str) -> tuple[bytes, int, bool]:
-    """The job's body, its last event, and whether it has ended: then it changes no more, and nobody need wait."""
-    with hall.db.read() as s:
-        job = jobs.get(s, job_id)
-        return _content(hall, s, job), job.event_seq, job.status in TERMINAL
 
 
 def _create(hall: Services, spec: TrainSpec, once: Once, body: Mapping[str, Any]) -> Answer:

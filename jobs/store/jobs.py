@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import JSON, ScalarSelect, Select, Text, case, cast, func, or_, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
@@ -57,6 +58,43 @@ def create(
     return job
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A job, and the ids of its last and of its best checkpoint that can be had."""
+
+    row: Job
+    last: str | None
+    best: str | None
+
+
+def stamps(s: Session, job_ids: Collection[str]) -> dict[str, tuple[Any, ...]]:
+    """All that is on record of those jobs that are there, not read but to be compared; its status comes first.
+
+    As long as it is the same, a job that does not wait in the queue looks the same. One query for all.
+    """
+    columns = [cast(c, Text) if isinstance(c.type, JSON) else c for c in Job.__table__.columns]
+    query = select(Job.id, Job.status, *_checkpoint_ids(), *columns)
+    rows = s.execute(query.where(Job.id.in_([job_id for job_id in job_ids if looks_like("job", job_id)])))
+    return {row[0]: tuple(row[1:]) for row in rows}
+
+
+def _checkpoint_ids() -> tuple[ScalarSelect[str], ScalarSelect[str]]:
+    """Of the last and of the best."""
+    ready = select(Checkpoint.id).where(Checkpoint.job_id == Job.id, Checkpoint.state == "ready").correlate(Job)
+    last = ready.order_by(Checkpoint.step.desc(), Checkpoint.attempt.desc()).limit(1).scalar_subquery()
+    return last, ready.where(Checkpoint.is_best).scalar_subquery()
+
+
+def _shown() -> Select[Job, str | None, str | None]:
+    return select(Job, *_checkpoint_ids())
+
+
+def show(s: Session, job_ids: Collection[str]) -> dict[str, Shown]:
+    """Those of the jobs that are on record. One query for all."""
+    rows = s.execute(_shown().where(Job.id.in_([job_id for job_id in job_ids if looks_like("job", job_id)])))
+    return {row[0].id: Shown(*row) for row in rows}
+
+
 def get(s: Session, job_id: str) -> Job:
     """Raises `JobNotFound`."""
     job = s.get(Job, job_id) if looks_like("job", job_id) else None
@@ -74,9 +112,9 @@ def page(
     dataset: str | None = None,
     preset: str | None = None,
     labels: Iterable[tuple[str, str]] = (),
-) -> Page[Job]:
+) -> Page[Shown]:
     """Newest first, those that match every filter given. Raises `BadCursor`."""
-    query = select(Job).order_by(Job.id.desc()).limit(limit + 1)
+    query = _shown().order_by(Job.id.desc()).limit(limit + 1)
     if cursor is not None:
         query = query.where(Job.id < decode(cursor, "jobs"))
     if statuses:
@@ -87,7 +125,7 @@ def page(
         query = query.where(Job.preset == preset)
     for key, value in labels:
         query = query.where(Job.labels[key].as_string() == value)
-    return cut(list(s.scalars(query)), limit, "jobs", lambda job: job.id)
+    return cut([Shown(*row) for row in s.execute(query)], limit, "jobs", lambda job: job.row.id)
 
 
 def jobs_ahead(s: Session, rows: Sequence[Job], most_gpus: int | None) -> dict[str, int]:
@@ -105,19 +143,6 @@ def jobs_ahead(s: Session, rows: Sequence[Job], most_gpus: int | None) -> dict[s
     )
     wanted = select(queued.c.id, queued.c.ahead).where(queued.c.id.in_([row.id for row in rows]))
     return {job_id: int(count) for job_id, count in s.execute(wanted)}
-
-
-def checkpoint_ids(s: Session, job_ids: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
-    """Of each job, the ids of its last and of its best checkpoint."""
-    found: dict[str, tuple[str | None, str | None]] = dict.fromkeys(job_ids, (None, None))
-    query = (
-        select(Checkpoint.job_id, Checkpoint.id, Checkpoint.is_best)
-        .where(Checkpoint.job_id.in_(job_ids), Checkpoint.state == "ready")
-        .order_by(Checkpoint.step, Checkpoint.attempt)
-    )
-    for job_id, checkpoint_id, is_best in s.execute(query):
-        found[job_id] = (checkpoint_id, checkpoint_id if is_best else found[job_id][1])
-    return found
 
 
 def request_cancel(s: Session, job_id: str) -> Job:

@@ -51,7 +51,7 @@ def _save(db: Database, job_id: str, step: int, *, best: bool, attempt: int = 1)
 
 def _best_checkpoint(db: Database, job_id: str) -> str | None:
     with db.read() as s:
-        return jobs.checkpoint_ids(s, [job_id])[job_id][1]
+        return jobs.show(s, [job_id])[job_id].best
 
 
 def test_an_evaluation_is_a_row_an_event_and_a_point_of_each_curve(db: Database) -> None:

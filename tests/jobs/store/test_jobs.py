@@ -48,7 +48,7 @@ def test_a_job_its_event_and_its_hint_are_stored_together_or_not_at_all(db: Data
         assert jobs.page(s, limit=10).data == [] and outbox.due(s, 10) == []
     job = submit(db)
     with db.read() as s:
-        assert [row.id for row in jobs.page(s, limit=10).data] == [job.id]
+        assert [job.row.id for job in jobs.page(s, limit=10).data] == [job.id]
         assert [hint.job_id for hint in outbox.due(s, 10)] == [job.id]
 
 
@@ -82,7 +82,7 @@ def test_pages_are_newest_first_and_join_without_gap_or_double(db: Database) -> 
     with db.read() as s:
         while True:
             page = jobs.page(s, limit=3, cursor=cursor)
-            seen += [row.id for row in page.data]
+            seen += [job.row.id for job in page.data]
             cursor = page.next_cursor
             if cursor is None:
                 break
@@ -102,7 +102,7 @@ def test_filters_narrow_the_list(db: Database) -> None:
     with db.read() as s:
 
         def found(**filters: object) -> list[str]:
-            return [row.id for row in jobs.page(s, limit=10, **filters).data]  # type: ignore[arg-type]
+            return [job.row.id for job in jobs.page(s, limit=10, **filters).data]  # type: ignore[arg-type]
 
         assert found(statuses=[Status.RUNNING]) == [first.id]
         assert found(statuses=[Status.RUNNING, Status.QUEUED]) == [second.id, first.id]
