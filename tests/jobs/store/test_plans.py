@@ -1,0 +1,263 @@
+"""Every query of the record goes by an index: read from the plans of the statements that are really sent."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, ModuleType
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, event, text
+
+from gan.spec import BUILTIN_DATASETS
+from jobs import leases
+from jobs.artifacts import Stored
+from jobs.db import Database, Session
+from jobs.status import Status
+from jobs.store import (
+    attempts,
+    checkpoints,
+    datasets,
+    evaluations,
+    events,
+    files,
+    health,
+    idempotency,
+    jobs,
+    metrics,
+    outbox,
+    previews,
+    retries,
+    upsert,
+    workers,
+)
+from tests.jobs.helpers import submit
+
+MODULES: Final = (
+    *(attempts, checkpoints, datasets, evaluations, events, files, health, idempotency, jobs, leases, metrics),
+    *(outbox, previews, retries, upsert, workers),
+)
+BIG: Final = (
+    *("jobs", "attempts", "job_events", "metric_blocks", "checkpoints", "evaluations", "previews", "outbox"),
+    "idempotency_keys",
+)
+"""Tables that grow with the jobs; workers and data sets are few."""
+WHOLE: Final = {
+    "SELECT jobs.status, count(*)": "GET /metrics counts all jobs, in an index",
+    "SELECT jobs.id \nFROM jobs": "once an hour, the files that no job owns",
+}
+"""Queries that are of a whole table: how they begin, and why."""
+FILE: Final = Stored("job_x/f", 3, "0" * 64)
+REASON: Final = {"code": "drained", "message": ""}
+
+Statement = tuple[str, Any]
+
+
+@contextmanager
+def sent(db: Database) -> Iterator[list[Statement]]:
+    """The statements that are sent, with their parameters."""
+    found: list[Statement] = []
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        found.append((statement, parameters[0] if many else parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def called() -> Iterator[set[Any]]:
+    """The code of every function that is called."""
+    found: set[Any] = set()
+
+    def note(frame: FrameType, kind: str, _: Any) -> None:
+        if kind == "call":
+            found.add(frame.f_code)
+
+    sys.setprofile(note)
+    try:
+        yield found
+    finally:
+        sys.setprofile(None)
+
+
+def _public(module: ModuleType) -> dict[str, Any]:
+    """The functions of a module that take a session."""
+    members = inspect.getmembers(module, inspect.isfunction)
+    own = {name: f for name, f in members if f.__module__ == module.__name__ and not name.startswith("_")}
+    return {f"{module.__name__}.{name}": f for name, f in own.items() if "s" in inspect.signature(f).parameters}
+
+
+def _life(db: Database) -> None:
+    """All that the record can be asked, once."""
+    ids = [submit(db, labels={"team": "vision"}).id for _ in range(6)]
+
+    def do(act: Callable[[Session], object]) -> Any:
+        with db.write() as s:
+            return act(s)
+
+    do(lambda s: workers.announce(s, "w", "host", []))
+    do(lambda s: workers.beat(s, "w"))
+    for _ in range(4):
+        do(lambda s: leases.claim(s, "w", "cpu", 0, 60))
+    first, second, third, fourth, fifth, sixth = ids
+    do(lambda s: workers.carries(s, "w", first))
+    do(lambda s: _work(s, first))
+    do(lambda s: leases.release(s, first, 1, crash=False, reason=REASON))
+    do(lambda s: jobs.request_cancel(s, second))
+    do(lambda s: jobs.request_checkpoint(s, third))
+    do(lambda s: jobs.request_pause(s, third))
+    do(lambda s: leases.finish(s, second, 1, Status.CANCELLED))
+    error = {"code": "diverged", "message": "", "retryable": False, "step": 1, "hint": ""}
+    do(lambda s: leases.finish(s, fourth, 1, Status.FAILED, error))
+    do(lambda s: jobs.request_pause(s, fifth))
+    do(lambda s: jobs.resume(s, fifth))
+    do(lambda s: s.execute(text("update jobs set lease_until = 1 where id = :id"), {"id": third}) and leases.reap(s))
+    do(lambda s: outbox.sent(s, outbox.due(s, 100)))
+    do(lambda s: outbox.republish(s, -1, 5))
+    for _ in range(2):
+        do(lambda s: idempotency.begin(s, "me", "key", "print"))
+    do(lambda s: idempotency.keep(s, "me", "key", 201, {}, b""))
+    do(lambda s: idempotency.forget(s))
+    left = do(lambda s: retries.legacy(s, second))
+    inherited = retries.Inheritance(checkpoints=left.checkpoints[:1])
+    do(lambda s: retries.create(s, second, "job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C", inherited))
+    _read(db, first, sixth)
+    do(lambda s: jobs.delete(s, second))
+    do(lambda s: workers.request_drain(s, "w"))
+    do(lambda s: workers.leave(s, "w"))
+
+
+def _work(s: Session, job_id: str) -> None:
+    """What a trainer writes."""
+    leases.renew(s, job_id, 1, 60)
+    leases.fence(s, job_id, 1, 60, step=300)
+    leases.resumed(s, job_id, 1, 0)
+    for first in (1, 101, 201):
+        metrics.append(s, job_id, 1, first, ["loss_d", "loss_g"], np.ones((100, 2), np.float32))
+    evaluations.register(s, job_id, 1, 300, {"fcd": 1.0}, {}, best_so_far=True)
+    previews.register(s, job_id, 1, 300, FILE)
+    health.put(s, job_id, 1, 300, "healthy", [])
+    one, two = (checkpoints.register(s, job_id, 1, step, {}, FILE, FILE, best=True) for step in (100, 200))
+    checkpoints.not_saved(s, job_id, 1, 250, "full")
+    checkpoints.mark_bad(s, two.id, "sha256")
+    checkpoints.retire(s, job_id, 1)
+    checkpoints.mark_best(s, job_id, 100)
+    checkpoints.get(s, one.id), checkpoints.count(s, job_id), checkpoints.choose(s, job_id, None)
+
+
+def _read(db: Database, job_id: str, waiting: str) -> None:
+    """What a reader asks."""
+    with db.read() as s:
+        for filters in (
+            *({}, {"statuses": [Status.QUEUED]}, {"statuses": list(Status)}, {"dataset": "fashion-mnist"}),
+            *({"preset": "cgan"}, {"statuses": [Status.QUEUED], "preset": "cgan"}),
+        ):
+            page = jobs.page(s, limit=2, **filters)
+            jobs.page(s, limit=2, cursor=page.next_cursor, **filters)
+        jobs.get(s, job_id), jobs.show(s, [job_id, waiting]), jobs.stamps(s, [job_id, waiting])
+        jobs.jobs_ahead(s, [jobs.get(s, waiting)], 0), jobs.counts(s), jobs.all_ids(s)
+        metrics.series(s, job_id, ["loss_d"]), metrics.series(s, job_id, ["loss_d"], 10, 20)
+        metrics.summaries(s, job_id), metrics.names_of(s, job_id)
+        evaluations.page(s, job_id, limit=5), evaluations.best(s, job_id), evaluations.latest(s, job_id)
+        checkpoints.page(s, job_id, limit=1), checkpoints.newest_ready(s, job_id)
+        previews.listing(s, job_id), previews.get(s, job_id, 300)
+        events.page(s, job_id, 0, 10), events.pulses(s, [job_id, waiting])
+        files.named(s, job_id), files.ended(s, None, 0)
+        workers.page(s, limit=5), workers.is_draining(s, "w"), workers.idle(s, 60), workers.most_gpus(s, 60)
+        datasets.page(s, limit=5), datasets.names(s), datasets.get(s, "fashion-mnist")
+        datasets.register(s, BUILTIN_DATASETS["fashion-mnist"])
+
+
+def _plan_on_sqlite(s: Session, statement: str, parameters: Any) -> list[str]:
+    """What of a plan reads a whole big table, or sorts the jobs."""
+    rows = s.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+    lines = [str(row[-1]) for row in rows]
+    sorts = any("USE TEMP B-TREE FOR" in line and "ORDER BY" in line for line in lines)
+    return [line for line in lines if _reads_all(line, ends_early="LIMIT" in statement and not sorts)]
+
+
+def _reads_all(line: str, *, ends_early: bool) -> bool:
+    found = re.match(r"SCAN (\w+)", line)
+    return bool(found and found[1] in BIG and not ends_early)
+
+
+def _plan_on_postgresql(s: Session, statement: str, parameters: Any) -> list[str]:
+    """What of a plan reads a whole big table though it would rather not."""
+    answer = s.connection().exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
+    plan = answer if isinstance(answer, list) else json.loads(answer)
+    return [f"{n['Node Type']} on {n['Relation Name']}" for n in _nodes(plan[0]["Plan"]) if _is_whole(n)]
+
+
+def _nodes(node: dict[str, Any], limited: bool = False) -> Iterator[dict[str, Any]]:
+    limited = limited or node["Node Type"] == "Limit"
+    yield {**node, "limited": limited}
+    for child in node.get("Plans", ()):
+        yield from _nodes(child, limited and node["Node Type"] != "Sort")
+
+
+def _is_whole(node: dict[str, Any]) -> bool:
+    if node.get("Relation Name") not in BIG:
+        return False
+    by_index = "Index Cond" in node or node["limited"]
+    return node["Node Type"] == "Seq Scan" or (node["Node Type"].startswith("Index") and not by_index)
+
+
+def _is_query(statement: str) -> bool:
+    return statement.split()[0] in ("SELECT", "UPDATE", "DELETE", "INSERT", "WITH")
+
+
+def test_every_query_goes_by_an_index_and_every_function_is_asked(db: Database) -> None:
+    with called() as codes, sent(db) as statements:
+        _life(db)
+    known = {name: f for module in MODULES for name, f in _public(module).items()}
+    assert [name for name, f in known.items() if f.__code__ not in codes] == [], "never asked here"
+    found = {}
+    with db.write() as s:
+        if db.dialect == "postgresql":
+            s.execute(text("set local enable_seqscan = off"))
+        for statement, parameters in dict(statements).items():
+            if _is_query(statement) and not any(statement.startswith(start) for start in WHOLE):
+                plan = _plan_on_sqlite if db.dialect == "sqlite" else _plan_on_postgresql
+                if whole := plan(s, statement, parameters):
+                    found[statement] = whole
+    assert found == {}
+
+
+def test_neither_a_claim_nor_a_page_sorts_all_jobs(db: Database) -> None:
+    if db.dialect != "sqlite":
+        pytest.skip("PostgreSQL plans by how much there is; SQLite by what the indexes can do")
+    submit(db), submit(db)
+    with sent(db) as statements, db.write() as s:
+        leases.claim(s, "w", "cpu", 0, 60)
+        page = jobs.page(s, limit=1, statuses=[Status.QUEUED])
+        jobs.page(s, limit=1), jobs.page(s, limit=1, dataset="fashion-mnist"), jobs.page(s, limit=1, preset="cgan")
+        jobs.jobs_ahead(s, [page.data[0].row], 0)
+    with db.read() as s:
+        asked = {key: given for key, given in statements if _is_query(key) and "ORDER BY jobs." in key}
+        explain = s.connection().exec_driver_sql
+        plans = {key: str(explain(f"EXPLAIN QUERY PLAN {key}", given).all()) for key, given in asked.items()}
+    assert len(plans) == 6
+    assert {statement: plan for statement, plan in plans.items() if "TEMP B-TREE" in plan} == {}
+
+
+def test_a_scan_is_seen(db: Database) -> None:
+    with db.write() as s:
+        if db.dialect == "postgresql":
+            s.execute(text("set local enable_seqscan = off"))
+        plan = _plan_on_sqlite if db.dialect == "sqlite" else _plan_on_postgresql
+        for bad in (
+            "SELECT count(*) FROM jobs WHERE device = 'x'",
+            "SELECT * FROM job_events WHERE type = 'x'",
+            "SELECT * FROM checkpoints ORDER BY created_at LIMIT 1",
+        ):
+            assert plan(s, bad, ()) != [], bad
