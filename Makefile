@@ -12,7 +12,7 @@ MINUTES ?= 2
 JOBS   ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 6 ] && n=6; echo $$n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint types faults quality failures health-cost service-cost lock clean
+.PHONY: help setup demo serve test check lint types faults quality failures health-cost service-cost api-load lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ health-cost: $(READY) ## what the cheap checks take of a step's time, in pairs
 
 service-cost: $(READY) ## what it costs the default job to be kept by the service, in pairs; 10 minutes
 	$(BIN)/python -m benchmarks.service_cost
+
+api-load: $(READY) ## the API under load: polls, curves, lists; GANTRY_BENCH_POSTGRES_URL adds PostgreSQL; 5 minutes
+	$(BIN)/python -m benchmarks.api_load
 
 lock: $(READY) ## write constraints.txt anew from pyproject.toml
 	$(BIN)/pip install --quiet uv

@@ -1,0 +1,248 @@
+"""`python -m benchmarks.api_load`: what the API answers under load, on SQLite and, where one is given, on PostgreSQL.
+
+(a) The status poll of many clients at once, beside one bare route of the same framework on an equal server process of
+this machine, in alternating turns. (b) A curve of a million points, thinned to a thousand. (c) A page of a list of
+100,000 jobs. The service is the real one, in a process of its own, and is asked over HTTP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from api.client import ApiError, Client, Unreachable
+from api.up import free_port
+from benchmarks import filled
+from benchmarks.clients import latencies
+from jobs.db import Database, migrate
+from jobs.process import end, spawn
+from jobs.settings import Settings
+
+POLL_LIMIT: Final = 3.0
+SERIES_LIMIT_MS: Final = 150.0
+POSTGRES: Final = "GANTRY_BENCH_POSTGRES_URL"
+_POLLED: Final = 50
+_LEASE_SECONDS: Final = 3600.0
+_STARTING_SECONDS: Final = 120
+_WARM_UP_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """How much of it."""
+
+    rounds: int = 5
+    seconds: float = 4.0
+    clients: int = 200
+    jobs_training: int = 0
+    points: int = 1_000_000
+    tick: int = 1000
+    jobs: int = 100_000
+    repeats: int = 15
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Something that was measured some times."""
+
+    name: str
+    database: str
+    unit: str
+    values: tuple[float, ...]
+    limit: float | None = None
+
+    def __str__(self) -> str:
+        low, high = min(self.values), max(self.values)
+        limit = f"  goal <= {self.limit:g}" if self.limit is not None else ""
+        spread = f"{median(self.values):9.2f} {self.unit:<5} ({low:.2f} to {high:.2f}, {len(self.values)} times)"
+        return f"{self.database:<11} {self.name:<52} {spread}{limit}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 when every figure that has a goal meets it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.api_load", description=__doc__)
+    usual = Load()
+    for name, value in vars(usual).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument(
+        "--postgres", default=os.environ.get(POSTGRES), help=f"URL of an empty PostgreSQL database; else ${POSTGRES}"
+    )
+    asked = vars(parser.parse_args(arguments))
+    postgres = asked.pop("postgres")
+    figures = []
+    for figure in measure(Load(**asked), postgres):
+        print(figure, flush=True)
+        figures.append(figure)
+    return int(any(f.limit is not None and median(f.values) > f.limit for f in figures))
+
+
+def measure(load: Load, postgres: str | None = None) -> Iterator[Figure]:
+    """Every figure, as it is there: on SQLite, then on the empty PostgreSQL database of that URL."""
+    for url in [None, postgres] if postgres else [None]:
+        with tempfile.TemporaryDirectory() as folder:
+            yield from _measure(load, Path(folder), url)
+
+
+def _measure(load: Load, folder: Path, url: str | None) -> Iterator[Figure]:
+    settings = Settings(data_dir=folder / "data", database_url=url or "", port=free_port(), trainer_threads=1)
+    migrate(settings)
+    db = Database(settings.database)
+    polled = filled.running(db, _POLLED, _LEASE_SECONDS)
+    with ExitStack() as stack:
+        client = stack.enter_context(_service(settings, folder))
+        bare = stack.enter_context(_bare())
+        if load.jobs_training:
+            stack.enter_context(_training(settings, client, load.jobs_training))
+        yield from _polls(load, db.dialect, settings.port, bare, [f"/v1/jobs/{job_id}" for job_id in polled])
+    with _service(settings, folder) as client:
+        filled.curves(db, polled[0], ["loss_d", "loss_g"], load.points, load.tick)
+        yield from _series(load, db.dialect, settings.port, polled[0])
+        filled.ended(db, load.jobs)
+        yield from _lists(load, db.dialect, settings.port, _far_back(client))
+    db.dispose()
+
+
+def _polls(load: Load, database: str, port: int, bare: int, paths: list[str]) -> Iterator[Figure]:
+    servers = {"bare": (bare, ["/ping"]), "poll": (port, paths)}
+    found: dict[tuple[str, int], list[float]] = {(name, share): [] for name in servers for share in (50, 99)}
+    for turn in range(load.rounds):
+        for name in list(servers) if turn % 2 == 0 else list(servers)[::-1]:
+            latencies(*servers[name], load.clients, _WARM_UP_SECONDS)
+            taken = sorted(latencies(*servers[name], load.clients, load.seconds))
+            for share in (50, 99):
+                found[name, share].append(1000 * taken[len(taken) * share // 100])
+    training = f", {load.jobs_training} jobs train" if load.jobs_training else ""
+    for share in (50, 99):
+        poll, ping = found["poll", share], found["bare", share]
+        yield Figure(f"status poll, {load.clients} clients{training}, p{share}", database, "ms", tuple(poll))
+        yield Figure(f"bare route, {load.clients} clients{training}, p{share}", database, "ms", tuple(ping))
+        ratios = tuple(one / other for one, other in zip(poll, ping, strict=True))
+        yield Figure(
+            f"status poll / bare route, p{share}", database, "x", ratios, POLL_LIMIT if share == 99 else None
+        )
+
+
+def _series(load: Load, database: str, port: int, job_id: str) -> Iterator[Figure]:
+    path, ticks = f"/v1/jobs/{job_id}/metrics", f"ticks of {load.tick}"
+    thin, sums = f"{path}/series?names=loss_d&max_points=1000", path
+    taken = _timed(port, thin, load.repeats)
+    yield Figure(f"{load.points:,} points to 1,000, {ticks}", database, "ms", taken, SERIES_LIMIT_MS)
+    yield Figure(f"summaries of two such curves, {ticks}", database, "ms", _timed(port, sums, load.repeats))
+
+
+def _lists(load: Load, database: str, port: int, cursor: str) -> Iterator[Figure]:
+    kinds = {
+        "": "",
+        ", far back": f"&cursor={cursor}",
+        ", of one status": "&status=failed",
+        ", of several": "&status=failed,succeeded,cancelled",
+        ", of a data set": f"&dataset={filled.DATASET}",
+        ", one in a hundred by label": f"&label={filled.LABEL}",
+    }
+    for name, query in kinds.items():
+        taken = _timed(port, f"/v1/jobs?limit=50{query}", load.repeats)
+        yield Figure(f"50 of {load.jobs:,} jobs{name}", database, "ms", taken)
+
+
+def _far_back(client: Client) -> str:
+    """A cursor deep in the list."""
+    cursor: str = client.jobs(limit=200)["next_cursor"]
+    for _ in range(20):
+        cursor = client.jobs(limit=200, cursor=cursor)["next_cursor"] or cursor
+    return cursor
+
+
+def _timed(port: int, path: str, repeats: int) -> tuple[float, ...]:
+    """How long that answer takes each time, ms, once the service is warm."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    taken = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+        taken.append(1000 * (time.perf_counter() - began))
+        if answer.status != 200:
+            raise SystemExit(f"{path}: {answer.status} {body[:500]!r}")
+    connection.close()
+    return tuple(taken[1:])
+
+
+@contextmanager
+def _service(settings: Settings, folder: Path) -> Iterator[Client]:
+    """`python -m api`, ready."""
+    with _process(["api"], settings, folder / "api.log") as server, Client(_url(settings.port)) as client:
+        _wait(client.ready, server)
+        yield client
+
+
+@contextmanager
+def _bare() -> Iterator[int]:
+    """The yardstick; its port."""
+    port = free_port()
+    server = spawn([sys.executable, "-m", "benchmarks.bare", str(port)], env=os.environ)
+    try:
+        _wait(lambda: socket.create_connection(("127.0.0.1", port)).close(), server)
+        yield port
+    finally:
+        end(server, grace=10)
+
+
+@contextmanager
+def _training(settings: Settings, client: Client, count: int) -> Iterator[None]:
+    """So many workers, each with a job that outlasts the measurement."""
+    folder = settings.data_dir
+    with ExitStack() as stack:
+        stack.enter_context(_process(["api.relay"], settings, folder / "relay.log"))
+        for number in range(count):
+            stack.enter_context(_process(["worker"], settings, folder / f"worker-{number}.log"))
+        body = {"dataset": filled.DATASET, "preset": "goodfellow2014", "total_steps": 1_000_000}
+        ids = [client.submit(body)["id"] for _ in range(count)]
+        deadline = time.monotonic() + _STARTING_SECONDS
+        while any(not client.job(job_id)["progress"]["step"] for job_id in ids):
+            if time.monotonic() > deadline:
+                raise SystemExit("The jobs did not start.")
+            time.sleep(0.5)
+        yield
+
+
+@contextmanager
+def _process(module: list[str], settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {**os.environ, **settings.environment()}
+    with log.open("wb") as output:
+        process = spawn([sys.executable, "-m", *module], env=environment, stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        end(process, grace=60)
+
+
+def _wait(answers: Callable[[], object], server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _STARTING_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            answers()
+            return
+        except (Unreachable, ApiError, OSError):
+            time.sleep(0.2)
+    raise SystemExit("A server did not start.")
+
+
+def _url(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
