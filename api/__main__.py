@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -48,6 +49,9 @@ def main() -> int:
     # uvicorn stops cleanly on SIGTERM and then raises it again for this handler: that is exit 0, not a death.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = Server(create_app(settings), settings)
+    # What is there by now stays. A collection would walk through all of it while every request waits.
+    gc.collect()
+    gc.freeze()
     with suppress(KeyboardInterrupt):
         server.run()
     return 0 if server.started else _DID_NOT_START

@@ -122,7 +122,13 @@ def test_metrics_count_jobs_and_requests(client: TestClient, hand: Hand) -> None
     hand.submit()
     text = client.get("/metrics").text
     assert 'gantry_jobs{status="queued"} 1.0' in text and 'gantry_jobs{status="running"} 1.0' in text
-    assert 'handler="/v1/jobs"' in text
+    assert 'http_requests_total{handler="/v1/jobs",method="POST",status="2xx"} 2.0' in text
+    client.get("/v1/jobs/job_0"), client.get("/nowhere"), client.head("/healthz")
+    again = client.get("/metrics").text
+    assert 'http_requests_total{handler="/v1/jobs/{job_id}",method="GET",status="4xx"} 1.0' in again
+    assert 'http_requests_total{handler="none",method="GET",status="4xx"} 1.0' in again
+    assert 'http_request_duration_seconds_count{handler="/healthz",method="GET"} 1.0' in again
+    assert 'handler="/metrics"' not in again
 
 
 def test_openapi_documents_the_body_and_every_problem(client: TestClient) -> None:
