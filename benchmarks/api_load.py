@@ -142,14 +142,15 @@ def _series(load: Load, database: str, port: int, job_id: str) -> Iterator[Figur
     yield Figure(f"summaries of two such curves, {ticks}", database, "ms", _timed(port, sums, load.repeats))
 
 
-def _lists(load: Load, database: str, port: int, cursor: str) -> Iterator[Figure]:
+def _lists(load: Load, database: str, port: int, far_back: str) -> Iterator[Figure]:
     kinds = {
         "": "",
-        ", far back": f"&cursor={cursor}",
+        ", far back": far_back,
         ", of one status": "&status=failed",
         ", of several": "&status=failed,succeeded,cancelled",
         ", of a data set": f"&dataset={filled.DATASET}",
         ", one in a hundred by label": f"&label={filled.LABEL}",
+        ", none by label": "&label=team:nobody",
     }
     for name, query in kinds.items():
         taken = _timed(port, f"/v1/jobs?limit=50{query}", load.repeats)
@@ -157,11 +158,12 @@ def _lists(load: Load, database: str, port: int, cursor: str) -> Iterator[Figure
 
 
 def _far_back(client: Client) -> str:
-    """A cursor deep in the list."""
-    cursor: str = client.jobs(limit=200)["next_cursor"]
+    """What asks for a page deep in the list; the first page's, where the list is short."""
+    query: dict[str, str] = {}
     for _ in range(20):
-        cursor = client.jobs(limit=200, cursor=cursor)["next_cursor"] or cursor
-    return cursor
+        cursor = client.jobs(limit=200, **query)["next_cursor"]
+        query = {"cursor": cursor} if cursor else query
+    return "".join(f"&cursor={cursor}" for cursor in query.values())
 
 
 def _timed(port: int, path: str, repeats: int) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import JSON, ScalarSelect, Select, Text, case, cast, func, or_, select, update
+from sqlalchemy import JSON, ScalarSelect, Select, Text, case, cast, func, or_, select, union_all, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
@@ -114,18 +114,25 @@ def page(
     labels: Iterable[tuple[str, str]] = (),
 ) -> Page[Shown]:
     """Newest first, those that match every filter given. Raises `BadCursor`."""
-    query = _shown().order_by(Job.id.desc()).limit(limit + 1)
-    if cursor is not None:
-        query = query.where(Job.id < decode(cursor, "jobs"))
-    if statuses:
-        query = query.where(Job.status.in_([status.value for status in statuses]))
+    fits = [] if cursor is None else [Job.id < decode(cursor, "jobs")]
     if dataset is not None:
-        query = query.where(Job.dataset == dataset)
+        fits.append(Job.dataset == dataset)
     if preset is not None:
-        query = query.where(Job.preset == preset)
+        fits.append(Job.preset == preset)
     for key, value in labels:
-        query = query.where(Job.labels[key].as_string() == value)
+        fits.append(Job.labels[key].as_string() == value)
+    if len(statuses) > 1:
+        # The newest of each: asked for all at once, they would be sorted, however many there are.
+        newest = [_newest(limit, *fits, Job.status == status.value).subquery() for status in statuses]
+        fits = [Job.id.in_(union_all(*(select(ids.c.id) for ids in newest)))]
+    else:
+        fits += [Job.status == status.value for status in statuses]
+    query = _shown().where(*fits).order_by(Job.id.desc()).limit(limit + 1)
     return cut([Shown(*row) for row in s.execute(query)], limit, "jobs", lambda job: job.row.id)
+
+
+def _newest(limit: int, *fits: ColumnElement[bool]) -> Select[str]:
+    return select(Job.id).where(*fits).order_by(Job.id.desc()).limit(limit + 1)
 
 
 def jobs_ahead(s: Session, rows: Sequence[Job], most_gpus: int | None) -> dict[str, int]:

@@ -353,3 +353,18 @@ def test_counts_name_every_status(db: Database) -> None:
     with db.read() as s:
         counts = jobs.counts(s)
     assert counts["queued"] == 1 and counts["running"] == 1 and set(counts) == {str(status) for status in Status}
+
+
+def test_pages_of_several_statuses_join_without_gap_or_double(db: Database) -> None:
+    ids = [submit(db).id for _ in range(9)]
+    for _ in range(3):
+        _start(db)
+    with db.write() as s:
+        jobs.request_pause(s, ids[8]), jobs.request_cancel(s, ids[5])
+    wanted, seen, cursor = [Status.RUNNING, Status.QUEUED, Status.CANCELLED], [], None
+    with db.read() as s:
+        for _ in range(4):
+            page = jobs.page(s, limit=2, cursor=cursor, statuses=wanted)
+            seen += [job.row.id for job in page.data]
+            cursor = page.next_cursor
+    assert seen == sorted(ids[:8], reverse=True) and cursor is None
