@@ -80,7 +80,7 @@ def summaries(s: Session, job_id: str) -> list[MetricSummary]:
     rows = s.execute(query.order_by(MetricBlock.name, MetricBlock.first_step, MetricBlock.attempt)).all()
     by_name = [list(group) for _, group in groupby(rows, lambda row: row.name)]
     counted = [pair for group in by_name for pair in _ends(group, limit_of)]
-    cut = _values(s, job_id, [row for row, end in counted if row.first_step <= end < row.last_step])
+    cut = _values(s, job_id, [row for row, end in counted if end >= row.first_step and not _is_summed_up(row, end)])
     found = [_summary(name, list(group), cut) for name, group in groupby(counted, lambda pair: str(pair[0].name))]
     # Not as the database orders texts, which depends on its locale.
     return sorted(found, key=lambda summary: summary.name)
@@ -158,7 +158,9 @@ def _summary(
     name: str, counted: Sequence[tuple[Any, int]], cut: Mapping[tuple[str, int, int], bytes]
 ) -> MetricSummary:
     sums = [
-        row._asdict() if end == row.last_step else _part(cut[name, row.attempt, row.first_step], row.first_step, end)
+        row._asdict()
+        if _is_summed_up(row, end)
+        else _part(cut[name, row.attempt, row.first_step], row.first_step, end)
         for row, end in counted
         if end >= row.first_step
     ]
@@ -172,6 +174,12 @@ def _summary(
         count=sum(b["last_step"] - b["first_step"] + 1 for b in sums),
         nonfinite_count=sum(b["nonfinite"] for b in sums),
     )
+
+
+def _is_summed_up(row: Any, end: int) -> bool:
+    """Whether what stands beside the values says all; a trainer from before migration 0004 left it out."""
+    nothing_finite = row.nonfinite == row.last_step - row.first_step + 1
+    return bool(end == row.last_step and (row.low is not None or nothing_finite))
 
 
 def _part(blob: bytes, first_step: int, end: int) -> dict[str, Any]:

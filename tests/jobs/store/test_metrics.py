@@ -195,6 +195,17 @@ def test_a_summary_reads_no_values_but_of_what_counts_in_part(db: Database) -> N
     assert len(asked) <= 4, "however many blocks count in part"
 
 
+def test_a_block_that_an_older_trainer_wrote_is_summed_up_from_its_values(db: Database) -> None:
+    job_id = submit(db).id
+    _append(db, job_id, 1, 1, np.full((5, 2), np.nan))
+    with db.write() as s:
+        values = np.array([2, np.inf, 1], "<f4").tobytes()
+        s.add(MetricBlock(job_id=job_id, name="loss_d", attempt=1, first_step=6, last_step=8, values=values))
+    with db.read() as s:
+        (summary, _) = metrics.summaries(s, job_id)
+    assert (summary.min, summary.max, summary.last, summary.count, summary.nonfinite_count) == (1, 2, 1, 8, 6)
+
+
 def test_a_curve_of_which_nothing_counts_is_named_and_empty(db: Database) -> None:
     job_id = submit(db).id
     _start(db, job_id, 1, 0)
