@@ -52,7 +52,7 @@ def test_all_of_it_in_small() -> None:
     load = Load(rounds=1, seconds=0.3, clients=5, points=2000, tick=30, jobs=60, repeats=2)
     figures = {figure.name: figure for figure in api_load.measure(load)}
     assert all(value > 0 for figure in figures.values() for value in figure.values)
-    assert figures["status poll / bare route, p99"].limit == 3.0 and len(figures) == 15
+    assert figures["status poll / bare route, p99"].limit == 3.0 and len(figures) == 19
     assert len(figures["2,000 points to 1,000, ticks of 30"].values) == 2
 
 
