@@ -17,7 +17,7 @@ from api.schemas import Manifest, ManifestCheckpoint, ManifestImage
 from gan.spec import DatasetClass, SpecProblem
 from jobs.errors import NotConditional, UnknownLabel
 
-RENDERER_VERSION: Final = "1"
+RENDERER_VERSION: Final = "2"
 """Raise it when the same plan would be drawn as other bytes: it is part of every ETag."""
 
 MOST_IMAGES: Final = 1024

@@ -12,7 +12,7 @@ from PIL import Image
 
 from gan import checkpoint
 from gan.data import ImageDataset
-from gan.sample import CHUNK, Generator, grid_png, image_png
+from gan.sample import CHUNK, Generator, Wanted, grid_png, image_png
 from gan.spec import TrainSpec
 from gan.train import Trainer
 
@@ -50,6 +50,16 @@ def test_logits_before_rounding_are_equal_too(generator: Generator) -> None:
     whole = generator._forward(z, labels)
     for place in range(0, CHUNK, 5):
         assert torch.equal(generator._forward(z[place:], labels[place:])[0], whole[place])
+
+
+def test_images_of_several_requests_share_a_pass(generator: Generator) -> None:
+    wanted = [Wanted(i % 3, 5 * i, (1.0, 0.5, 0.7)[i % 3]) for i in range(CHUNK)]
+    together = generator.draw_together(wanted)
+    for i in (0, 1, 2, CHUNK - 1):
+        class_id, seed, truncation = wanted[i]
+        assert class_id is not None
+        assert np.array_equal(together[i], generator.draw([class_id], [seed], truncation)[0])
+        assert np.array_equal(together[i], generator.draw_together(wanted[i : i + 1])[0])
 
 
 def test_class_seed_and_truncation_each_change_the_image(generator: Generator) -> None:
@@ -132,6 +142,20 @@ def test_a_grid_is_enlarged_in_rows_with_labels_to_the_left() -> None:
     margin = np.asarray(labelled.convert("L"))[:, : labelled.width - plain.width]
     assert (margin[:58] < 128).any()
     assert (margin[58:] < 128).any()
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "L"), (3, "RGB"), (4, "RGB")])
+def test_each_pixel_of_a_grid_is_the_images_own(channels: int, mode: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 20, 30, channels), dtype=np.uint8)
+    grid = opened(grid_png(images, 2))
+    assert (grid.mode, grid.size) == (mode, (2 + 3 * 62, 2 + 2 * 42))
+    pixels, colours = np.asarray(grid).reshape(86, 188, -1), channels - 1 + channels % 2
+    for i, image in enumerate(images):
+        top, left = 2 + i // 3 * 42, 2 + i % 3 * 62
+        for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            tile = pixels[top + y : top + 40 : 2, left + x : left + 60 : 2]
+            assert np.array_equal(tile, image[:, :, :colours])
+    assert (pixels[:2] == 255).all() and (pixels[42:44] == 255).all() and (pixels[:, 62:64] == 255).all()
 
 
 def test_large_images_are_left_as_they_are() -> None:
