@@ -1,6 +1,7 @@
 """`python -m worker.sampler`: a private HTTP server that draws from trained generators, for the API alone.
 
-Torch's work is done in one thread, behind a bounded queue; whoever finds it full is told to come back. On a CPU it
+Drawing is done in one thread (`worker.easel`), and files are made of the images in others, so that the next are
+drawn meanwhile. As many requests as may wait are taken on; whoever comes then is told to come back. On a CPU torch
 takes few threads, so that a trainer beside it is not starved.
 """
 
@@ -10,9 +11,9 @@ import asyncio
 import dataclasses
 import signal
 import sys
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ import torch
 import uvicorn
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -32,6 +34,7 @@ from jobs.errors import ArtifactLost, CheckpointNotFound, GantryError, SamplerBu
 from jobs.settings import Settings, sampler_address
 from jobs.startup import begin
 from worker.devices import cpu_name, usable_cores
+from worker.easel import Easel
 from worker.studio import Draw, Estimate, Studio
 
 log = structlog.get_logger("gantry.sampler")
@@ -39,23 +42,31 @@ log = structlog.get_logger("gantry.sampler")
 T = TypeVar("T")
 
 _CPU_THREADS: Final = 2
+_PACKERS: Final = 2
 _MEDIA: Final = {"png": "image/png", "zip": "application/zip", "npz": "application/x-npz"}
 
 
 class Bench:
-    """One thread to work in, and at most `waiting` pieces of work that wait for it."""
+    """A few threads to work in, and places for what they do and `waiting` pieces of work more; for one event loop."""
 
-    def __init__(self, waiting: int) -> None:
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="gantry-sampler")
-        self._places = threading.BoundedSemaphore(waiting + 1)
+    def __init__(self, threads: int, waiting: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="gantry-bench")
+        self._free = waiting + 1
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place for one piece of work. Raises `SamplerBusy` at once when all are taken."""
+        if not self._free:
+            raise SamplerBusy("The sampler has more to draw than it takes on; try again in a moment.")
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
 
     async def do(self, work: Callable[[], T]) -> T:
-        """What `work` returns. Raises `SamplerBusy` at once when too much waits already."""
-        if not self._places.acquire(blocking=False):
-            raise SamplerBusy("The sampler has more to draw than it takes on; try again in a moment.")
-        future = self._executor.submit(work)
-        future.add_done_callback(lambda _: self._places.release())
-        return await asyncio.wrap_future(future)
+        """What `work` returns; by one that has a place."""
+        return await asyncio.wrap_future(self._executor.submit(work))
 
 
 def make_app(settings: Settings) -> Starlette:
@@ -64,32 +75,33 @@ def make_app(settings: Settings) -> Starlette:
     name = f"cuda:0 {torch.cuda.get_device_name(0)}" if device.type == "cuda" else cpu_name()
     artifacts = Artifacts(settings.artifacts_dir)
     studio = Studio(Database(settings.database), artifacts, settings.sampler_cache, device)
-    bench = Bench(settings.sampler_queue)
-    # Apart from drawing, or whoever asks what a job would cost waits behind everybody's images.
-    abacus = Bench(settings.sampler_queue)
+    easel, packing = Easel(studio), Bench(_PACKERS, settings.sampler_queue)
+    # Apart from drawing, or whoever asks what a job would cost waits behind everybody's images; and from each other.
+    press, abacus = Bench(1, settings.sampler_queue), Bench(1, settings.sampler_queue)
 
     async def draw(request: Request) -> Response:
         wish = Draw.model_validate_json(await request.body())
-        return Response(await bench.do(lambda: studio.draw(wish)), media_type=_MEDIA[wish.format])
+        with packing.place():
+            row = await run_in_threadpool(studio.find, wish.checkpoint_id)
+            images = await easel.draw(row, wish)
+            content = await packing.do(lambda: studio.pack(wish, images))
+        return Response(content, media_type=_MEDIA[wish.format])
 
     async def export(request: Request) -> Response:
         if (wanted := request.query_params.get("format")) != "onnx":
             raise ValueError(f"There is no format {str(wanted)[:50]!r} to export to; take onnx.")
         checkpoint_id = request.query_params.get("checkpoint_id", "")
-        data = await bench.do(lambda: studio.export(checkpoint_id))
+        with press.place():
+            data = await press.do(lambda: studio.export(checkpoint_id))
         return Response(data, media_type="application/octet-stream")
 
     async def estimate(request: Request) -> Response:
         wish = Estimate.model_validate_json(await request.body())
-        return JSONResponse(dataclasses.asdict(await abacus.do(lambda: studio.estimate(wish))))
+        with abacus.place():
+            return JSONResponse(dataclasses.asdict(await abacus.do(lambda: studio.estimate(wish))))
 
     async def healthz(request: Request) -> Response:
         return JSONResponse({"status": "alive", "device": name, "generators": len(studio)})
-
-    async def no_memory(request: Request, error: Exception) -> Response:
-        log.warning("the device is full; every generator is let go", error=str(error))
-        await bench.do(studio.clear)
-        return _say(503, "sampler-busy", "The sampler's device is full at the moment.", retry_after=5)
 
     return Starlette(
         routes=[
@@ -104,7 +116,7 @@ def make_app(settings: Settings) -> Starlette:
             Unavailable: _problem,
             ExportUnavailable: _no_export,
             ValueError: _invalid,
-            torch.OutOfMemoryError: no_memory,
+            torch.OutOfMemoryError: _no_memory,
         },
     )
 
@@ -127,6 +139,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
     first = error.errors()[0] if isinstance(error, ValidationError) else None
     detail = f"{'/'.join(str(part) for part in first['loc'])}: {first['msg']}" if first else str(error)
     return _say(422, "invalid-request", detail)
+
+
+async def _no_memory(request: Request, error: Exception) -> Response:
+    log.warning("the device is full; every generator has been let go", error=str(error))
+    return _say(503, "sampler-busy", "The sampler's device is full at the moment.", retry_after=5)
 
 
 def _say(status: int, code: str, detail: str, retry_after: int | None = None) -> Response:

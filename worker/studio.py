@@ -1,4 +1,7 @@
-"""What the sampler does on request: draw and export, for one thread; estimate, for any."""
+"""What the sampler does on request.
+
+A generator is for the one thread that draws, and so is `clear`; everything else is for any thread.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from gan.checkpoint import CheckpointUnreadable
 from gan.estimate import Estimate as Figures
 from gan.estimate import estimate
 from gan.export import to_onnx
-from gan.sample import Generator
+from gan.sample import Generator, Images
 from gan.spec import DatasetInfo, TrainSpec
 from jobs.artifacts import Artifacts
 from jobs.db import Database
@@ -70,24 +73,36 @@ class Studio:
     def __len__(self) -> int:
         return len(self._generators)
 
-    def draw(self, wish: Draw) -> bytes:
-        """The file. Raises `ValueError` for a wish that this generator cannot meet, `CheckpointNotFound`,
-        `ArtifactLost`, `DatabaseUnavailable`.
-        """
-        generator = self._generator(self._checkpoint(wish.checkpoint_id))
-        class_ids = wish.class_ids
-        images = generator.draw(class_ids, [image.seed for image in wish.images], wish.truncation)
+    def find(self, checkpoint_id: str) -> Checkpoint:
+        """The checkpoint as it stands on record. Raises `CheckpointNotFound`, `DatabaseUnavailable`."""
+        # Asked each time, also when the generator is at hand: a deleted job draws no more.
+        with self._db.read() as s:
+            return checkpoints.get(s, checkpoint_id)
+
+    def generator(self, row: Checkpoint) -> Generator:
+        """The generator of that checkpoint: at hand, else loaded. Raises `ArtifactLost`."""
+        if row.id not in self._generators:
+            self._generators[row.id] = self._load(row, self.device)
+            if len(self._generators) > self._cache:
+                self._generators.popitem(last=False)
+        self._generators.move_to_end(row.id)
+        return self._generators[row.id]
+
+    def pack(self, wish: Draw, images: Images) -> bytes:
+        """The file of what was drawn. Raises `ValueError` where the images do not fill the rows."""
         match wish.format:
             case "png":
                 return pack.png(images, wish.rows, wish.row_labels)
             case "zip":
                 return pack.zipped(images, wish.manifest)
             case "npz":
-                return pack.npz(images, class_ids)
+                return pack.npz(images, wish.class_ids)
 
     def export(self, checkpoint_id: str) -> bytes:
-        """The generator as ONNX, kept beside its weights. Raises `ExportUnavailable` and what `draw` raises."""
-        row = self._checkpoint(checkpoint_id)
+        """The generator as ONNX, kept beside its weights. Raises `ExportUnavailable`, `ArtifactLost` and what `find`
+        raises.
+        """
+        row = self.find(checkpoint_id)
         key = Artifacts.onnx_key(row.weights_key)
         if self._artifacts.exists(key):
             return self._artifacts.read(key)
@@ -105,19 +120,6 @@ class Studio:
         self._generators.clear()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-    def _checkpoint(self, checkpoint_id: str) -> Checkpoint:
-        # Asked each time, also when the generator is at hand: a deleted job draws no more.
-        with self._db.read() as s:
-            return checkpoints.get(s, checkpoint_id)
-
-    def _generator(self, row: Checkpoint) -> Generator:
-        if row.id not in self._generators:
-            self._generators[row.id] = self._load(row, self.device)
-            if len(self._generators) > self._cache:
-                self._generators.popitem(last=False)
-        self._generators.move_to_end(row.id)
-        return self._generators[row.id]
 
     def _load(self, row: Checkpoint, device: torch.device) -> Generator:
         path = self._artifacts.verify(row.weights_key, row.weights_bytes, row.weights_sha256)

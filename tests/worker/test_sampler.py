@@ -12,6 +12,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import httpx2
@@ -22,7 +23,7 @@ from gan.spec import BUILTIN_DATASETS, resolve
 from jobs.artifacts import Artifacts
 from jobs.db import Database, migrate
 from jobs.models import Checkpoint
-from jobs.settings import Settings
+from jobs.settings import Settings, sampler_address
 from jobs.store import checkpoints, jobs
 from tests.conftest import small_settings
 from tests.worker.helpers import tiny, until, with_checkpoints
@@ -40,11 +41,26 @@ def sampler_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def client(sampler_settings: Settings) -> Iterator[httpx2.Client]:
-    """A client of a running sampler."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "worker.sampler"], env={**os.environ, **sampler_settings.environment()}
-    )
-    with httpx2.Client(base_url=sampler_settings.sampler_url, timeout=60) as client:
+    """A client of a running sampler, which lets one request wait."""
+    with running(sampler_settings) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def roomy(sampler_settings: Settings) -> Iterator[httpx2.Client]:
+    """A client of one that lets many wait, on the same record."""
+    socket_file = f"unix:{sampler_settings.data_dir / 'roomy'}"
+    with running(sampler_settings.model_copy(update={"sampler_url": socket_file, "sampler_queue": 16})) as client:
+        yield client
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[httpx2.Client]:
+    """A sampler, and a client of it; it stops cleanly."""
+    process = subprocess.Popen([sys.executable, "-m", "worker.sampler"], env={**os.environ, **settings.environment()})
+    url, path = sampler_address(settings.sampler_url)
+    transport = httpx2.HTTPTransport(uds=path) if path else None
+    with httpx2.Client(base_url=url, timeout=60, transport=transport) as client:
         until(lambda: alive(client))
         yield client
     process.send_signal(signal.SIGTERM)
@@ -180,6 +196,25 @@ def test_when_too_many_wait_the_sampler_says_it_is_busy(client: httpx2.Client, b
     assert client.post("/draw", json=wish(by_class[0], [(0, 0)])).status_code == 200, "and then it draws again"
 
 
+def test_eight_at_once_get_the_bytes_they_get_one_by_one(roomy: httpx2.Client, by_class: list[Checkpoint]) -> None:
+    bodies = [
+        wish(
+            by_class[number % 2],
+            [((number + i) % 10, number + i) for i in range(1 + 11 * number)],
+            format=("png", "zip", "npz")[number % 3],
+            truncation=1 - number / 10,
+            manifest={"number": number},
+        )
+        for number in range(8)
+    ]
+    alone = [roomy.post("/draw", json=body).content for body in bodies]
+    for _ in range(5):
+        with ThreadPoolExecutor(8) as threads:
+            answers = list(threads.map(lambda body: roomy.post("/draw", json=body), bodies))
+        assert [answer.status_code for answer in answers] == [200] * 8
+        assert [answer.content for answer in answers] == alone
+
+
 def test_an_estimate_counts_without_training(client: httpx2.Client) -> None:
     spec = resolve({"dataset": "fashion-mnist-mini"})
     dataset = BUILTIN_DATASETS["fashion-mnist-mini"]
@@ -209,10 +244,5 @@ def test_an_export_is_made_once(
 
 def test_it_listens_on_a_socket_file_too(sampler_settings: Settings) -> None:
     path = sampler_settings.data_dir / "s"
-    environment = {**os.environ, **sampler_settings.environment(), "GANTRY_SAMPLER_URL": f"unix:{path}"}
-    process = subprocess.Popen([sys.executable, "-m", "worker.sampler"], env=environment)
-    transport = httpx2.HTTPTransport(uds=str(path))
-    with httpx2.Client(transport=transport, base_url="http://sampler") as client:
-        until(lambda: alive(client))
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 0
+    with running(sampler_settings.model_copy(update={"sampler_url": f"unix:{path}"})):
+        assert path.is_socket()
