@@ -71,8 +71,8 @@ class Plan:
 
     def etag(self, checkpoint_id: str, format: str) -> str:
         """Strong, and known before anything is drawn: all that the bytes depend on."""
-        drawn = [[image.class_id, image.label, image.seed] for image in self.images]
-        facts = [RENDERER_VERSION, checkpoint_id, format, self.truncation, self.rows, drawn]
+        rows = [[found.id, found.label] if found else None for found in self.classes]
+        facts = [RENDERER_VERSION, checkpoint_id, format, self.truncation, rows, self.n, self.seed]
         return etag_of(json.dumps(facts))
 
     def manifest(self, job_id: str, checkpoint_id: str, step: int) -> Manifest:
@@ -81,7 +81,7 @@ class Plan:
         return Manifest(job_id=job_id, checkpoint=source, truncation=self.truncation, images=self.images)
 
     def order(self, checkpoint_id: str, format: str, manifest: Manifest) -> dict[str, Any]:
-        """The sampler's request."""
+        """The sampler's request; the manifest goes along where it is part of the file."""
         return {
             "checkpoint_id": checkpoint_id,
             "images": [{"class_id": image.class_id, "seed": image.seed} for image in manifest.images],
@@ -89,7 +89,7 @@ class Plan:
             "format": format,
             "rows": self.rows,
             "row_labels": self.row_labels,
-            "manifest": manifest.model_dump(mode="json"),
+            "manifest": manifest.model_dump(mode="json") if format == "zip" else {},
         }
 
 

@@ -1,12 +1,13 @@
-"""What a process of the face holds open: the record, the files, the sampler, and the broker's address."""
+"""What a process of the face holds open: the record, files, drawn answers, the sampler, and the broker's address."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
+from api.answers import Answers
 from api.jobs_desk import JobsDesk
 from api.newsroom import Newsroom
 from api.sampler_client import Sampler
@@ -14,6 +15,8 @@ from jobs import broker
 from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.settings import Settings
+
+_MEGABYTE: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Services:
     settings: Settings
     db: Database
     artifacts: Artifacts
+    answers: Answers
     sampler: Sampler
     celery: object
     """Asked by /readyz alone: the face sends no message."""
@@ -36,6 +40,7 @@ class Services:
             settings,
             db,
             Artifacts(settings.artifacts_dir),
+            Answers(settings.answers_dir, settings.samples_cache_mb * _MEGABYTE),
             Sampler(settings.sampler_url),
             broker.make_app(settings),
             Newsroom(db),

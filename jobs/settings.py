@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     )
     sampler_queue: int = Field(16, ge=1, le=10_000, description="Requests the sampler lets wait before it says busy.")
     sampler_cache: int = Field(8, ge=1, le=1000, description="Generators the sampler keeps in memory.")
+    samples_cache_mb: int = Field(
+        256, ge=0, le=1_000_000, description="Disk for drawn images, MB, so that repeats need no sampler; 0: none."
+    )
     lease_seconds: float = Field(
         60, ge=1, le=3600, description="A worker's claim on a job, s; renewed each second or quarter of it."
     )
@@ -136,6 +139,11 @@ class Settings(BaseSettings):
     def artifacts_dir(self) -> Path:
         """Where bytes live: checkpoints, previews, logs."""
         return self.data_dir.absolute() / "artifacts"
+
+    @property
+    def answers_dir(self) -> Path:
+        """Where images that were drawn on request are kept, for those who ask again."""
+        return self.data_dir.absolute() / "answers"
 
     @property
     def features_dir(self) -> Path:

@@ -171,6 +171,7 @@ def delete(hall: Hall, job_id: str) -> Response:
         jobs.delete(s, job_id)
     # After the commit: files without a record are swept up, a record without files is a lie.
     hall.artifacts.delete_job(job_id)
+    hall.answers.drop(job_id)
     return Response(status_code=204)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from api.headers import VARY, matches, negotiate, not_modified
@@ -70,8 +71,8 @@ async def draw(
     etag, sent = plan.etag(row.id, FORMATS[media]), _headers(request, row, named=checkpoint == row.id)
     if matches(if_none_match, etag):
         return not_modified(etag, **sent)
-    content = await _content(hall, plan, row, FORMATS[media])
-    return Response(content, media_type=media, headers={"ETag": etag, **sent})
+    content, later = await _content(hall, plan, row, FORMATS[media], etag)
+    return Response(content, media_type=media, headers={"ETag": etag, **sent}, background=later)
 
 
 def _look_up(hall: Services, job_id: str, which: str | None) -> tuple[Checkpoint, tuple[DatasetClass, ...]]:
@@ -86,11 +87,17 @@ def _classes(s: Session, job: Job) -> tuple[DatasetClass, ...]:
     return datasets.info(datasets.get(s, job.dataset)).classes
 
 
-async def _content(hall: Services, plan: Plan, row: Checkpoint, format: str) -> bytes:
+async def _content(
+    hall: Services, plan: Plan, row: Checkpoint, format: str, etag: str
+) -> tuple[bytes, BackgroundTask | None]:
+    """The body, and what is to be done once it is sent."""
+    if format != "json" and (kept := await run_in_threadpool(hall.answers.get, row.job_id, etag)) is not None:
+        return kept, None
     manifest = plan.manifest(row.job_id, row.id, row.step)
     if format == "json":
-        return manifest.model_dump_json().encode()
-    return await hall.sampler.draw(plan.order(row.id, format, manifest))
+        return manifest.model_dump_json().encode(), None
+    drawn = await hall.sampler.draw(plan.order(row.id, format, manifest))
+    return drawn, BackgroundTask(hall.answers.put, row.job_id, etag, drawn)
 
 
 def _headers(request: Request, row: Checkpoint, *, named: bool) -> dict[str, str]:

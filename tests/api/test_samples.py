@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from structlog.testing import capture_logs
 
+from api.answers import Answers
 from api.app import create_app
 from api.headers import matches, negotiate, wait_seconds
 from api.problems import BadParameters, NotAcceptable
@@ -32,6 +33,7 @@ from gan.spec import BUILTIN_DATASETS, DatasetClass
 from jobs.errors import NotConditional, UnknownLabel
 from jobs.process import end, spawn
 from jobs.settings import Settings
+from jobs.status import Status
 from tests.api.conftest import Hand, assert_problem
 
 CLASSES = BUILTIN_DATASETS["fashion-mnist-mini"].classes
@@ -207,18 +209,22 @@ def test_a_sampler_that_is_down_is_503(client: TestClient, hand: Hand) -> None:
 
 
 @contextmanager
-def _playing_sampler(settings: Settings, socket: Path, code: str) -> Iterator[Settings]:
-    """A server in the sampler's place that refuses everything with `code`, as the real one under load."""
-    refusal = json.dumps({"code": code, "detail": "x"}).encode()
+def _playing_sampler(
+    settings: Settings, socket: Path, code: str = "", drawn: bytes | None = None
+) -> Iterator[Settings]:
+    """A server in the sampler's place that refuses everything with `code`, as the real one under load; or has
+    `drawn` it.
+    """
+    body = json.dumps({"code": code, "detail": "x"}).encode() if drawn is None else drawn
 
     class Refuse(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(503)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(refusal)))
+            self.send_response(503 if drawn is None else 200)
+            self.send_header("Content-Type", "application/json" if drawn is None else "image/png")
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(refusal)
+            self.wfile.write(body)
 
         def log_message(self, *words: object) -> None:
             """Says nothing."""
@@ -234,6 +240,7 @@ def _playing_sampler(settings: Settings, socket: Path, code: str) -> Iterator[Se
         finally:
             server.shutdown()
             thread.join()
+            socket.unlink()
 
 
 def test_a_busy_sampler_is_a_warning_and_not_an_error(
@@ -301,6 +308,61 @@ def _sampler(settings: Settings, socket: Path) -> Iterator[None]:
         yield
     finally:
         end(process, 10)
+
+
+def test_a_repeat_is_answered_while_the_sampler_is_stopped(
+    sqlite_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    socket = tmp_path_factory.mktemp("s") / "s.sock"
+    settings = sqlite_settings.model_copy(update={"sampler_url": f"unix:{socket}"})
+    with TestClient(create_app(settings)) as client:
+        hand = Hand(settings, client)
+        job_id = hand.train()
+        hand.checkpoint(job_id, 5)
+        path = f"/v1/jobs/{job_id}/samples"
+        with _playing_sampler(settings, socket, drawn=b"images"):
+            first = client.get(f"{path}?n=2")
+        assert first.content == b"images"
+        assert_problem(client.get(f"{path}?n=3"), 503, "sampler-unavailable")
+    # Another process, later: it has nothing but the data folder and the record.
+    with TestClient(create_app(settings)) as client:
+        again = client.get(f"{path}?n=2")
+        assert (again.content, again.headers["ETag"]) == (b"images", first.headers["ETag"])
+        assert again.headers["Content-Type"] == "image/png"
+        assert_problem(client.get(f"{path}?n=2", headers={"Accept": "application/zip"}), 503, "sampler-unavailable")
+        hand.checkpoint(job_id, 9)
+        assert_problem(client.get(f"{path}?n=2"), 503, "sampler-unavailable")
+
+
+def test_304_reads_no_answer_from_disk(client: TestClient, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = hand.train()
+    hand.checkpoint(job_id, 5)
+    asked: list[str] = []
+
+    def get(answers: Answers, job_id: str, etag: str) -> bytes:
+        asked.append(etag)
+        return b"images"
+
+    monkeypatch.setattr(Answers, "get", get)
+    answer = client.get(f"/v1/jobs/{job_id}/samples")
+    assert answer.content == b"images" and asked == [answer.headers["ETag"]]
+    same = client.get(f"/v1/jobs/{job_id}/samples", headers={"If-None-Match": answer.headers["ETag"]})
+    assert same.status_code == 304 and len(asked) == 1
+    assert client.get(f"/v1/jobs/{job_id}/samples", headers=MANIFEST).status_code == 200 and len(asked) == 1
+
+
+def test_a_deleted_jobs_answers_are_gone(client: TestClient, hand: Hand, sqlite_settings: Settings) -> None:
+    job_id = hand.train()
+    hand.checkpoint(job_id, 5)
+    answers = Answers(sqlite_settings.answers_dir, 1000)
+    path = f"/v1/jobs/{job_id}/samples"
+    etag = make_plan((), CLASSES, n=8, seed=0, truncation=1.0).etag(hand.checkpoint(job_id, 6).id, "png")
+    answers.put(job_id, etag, b"images")
+    assert client.get(path).content == b"images"
+    hand.finish(job_id, Status.SUCCEEDED)
+    assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
+    assert_problem(client.get(path), 404, "job-not-found")
+    assert answers.get(job_id, etag) is None and not list(sqlite_settings.answers_dir.iterdir())
 
 
 def _image(answer: httpx2.Response, index: int) -> np.ndarray:
