@@ -12,7 +12,7 @@ MINUTES ?= 2
 JOBS   ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 6 ] && n=6; echo $$n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint types faults quality failures health-cost service-cost api-load lock clean
+.PHONY: help setup demo serve test check lint types faults quality failures health-cost service-cost api-load sampling lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ service-cost: $(READY) ## what it costs the default job to be kept by the servic
 
 api-load: $(READY) ## the API under load: polls, curves, lists; GANTRY_BENCH_POSTGRES_URL adds PostgreSQL; 5 minutes
 	$(BIN)/python -m benchmarks.api_load
+
+sampling: $(READY) ## 64 images over HTTP against the bare forward and PNG, repeats, and 16 clients at once; 2 minutes
+	$(BIN)/python -m benchmarks.sampling
 
 lock: $(READY) ## write constraints.txt anew from pyproject.toml
 	$(BIN)/pip install --quiet uv

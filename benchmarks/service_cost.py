@@ -14,19 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from api.client import Client, Unreachable
-from api.up import free_port
-from jobs.process import end, spawn
+from api.client import Client
+from benchmarks.served import service
 
 LIMIT: Final = 1.02
-_STARTING_SECONDS: Final = 120
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _compare(body: dict[str, Any], asked: argparse.Namespace) -> int:
     ratios, whole = [], []
-    with tempfile.TemporaryDirectory() as folder, _service(Path(folder), asked.threads) as client:
+    with tempfile.TemporaryDirectory() as folder, service(Path(folder), asked.threads) as (client, _):
         for number in range(asked.rounds):
             turns = {"alone": lambda: (_alone(sys.argv[1:]), 0.0), "kept": lambda: _kept(client, body)}
             order = list(turns) if number % 2 == 0 else list(turns)[::-1]
@@ -103,34 +100,6 @@ def _kept(client: Client, body: dict[str, Any]) -> tuple[float, float]:
 
 def _moment(event: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(event["at"])
-
-
-@contextmanager
-def _service(folder: Path, threads: int) -> Iterator[Client]:
-    """`gantry up` in `folder`, ready."""
-    port = free_port()
-    argv = [sys.executable, "-m", "api.cli", "up", "--port", str(port), "--data", str(folder / "data")]
-    environment = {**os.environ, "GANTRY_TRAINER_THREADS": str(threads)}
-    with (folder / "up.log").open("wb") as log:
-        up = spawn(argv, env=environment, stdout=log, stderr=log)
-    try:
-        with Client(f"http://127.0.0.1:{port}") as client:
-            _wait(client, up, folder / "up.log")
-            yield client
-    finally:
-        end(up, grace=60)
-
-
-def _wait(client: Client, up: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _STARTING_SECONDS
-    while time.monotonic() < deadline and up.poll() is None:
-        try:
-            if client.ready() and client.workers()["data"]:
-                return
-        except Unreachable:
-            pass
-        time.sleep(0.2)
-    raise SystemExit(f"The service did not start:\n{log.read_text()}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,191 @@
+"""`make sampling`: what it costs to have images drawn over HTTP, by the whole service on this machine.
+
+A short default job is trained by a service of its own. Then, in turn and pair by pair: 64 new images over HTTP (API
+process, sampler process), and the bare forward and `grid_png` of the same images in this process, on as many threads
+as the sampler has; both must be the same bytes. Then the same request repeated, and many clients at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any, Final
+
+import httpx2
+import torch
+
+from api.client import Client
+from benchmarks.served import service
+from gan.sample import Generator, grid_png
+
+LIMIT: Final = 1.3
+"""Of the ratio: the goal of the sampling service."""
+
+_CLASSES: Final = 8
+_EACH: Final = 8
+_IMAGES: Final = _CLASSES * _EACH
+_CLIENTS: Final = 16
+_REQUESTS: Final = 6
+_CROWDS: Final = 3
+_WARM_UP: Final = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: its median, and what half of the measurements lie between."""
+
+    name: str
+    unit: str
+    value: float
+    low: float
+    high: float
+    goal: str = ""
+
+    def __str__(self) -> str:
+        goal = f"; goal {self.goal}" if self.goal else ""
+        return f"{self.name}: {self.value:.2f} {self.unit} ({self.low:.2f} to {self.high:.2f}){goal}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 when the median ratio is at most 1.3."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sampling", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--threads", type=int, default=_sampler_threads())
+    asked = parser.parse_args(arguments)
+    rows = measure(asked.rounds, asked.steps, asked.threads)
+    for row in rows:
+        print(row, flush=True)
+    print(f"half of the measurements in brackets; {asked.threads} threads of torch, {torch.__version__}")
+    return int(rows[0].value > LIMIT)
+
+
+def measure(rounds: int, steps: int, threads: int) -> list[Row]:
+    """The ratio first, then all else. Raises `AssertionError` where both ways do not give the same bytes."""
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder, service(Path(folder), threads) as (client, url):
+        job_id = _trained(client, steps)
+        with httpx2.Client(base_url=url, timeout=120, trust_env=False) as http:
+            both = _Both(http, job_id)
+            return [*_pairs(both, rounds), *_repeats(http, both, rounds), _crowd(url, both)]
+
+
+class _Both:
+    """The two ways to the same images, and seeds that nobody has asked for."""
+
+    def __init__(self, http: httpx2.Client, job_id: str) -> None:
+        checkpoint = _json(http, f"/v1/jobs/{job_id}/checkpoints")["data"][0]["id"]
+        self.http, self._path = http, f"/v1/jobs/{job_id}/samples?checkpoint={checkpoint}&n={_EACH}"
+        weights = http.get(f"/v1/checkpoints/{checkpoint}/content?part=generator&format=safetensors")
+        self._generator = Generator.load(weights.raise_for_status().content)
+        self._labels = self._generator.info.labels[:_CLASSES]
+        self._seeds = count(1000, _EACH)
+
+    def address(self) -> tuple[str, int]:
+        """A request for 64 new images, and their first seed."""
+        seed = next(self._seeds)
+        labels = "".join(f"&label={class_id}" for class_id in range(_CLASSES))
+        return f"{self._path}&seed={seed}{labels}", seed
+
+    def served(self, address: str) -> bytes:
+        """By the service."""
+        return self.http.get(address).raise_for_status().content
+
+    def bare(self, seed: int) -> bytes:
+        """By this process."""
+        class_ids = [class_id for class_id in range(_CLASSES) for _ in range(_EACH)]
+        images = self._generator.draw(class_ids, list(range(seed, seed + _EACH)) * _CLASSES)
+        return grid_png(images, _CLASSES, self._labels)
+
+
+def _pairs(both: _Both, rounds: int) -> Iterator[Row]:
+    ratios, served, bare = [], [], []
+    for number in range(-_WARM_UP, rounds):
+        address, seed = both.address()
+        turns = {"served": partial(both.served, address), "bare": partial(both.bare, seed)}
+        order = list(turns) if number % 2 == 0 else list(turns)[::-1]
+        found = {name: _timed(turns[name]) for name in order}
+        assert found["served"][1] == found["bare"][1], "the service drew other bytes than the bare generator"
+        if number >= 0:
+            served.append(found["served"][0])
+            bare.append(found["bare"][0])
+            ratios.append(served[-1] / bare[-1])
+    yield _row("64 new images over HTTP, against the bare forward and grid", "x", ratios, goal=f"at most {LIMIT}")
+    yield _row("64 new images over HTTP", "ms", served)
+    yield _row("the bare forward and grid of the same", "ms", bare)
+
+
+def _repeats(http: httpx2.Client, both: _Both, rounds: int) -> Iterator[Row]:
+    address, _ = both.address()
+    etag = {"If-None-Match": http.get(address).raise_for_status().headers["ETag"]}
+    whole, unchanged = [], []
+    for _ in range(rounds):
+        whole.append(_timed(lambda: http.get(address).raise_for_status())[0])
+        seconds, answer = _timed(lambda: http.get(address, headers=etag))
+        assert answer.status_code == 304, answer
+        unchanged.append(seconds)
+    yield _row("the same request again", "ms", whole)
+    yield _row("the same request again, with If-None-Match", "ms", unchanged)
+
+
+def _crowd(url: str, both: _Both) -> Row:
+    """Images a second that 16 clients get together, one after the other each."""
+
+    def one(addresses: Sequence[str]) -> None:
+        with httpx2.Client(base_url=url, timeout=120, trust_env=False) as http:
+            for address in addresses:
+                http.get(address).raise_for_status()
+
+    rates = []
+    for _ in range(_CROWDS):
+        wishes = [[both.address()[0] for _ in range(_REQUESTS)] for _ in range(_CLIENTS)]
+        with ThreadPoolExecutor(_CLIENTS) as pool:
+            began = time.perf_counter()
+            list(pool.map(one, wishes))
+            seconds = time.perf_counter() - began
+        rates.append(_CLIENTS * _REQUESTS * _IMAGES / seconds)
+    return _row(f"{_CLIENTS} clients at once", "images/s", rates)
+
+
+def _trained(client: Client, steps: int) -> str:
+    body = {"dataset": "fashion-mnist-mini", "total_steps": steps, "evaluation": {"enabled": False}}
+    job = client.submit(body)
+    last = list(client.watch(job["id"]))[-1]
+    if last["status"] != "succeeded":
+        raise SystemExit(f"The job {last['status']}.")
+    return str(job["id"])
+
+
+def _json(http: httpx2.Client, path: str) -> Any:
+    return http.get(path).raise_for_status().json()
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Milliseconds, and what it returned."""
+    began = time.perf_counter()
+    made = work()
+    return 1000 * (time.perf_counter() - began), made
+
+
+def _row(name: str, unit: str, values: Sequence[float], goal: str = "") -> Row:
+    low, _, high = quantiles(values, n=4, method="inclusive")
+    return Row(name, unit, median(values), low, high, goal)
+
+
+def _sampler_threads() -> int:
+    """As many as the sampler takes on this machine."""
+    return min(2, max(1, len(os.sched_getaffinity(0)) // 2))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
