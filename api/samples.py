@@ -44,17 +44,18 @@ class Plan:
     truncation: float
 
     @property
-    def images(self) -> list[ManifestImage]:
+    def pairs(self) -> list[tuple[DatasetClass | None, int]]:
         """Every image: its class and its seed."""
-        pairs = [(found, i) for found in self.classes for i in range(self.n)]
+        return [(found, self.seed + i) for found in self.classes for i in range(self.n)]
+
+    @property
+    def images(self) -> list[ManifestImage]:
+        """Every image, as a manifest says it."""
         return [
             ManifestImage(
-                index=index,
-                class_id=found.id if found else None,
-                label=found.label if found else None,
-                seed=self.seed + i,
+                index=index, class_id=found.id if found else None, label=found.label if found else None, seed=seed
             )
-            for index, (found, i) in enumerate(pairs)
+            for index, (found, seed) in enumerate(self.pairs)
         ]
 
     @property
@@ -80,16 +81,16 @@ class Plan:
         source = ManifestCheckpoint(id=checkpoint_id, step=step)
         return Manifest(job_id=job_id, checkpoint=source, truncation=self.truncation, images=self.images)
 
-    def order(self, checkpoint_id: str, format: str, manifest: Manifest) -> dict[str, Any]:
-        """The sampler's request; the manifest goes along where it is part of the file."""
+    def order(self, checkpoint_id: str, format: str, manifest: Manifest | None) -> dict[str, Any]:
+        """The sampler's request; with the manifest where it is part of the file."""
         return {
             "checkpoint_id": checkpoint_id,
-            "images": [{"class_id": image.class_id, "seed": image.seed} for image in manifest.images],
+            "images": [{"class_id": found.id if found else None, "seed": seed} for found, seed in self.pairs],
             "truncation": self.truncation,
             "format": format,
             "rows": self.rows,
             "row_labels": self.row_labels,
-            "manifest": manifest.model_dump(mode="json") if format == "zip" else {},
+            "manifest": manifest.model_dump(mode="json") if manifest else {},
         }
 
 

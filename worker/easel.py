@@ -15,15 +15,14 @@ import numpy as np
 import torch
 
 from gan.sample import CHUNK, Generator, Images, Wanted
-from jobs.models import Checkpoint
 from worker.studio import Draw, Studio
 
 
 class Order:
     """A wish under way: what of it is drawn, and what is not yet."""
 
-    def __init__(self, row: Checkpoint, wish: Draw) -> None:
-        self.row, self._wish = row, wish
+    def __init__(self, wish: Draw) -> None:
+        self.checkpoint_id, self._wish = wish.checkpoint_id, wish
         self._wanted = [Wanted(image.class_id, image.seed, wish.truncation) for image in wish.images]
         self._drawn: list[Images] = []
         self._next = 0
@@ -71,11 +70,11 @@ class Easel:
         self._orders: list[Order] = []
         self._lock = threading.Lock()
 
-    async def draw(self, row: Checkpoint, wish: Draw) -> Images:
-        """The images of `wish`, (N, H, W, C). Raises `ValueError` for what this generator cannot draw,
-        `ArtifactLost`, and torch's `OutOfMemoryError`, when every generator has been let go.
+    async def draw(self, wish: Draw) -> Images:
+        """The images of `wish`, (N, H, W, C). Raises `ValueError` for what this generator cannot draw, what
+        `Studio.generator` raises, and torch's `OutOfMemoryError`, when every generator has been let go.
         """
-        order = Order(row, wish)
+        order = Order(wish)
         with self._lock:
             self._orders.append(order)
         turn = self._thread.submit(self._finish, order)
@@ -86,7 +85,7 @@ class Easel:
     def _finish(self, order: Order) -> Images:
         """The turn of `order`: draw what earlier turns have not drawn of it already."""
         try:
-            generator = self._studio.generator(order.row)
+            generator = self._studio.generator(order.checkpoint_id)
             order.require_fit(generator)
             while order.left:
                 self._pass(generator, order)
@@ -112,8 +111,10 @@ class Easel:
         """`first`, and then all others of its checkpoint that still want images, the oldest first."""
         yield first
         with self._lock:
-            others = [order for order in self._orders if order.row.id == first.row.id and order is not first]
-        yield from (order for order in others if order.left and order.fits(generator))
+            others = [order for order in self._orders if order is not first]
+        for order in others:
+            if order.checkpoint_id == first.checkpoint_id and order.left and order.fits(generator):
+                yield order
 
     def _drop(self, order: Order) -> None:
         with self._lock:

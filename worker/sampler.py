@@ -82,8 +82,9 @@ def make_app(settings: Settings) -> Starlette:
     async def draw(request: Request) -> Response:
         wish = Draw.model_validate_json(await request.body())
         with packing.place():
-            row = await run_in_threadpool(studio.find, wish.checkpoint_id)
-            images = await easel.draw(row, wish)
+            # Asked each time, also when the generator is at hand: a deleted job draws no more.
+            asking = run_in_threadpool(studio.find, wish.checkpoint_id)
+            images, _ = await asyncio.gather(easel.draw(wish), asking)
             content = await packing.do(lambda: studio.pack(wish, images))
         return Response(content, media_type=_MEDIA[wish.format])
 

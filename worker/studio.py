@@ -75,18 +75,17 @@ class Studio:
 
     def find(self, checkpoint_id: str) -> Checkpoint:
         """The checkpoint as it stands on record. Raises `CheckpointNotFound`, `DatabaseUnavailable`."""
-        # Asked each time, also when the generator is at hand: a deleted job draws no more.
         with self._db.read() as s:
             return checkpoints.get(s, checkpoint_id)
 
-    def generator(self, row: Checkpoint) -> Generator:
-        """The generator of that checkpoint: at hand, else loaded. Raises `ArtifactLost`."""
-        if row.id not in self._generators:
-            self._generators[row.id] = self._load(row, self.device)
+    def generator(self, checkpoint_id: str) -> Generator:
+        """The generator of that checkpoint: at hand, else loaded. Raises what `find` raises, and `ArtifactLost`."""
+        if checkpoint_id not in self._generators:
+            self._generators[checkpoint_id] = self._load(self.find(checkpoint_id), self.device)
             if len(self._generators) > self._cache:
                 self._generators.popitem(last=False)
-        self._generators.move_to_end(row.id)
-        return self._generators[row.id]
+        self._generators.move_to_end(checkpoint_id)
+        return self._generators[checkpoint_id]
 
     def pack(self, wish: Draw, images: Images) -> bytes:
         """The file of what was drawn. Raises `ValueError` where the images do not fill the rows."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -66,38 +69,66 @@ async def draw(
 ) -> Response:
     """A grid, a row a label (image/png); or a zip of images, or an array, or the manifest alone."""
     media = negotiate(accept, list(FORMATS))
-    row, classes = await run_in_threadpool(_look_up, hall, job_id, checkpoint)
-    plan = make_plan(label or (), classes, n=n, seed=seed, truncation=truncation)
-    etag, sent = plan.etag(row.id, FORMATS[media]), _headers(request, row, named=checkpoint == row.id)
-    if matches(if_none_match, etag):
-        return not_modified(etag, **sent)
-    content, later = await _content(hall, plan, row, FORMATS[media], etag)
-    return Response(content, media_type=media, headers={"ETag": etag, **sent}, background=later)
+    wish = partial(make_plan, label or (), n=n, seed=seed, truncation=truncation)
+    found = await run_in_threadpool(_look_up, hall, job_id, checkpoint, wish, FORMATS[media], if_none_match)
+    sent = _headers(request, found.row, named=checkpoint == found.row.id)
+    if found.held:
+        return not_modified(found.etag, **sent)
+    later = None
+    if (content := found.content) is None:
+        content = await hall.sampler.draw(found.order)
+        later = BackgroundTask(hall.answers.put, job_id, found.etag, content)
+    return Response(content, media_type=media, headers={"ETag": found.etag, **sent}, background=later)
 
 
-def _look_up(hall: Services, job_id: str, which: str | None) -> tuple[Checkpoint, tuple[DatasetClass, ...]]:
+@dataclass(frozen=True)
+class _Found:
+    """What a request for samples comes to, before anything is drawn."""
+
+    row: Checkpoint
+    plan: Plan
+    format: str
+    etag: str
+    held: bool
+    """By the caller, who need not be sent it."""
+    content: bytes | None = None
+    """None: it must be drawn."""
+
+    @property
+    def order(self) -> dict[str, Any]:
+        return self.plan.order(self.row.id, self.format, self.manifest if self.format == "zip" else None)
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.plan.manifest(self.row.job_id, self.row.id, self.row.step)
+
+
+def _look_up(
+    hall: Services,
+    job_id: str,
+    which: str | None,
+    wish: Callable[[Sequence[DatasetClass]], Plan],
+    format: str,
+    if_none_match: str | None,
+) -> _Found:
+    """In one go, as it is all in a thread of its own: the record, the plan, and the answer where there is one."""
     with hall.db.read() as s:
         job = jobs.get(s, job_id)
-        return checkpoints.choose(s, job_id, which), _classes(s, job)
+        row, classes = checkpoints.choose(s, job_id, which), _classes(s, job)
+    plan = wish(classes)
+    etag = plan.etag(row.id, format)
+    found = _Found(row, plan, format, etag, held=matches(if_none_match, etag))
+    if found.held:
+        return found
+    if format == "json":
+        return replace(found, content=found.manifest.model_dump_json().encode())
+    return replace(found, content=hall.answers.get(job_id, etag))
 
 
 def _classes(s: Session, job: Job) -> tuple[DatasetClass, ...]:
     if not from_record(job.spec).conditional:
         return ()
     return datasets.info(datasets.get(s, job.dataset)).classes
-
-
-async def _content(
-    hall: Services, plan: Plan, row: Checkpoint, format: str, etag: str
-) -> tuple[bytes, BackgroundTask | None]:
-    """The body, and what is to be done once it is sent."""
-    if format != "json" and (kept := await run_in_threadpool(hall.answers.get, row.job_id, etag)) is not None:
-        return kept, None
-    manifest = plan.manifest(row.job_id, row.id, row.step)
-    if format == "json":
-        return manifest.model_dump_json().encode(), None
-    drawn = await hall.sampler.draw(plan.order(row.id, format, manifest))
-    return drawn, BackgroundTask(hall.answers.put, row.job_id, etag, drawn)
 
 
 def _headers(request: Request, row: Checkpoint, *, named: bool) -> dict[str, str]:

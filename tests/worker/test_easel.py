@@ -44,8 +44,8 @@ class Held:
         self.cleared = 0
         self.full = False
 
-    def generator(self, row: Any) -> Any:
-        real = self._generators[row.id]
+    def generator(self, checkpoint_id: str) -> Any:
+        real = self._generators[checkpoint_id]
 
         def draw_together(wanted: list[Wanted]) -> Images:
             self.began.set()
@@ -79,10 +79,9 @@ def together(held: Held, wishes: list[Draw]) -> list[Any]:
 
     async def draw() -> list[Any]:
         easel = Easel(held)  # type: ignore[arg-type]
-        rows: list[Any] = [SimpleNamespace(id=wish.checkpoint_id) for wish in wishes]
-        tasks = [asyncio.create_task(easel.draw(rows[0], wishes[0]))]
+        tasks = [asyncio.create_task(easel.draw(wishes[0]))]
         await asyncio.to_thread(held.began.wait, 60)
-        tasks += [asyncio.create_task(easel.draw(*one)) for one in zip(rows[1:], wishes[1:], strict=True)]
+        tasks += [asyncio.create_task(easel.draw(wish)) for wish in wishes[1:]]
         await asyncio.sleep(0)
         held.go.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
@@ -141,16 +140,15 @@ def test_a_full_device_lets_every_generator_go(held: Held) -> None:
 def test_what_nobody_waits_for_any_more_is_not_drawn(held: Held) -> None:
     async def leave() -> None:
         easel = Easel(held)  # type: ignore[arg-type]
-        row: Any = SimpleNamespace(id="ckpt_a")
-        first = asyncio.create_task(easel.draw(row, wish([(0, 0)])))
+        first = asyncio.create_task(easel.draw(wish([(0, 0)])))
         await asyncio.to_thread(held.began.wait, 60)
-        left = asyncio.create_task(easel.draw(row, wish([(1, 0)] * 5)))
+        left = asyncio.create_task(easel.draw(wish([(1, 0)] * 5)))
         await asyncio.sleep(0)
         left.cancel()
         await asyncio.gather(left, return_exceptions=True)
         held.go.set()
         await first
-        await easel.draw(row, wish([(2, 0)] * 2))
+        await easel.draw(wish([(2, 0)] * 2))
 
     asyncio.run(leave())
     assert held.passes == [1, 2]
