@@ -22,7 +22,6 @@ import torch
 import uvicorn
 from pydantic import ValidationError
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -82,9 +81,7 @@ def make_app(settings: Settings) -> Starlette:
     async def draw(request: Request) -> Response:
         wish = Draw.model_validate_json(await request.body())
         with packing.place():
-            # Asked each time, also when the generator is at hand: a deleted job draws no more.
-            asking = run_in_threadpool(studio.find, wish.checkpoint_id)
-            images, _ = await asyncio.gather(easel.draw(wish), asking)
+            images = await easel.draw(wish)
             content = await packing.do(lambda: studio.pack(wish, images))
         return Response(content, media_type=_MEDIA[wish.format])
 

@@ -73,15 +73,14 @@ class Studio:
     def __len__(self) -> int:
         return len(self._generators)
 
-    def find(self, checkpoint_id: str) -> Checkpoint:
-        """The checkpoint as it stands on record. Raises `CheckpointNotFound`, `DatabaseUnavailable`."""
-        with self._db.read() as s:
-            return checkpoints.get(s, checkpoint_id)
-
     def generator(self, checkpoint_id: str) -> Generator:
-        """The generator of that checkpoint: at hand, else loaded. Raises what `find` raises, and `ArtifactLost`."""
+        """The generator of that checkpoint: at hand, else loaded. Raises `CheckpointNotFound`, `DatabaseUnavailable`,
+        `ArtifactLost`.
+        """
+        # The record is asked for a generator that is not at hand; for others the API, which alone comes here, has
+        # asked it in the same breath: a deleted job draws no more.
         if checkpoint_id not in self._generators:
-            self._generators[checkpoint_id] = self._load(self.find(checkpoint_id), self.device)
+            self._generators[checkpoint_id] = self._load(self._find(checkpoint_id), self.device)
             if len(self._generators) > self._cache:
                 self._generators.popitem(last=False)
         self._generators.move_to_end(checkpoint_id)
@@ -98,10 +97,8 @@ class Studio:
                 return pack.npz(images, wish.class_ids)
 
     def export(self, checkpoint_id: str) -> bytes:
-        """The generator as ONNX, kept beside its weights. Raises `ExportUnavailable`, `ArtifactLost` and what `find`
-        raises.
-        """
-        row = self.find(checkpoint_id)
+        """The generator as ONNX, kept beside its weights. Raises `ExportUnavailable` and what `generator` raises."""
+        row = self._find(checkpoint_id)
         key = Artifacts.onnx_key(row.weights_key)
         if self._artifacts.exists(key):
             return self._artifacts.read(key)
@@ -119,6 +116,10 @@ class Studio:
         self._generators.clear()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _find(self, checkpoint_id: str) -> Checkpoint:
+        with self._db.read() as s:
+            return checkpoints.get(s, checkpoint_id)
 
     def _load(self, row: Checkpoint, device: torch.device) -> Generator:
         path = self._artifacts.verify(row.weights_key, row.weights_bytes, row.weights_sha256)

@@ -19,10 +19,9 @@ from api.openapi import headers, problems
 from api.samples import FORMATS, LAST_SEED, MOST_A_LABEL, Plan, make_plan
 from api.schemas import ClassView, Manifest
 from api.services import Hall, Services
-from gan.spec import DatasetClass, from_record
-from jobs.db import Session
-from jobs.models import Checkpoint, Job
-from jobs.store import checkpoints, datasets, jobs
+from gan.spec import DatasetClass
+from jobs.models import Checkpoint
+from jobs.store import checkpoints, jobs
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["samples"])
 
@@ -44,7 +43,8 @@ def _checkpoint_name(text: str) -> str:
 def list_classes(hall: Hall, job_id: str) -> list[ClassView]:
     """The classes that the job's generator draws; none when it is unconditional."""
     with hall.db.read() as s:
-        return [ClassView(id=c.id, label=c.label) for c in _classes(s, jobs.get(s, job_id))]
+        jobs.require(s, job_id)
+    return [ClassView(id=c.id, label=c.label) for c in hall.classes(job_id)]
 
 
 @router.get("/samples", response_model=Manifest, responses=_ANSWERS)
@@ -113,9 +113,9 @@ def _look_up(
 ) -> _Found:
     """In one go, as it is all in a thread of its own: the record, the plan, and the answer where there is one."""
     with hall.db.read() as s:
-        job = jobs.get(s, job_id)
-        row, classes = checkpoints.choose(s, job_id, which), _classes(s, job)
-    plan = wish(classes)
+        jobs.require(s, job_id)
+        row = checkpoints.choose(s, job_id, which)
+    plan = wish(hall.classes(job_id))
     etag = plan.etag(row.id, format)
     found = _Found(row, plan, format, etag, held=matches(if_none_match, etag))
     if found.held:
@@ -123,12 +123,6 @@ def _look_up(
     if format == "json":
         return replace(found, content=found.manifest.model_dump_json().encode())
     return replace(found, content=hall.answers.get(job_id, etag))
-
-
-def _classes(s: Session, job: Job) -> tuple[DatasetClass, ...]:
-    if not from_record(job.spec).conditional:
-        return ()
-    return datasets.info(datasets.get(s, job.dataset)).classes
 
 
 def _headers(request: Request, row: Checkpoint, *, named: bool) -> dict[str, str]:

@@ -103,6 +103,12 @@ def get(s: Session, job_id: str) -> Job:
     return job
 
 
+def require(s: Session, job_id: str) -> None:
+    """That there is such a job, without all that is known of it. Raises `JobNotFound`."""
+    if not looks_like("job", job_id) or s.scalar(select(Job.id).where(Job.id == job_id)) is None:
+        raise JobNotFound(job_id)
+
+
 def page(
     s: Session,
     *,

@@ -359,9 +359,11 @@ def test_a_deleted_jobs_answers_are_gone(client: TestClient, hand: Hand, sqlite_
     etag = make_plan((), CLASSES, n=8, seed=0, truncation=1.0).etag(hand.checkpoint(job_id, 6).id, "png")
     answers.put(job_id, etag, b"images")
     assert client.get(path).content == b"images"
+    assert len(client.get(f"/v1/jobs/{job_id}/classes").json()) == len(CLASSES)
     hand.finish(job_id, Status.SUCCEEDED)
     assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
     assert_problem(client.get(path), 404, "job-not-found")
+    assert_problem(client.get(f"/v1/jobs/{job_id}/classes"), 404, "job-not-found")
     assert answers.get(job_id, etag) is None and not list(sqlite_settings.answers_dir.iterdir())
 
 

@@ -179,20 +179,6 @@ def test_a_damaged_file_is_never_drawn_from(client: httpx2.Client, sampler_setti
         assert (answer.status_code, answer.json()["code"]) == (500, "artifact-lost")
 
 
-def test_what_is_off_the_record_is_not_drawn_although_it_is_at_hand(
-    client: httpx2.Client, sampler_settings: Settings
-) -> None:
-    checkpoint = trained(sampler_settings)[0]
-    body = wish(checkpoint, [(None, 0)])
-    assert client.post("/draw", json=body).status_code == 200
-    db = Database(sampler_settings.database)
-    with db.write() as s:
-        checkpoints.mark_bad(s, checkpoint.id, "For this test.")
-    db.dispose()
-    answer = client.post("/draw", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (404, "checkpoint-not-found")
-
-
 def test_only_so_many_generators_are_kept(client: httpx2.Client, by_class: list[Checkpoint]) -> None:
     drawn = [client.post("/draw", json=wish(checkpoint, [(0, 0)])).content for checkpoint in by_class]
     assert client.get("/healthz").json()["generators"] == 2

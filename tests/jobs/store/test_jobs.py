@@ -71,8 +71,9 @@ def test_the_spec_comes_back_as_it_was_resolved(db: Database) -> None:
 
 @pytest.mark.parametrize("job_id", ["job_01ARZ3NDEKTSV4RRFFQ69G5FAV", "nonsense", "", "job_'; drop table jobs; --"])
 def test_an_unknown_id_is_not_found(db: Database, job_id: str) -> None:
-    with db.read() as s, pytest.raises(JobNotFound):
-        jobs.get(s, job_id)
+    for look in (jobs.get, jobs.require):
+        with db.read() as s, pytest.raises(JobNotFound):
+            look(s, job_id)
 
 
 def test_pages_are_newest_first_and_join_without_gap_or_double(db: Database) -> None:
