@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AfterValidator
@@ -127,10 +128,10 @@ def _look_up(
 
 def _headers(request: Request, row: Checkpoint, *, named: bool) -> dict[str, str]:
     """Only an answer whose address names the checkpoint stays true for ever."""
-    here = request.url.include_query_params(checkpoint=row.id)
+    query = [(name, value) for name, value in request.query_params.multi_items() if name != "checkpoint"]
     return {
         "Cache-Control": "private, max-age=31536000, immutable" if named else "private, no-cache",
-        "Content-Location": f"{here.path}?{here.query}",
+        "Content-Location": f"{request.scope['path']}?{urlencode([*query, ('checkpoint', row.id)])}",
         "X-Checkpoint-Id": row.id,
         **VARY,
     }
