@@ -2,7 +2,9 @@
 
 A short default job is trained by a service of its own. Then, in turn and pair by pair: 64 new images over HTTP (API
 process, sampler process), and the bare forward and `grid_png` of the same images in this process, on as many threads
-as the sampler has; both must be the same bytes. Then the same request repeated, and many clients at once.
+as the sampler has; both must be the same bytes. This process has its allocator as Python starts it, the sampler keeps
+freed memory (`worker/memory.py`), which takes a quarter off a forward pass: that is part of what is measured. Then
+the same request repeated, and many clients at once.
 """
 
 from __future__ import annotations

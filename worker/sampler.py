@@ -34,6 +34,7 @@ from jobs.settings import Settings, sampler_address
 from jobs.startup import begin
 from worker.devices import cpu_name, usable_cores
 from worker.easel import Easel
+from worker.memory import keep_freed
 from worker.studio import Draw, Estimate, Studio
 
 log = structlog.get_logger("gantry.sampler")
@@ -157,6 +158,7 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    keep_freed()
     torch.set_num_threads(min(_CPU_THREADS, max(1, usable_cores() // 2)))
     # uvicorn hands a signal on to whoever had it before, once it has stopped: that is the end of a clean stop.
     for number in (signal.SIGTERM, signal.SIGINT):
