@@ -202,7 +202,11 @@ class Game:
     def _judge_both(
         self, real: Tensor, fake: Tensor, labels: Tensor | None, r1: bool, r2: bool
     ) -> tuple[Judgement, Judgement]:
-        """D's judgement of reals and of fakes: in one pass where each image is judged by itself, which is quicker."""
+        """D's judgement of reals and of fakes: in one pass where each image is judged by itself, which is quicker.
+
+        A critic's bias has no gradient but rounding's, which Adam makes much of: its zero, which means nothing, may
+        drift where the batch is no power of two.
+        """
         if not self.judges_alone or r1 or r2:
             return self._judge(real, labels, r1), self._judge(fake, labels, r2)
         both = None if labels is None else torch.cat([labels, labels])

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     grace_seconds: float = Field(30, ge=1, le=3600, description="What a trainer gets to save and stop, s.")
     poll_seconds: float = Field(0.5, ge=0.05, le=60, description="How often the relay looks for unsent hints, s.")
     republish_seconds: float = Field(15, ge=0.5, le=3600, description="A queued job's hint is sent again after, s.")
-    trainer_threads: int = Field(0, ge=0, le=1024, description="CPU threads of a trainer; 0: all that are there.")
+    trainer_threads: int = Field(0, ge=0, le=1024, description="CPU threads of a trainer; 0: its part of the cores.")
     faults_dir: Path | None = Field(
         None, description="For tests alone: a folder whose files end processes at named steps of the protocol."
     )

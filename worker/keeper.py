@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 import structlog
-import torch
 
 from gan import checkpoint
 from gan.checkpoint import CheckpointUnreadable
@@ -90,7 +89,6 @@ class Keeper:
                 self._journal.write(partial(checkpoints.mark_bad, checkpoint_id=row.id, why=str(error)))
             else:
                 self._saved_step, self._last_bytes = row.step, row.bytes + row.weights_bytes
-                _compare_threads(state["versions"].get("threads"))
                 return state
         if count := self._journal.read(lambda s: checkpoints.count(s, job_id)):
             raise NothingToGoOnFrom(f"None of the {count} checkpoints of this job can be read any more.")
@@ -185,12 +183,6 @@ def _delete(there: Iterable[tuple[str, Path]], named: Collection[str]) -> None:
 
 def _keys(row: Checkpoint) -> tuple[str, str, str]:
     return row.key, row.weights_key, Artifacts.onnx_key(row.weights_key)
-
-
-def _compare_threads(then: int | None) -> None:
-    now = torch.get_num_threads()
-    if then is not None and then != now:
-        log.info("other threads than the checkpoint's: a CPU's sums differ in their last bits", then=then, now=now)
 
 
 def no_room(error: Exception) -> bool:

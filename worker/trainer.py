@@ -33,12 +33,13 @@ from jobs.errors import Fenced, Unavailable
 from jobs.models import Job
 from jobs.settings import Settings
 from jobs.startup import begin
-from jobs.store import jobs
+from jobs.store import jobs, workers
 from worker.devices import cpu_name, usable_cores
 from worker.exits import FAILURES, Exit, leave_note, leave_reason
 from worker.journal import Journal
 from worker.keeper import DiskFull, Keeper, NothingToGoOnFrom
 from worker.preparing import AskedToStop, Preparation, feature_net
+from worker.presence import BEAT_SECONDS
 from worker.report import Report
 
 log = structlog.get_logger("gantry.trainer")
@@ -76,7 +77,6 @@ def main(argv: Sequence[str]) -> int:
     job_id, attempt = argv[0], int(argv[1])
     settings = begin("trainer")
     structlog.contextvars.bind_contextvars(job_id=job_id, attempt=attempt)
-    torch.set_num_threads(settings.trainer_threads or usable_cores())
     run = Attempt(settings, job_id, attempt)
     signal.signal(signal.SIGTERM, lambda *_: run.ask_to_stop())
     return run.carry()
@@ -129,8 +129,10 @@ class Attempt:
         data = _data(job, spec)
         keeper = Keeper(self._journal, self._artifacts, spec.checkpoints.keep_last)
         keeper.tidy()
+        state = keeper.restore()
+        self._take_threads(job, None if state is None else state["versions"].get("threads"))
         net = self._features(job, data.to(device)) if spec.evaluation.enabled else None
-        trainer = Trainer(spec, data, device, keeper.restore(), features=net)
+        trainer = Trainer(spec, data, device, state, features=net)
         self._report.begin(trainer, name)
         return self._run(trainer, keeper)
 
@@ -178,6 +180,19 @@ class Attempt:
         self._journal.write()
         self._artifacts.sweep_unfinished(self._job_id)
         return self._journal.read(lambda s: jobs.get(s, self._job_id))
+
+    def _take_threads(self, job: Job, before: int | None) -> None:
+        """As many as are ours: asked for, or the job's so far (with others, sums differ in their last bits), or our
+        part of the host's cores. `before` is the checkpoint's.
+        """
+        worker, cores = str(job.lease_owner), usable_cores()
+        sharing = self._journal.read(lambda s: workers.on_host_of(s, worker, 2 * BEAT_SECONDS))
+        # Two trainers with a thread a core each would be several times slower than with one.
+        part = max(1, cores // sharing)
+        threads = self._settings.trainer_threads or (part if before is None else min(before, cores))
+        torch.set_num_threads(threads)
+        if before not in (None, threads):
+            log.info("other threads than the checkpoint's: a CPU's sums differ in their last bits", then=before)
 
     def _features(self, job: Job, data: ImageDataset) -> FeatureNet:
         preparation = Preparation(self._journal, job, stop=lambda: self._asked_to_stop)

@@ -102,6 +102,13 @@ def idle(s: Session, lease_seconds: float) -> int:
     return s.execute(query).scalar_one()
 
 
+def on_host_of(s: Session, worker_id: str, seconds: float) -> int:
+    """How many workers share its host, itself among them: those that take jobs, and were heard of `seconds` ago."""
+    host = select(Worker.host).where(Worker.id == worker_id).scalar_subquery()
+    there = select(func.count()).where(Worker.host == host, Worker.draining.is_(False))
+    return max(1, s.execute(there.where(Worker.heartbeat_at > clock.now() - seconds)).scalar_one())
+
+
 def most_gpus(s: Session, lease_seconds: float) -> int | None:
     """The most GPUs that a live worker gives a job; None when no worker is alive."""
     alive = select(Worker.gpus).where(Worker.heartbeat_at > clock.now() - lease_seconds)

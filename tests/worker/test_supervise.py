@@ -223,6 +223,18 @@ def test_other_threads_than_the_checkpoints_are_said_in_the_log(
     assert "other threads than the checkpoint's" in log
 
 
+def test_a_job_takes_its_workers_part_of_the_cores(
+    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+) -> None:
+    with sqlite_db.write() as s:
+        for name in [WORKER.worker_id, *(f"wrk_{n}" for n in range(os.cpu_count() or 1))]:
+            workers.announce(s, name, "here", [])
+    job = submit(sqlite_db, **tiny(total_steps=2))
+    carry(sqlite_settings.model_copy(update={"trainer_threads": 0})).result()
+    log = Artifacts(sqlite_settings.artifacts_dir).read(Artifacts.log_key(job.id, 1)).decode()
+    assert '"threads": 1' in log
+
+
 def test_a_run_that_diverges_fails_at_once_and_says_where(
     sqlite_settings: Settings, sqlite_db: Database, carry: Carry
 ) -> None:

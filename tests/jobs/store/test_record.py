@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from jobs import leases
 from jobs.artifacts import Stored
 from jobs.db import Database
 from jobs.errors import CheckpointNotFound, NoCheckpoint, PreviewNotFound, UnknownMetric, WorkerNotFound
-from jobs.models import Checkpoint
+from jobs.models import Checkpoint, Worker
 from jobs.status import Status
 from jobs.store import checkpoints, jobs, metrics, previews, workers
 from tests.jobs.helpers import submit
@@ -249,3 +250,16 @@ def test_a_worker_that_was_told_to_drain_drains_for_good(db: Database) -> None:
         assert workers.is_draining(s, "w1") and workers.idle(s, 60) == 0
     with pytest.raises(WorkerNotFound, match="There is no worker 'w2'"), db.write() as s:
         workers.request_drain(s, "w2")
+
+
+def test_workers_that_share_a_host_are_counted(db: Database) -> None:
+    with db.write() as s:
+        for name, host in (("wrk_a", "here"), ("wrk_b", "here"), ("wrk_c", "there"), ("wrk_d", "here")):
+            workers.announce(s, name, host, [])
+        workers.beat(s, "wrk_d", draining=True)
+    with db.write() as s:
+        assert workers.on_host_of(s, "wrk_a", 60) == 2, "one that drains takes no job"
+        assert workers.on_host_of(s, "wrk_c", 60) == 1
+        assert workers.on_host_of(s, "wrk_nobody_knows", 60) == 1
+        s.execute(update(Worker).where(Worker.id == "wrk_b").values(heartbeat_at=Worker.heartbeat_at - 61))
+        assert workers.on_host_of(s, "wrk_a", 60) == 1, "one that is silent may be no more"
