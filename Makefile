@@ -12,7 +12,7 @@ MINUTES ?= 2
 JOBS   ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 6 ] && n=6; echo $$n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint types faults quality failures health-cost service-cost api-load sampling lock clean
+.PHONY: help setup demo serve test check lint types faults quality failures health-cost service-cost api-load sampling bench lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ api-load: $(READY) ## the API under load: polls, curves, lists; GANTRY_BENCH_POS
 
 sampling: $(READY) ## 64 images over HTTP against the bare forward and PNG, repeats, and 16 clients at once; 2 minutes
 	$(BIN)/python -m benchmarks.sampling
+
+bench: $(READY) ## every figure of speed as a ratio, the peers' loops among them; writes docs/performance.md; 35 minutes
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps torchgan torch-mimicry
+	$(BIN)/python -m benchmarks.bench
 
 lock: $(READY) ## write constraints.txt anew from pyproject.toml
 	$(BIN)/pip install --quiet uv

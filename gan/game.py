@@ -202,26 +202,24 @@ class Game:
     def _judge_both(
         self, real: Tensor, fake: Tensor, labels: Tensor | None, r1: bool, r2: bool
     ) -> tuple[Judgement, Judgement]:
-        """D's judgement of reals and of fakes: in one pass where each image is judged by itself, which is quicker.
+        """D's judgement of reals and of fakes: their features in one pass, where each image is judged by itself.
 
-        A critic's bias has no gradient but rounding's, which Adam makes much of: its zero, which means nothing, may
-        drift where the batch is no power of two.
+        The head looks at each half by itself: a critic's bias has a gradient of exactly zero then, and stays.
         """
         if not self.judges_alone or r1 or r2:
             return self._judge(real, labels, r1), self._judge(fake, labels, r2)
-        both = None if labels is None else torch.cat([labels, labels])
-        judged = self._judge(torch.cat([real, fake]), both, False)
-        (a, b), (e, f) = judged.logits.chunk(2), judged.features.chunk(2)
-        c, d = (None, None) if judged.class_logits is None else judged.class_logits.chunk(2)
-        return Judgement(a, c, e), Judgement(b, d, f)
+        D, both = cast(Judge, self.d.network), None if labels is None else torch.cat([labels, labels])
+        with self._precision():
+            halves = D.features(torch.cat([real, fake]), both).chunk(2)
+            of_real, of_fake = (D.head(features, labels) for features in halves)
+        return _in_full(of_real), _in_full(of_fake)
 
     def _judge(self, images: Tensor, labels: Tensor | None, penalised: bool) -> Judgement:
         """D's judgement in fp32; in full precision throughout where its gradient in the images is penalised."""
         images.requires_grad_(penalised or images.requires_grad)
         with self._precision(enabled=not penalised):
             judged = cast(Judge, self.d.network).judge(images, labels)
-        class_logits = None if judged.class_logits is None else judged.class_logits.float()
-        return Judgement(judged.logits.float(), class_logits, judged.features.float())
+        return _in_full(judged)
 
     def _penalty(
         self,
@@ -274,6 +272,11 @@ class Game:
 
     def _precision(self, enabled: bool = True) -> AbstractContextManager[object]:
         return torch.autocast(self.draws.device.type, dtype=torch.bfloat16, enabled=enabled and self.bf16)
+
+
+def _in_full(judged: Judgement) -> Judgement:
+    class_logits = None if judged.class_logits is None else judged.class_logits.float()
+    return Judgement(judged.logits.float(), class_logits, judged.features.float())
 
 
 def feature_distance(of_reals: Tensor, of_fakes: Tensor) -> Tensor:

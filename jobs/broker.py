@@ -38,7 +38,6 @@ def make_app(settings: Settings) -> Celery:
         worker_pool="prefork",
         worker_concurrency=1,
         worker_prefetch_multiplier=1,
-        worker_max_tasks_per_child=1,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,

@@ -42,7 +42,7 @@ HEALTHY: dict[str, Any] = {
 }
 FAILING: dict[str, tuple[Code, dict[str, Any]]] = {
     "D far too strong": ("vanishing_gradients", rates(g=2e-5, d=2e-2)),
-    "learning rates far too high": ("never_learned", rates(g=0.5, d=0.5)),
+    "learning rates far too high": ("never_learned", rates(g=1.0, d=1.0)),
 }
 
 

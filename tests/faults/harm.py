@@ -76,15 +76,20 @@ def kill_trainer(scene: Scene, victim: Trainer) -> str:
     return f"pid {victim.pid}"
 
 
+def kill_nursery(scene: Scene, victim: Trainer) -> str:
+    """Which takes its trainer along."""
+    signal_all([victim.nursery], signal.SIGKILL)
+    return f"pid {victim.nursery}"
+
+
 def kill_supervisor(scene: Scene, victim: Trainer) -> str:
     signal_all([victim.supervisor], signal.SIGKILL)
     return f"pid {victim.supervisor}"
 
 
 def kill_worker(scene: Scene, victim: Trainer) -> str:
-    """The main process alone, which takes the others along; or all three at once, as a lost host does."""
-    all_three = [victim.worker, victim.supervisor, victim.pid]
-    pids = scene.random.choice([all_three[:1], all_three])
+    """The main process alone, which takes the others along; or all of them at once, as a lost host does."""
+    pids = scene.random.choice([victim.chain[:1], victim.chain])
     signal_all(pids, signal.SIGKILL)
     return f"pids {pids}"
 
@@ -100,9 +105,8 @@ def freeze_supervisor(scene: Scene, victim: Trainer) -> str:
 
 
 def freeze_worker(scene: Scene, victim: Trainer) -> str:
-    """All three for longer than the lease: zombies, whose job is another's when they wake."""
-    pids = [victim.worker, victim.supervisor, victim.pid]
-    return _freeze(scene, pids, LEASE_SECONDS + scene.random.uniform(2, 4))
+    """All of them for longer than the lease: zombies, whose job is another's when they wake."""
+    return _freeze(scene, victim.chain, LEASE_SECONDS + scene.random.uniform(2, 4))
 
 
 def drain_worker(scene: Scene, victim: Trainer) -> str:
@@ -209,6 +213,7 @@ _SERVERS: Final[tuple[Profile, ...]] = ("production",)
 
 AIMED: Final[dict[str, Aimed]] = {
     "kill trainer": Aimed(14, kill_trainer),
+    "kill nursery": Aimed(4, kill_nursery),
     "kill supervisor": Aimed(6, kill_supervisor),
     "kill worker": Aimed(8, kill_worker),
     "freeze trainer": Aimed(4, freeze_trainer),

@@ -12,13 +12,19 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Trainer:
-    """A trainer process, and the supervisor and worker above it."""
+    """A trainer process, and the nursery, supervisor and worker above it."""
 
     job_id: str
     attempt: int
     pid: int
+    nursery: int
     supervisor: int
     worker: int
+
+    @property
+    def chain(self) -> list[int]:
+        """All four, the worker first."""
+        return [self.worker, self.supervisor, self.nursery, self.pid]
 
 
 def trainers(job_ids: set[str]) -> list[Trainer]:
@@ -28,7 +34,7 @@ def trainers(job_ids: set[str]) -> list[Trainer]:
         words = _words(pid)
         if words[:1] == ["worker.trainer"] and words[1] in job_ids and (nursery := parent_of(pid)):
             supervisor = parent_of(nursery)
-            found.append(Trainer(words[1], int(words[2]), pid, supervisor, parent_of(supervisor)))
+            found.append(Trainer(words[1], int(words[2]), pid, nursery, supervisor, parent_of(supervisor)))
     return found
 
 

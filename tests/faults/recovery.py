@@ -131,7 +131,7 @@ def _trainer_death(quiet: Quiet) -> Took:
 
 def _worker_death(quiet: Quiet) -> Took:
     """As a lost host: nobody is left to give the job back."""
-    return _after(quiet, lambda trainer: [trainer.worker, trainer.supervisor, trainer.pid])
+    return _after(quiet, lambda trainer: trainer.chain)
 
 
 def _after(quiet: Quiet, victims: Callable[[Trainer], list[int]]) -> Took:

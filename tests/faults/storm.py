@@ -279,9 +279,8 @@ class Storm:
 
 
 def _is_whole(found: Trainer) -> bool:
-    """Whether nothing has befallen it yet: all three of it are there, and awake."""
-    pids = (found.pid, found.supervisor, found.worker)
-    return min(pids) > 1 and not any(map(is_frozen, pids))
+    """Whether nothing has befallen it yet: all of it are there, and awake."""
+    return min(found.chain) > 1 and not any(map(is_frozen, found.chain))
 
 
 def _stuck(standing: list[tuple[str, Status, int]]) -> Iterator[str]:

@@ -174,7 +174,8 @@ def _read(db: Database, job_id: str, waiting: str) -> None:
         events.page(s, job_id, 0, 10), events.pulses(s, [job_id, waiting])
         files.named(s, job_id), files.ended(s, None, 0)
         workers.page(s, limit=5), workers.is_draining(s, "w"), workers.idle(s, 60), workers.most_gpus(s, 60)
-        workers.on_host_of(s, "w", 60), jobs.require(s, job_id)
+        workers.on_host_of(s, "w", 60)
+        jobs.require(s, job_id)
         datasets.page(s, limit=5), datasets.names(s), datasets.get(s, "fashion-mnist")
         datasets.register(s, BUILTIN_DATASETS["fashion-mnist"])
 

@@ -1,0 +1,74 @@
+"""`make bench`: every figure of speed, one benchmark after the other, and docs/performance.md.
+
+What is written is what the commands print, between two marks; what stands around them is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+PARTS: Final[dict[str, list[str]]] = {
+    "The training step beside the peers'": ["benchmarks.training"],
+    "A job's start": ["benchmarks.start"],
+    "What it costs the default job to be kept by the service": ["benchmarks.service_cost"],
+    "Images": ["benchmarks.sampling"],
+    "The API under load": ["benchmarks.api_load"],
+}
+_PAGE: Final = Path("docs/performance.md")
+_BEGIN, _END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 when all could be measured, whether or not their goals are met."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
+    parser.add_argument("--page", type=Path, default=_PAGE)
+    asked = parser.parse_args(arguments)
+    sections = [_machine()]
+    for title, command in PARTS.items():
+        sections.append(f"### {title}\n\n`python -m {' '.join(command)}`\n\n```\n{_printed(command)}```\n")
+        replace(asked.page, "\n".join(sections))
+    return 0
+
+
+def _printed(command: Sequence[str]) -> str:
+    """What `python -m` of it prints; on the terminal too, as it comes."""
+    argv = [sys.executable, "-m", *command]
+    lines = []
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+    # 1 says that a goal was missed, which the figures say too.
+    if process.returncode not in (0, 1) or not lines:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}.")
+    return "".join(lines)
+
+
+def replace(page: Path, figures: str) -> None:
+    """Put `figures` between the page's marks. Raises `ValueError` where it has none."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise ValueError(f"{page} has no marks to write between: {_BEGIN.strip()} and {_END.strip()}.")
+    page.write_text(f"{before}{_BEGIN}\n{figures}\n{_END}{after}", encoding="utf-8")
+
+
+def _machine() -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "fastapi", "sqlalchemy", "celery"))
+    cores = len(os.sched_getaffinity(0))
+    day = datetime.now(UTC).date().isoformat()
+    return f"{day}; {platform.machine()}, {cores} cores, Python {platform.python_version()}, {packages}.\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
