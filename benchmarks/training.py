@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print every workload's table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     parser.add_argument("--workloads", default="W1,W2,W3,W4")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of a turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a turn")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="cpu: of a busy machine, with 1 thread")

@@ -10,14 +10,19 @@ import errno
 import os
 import shutil
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 import structlog
+from torch import Tensor
 
 from gan import checkpoint
+from gan.catalog import DatasetInfo
 from gan.checkpoint import CheckpointUnreadable
+from gan.spec import TrainSpec
 from gan.train import Trainer
 from jobs import faultpoints
 from jobs.artifacts import Artifacts, Stored
@@ -43,11 +48,24 @@ class NothingToGoOnFrom(Exception):
     """The job had checkpoints, and none of them can be read any more."""
 
 
+@dataclass(frozen=True, eq=False)
+class Copy:
+    """A trainer between two steps: what `Trainer.state()` and `Trainer.weights()` gave, and whose they are."""
+
+    step: int
+    state: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    spec: TrainSpec
+    info: DatasetInfo
+
+
 class Keeper:
     """Saves and restores for one attempt; `keep_last` checkpoints stay, and the best."""
 
     def __init__(self, journal: Journal, artifacts: Artifacts, keep_last: int) -> None:
         self._journal, self._artifacts, self._keep_last = journal, artifacts, keep_last
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="gantry-checkpoints")
+        self._pending: Future[None] | None = None
         self._saved_step: int | None = None
         self._failures = self._last_bytes = 0
 
@@ -101,27 +119,55 @@ class Keeper:
         *,
         final: bool = False,
         best: bool = False,
-    ) -> bool:
-        """Save where `trainer` stands, whose metrics were posted; whether there was room. `best`: it is the best so
-        far, and is kept until there is a better one.
+    ) -> None:
+        """Save where `trainer` stands, whose metrics were posted. `best`: it is the best so far, and is kept until
+        there is a better one.
 
-        A step that is saved already is not saved again. Raises `Fenced`, and `DiskFull` when there was no room
-        `MOST_FAILURES` times in a row, or for the `final` one.
+        Copied here, and written by a thread while training goes on; but for the `final` one, which is waited for. A
+        step that is saved already is not saved again. Waits for the save before, and raises what that met: `Fenced`,
+        or `DiskFull` when there was no room `MOST_FAILURES` times in a row, or for the final one.
         """
+        self.finish()
         if trainer.step == self._saved_step:
-            return True
+            return
+        copy = Copy(trainer.step, trainer.state(), trainer.weights(), trainer.spec, trainer.info)
+        self._pending = self._writer.submit(self._keep, copy, dict(metrics), final, best)
+        if final:
+            self.finish()
+
+    def finish(self) -> bool:
+        """Wait for the save that is under way; whether the last one found room. Raises what it met."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+        return self.has_room
+
+    def look(self) -> None:
+        """Raise what the save met that is done meanwhile."""
+        if self.is_idle:
+            self.finish()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being saved."""
+        return self._pending is None or self._pending.done()
+
+    def close(self) -> None:
+        """Wait until nothing is being written any more, whatever came of it."""
+        self._writer.shutdown()
+
+    def _keep(self, copy: Copy, metrics: dict[str, Any], final: bool, best: bool) -> None:
         try:
             self._require_room()
-            file, weights = self._write(trainer)
+            file, weights = self._write(copy)
         except (OSError, RuntimeError) as error:
             if not no_room(error):
                 raise
-            self._missed(trainer.step, final, error)
-            return False
-        self._register(trainer.step, dict(metrics), file, weights, best)
-        self._saved_step, self._failures, self._last_bytes = trainer.step, 0, file.bytes + weights.bytes
-        log.info("checkpoint saved", step=trainer.step, bytes=file.bytes, best=best)
-        return True
+            self._missed(copy.step, final, error)
+            return
+        self._register(copy.step, metrics, file, weights, best)
+        self._saved_step, self._failures, self._last_bytes = copy.step, 0, file.bytes + weights.bytes
+        log.info("checkpoint saved", step=copy.step, bytes=file.bytes, best=best)
 
     def _missed(self, step: int, final: bool, error: Exception) -> None:
         """There was no room: it is told, and training goes on, but not for ever. Raises `DiskFull`."""
@@ -141,14 +187,14 @@ class Keeper:
         if free < _SPARE * self._last_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _write(self, trainer: Trainer) -> tuple[Stored, Stored]:
-        place = (self._journal.job_id, trainer.step, self._journal.attempt)
+    def _write(self, copy: Copy) -> tuple[Stored, Stored]:
+        place = (self._journal.job_id, copy.step, self._journal.attempt)
         key, weights_key = Artifacts.checkpoint_key(*place), Artifacts.weights_key(*place)
         with self._artifacts.writing(key) as out:
-            checkpoint.save(cast(BinaryIO, out), trainer.state())
+            checkpoint.save(cast(BinaryIO, out), copy.state)
             faultpoints.passed("checkpoint.written")
         try:
-            weights = checkpoint.save_weights(trainer.weights(), trainer.spec, trainer.info, trainer.step)
+            weights = checkpoint.save_weights(copy.weights, copy.spec, copy.info, copy.step)
             return out.stored, self._artifacts.write(weights_key, weights)
         except OSError:
             self._artifacts.delete(key)

@@ -92,6 +92,7 @@ class Attempt:
         self._journal = Journal(self._db, job_id, attempt, settings.lease_seconds)
         self._report = Report(self._journal, self._artifacts)
         self._job_id, self._outcome_key = job_id, Artifacts.outcome_key(job_id, attempt)
+        self._keeper: Keeper | None = None
         self._asked_to_stop = self._asked_to_save = False
 
     def ask_to_stop(self) -> None:
@@ -120,14 +121,20 @@ class Attempt:
                 raise
             return self._fail(Exit.OUT_OF_MEMORY, error)
         finally:
-            self._journal.close()
+            self._settle()
+
+    def _settle(self) -> None:
+        """Have all written that is under way; what comes too late for that is known to be left out."""
+        if self._keeper is not None:
+            self._keeper.close()
+        self._journal.close()
 
     def _train(self) -> Exit:
         job = self._open()
         spec = _spec(job)
         device, name = _device(spec)
         data = _data(job, spec)
-        keeper = Keeper(self._journal, self._artifacts, spec.checkpoints.keep_last)
+        keeper = self._keeper = Keeper(self._journal, self._artifacts, spec.checkpoints.keep_last)
         keeper.tidy()
         state = keeper.restore()
         self._take_threads(job, None if state is None else state["versions"].get("threads"))
@@ -154,6 +161,7 @@ class Attempt:
                     keeper.save(trainer, metrics, final=event.final, best=event.best)
         if not trainer.finished:
             keeper.save(trainer, self._report.at(trainer.step))
+            keeper.finish()
             log.info("stopped as asked", step=trainer.step)
             return Exit.STOPPED
         return self._finished(trainer)
@@ -162,7 +170,8 @@ class Attempt:
         """Whether to stop. Asked once all of a step is told, so that whoever goes on from there misses nothing: the
         moment, too, to save a checkpoint that somebody has asked for.
         """
-        if self._asked_to_save and keeper.has_room:
+        keeper.look()
+        if self._asked_to_save and keeper.has_room and keeper.is_idle:
             keeper.save(trainer, self._report.at(trainer.step))
             self._asked_to_save = False
         return self._asked_to_stop
@@ -200,7 +209,7 @@ class Attempt:
 
     def _tidy(self) -> None:
         """Leave no file behind that nobody will register."""
-        self._journal.close()
+        self._settle()
         try:
             Keeper(self._journal, self._artifacts, 0).tidy_after_all(self._db)
         except Unavailable as error:

@@ -52,11 +52,11 @@ def _order() -> None:
         held.append(lambda: tick(self, *args))
         return Orders()
 
-    def save_first(self: Keeper, *args: Any, **kw: Any) -> bool:
-        saved = save(self, *args, **kw)
+    def save_first(self: Keeper, *args: Any, **kw: Any) -> None:
+        save(self, *args, **kw)
+        self.finish()
         while held:
             held.pop(0)()
-        return saved
 
     _replace(Report, "tick", later)
     _replace(Keeper, "save", save_first)

@@ -101,7 +101,8 @@ def _train(
         if isinstance(event, CheckpointDue):
             if trainer.step in at:
                 at[trainer.step]()
-            saved[trainer.step] = keeper.save(trainer, report.at(trainer.step), final=event.final)
+            keeper.save(trainer, report.at(trainer.step), final=event.final)
+            saved[trainer.step] = keeper.finish()
     journal.close()
     return saved
 

@@ -151,3 +151,4 @@ def _train(journal: Journal, keeper: Keeper, spec: TrainSpec) -> None:
     for event in trainer.run():
         if isinstance(event, Tick):
             keeper.save(trainer, {})
+            keeper.finish()
