@@ -43,12 +43,13 @@ class Answers:
                 # Not made durable when it was written: a machine that lost its power may have left half of it.
                 path.unlink(missing_ok=True)
                 return None
-            os.utime(path)
         except FileNotFoundError:
             return None
         except OSError as error:
             _log.warning("an answer on disk cannot be read", error=str(error))
             return None
+        with suppress(OSError):  # trimmed meanwhile, or another user's: it was read all the same
+            os.utime(path)
         return content
 
     def put(self, job_id: str, etag: str, content: bytes) -> None:
@@ -71,9 +72,12 @@ class Answers:
 
     def drop(self, job_id: str) -> None:
         """Forget every answer of a job. One that is drawn meanwhile may come after; nobody can ask for it."""
-        for path, _, _ in self._entries():
-            if path.name.startswith(f"{job_id}."):
-                path.unlink(missing_ok=True)
+        try:
+            for path, _, _ in self._entries():
+                if path.name.startswith(f"{job_id}."):
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("not every answer of a deleted job could be removed", error=str(error))
 
     def _path(self, job_id: str, etag: str) -> Path:
         name = etag.strip('"')

@@ -76,6 +76,8 @@ class JobsDesk:
             fresh = self._fresh(s, changed) if changed else {}
         for job_id, read in fresh.items():
             self._kept[job_id] = stamps[job_id], read
+        for gone in set(changed) - fresh.keys():
+            self._kept.pop(gone, None)  # deleted between the two queries
         found = {job_id: self._kept[job_id][1] for job_id in stamps if job_id in self._kept}
         while len(self._kept) > _MOST_KEPT:
             del self._kept[next(iter(self._kept))]

@@ -68,7 +68,9 @@ def _disk_bytes(spec: TrainSpec, info: DatasetInfo, checkpoint: int, weights: in
 
 
 def _activation_bytes(G: nn.Module, D: nn.Module, spec: TrainSpec, info: DatasetInfo) -> int:
-    """What autograd keeps between forward and backward: of D on reals and fakes, or of G and D; the larger."""
+    """What autograd keeps between forward and backward: of D on reals and fakes, or of G and D; the larger. G's
+    graph stands from the beginning where one batch of fakes serves both.
+    """
     size, n = image_size(spec, info), spec.batch_size
     with torch.device("meta"):
         labels = torch.zeros(n, dtype=torch.int64) if spec.conditional else None
@@ -76,7 +78,8 @@ def _activation_bytes(G: nn.Module, D: nn.Module, spec: TrainSpec, info: Dataset
     of_g, of_d = _saved_bytes(G, z, labels), _saved_bytes(D, images, labels)
     phase_of_d = _phase_of_d(D, spec, images, labels, of_d)
     # A layer's output and its gradient pass through memory beside what is kept.
-    return max(phase_of_d, of_g + of_d) + 2 * images.numel() * _FP32
+    both = max(phase_of_d + of_g if spec.shares_fakes else phase_of_d, of_g + of_d)
+    return both + 2 * images.numel() * _FP32
 
 
 def _phase_of_d(D: nn.Module, spec: TrainSpec, images: Tensor, labels: Tensor | None, of_d: int) -> int:

@@ -304,6 +304,12 @@ class TrainSpec(Closed):
                 return self.batch_size * turns.d_steps / (turns.d_steps + turns.g_steps)
 
     @property
+    def shares_fakes(self) -> bool:
+        """Whether a step's fakes serve both players: each has one update in it, and G's loss looks at no reals."""
+        one_each = (self.alternation.unit, self.alternation.d_steps, self.alternation.g_steps) == ("step", 1, 1)
+        return one_each and self.loss.kind != "relativistic" and not self.stabilizers.feature_matching
+
+    @property
     def scheduled(self) -> bool:
         """Whether anything changes with the share of the run that is done, so that total_steps shapes learning."""
         schedules = [self.optimizers.g.schedule, self.optimizers.d.schedule, *(p.schedule for p in self.penalties)]

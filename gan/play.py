@@ -68,7 +68,7 @@ class Play:
             rate = spec.learning_rate * factor(spec.schedule, spec.final_factor, share)
             set_learning_rate(player.optimizer, rate * self.rate_scale)
         turn_ = turn(self.spec.alternation, self.step + 1, self._epoch)
-        if turn_ == Turn(1, 1) and not self.game.g_sees_reals:
+        if self.spec.shares_fakes:
             metrics = self._both_updates(knobs)
         else:
             of_d = [self._d_update(knobs) for _ in range(turn_.d)] or [self._d_measured(knobs)]

@@ -85,10 +85,11 @@ class Easel:
     def _finish(self, order: Order) -> Images:
         """The turn of `order`: draw what earlier turns have not drawn of it already."""
         try:
-            generator = self._studio.generator(order.checkpoint_id)
-            order.require_fit(generator)
-            while order.left:
-                self._pass(generator, order)
+            if order.left:
+                generator = self._studio.generator(order.checkpoint_id)
+                order.require_fit(generator)
+                while order.left:
+                    self._pass(generator, order)
         except torch.OutOfMemoryError:
             self._studio.clear()
             raise

@@ -4,8 +4,8 @@
     two lines out:      the trainer's pid; when it has ended, its exit code, negative for a signal
     a line in:          the supervisor knows; the pid may be used again
 
-One trainer at a time, each a fresh process that ends with its attempt: neither CUDA nor a thread is started before
-the fork. `worker.trainers` is the other end.
+One trainer at a time, each a fresh process that ends with its attempt: neither CUDA nor a thread of torch's is there
+before the fork. `worker.trainers` is the other end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import traceback
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import torch
 from setproctitle import setproctitle
@@ -25,11 +25,14 @@ from jobs.process import die_with_parent
 from worker import trainer
 from worker.exits import Exit
 
+_LEFT_ALONE: Final = (signal.SIGINT, signal.SIGTERM)
+
 
 def main() -> int:
     """Serve until there is nobody to serve any more."""
-    # Ctrl-C reaches a whole terminal; what becomes of a trainer is its supervisor's to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What becomes of its trainer is the supervisor's to say: the nursery ends with that, or when it hears no more.
+    for number in _LEFT_ALONE:
+        signal.signal(number, signal.SIG_IGN)
     _warm()
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     for line in requests:
@@ -54,10 +57,10 @@ def _warm() -> None:
 def _fork(request: dict[str, Any]) -> int:
     """A trainer's pid; not told before it is sure to die with this process, whatever is done to it."""
     told, tell = os.pipe()
-    pid = os.fork()
+    parent, pid = os.getpid(), os.fork()
     if pid == 0:
         os.close(told)
-        _become_trainer(request, tell)
+        _become_trainer(request, parent, tell)
     os.close(tell)
     os.read(told, 1)
     os.close(told)
@@ -71,14 +74,15 @@ def _end_of(pid: int) -> int:
     return code if found.si_code == os.CLD_EXITED else -code
 
 
-def _become_trainer(request: dict[str, Any], ready: int) -> NoReturn:
+def _become_trainer(request: dict[str, Any], parent: int, ready: int) -> NoReturn:
     """In the fork: a session of its own, its output in the attempt's log, and the trainer's `main`."""
     code: int = Exit.INTERNAL
     try:
         os.setsid()
-        die_with_parent(os.getppid(), signal.SIGKILL)
+        die_with_parent(parent, signal.SIGKILL)
+        for number in _LEFT_ALONE:
+            signal.signal(number, signal.SIG_DFL)
         os.close(ready)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
         _redirect(request["log"])
         os.environ.update(request["settings"])
         # No longer than the nursery's own command, or it would run into the environment that stands behind it.

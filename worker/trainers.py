@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,8 @@ log = structlog.get_logger("gantry.trainers")
 
 # A trainer's title has to fit in the place of the nursery's command: behind it stands the environment.
 _OF_NURSERY: Final = {"SPT_NOENV": "1"}
+# Seconds in which a nursery that lives has told that its trainer is dead.
+_PATIENCE: Final = 4.0
 
 
 class Nursery:
@@ -49,7 +51,7 @@ class Nursery:
 
     def close(self) -> None:
         """End it, and the trainer that it has."""
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
             kill(self._process)
             self._process.wait()
 
@@ -62,6 +64,7 @@ class Trainer:
         self._lock = threading.Lock()
         self._heard = b""
         self._asked: list[signal.Signals] = []
+        self._killed_at: float | None = None
         self.pid: int | None = None
         """None until the nursery is warm."""
         self.returncode: int | None = None
@@ -92,7 +95,7 @@ class Trainer:
             if self.pid is None:
                 self._asked.append(number)
             elif self.returncode is None:
-                os.kill(self.pid, number)
+                _send(os.kill, self.pid, number)
 
     def kill(self) -> None:
         """End it and what it has started, at once; with the nursery, where that has not forked it yet."""
@@ -100,17 +103,19 @@ class Trainer:
             self._listen()
             if self.returncode is not None:
                 return
-            if self.pid is None:
+            self._killed_at = self._killed_at or time.monotonic()
+            if self.pid is None or time.monotonic() > self._killed_at + _PATIENCE:
+                # Not born yet; or dead, and the nursery, which stands still, does not tell.
                 kill(self._nursery)
             else:
-                # Not reaped before we have said that we know: the pid is still its own.
-                os.killpg(self.pid, signal.SIGKILL)
+                # Not reaped before we have said that we know: the pid is its own for as long as the nursery lives.
+                _send(os.killpg, self.pid, signal.SIGKILL)
 
     def end(self) -> int:
         """End it, if it has not, and wait until that is so."""
-        self.kill()
         while (code := self.poll()) is None:
-            select.select([self._answers], [], [])
+            self.kill()
+            select.select([self._answers], [], [], _PATIENCE / 4)
         return code
 
     @property
@@ -124,18 +129,21 @@ class Trainer:
             said = os.read(self._answers, 64)
             if not said:
                 # The nursery is gone, and the kernel has ended its trainer with it.
-                self.returncode = self._nursery.wait() or -signal.SIGKILL
+                self._nursery.wait()
+                self.returncode = -signal.SIGKILL
                 return
             self._heard += said
             *lines, self._heard = self._heard.split(b"\n")
             for line in lines:
                 self._hear(int(line))
+        if self.pid is not None and self.returncode is None:
+            for asked in self._asked:
+                _send(os.kill, self.pid, asked)
+            self._asked.clear()
 
     def _hear(self, number: int) -> None:
         if self.pid is None:
             self.pid = number
-            for asked in self._asked:
-                os.kill(number, asked)
         else:
             self.returncode = number
             with suppress(BrokenPipeError):
@@ -145,3 +153,9 @@ class Trainer:
         assert self._nursery.stdin is not None
         self._nursery.stdin.write(line + b"\n")
         self._nursery.stdin.flush()
+
+
+def _send(how: Callable[[int, int], None], pid: int, number: signal.Signals) -> None:
+    """A signal, unless there is nobody any more: the nursery may have died, and its trainer with it, just now."""
+    with suppress(ProcessLookupError):
+        how(pid, number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from jobs.models import MetricBlock
 from jobs.store import attempts, blocks
 from jobs.store.upsert import upsert
 
+_PLACES_A_QUERY: Final = 5_000
 _SUMS = (
     MetricBlock.name,
     MetricBlock.attempt,
@@ -142,16 +143,21 @@ def _ends(rows: Sequence[Any], limit_of: Mapping[int, int]) -> list[tuple[Any, i
 
 
 def _values(s: Session, job_id: str, rows: Sequence[Any]) -> dict[tuple[str, int, int], bytes]:
-    """The values of these blocks, by name, attempt and first step. One query for all."""
+    """The values of these blocks, by name, attempt and first step."""
     if not rows:
         return {}
     place = tuple_(MetricBlock.attempt, MetricBlock.first_step)
-    query = select(MetricBlock.name, MetricBlock.attempt, MetricBlock.first_step, MetricBlock.values).where(
-        MetricBlock.job_id == job_id,
-        MetricBlock.name.in_({row.name for row in rows}),
-        place.in_({(row.attempt, row.first_step) for row in rows}),
-    )
-    return {(name, attempt, first): values for name, attempt, first, values in s.execute(query)}
+    places = sorted({(row.attempt, row.first_step) for row in rows})
+    found = {}
+    # In portions: a statement binds 32,766 values at most.
+    for begin in range(0, len(places), _PLACES_A_QUERY):
+        query = select(MetricBlock.name, MetricBlock.attempt, MetricBlock.first_step, MetricBlock.values).where(
+            MetricBlock.job_id == job_id,
+            MetricBlock.name.in_({row.name for row in rows}),
+            place.in_(places[begin : begin + _PLACES_A_QUERY]),
+        )
+        found.update({(name, attempt, first): values for name, attempt, first, values in s.execute(query)})
+    return found
 
 
 def _summary(

@@ -82,6 +82,11 @@ def kill_nursery(scene: Scene, victim: Trainer) -> str:
     return f"pid {victim.nursery}"
 
 
+def freeze_nursery(scene: Scene, victim: Trainer) -> str:
+    """Its trainer goes on, and nobody hears how it ends until it wakes."""
+    return _freeze(scene, [victim.nursery], scene.random.uniform(1, LEASE_SECONDS + 3))
+
+
 def kill_supervisor(scene: Scene, victim: Trainer) -> str:
     signal_all([victim.supervisor], signal.SIGKILL)
     return f"pid {victim.supervisor}"
@@ -217,6 +222,7 @@ AIMED: Final[dict[str, Aimed]] = {
     "kill supervisor": Aimed(6, kill_supervisor),
     "kill worker": Aimed(8, kill_worker),
     "freeze trainer": Aimed(4, freeze_trainer),
+    "freeze nursery": Aimed(2, freeze_nursery),
     "freeze supervisor": Aimed(3, freeze_supervisor),
     "freeze worker": Aimed(6, freeze_worker),
     "drain worker": Aimed(5, drain_worker),

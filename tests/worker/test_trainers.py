@@ -13,8 +13,11 @@ from typing import Final
 
 import pytest
 
+from jobs import leases
+from jobs.db import Database
 from jobs.settings import Settings
-from tests.worker.helpers import until
+from tests.jobs.helpers import submit
+from tests.worker.helpers import endless, until
 from worker.exits import Exit
 from worker.supervise import trainer_environment
 from worker.trainers import Nursery
@@ -55,11 +58,28 @@ def test_a_trainer_that_is_killed_before_it_is_born_takes_its_nursery_along(
 
 
 def test_a_signal_that_comes_too_early_waits_for_the_trainer(
-    nursery: Nursery, sqlite_settings: Settings, tmp_path: Path
+    nursery: Nursery, sqlite_settings: Settings, sqlite_db: Database, tmp_path: Path
 ) -> None:
-    trainer = nursery.start(sqlite_settings, "job_of_nobody", 1, tmp_path / "log")
+    job = submit(sqlite_db, **endless())
+    with sqlite_db.write() as s:
+        leases.claim(s, "wrk", "cpu", 0, 60)
+    trainer = nursery.start(sqlite_settings, job.id, 1, tmp_path / "log")
     trainer.send_signal(signal.SIGKILL)
     assert trainer.wait(timeout=120) == -signal.SIGKILL and trainer.pid is not None
+
+
+def test_a_nursery_that_stands_still_cannot_keep_its_trainers_end_to_itself(
+    nursery: Nursery, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    nursery.warm_up()
+    trainer = nursery.start(sqlite_settings, "job_of_nobody", 1, tmp_path / "log")
+    until(lambda: trainer.poll() is not None or trainer.pid is not None, 60)
+    assert nursery._process is not None and trainer.pid is not None
+    os.kill(nursery._process.pid, signal.SIGSTOP)
+    trainer.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    trainer.end()
+    assert time.monotonic() - began < 30 and not _lives(trainer.pid)
 
 
 _KEEPER: Final = f"""
