@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,9 @@ PARTS: Final[dict[str, list[str]]] = {
     "What it costs the default job to be kept by the service": ["benchmarks.service_cost"],
     "Images": ["benchmarks.sampling"],
     "The API under load": ["benchmarks.api_load"],
+    "The API while four jobs train": [
+        *("benchmarks.api_load", "--jobs-training", "4", "--jobs", "1000", "--points", "10000", "--postgres", "")
+    ],
 }
 _PAGE: Final = Path("docs/performance.md")
 _BEGIN, _END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
@@ -34,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     sections = [_machine()]
     for title, command in PARTS.items():
-        sections.append(f"### {title}\n\n`python -m {' '.join(command)}`\n\n```\n{_printed(command)}```\n")
+        sections.append(f"### {title}\n\n`python -m {shlex.join(command)}`\n\n```\n{_printed(command)}```\n")
         replace(asked.page, "\n".join(sections))
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -31,4 +32,4 @@ def test_every_part_has_its_command_and_its_figures_in_the_docs() -> None:
     page = (ROOT / "docs" / "performance.md").read_text()
     for title, command in PARTS.items():
         assert (ROOT / f"{command[0].replace('.', '/')}.py").is_file()
-        assert f"### {title}\n\n`python -m {' '.join(command)}`" in page
+        assert f"### {title}\n\n`python -m {shlex.join(command)}`" in page
