@@ -17,7 +17,7 @@ def test_figures_take_the_place_of_the_last_ones(tmp_path: Path) -> None:
     page.write_text("before\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nafter\n")
     replace(page, "new")
     replace(page, "newer")
-    assert page.read_text() == "before\n<!-- measured: begin -->\n\nnewer\n\n<!-- measured: end -->\nafter\n"
+    assert page.read_text() == "before\n<!-- measured: begin -->\n\nnewer\n<!-- measured: end -->\nafter\n"
 
 
 def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
