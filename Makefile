@@ -60,7 +60,7 @@ health-cost: $(READY) ## what the cheap checks take of a step's time, in pairs
 service-cost: $(READY) ## what it costs the default job to be kept by the service, in pairs; 10 minutes
 	$(BIN)/python -m benchmarks.service_cost
 
-api-load: $(READY) ## the API under load: polls, curves, lists; GANTRY_BENCH_POSTGRES_URL adds PostgreSQL; 5 minutes
+api-load: $(READY) ## the API under load: polls, curves, lists; BENCH_POSTGRES_URL adds PostgreSQL; 5 minutes
 	$(BIN)/python -m benchmarks.api_load
 
 sampling: $(READY) ## 64 images over HTTP against the bare forward and PNG, repeats, and 16 clients at once; 2 minutes
