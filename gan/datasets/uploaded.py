@@ -1,0 +1,44 @@
+"""A data set that somebody brought, as `gan.uploads` has unpacked it into a folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan.catalog import DatasetInfo
+from gan.data import HeldOut, ImageDataset
+from gan.datasets.errors import DatasetUnavailable, verified
+
+
+def load(folder: Path, info: DatasetInfo) -> ImageDataset:
+    """The images in `folder`, which are those that `info` tells of; a part of them is held out.
+
+    Raises `DatasetUnavailable` where files are missing, damaged, or those of other images.
+    """
+    try:
+        about = json.loads((folder / "about.json").read_bytes())
+        images, labels = _read(folder, "", info, info.num_images)
+        held_out = HeldOut(*_read(folder, "held_out_", info, about["held_out"]))
+    except (OSError, ValueError, KeyError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "they are damaged"
+        raise DatasetUnavailable(f"The files of {info.name!r} cannot be read ({reason}). Upload it again.") from error
+    return verified(ImageDataset(info, images, labels, held_out), about["held_out_sha256"])
+
+
+def _read(folder: Path, prefix: str, info: DatasetInfo, count: int) -> tuple[Tensor, Tensor | None]:
+    shape = (count, info.channels, info.height, info.width)
+    pixels = np.fromfile(folder / f"{prefix}images.bin", np.uint8)
+    if pixels.size != math.prod(shape):
+        raise ValueError(f"{prefix}images.bin has a wrong length.")
+    images = torch.from_numpy(pixels.reshape(shape))
+    if not info.classes:
+        return images, None
+    labels = np.fromfile(folder / f"{prefix}labels.bin", "<i8").astype(np.int64)
+    if labels.size != count or not ((labels >= 0) & (labels < len(info.classes))).all():
+        raise ValueError(f"{prefix}labels.bin does not fit.")
+    return images, torch.from_numpy(labels)

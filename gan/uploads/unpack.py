@@ -1,0 +1,197 @@
+"""A zip becomes a data set: every image is looked at, then made into a square, in files that a trainer reads.
+
+images.bin, labels.bin              training images (N, C, H, W) uint8, class ids (N,) little-endian int64
+held_out_images.bin, ...labels.bin  a tenth of each class, chosen by the hash of its name, trained on by nobody
+about.json                          what they are, and both digests; written last
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from gan.catalog import DatasetClass, DatasetInfo
+from gan.uploads import archive, pictures
+from gan.uploads.archive import Contents, Problem, Refused, shown
+from gan.uploads.pictures import Look, Unfit
+
+ABOUT: Final = "about.json"
+HELD_OUT_SHARE: Final = 10
+MOST_HELD_OUT: Final = 10_000
+MOST_BYTES: Final = 4 * 2**30
+SMALLEST_SIDE, USUAL_SIDE, LARGEST_SIDE = 16, 64, 128
+# Looking goes on after the first bad file, so that all of them are named; not for ever.
+_ENOUGH_PROBLEMS: Final = 100
+_DAMAGED: Final = (zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error)
+
+Tell = Callable[[str, int, int], None]
+"""Hears of a phase, of how many images are through, and of how many there are."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to every image: cropped to its central square, scaled to `side`, in so many channels."""
+
+    side: int
+    channels: int
+    words: str
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """The data set that came of an archive, and what its images went through."""
+
+    info: DatasetInfo
+    preparation: Preparation
+    held_out: int
+    held_out_sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "info": self.info.model_dump(mode="json")}
+
+
+def unpack(
+    path: Path,
+    folder: Path,
+    name: str,
+    side: int | None = None,
+    *,
+    tell: Tell = lambda *_: None,
+    planned: Callable[[Preparation], None] = lambda _: None,
+) -> Unpacked:
+    """Write the images of the zip at `path` into `folder`, `side` pixels wide and high (None: what fits them).
+
+    `planned` is told what is going to be done to them. Raises `Refused`, and leaves files that nobody is to read.
+    """
+    contents = archive.read(path)
+    with zipfile.ZipFile(path) as source:
+        plan = _plan(list(_looks(source, contents.files, tell)), side)
+        if len(contents.files) * plan.channels * plan.side**2 > MOST_BYTES:
+            detail = f"{len(contents.files):,} images of {plan.side} x {plan.side} are too many to be held in memory."
+            raise Refused([Problem(None, "dataset-too-large", f"{detail} Ask for a smaller size.")])
+        planned(plan)
+        return _write(source, contents, plan, folder, name, tell)
+
+
+def _looks(source: zipfile.ZipFile, files: Sequence[tuple[str, int]], tell: Tell) -> Iterator[Look]:
+    """What each image says of itself. Raises `Refused` at the end, or once there is enough to say."""
+    problems: list[Problem] = []
+    for number, (name, _) in enumerate(files, 1):
+        try:
+            yield pictures.look(_bytes(source, name))
+        except Unfit as error:
+            problems.append(_problem(name, error))
+            if len(problems) >= _ENOUGH_PROBLEMS:
+                break
+        tell("checking", number, len(files))
+    if problems:
+        raise Refused(problems)
+
+
+def _plan(looks: Sequence[Look], asked: int | None) -> Preparation:
+    channels = 1 if all(look.grey for look in looks) else 3
+    side = asked or _fitting_side(looks)
+    words = (
+        f"Each image is cropped to its central square, scaled to {side} x {side} (Lanczos) and made "
+        f"{'grey' if channels == 1 else 'RGB'}; transparency becomes white, EXIF rotation is applied. "
+        f"One in {HELD_OUT_SHARE} is held out for the evaluations."
+    )
+    return Preparation(side, channels, words)
+
+
+def _fitting_side(looks: Sequence[Look]) -> int:
+    """The images' own, where they are squares of one size that networks reach; else 64, or 32 for smaller ones."""
+    sizes = {(look.width, look.height) for look in looks}
+    width, height = next(iter(sizes))
+    if len(sizes) == 1 and width == height and SMALLEST_SIDE <= width <= LARGEST_SIDE:
+        return width
+    edges = sorted(min(look.width, look.height) for look in looks)
+    return USUAL_SIDE if edges[len(edges) // 2] >= USUAL_SIDE else USUAL_SIDE // 2
+
+
+def _write(
+    source: zipfile.ZipFile, contents: Contents, plan: Preparation, folder: Path, name: str, tell: Tell
+) -> Unpacked:
+    held_out = _held_out(contents.files)
+    folder.mkdir(parents=True, exist_ok=True)
+    problems: list[Problem] = []
+    labels: dict[bool, list[int]] = {True: [], False: []}
+    digests = {True: hashlib.sha256(), False: hashlib.sha256()}
+    with (folder / "images.bin").open("wb") as kept, (folder / "held_out_images.bin").open("wb") as apart:
+        for number, (file, class_id) in enumerate(contents.files, 1):
+            try:
+                pixels = pictures.square(_bytes(source, file), plan.side, plan.channels).tobytes()
+            except Unfit as error:
+                problems.append(_problem(file, error))
+                if len(problems) >= _ENOUGH_PROBLEMS:
+                    break
+                continue
+            (apart if file in held_out else kept).write(pixels)
+            digests[file in held_out].update(pixels)
+            labels[file in held_out].append(class_id)
+            tell("preparing", number, len(contents.files))
+        for written in (kept, apart):
+            written.flush()
+            os.fsync(written.fileno())
+    if problems:
+        raise Refused(problems)
+    if contents.labels:
+        for away, ids in labels.items():
+            content = np.array(ids, "<i8").tobytes()
+            digests[away].update(content)
+            _put(folder / ("held_out_labels.bin" if away else "labels.bin"), content)
+    counts = Counter(labels[False])
+    classes = tuple(DatasetClass(id=i, label=label, count=counts[i]) for i, label in enumerate(contents.labels))
+    info = DatasetInfo(
+        name=name,
+        num_images=len(labels[False]),
+        channels=plan.channels,
+        height=plan.side,
+        width=plan.side,
+        classes=classes,
+        sha256=digests[False].hexdigest(),
+    )
+    made = Unpacked(info, plan, len(labels[True]), digests[True].hexdigest())
+    _put(folder / ABOUT, json.dumps(made.to_json()).encode())
+    return made
+
+
+def _held_out(files: Iterable[tuple[str, int]]) -> set[str]:
+    """A tenth of each class, one at the least: those whose names hash lowest, so that it is nobody's choice."""
+    classes = {class_id: [file for file, _ in group] for class_id, group in groupby(files, key=lambda f: f[1])}
+    most = max(1, MOST_HELD_OUT // len(classes))
+    chosen: set[str] = set()
+    for names in classes.values():
+        order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+        chosen.update(order[: min(most, max(1, len(names) // HELD_OUT_SHARE))])
+    return chosen
+
+
+def _bytes(source: zipfile.ZipFile, name: str) -> bytes:
+    """A whole file of the archive, which reads no more of it than its directory says. Raises `Unfit`."""
+    try:
+        return source.read(name)
+    except _DAMAGED as error:
+        raise Unfit("corrupt-image", f"the archive holds it damaged ({' '.join(str(error).split())[:120]})") from None
+
+
+def _problem(name: str, error: Unfit) -> Problem:
+    return Problem(name, error.code, f"{shown(name)}: {error}.")
+
+
+def _put(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

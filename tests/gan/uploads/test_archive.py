@@ -1,0 +1,165 @@
+"""A zip is judged by its directory: what is odd is refused by name, and nothing is repaired."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from gan.uploads import archive
+from gan.uploads.archive import Refused
+from tests.gan.uploads.zips import files, picture, write
+
+GOOD = files("bag", "shoe", each=40)
+
+
+def refused(path: Path) -> list[tuple[str | None, str, str]]:
+    with pytest.raises(Refused) as caught:
+        archive.read(path)
+    return [(p.file, p.code, p.detail) for p in caught.value.problems]
+
+
+def test_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None:
+    litter = {"__MACOSX/bag/._0001.png": b"x", "shoe/.DS_Store": b"x", "bag/": b""}
+    found = archive.read(write(tmp_path / "a.zip", {**files("shoe", "bag"), **litter}))
+    assert found.labels == ("bag", "shoe") and len(found.files) == 80
+    assert found.files[0] == ("bag/0000.png", 0) and found.files[-1] == ("shoe/0039.png", 1)
+
+
+def test_without_folders_there_are_no_labels(tmp_path: Path) -> None:
+    found = archive.read(write(tmp_path / "a.zip", files(each=64)))
+    assert found.labels == () and {class_id for _, class_id in found.files} == {0}
+
+
+def test_one_folder_around_all_classes_is_looked_through(tmp_path: Path) -> None:
+    around = {"my data/": b"", **{f"my data/{name}": data for name, data in GOOD.items()}}
+    assert archive.read(write(tmp_path / "a.zip", around)).labels == ("bag", "shoe")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../../evil.png", "leaves the archive"),
+        ("bag/../../evil.png", "leaves the archive"),
+        ("/etc/evil.png", "absolute"),
+        ("C:/evil.png", "absolute"),
+        ("bag\\evil.png", "backslash"),
+        ("bag//evil.png", "empty part"),
+        ("bag/\u202eevil.png", "characters"),
+        ("bag/new\nline.png", "characters"),
+        ("BAG/0000.PNG", "same name"),
+    ],
+)
+def test_a_name_that_could_do_harm_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+    found = refused(write(tmp_path / "a.zip", {**GOOD, name: picture()}))
+    assert [(file, code) for file, code, _ in found] == [(name, "unsafe-archive")]
+    assert reason in found[0][2] and "Entry 81" in found[0][2]
+
+
+def test_a_nul_in_a_name_is_seen(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", {**GOOD, "bag/evilXpng.png": picture()})
+    path.write_bytes(path.read_bytes().replace(b"evilXpng", b"evil\0png"))
+    assert [code for _, code, _ in refused(path)] == ["unsafe-archive"]
+
+
+def test_a_doubled_name_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", GOOD)
+    with zipfile.ZipFile(path, "a") as more, pytest.warns(UserWarning, match="Duplicate name"):
+        more.writestr("bag/0000.png", b"another")
+    assert [(file, code) for file, code, _ in refused(path)] == [("bag/0000.png", "unsafe-archive")]
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
+def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
+    path = write(tmp_path / "a.zip", GOOD)
+    entry = zipfile.ZipInfo("bag/link.png")
+    entry.external_attr = (kind | 0o777) << 16
+    with zipfile.ZipFile(path, "a") as more:
+        more.writestr(entry, "/etc/passwd")
+    found = refused(path)
+    assert found[0][:2] == ("bag/link.png", "unsafe-archive") and "link or a device" in found[0][2]
+
+
+def test_an_encrypted_entry_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", GOOD)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    assert "encrypted" in refused(path)[0][2]
+
+
+def test_a_way_to_compress_that_not_everybody_knows_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as made:
+        made.writestr("bag/1.png", picture())
+    assert "other than deflate" in refused(tmp_path / "a.zip")[0][2]
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    found = refused(write(tmp_path / "a.zip", {"bag/1.png": bytes(20_000_000)}))
+    assert found[0][1] == "archive-too-large" and "times its size" in found[0][2]
+
+
+def test_too_much_too_many_and_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.zip", GOOD)
+    for limit, code in (
+        ("MOST_ENTRIES", "unsafe-archive"),
+        ("MOST_EXPANDED_BYTES", "archive-too-large"),
+        ("MOST_FILE_BYTES", "image-too-large"),
+        ("MOST_CLASSES", "bad-layout"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(archive, limit, 1)
+            assert code in [found for _, found, _ in refused(path)], limit
+
+
+def test_entries_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", GOOD)
+    content = bytearray(path.read_bytes())
+    second = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 1)
+    content[second + 42 : second + 46] = (4).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert "unsafe-archive" in [code for _, code, _ in refused(path)]
+
+
+def test_other_files_and_nested_archives_are_named(tmp_path: Path) -> None:
+    found = refused(
+        write(tmp_path / "a.zip", {**GOOD, "bag/in.zip": b"PK", "bag/a.svg": b"<svg/>", "notes.txt": b""})
+    )
+    assert [(file, code) for file, code, _ in found] == [
+        ("bag/in.zip", "unsafe-archive"),
+        ("bag/a.svg", "unsupported-image"),
+        ("notes.txt", "unsupported-image"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "words"),
+    [
+        ({}, "dataset-too-small", "0 images"),
+        (files(each=3), "dataset-too-small", "3 images"),
+        (files("bag", each=70), "one-class", "'bag'"),
+        ({**GOOD, "hat/": b""}, "empty-class", "'hat'"),
+        ({**GOOD, "hat/1.png": picture()}, "dataset-too-small", "'hat' has 1 image"),
+        ({**GOOD, "loose.png": picture()}, "bad-layout", "loose.png"),
+        ({**GOOD, "bag/deep/1.png": picture()}, "bad-layout", "too deep"),
+    ],
+)
+def test_a_layout_that_makes_no_data_set_is_refused(
+    tmp_path: Path, content: dict[str, bytes], code: str, words: str
+) -> None:
+    found = refused(write(tmp_path / "a.zip", content))
+    assert found[0][1] == code and words in found[0][2]
+
+
+@pytest.mark.parametrize("damage", [lambda d: b"no zip at all", lambda d: d[:-30], lambda d: b""])
+def test_what_is_no_zip_is_refused(tmp_path: Path, damage: object) -> None:
+    path = write(tmp_path / "a.zip", GOOD)
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    assert refused(path)[0][1] == "corrupt-archive"
+
+
+def test_many_problems_are_told_as_the_first_ones_and_a_number(tmp_path: Path) -> None:
+    found = refused(write(tmp_path / "a.zip", {f"{n}.txt": b"" for n in range(50)}))
+    assert len(found) == 21 and "30 more" in found[-1][2]

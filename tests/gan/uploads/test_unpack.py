@@ -1,0 +1,115 @@
+"""From a zip to files that a trainer reads, and the limited process that does it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gan.datasets import DatasetUnavailable, uploaded
+from gan.uploads import unpack as unpacking
+from gan.uploads.archive import Refused
+from gan.uploads.pictures import Look
+from gan.uploads.unpack import unpack
+from tests.gan.uploads.zips import files, picture, write
+
+
+def run(*arguments: str) -> list[dict[str, Any]]:
+    """What the process says."""
+    argv = [sys.executable, "-m", "gan.uploads", *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env={**os.environ})
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_what_was_unpacked_can_be_loaded(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", files("bag", "shoe", each=40))
+    told: list[tuple[str, int, int]] = []
+    made = unpack(path, tmp_path / "out", "mine", tell=lambda *words: told.append(words))
+    info = made.info
+    assert (info.num_images, info.channels, info.height, made.held_out) == (72, 3, 32, 8)
+    assert [(c.id, c.label, c.count) for c in info.classes] == [(0, "bag", 36), (1, "shoe", 36)]
+    data = uploaded.load(tmp_path / "out", info)
+    assert data.sha256 == info.sha256 == data.digest()
+    assert data.labels is not None and data.labels.bincount().tolist() == [36, 36]
+    assert data.held_out is not None and data.held_out.labels is not None
+    assert data.held_out.labels.tolist() == [0] * 4 + [1] * 4
+    assert told[0] == ("checking", 1, 80) and told[-1] == ("preparing", 80, 80)
+
+
+def test_images_without_labels_and_of_grey_alone(tmp_path: Path) -> None:
+    made = unpack(write(tmp_path / "a.zip", files(each=70, size=(28, 28), mode="L")), tmp_path / "out", "mine")
+    data = uploaded.load(tmp_path / "out", made.info)
+    assert data.labels is None and data.images.shape == (63, 1, 28, 28) and "28 x 28" in made.preparation.words
+    assert data.held_out is not None and len(data.held_out) == 7
+
+
+def test_the_same_zip_makes_the_same_digest_and_another_size_another(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", files(each=64))
+    digests = [unpack(path, tmp_path / str(i), "mine", side).info.sha256 for i, side in enumerate((16, 16, 20))]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_every_bad_file_is_named_with_its_reason(tmp_path: Path) -> None:
+    bad = {"a.png": b"no image", "b.png": picture()[:60], "c.webp": picture()}
+    path = write(tmp_path / "a.zip", {**files(each=64), **bad})
+    with pytest.raises(Refused) as caught:
+        unpack(path, tmp_path / "out", "mine")
+    found = {p.file: p.code for p in caught.value.problems}
+    assert found == {"a.png": "unsupported-image", "b.png": "corrupt-image"} or found == {
+        "a.png": "unsupported-image"
+    }
+    assert not (tmp_path / "out" / "about.json").exists()
+
+
+def test_an_image_that_breaks_only_when_it_is_decoded_is_named(tmp_path: Path) -> None:
+    broken = bytearray(picture())
+    broken[broken.index(b"IDAT") + 12] ^= 0xFF
+    path = write(tmp_path / "a.zip", {**files(each=64), "z.png": bytes(broken)})
+    with pytest.raises(Refused, match=r"'z\.png'") as caught:
+        unpack(path, tmp_path / "out", "mine")
+    assert [(p.file, p.code) for p in caught.value.problems] == [("z.png", "corrupt-image")]
+
+
+def test_a_data_set_that_no_memory_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking, "MOST_BYTES", 1000)
+    with pytest.raises(Refused, match="smaller size"):
+        unpack(write(tmp_path / "a.zip", files(each=64)), tmp_path / "out", "mine")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side"),
+    [([(28, 28)] * 3, 28), ([(500, 300)] * 3, 64), ([(500, 20)] * 3, 32), ([(9, 9)] * 3, 32), ([(200, 200)] * 3, 64)],
+)
+def test_the_side_fits_the_images(sizes: list[tuple[int, int]], side: int) -> None:
+    assert unpacking._fitting_side([Look(*size, grey=False) for size in sizes]) == side
+
+
+def test_a_file_that_changed_is_not_loaded(tmp_path: Path) -> None:
+    made = unpack(write(tmp_path / "a.zip", files(each=64)), tmp_path / "out", "mine")
+    images = tmp_path / "out" / "images.bin"
+    content = images.read_bytes()
+    images.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(DatasetUnavailable, match="not the ones"):
+        uploaded.load(tmp_path / "out", made.info)
+    images.write_bytes(content[:-1])
+    with pytest.raises(DatasetUnavailable, match="Upload it again"):
+        uploaded.load(tmp_path / "out", made.info)
+
+
+def test_the_process_says_what_it_does_and_finds(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", files("bag", "shoe"))
+    assert run("inspect", str(path)) == [{"found": {"images": 80, "labels": ["bag", "shoe"]}}]
+    said = run("unpack", str(path), str(tmp_path / "out"), "mine", "24")
+    assert {"progress", "preparation"} <= {key for line in said for key in line}
+    assert said[-1]["found"]["info"]["height"] == 24 and (tmp_path / "out" / "about.json").exists()
+
+
+def test_the_process_refuses_in_words(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"x")
+    said = run("inspect", str(tmp_path / "a.zip"))
+    assert said[0]["refused"][0]["code"] == "corrupt-archive"

@@ -1,0 +1,35 @@
+"""Zips of images, good ones and bad ones."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def picture(shade: int = 0, size: tuple[int, int] = (20, 30), mode: str = "RGB", kind: str = "PNG") -> bytes:
+    """One image, a little different with every `shade`."""
+    pixels = np.full((size[1], size[0], 3), shade % 256, np.uint8)
+    pixels[: size[1] // 2, :, 1] = 255 - shade % 256
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, format=kind)
+    return file.getvalue()
+
+
+def files(*labels: str, each: int = 40, **options: object) -> dict[str, bytes]:
+    """`each` images a class; without labels, `each` at the top."""
+    folders = [f"{label}/" for label in labels] or [""]
+    many = [f"{folder}{number:04d}.png" for folder in folders for number in range(each)]
+    return {name: picture(number * 3, **options) for number, name in enumerate(many)}  # type: ignore[arg-type]
+
+
+def write(path: Path, content: Mapping[str, bytes]) -> Path:
+    """A zip at `path`, deflated, in the order given; a name that ends in / is a folder."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return path
