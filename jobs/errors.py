@@ -84,6 +84,47 @@ class NoCheckpoint(Conflict):
     code = "no-checkpoint"
 
 
+class DatasetInUse(Conflict):
+    """Jobs on record name it: to be trained, drawn from by label, or retried."""
+
+    code = "dataset-in-use"
+
+    def __init__(self, name: str, job_id: str, count: int) -> None:
+        more = f" and {count - 1:,} more" if count > 1 else ""
+        super().__init__(
+            f"The data set {name!r} is needed by {job_id}{more}: a job's classes are drawn from, and it can be "
+            "retried. Delete the jobs first."
+        )
+
+
+class DatasetBuiltIn(Conflict):
+    """It is part of Gantry, and would be back after the next upgrade."""
+
+    code = "dataset-built-in"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The data set {name!r} is part of Gantry and cannot be deleted.")
+
+
+class DatasetExists(Conflict):
+    """The name is taken."""
+
+    code = "dataset-exists"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a data set {name!r} already. Take another name, or delete that one first.")
+
+
+class DatasetNotReady(Conflict):
+    """It is being validated, or has failed that."""
+
+    code = "dataset-not-ready"
+
+    def __init__(self, name: str, status: str) -> None:
+        todo = "wait until it is ready" if status == "validating" else "its problems say what to mend"
+        super().__init__(f"The data set {name!r} is {status}: {todo}.")
+
+
 class Unavailable(GantryError):
     """A part of the service is down or busy. `retry_after` seconds are worth waiting."""
 
@@ -155,6 +196,19 @@ class UnknownDataset(OneProblem):
     def __init__(self, name: str, valid: Sequence[str]) -> None:
         detail = f"There is no data set {name[:200]!r}. Take one of: {', '.join(valid)}."
         super().__init__("/dataset", detail, valid=valid)
+
+
+class BadUpload(InvalidRequest):
+    """An upload that cannot become a data set; each problem's code says of what kind it is."""
+
+    code = "invalid-upload"
+
+
+class UploadTooLarge(OneProblem):
+    code = "body-too-large"
+
+    def __init__(self, most_mb: int) -> None:
+        super().__init__("/file", f"The upload is larger than {most_mb:,} MB, which is the most that is taken here.")
 
 
 class UnknownLabel(OneProblem):

@@ -98,6 +98,7 @@ class Settings(BaseSettings):
     samples_cache_mb: int = Field(
         256, ge=0, le=1_000_000, description="Disk for drawn images, MB, so that repeats need no sampler; 0: none."
     )
+    upload_mb: int = Field(2048, ge=1, le=20_000, description="Largest upload of a data set, MB.")
     lease_seconds: float = Field(
         60, ge=1, le=3600, description="A worker's claim on a job, s; renewed each second or quarter of it."
     )
@@ -149,6 +150,11 @@ class Settings(BaseSettings):
     def features_dir(self) -> Path:
         """Where the feature networks of data sets are kept, once they are trained."""
         return self.data_dir.absolute() / "features"
+
+    @property
+    def datasets_dir(self) -> Path:
+        """Where data sets that people bring lie, a folder each, by id."""
+        return self.data_dir.absolute() / "datasets"
 
     def environment(self) -> dict[str, str]:
         """These settings as variables, for a child process: it reads what this one read."""

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 from celery import Celery
 
-from jobs import broker, faultpoints, leases
+from jobs import broker, faultpoints, intake, leases
 from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.errors import Unavailable
@@ -72,11 +72,14 @@ def tidy_ended(db: Database, artifacts: Artifacts, since: float | None, lease_se
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:
-    """The relay and sweeper's life: relay often, sweep each quarter of a lease, until `stop` is set."""
+    """The relay and sweeper's life, until `stop` is set: relay often, sweep each quarter of a lease, take in data."""
     db, app = Database(settings.database), broker.make_app(settings)
     artifacts = Artifacts(settings.artifacts_dir)
     next_sweep = next_tidy = time.monotonic()
     tidied = None
+    # Beside the relay, which would wait for minutes otherwise.
+    taking_in = intake.Intake(settings, stop)
+    taking_in.start()
     log.info("relay and sweeper started")
     while not stop.is_set():
         moment = time.monotonic()
@@ -87,12 +90,14 @@ def serve(settings: Settings, stop: threading.Event) -> None:
                 next_sweep = moment + min(settings.lease_seconds, settings.republish_seconds) / 4
             if moment >= next_tidy:
                 drop_orphans(db, artifacts)
+                intake.drop_orphans(db, settings, _ORPHANS_AFTER_SECONDS)
                 next_tidy = moment + _ORPHANS_AFTER_SECONDS
             _relay(db, app)
         except (Unavailable, OSError) as error:
             log.warning("trying again", reason=str(error))
             stop.wait(settings.poll_seconds * 4)
         stop.wait(settings.poll_seconds)
+    taking_in.join()
     db.dispose()
     log.info("relay and sweeper stopped")
 

@@ -36,7 +36,7 @@ _PLAIN: Final = (0, stat.S_IFREG, stat.S_IFDIR)
 _ENCRYPTED: Final = 0x1 | 0x40
 _LOCAL_HEADER_BYTES: Final = 30
 _MOST_TOLD: Final = 20
-_UNREADABLE: Final = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, struct.error)
+_UNREADABLE: Final = (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, struct.error)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import os
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -76,7 +76,7 @@ def unpack(
     """
     contents = archive.read(path)
     with zipfile.ZipFile(path) as source:
-        plan = _plan(list(_looks(source, contents.files, tell)), side)
+        plan = _plan(_looks(source, contents.files, tell), side)
         if len(contents.files) * plan.channels * plan.side**2 > MOST_BYTES:
             detail = f"{len(contents.files):,} images of {plan.side} x {plan.side} are too many to be held in memory."
             raise Refused([Problem(None, "dataset-too-large", f"{detail} Ask for a smaller size.")])
@@ -84,19 +84,35 @@ def unpack(
         return _write(source, contents, plan, folder, name, tell)
 
 
-def _looks(source: zipfile.ZipFile, files: Sequence[tuple[str, int]], tell: Tell) -> Iterator[Look]:
-    """What each image says of itself. Raises `Refused` at the end, or once there is enough to say."""
-    problems: list[Problem] = []
+def _looks(source: zipfile.ZipFile, files: Sequence[tuple[str, int]], tell: Tell) -> list[Look]:
+    """What each image says of itself. Raises `Refused`, also of what is amiss behind the headers."""
+    looks: dict[str, Look] = {}
+    problems: dict[str, Problem] = {}
     for number, (name, _) in enumerate(files, 1):
         try:
-            yield pictures.look(_bytes(source, name))
+            looks[name] = pictures.look(_bytes(source, name))
         except Unfit as error:
-            problems.append(_problem(name, error))
-            if len(problems) >= _ENOUGH_PROBLEMS:
-                break
+            problems[name] = _problem(name, error)
         tell("checking", number, len(files))
     if problems:
-        raise Refused(problems)
+        # It is refused anyway: who mends it is to know of everything at once.
+        problems |= _broken(source, list(looks), tell)
+        raise Refused([problems[name] for name, _ in files if name in problems])
+    return list(looks.values())
+
+
+def _broken(source: zipfile.ZipFile, names: Sequence[str], tell: Tell) -> dict[str, Problem]:
+    """Of images whose headers are good: those that cannot be decoded, or enough of them."""
+    found: dict[str, Problem] = {}
+    for number, name in enumerate(names, 1):
+        try:
+            pictures.square(_bytes(source, name), SMALLEST_SIDE, 1)
+        except Unfit as error:
+            found[name] = _problem(name, error)
+        tell("preparing", number, len(names))
+        if len(found) >= _ENOUGH_PROBLEMS:
+            break
+    return found
 
 
 def _plan(looks: Sequence[Look], asked: int | None) -> Preparation:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from sqlalchemy import or_, select
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+from sqlalchemy import CursorResult, func, or_, select, update
+from sqlalchemy import delete as sql_delete
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
 
 from gan.spec import DatasetClass, DatasetInfo
 from jobs import clock
-from jobs.errors import DatasetNotFound
+from jobs.errors import DatasetBuiltIn, DatasetExists, DatasetInUse, DatasetNotFound, DatasetNotReady, Fenced
 from jobs.ids import new_id
-from jobs.models import Dataset
+from jobs.models import Dataset, Job
 from jobs.store.pages import Page, cut, decode
+
+VALIDATING: Final = "validating"
+READY: Final = "ready"
+FAILED: Final = "failed"
 
 
 def register(s: Session, info: DatasetInfo) -> Dataset:
@@ -19,25 +29,130 @@ def register(s: Session, info: DatasetInfo) -> Dataset:
     if row is None:
         row = Dataset(id=new_id("ds"), name=info.name, created_at=clock.read(s))
         s.add(row)
-    row.status, row.problems, row.sha256 = "ready", [], info.sha256
-    row.num_images, row.channels, row.height, row.width = info.num_images, info.channels, info.height, info.width
-    row.classes = [c.model_dump() for c in info.classes]
+    row.status, row.problems, row.sha256 = READY, [], info.sha256
+    _fill(row, info)
     s.flush()
     return row
 
 
+def begin(s: Session, dataset_id: str, name: str, asked_side: int | None) -> Dataset:
+    """A new data set, whose archive lies there and is to be validated; one of its name that failed makes way.
+
+    Raises `DatasetExists`.
+    """
+    s.execute(sql_delete(Dataset).where(Dataset.name == name, Dataset.status == FAILED))
+    row = Dataset(
+        id=dataset_id,
+        name=name,
+        status=VALIDATING,
+        num_images=0,
+        channels=0,
+        height=0,
+        width=0,
+        classes=[],
+        problems=[],
+        uploaded=True,
+        asked_side=asked_side,
+        created_at=clock.read(s),
+    )
+    try:
+        with s.begin_nested():
+            s.add(row)
+    except IntegrityError:
+        raise DatasetExists(name) from None
+    s.refresh(row)
+    return row
+
+
+def waiting(s: Session) -> str | None:
+    """The oldest that is to be validated and that nobody is at; None: there is none."""
+    return s.scalar(select(Dataset.id).where(*_free()).order_by(Dataset.id).limit(1))
+
+
+def claim(s: Session, dataset_id: str, lease_seconds: float) -> Dataset | None:
+    """Take that one for an attempt of ours; None: somebody else has."""
+    return s.scalars(
+        update(Dataset)
+        .where(Dataset.id == dataset_id, *_free())
+        .values(attempt=Dataset.attempt + 1, lease_until=clock.now() + lease_seconds)
+        .returning(Dataset)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def note(
+    s: Session,
+    dataset_id: str,
+    attempt: int,
+    lease_seconds: float,
+    *,
+    progress: dict[str, Any] | None = None,
+    preparation: dict[str, Any] | None = None,
+) -> None:
+    """How far the attempt is, and what is going to be done to the images. Renews its lease. Raises `Fenced`."""
+    told = {"progress": progress, "preparation": preparation}
+    values = {name: value for name, value in told.items() if value is not None}
+    _write(s, dataset_id, attempt, lease_until=clock.now() + lease_seconds, **values)
+
+
+def accept(s: Session, dataset_id: str, attempt: int, info: DatasetInfo, held_out: int) -> None:
+    """It is ready: what the attempt has unpacked is what it is. Raises `Fenced`."""
+    _write(s, dataset_id, attempt, status=READY, num_held_out=held_out, sha256=info.sha256, **_shape(info), **_ENDED)
+
+
+def refuse(s: Session, dataset_id: str, attempt: int, problems: Sequence[dict[str, Any]]) -> None:
+    """It failed. Raises `Fenced`."""
+    _write(s, dataset_id, attempt, status=FAILED, problems=list(problems), **_ENDED)
+
+
 def get(s: Session, name_or_id: str) -> Dataset:
     """The data set of that name or id. Raises `DatasetNotFound`."""
-    query = select(Dataset).where(or_(Dataset.name == name_or_id, Dataset.id == name_or_id))
-    row = s.scalars(query.limit(1)).one_or_none()
+    row = s.scalars(select(Dataset).where(_named(name_or_id)).limit(1)).one_or_none()
     if row is None:
         raise DatasetNotFound(name_or_id)
     return row
 
 
+def require(s: Session, name_or_id: str) -> Dataset:
+    """One that a job may be trained on, which stays until this transaction ends.
+
+    Raises `DatasetNotFound`, `DatasetNotReady`.
+    """
+    held = select(Dataset).where(_named(name_or_id)).limit(1).with_for_update(read=True, key_share=True)
+    row = s.scalars(held).one_or_none()
+    if row is None:
+        raise DatasetNotFound(name_or_id)
+    if row.status != READY:
+        raise DatasetNotReady(row.name, row.status)
+    return row
+
+
+def delete(s: Session, name_or_id: str) -> str:
+    """Drop the record of one that somebody brought and that no job on record names; its id.
+
+    The caller then drops its files. Raises `DatasetNotFound`, `DatasetBuiltIn`, `DatasetInUse`.
+    """
+    # Locked: a job that is being stored on it is seen, or does not find it any more.
+    row = s.scalars(select(Dataset).where(_named(name_or_id)).limit(1).with_for_update()).one_or_none()
+    if row is None:
+        raise DatasetNotFound(name_or_id)
+    if not row.uploaded:
+        raise DatasetBuiltIn(row.name)
+    count, newest = s.execute(select(func.count(), func.max(Job.id)).where(Job.dataset == row.name)).one()
+    if count:
+        raise DatasetInUse(row.name, newest, count)
+    s.execute(sql_delete(Dataset).where(Dataset.id == row.id))
+    return row.id
+
+
 def names(s: Session) -> list[str]:
     """The names that a job may ask for."""
-    return list(s.scalars(select(Dataset.name).where(Dataset.status == "ready").order_by(Dataset.name)))
+    return list(s.scalars(select(Dataset.name).where(Dataset.status == READY).order_by(Dataset.name)))
+
+
+def kept_ids(s: Session) -> set[str]:
+    """Of those whose files are somebody's: all that did not fail."""
+    return set(s.scalars(select(Dataset.id).where(Dataset.status != FAILED)))
 
 
 def page(s: Session, *, limit: int, cursor: str | None = None) -> Page[Dataset]:
@@ -59,3 +174,34 @@ def info(row: Dataset) -> DatasetInfo:
         classes=tuple(DatasetClass(**c) for c in row.classes),
         sha256=row.sha256,
     )
+
+
+_ENDED: Final[dict[str, Any]] = {"progress": None, "lease_until": None}
+
+
+def _free() -> tuple[ColumnElement[bool], ...]:
+    unclaimed = or_(Dataset.lease_until.is_(None), Dataset.lease_until < clock.now())
+    return Dataset.status == VALIDATING, unclaimed
+
+
+def _named(name_or_id: str) -> ColumnElement[bool]:
+    return or_(Dataset.name == name_or_id, Dataset.id == name_or_id)
+
+
+def _shape(info: DatasetInfo) -> dict[str, Any]:
+    classes = [c.model_dump() for c in info.classes]
+    sizes = {"num_images": info.num_images, "channels": info.channels, "height": info.height, "width": info.width}
+    return {**sizes, "classes": classes}
+
+
+def _fill(row: Dataset, info: DatasetInfo) -> None:
+    for name, value in _shape(info).items():
+        setattr(row, name, value)
+
+
+def _write(s: Session, dataset_id: str, attempt: int, **values: Any) -> None:
+    """Raises `Fenced` where the attempt is over, or the data set is deleted."""
+    mine = (Dataset.id == dataset_id, Dataset.attempt == attempt, Dataset.status == VALIDATING)
+    done = cast(CursorResult[Any], s.execute(update(Dataset).where(*mine).values(**values)))
+    if done.rowcount == 0:
+        raise Fenced(f"The data set {dataset_id} is no longer attempt {attempt}'s.")

@@ -16,7 +16,7 @@ from gan.uploads import unpack as unpacking
 from gan.uploads.archive import Refused
 from gan.uploads.pictures import Look
 from gan.uploads.unpack import unpack
-from tests.gan.uploads.zips import files, picture, write
+from tests.gan.uploads.zips import broken, files, picture, write
 
 
 def run(*arguments: str) -> list[dict[str, Any]]:
@@ -55,21 +55,17 @@ def test_the_same_zip_makes_the_same_digest_and_another_size_another(tmp_path: P
 
 
 def test_every_bad_file_is_named_with_its_reason(tmp_path: Path) -> None:
-    bad = {"a.png": b"no image", "b.png": picture()[:60], "c.webp": picture()}
+    bad = {"a.png": b"no image", "b.png": broken(), "c.webp": picture()}
     path = write(tmp_path / "a.zip", {**files(each=64), **bad})
     with pytest.raises(Refused) as caught:
         unpack(path, tmp_path / "out", "mine")
     found = {p.file: p.code for p in caught.value.problems}
-    assert found == {"a.png": "unsupported-image", "b.png": "corrupt-image"} or found == {
-        "a.png": "unsupported-image"
-    }
+    assert found == {"a.png": "unsupported-image", "b.png": "corrupt-image"}
     assert not (tmp_path / "out" / "about.json").exists()
 
 
 def test_an_image_that_breaks_only_when_it_is_decoded_is_named(tmp_path: Path) -> None:
-    broken = bytearray(picture())
-    broken[broken.index(b"IDAT") + 12] ^= 0xFF
-    path = write(tmp_path / "a.zip", {**files(each=64), "z.png": bytes(broken)})
+    path = write(tmp_path / "a.zip", {**files(each=64), "z.png": broken()})
     with pytest.raises(Refused, match=r"'z\.png'") as caught:
         unpack(path, tmp_path / "out", "mine")
     assert [(p.file, p.code) for p in caught.value.problems] == [("z.png", "corrupt-image")]

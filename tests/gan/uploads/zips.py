@@ -20,6 +20,13 @@ def picture(shade: int = 0, size: tuple[int, int] = (20, 30), mode: str = "RGB",
     return file.getvalue()
 
 
+def broken() -> bytes:
+    """An image whose header is good, and whose pixels are not."""
+    data = bytearray(picture())
+    data[data.index(b"IDAT") + 12] ^= 0xFF
+    return bytes(data)
+
+
 def files(*labels: str, each: int = 40, **options: object) -> dict[str, bytes]:
     """`each` images a class; without labels, `each` at the top."""
     folders = [f"{label}/" for label in labels] or [""]
@@ -27,9 +34,16 @@ def files(*labels: str, each: int = 40, **options: object) -> dict[str, bytes]:
     return {name: picture(number * 3, **options) for number, name in enumerate(many)}  # type: ignore[arg-type]
 
 
-def write(path: Path, content: Mapping[str, bytes]) -> Path:
-    """A zip at `path`, deflated, in the order given; a name that ends in / is a folder."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+def zipped(content: Mapping[str, bytes]) -> bytes:
+    """The bytes of a zip, deflated, in the order given; a name that ends in / is a folder."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in content.items():
             archive.writestr(name, data)
+    return file.getvalue()
+
+
+def write(path: Path, content: Mapping[str, bytes]) -> Path:
+    """The zip of that content, at `path`."""
+    path.write_bytes(zipped(content))
     return path

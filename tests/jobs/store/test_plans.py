@@ -131,6 +131,7 @@ def _life(db: Database) -> None:
     left = do(lambda s: retries.legacy(s, second))
     inherited = retries.Inheritance(checkpoints=left.checkpoints[:1])
     do(lambda s: retries.create(s, second, "job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C", inherited))
+    do(_intake)
     _read(db, first, sixth)
     do(lambda s: jobs.delete(s, second))
     do(lambda s: workers.request_drain(s, "w"))
@@ -155,6 +156,17 @@ def _work(s: Session, job_id: str) -> None:
     checkpoints.get(s, one.id), checkpoints.count(s, job_id), checkpoints.choose(s, job_id, None)
 
 
+def _intake(s: Session) -> None:
+    """What becomes of data sets that people bring."""
+    ready, bad = (datasets.begin(s, f"ds_{name}", name, None) for name in ("good", "ill"))
+    for row in (ready, bad):
+        assert datasets.waiting(s) == row.id and datasets.claim(s, row.id, 60)
+    datasets.note(s, ready.id, 1, 60, progress={"phase": "checking", "done": 1, "total": 2})
+    datasets.accept(s, ready.id, 1, BUILTIN_DATASETS["fashion-mnist"], 3)
+    datasets.refuse(s, bad.id, 1, [])
+    datasets.require(s, "good"), datasets.delete(s, "good")
+
+
 def _read(db: Database, job_id: str, waiting: str) -> None:
     """What a reader asks."""
     with db.read() as s:
@@ -176,7 +188,7 @@ def _read(db: Database, job_id: str, waiting: str) -> None:
         workers.page(s, limit=5), workers.is_draining(s, "w"), workers.idle(s, 60), workers.most_gpus(s, 60)
         workers.on_host_of(s, "w", 60)
         jobs.require(s, job_id)
-        datasets.page(s, limit=5), datasets.names(s), datasets.get(s, "fashion-mnist")
+        datasets.page(s, limit=5), datasets.names(s), datasets.get(s, "fashion-mnist"), datasets.kept_ids(s)
         datasets.register(s, BUILTIN_DATASETS["fashion-mnist"])
 
 
