@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from gan import datasets
 from gan.data import ImageDataset
-from gan.datasets import DatasetUnavailable
+from gan.datasets import DatasetUnavailable, uploaded
 from gan.events import CheckpointDue, Evaluated, HealthChanged, PreviewReady, Tick
 from gan.features import FeatureNet
 from gan.findings import Finding
@@ -29,10 +29,12 @@ from gan.spec import TrainSpec, check_against, from_record
 from gan.train import Diverged, StateMismatch, Trainer
 from jobs.artifacts import Artifacts
 from jobs.db import Database
-from jobs.errors import Fenced, Unavailable
+from jobs.errors import DatasetNotFound, Fenced, Unavailable
+from jobs.intake import files_of
 from jobs.models import Job
 from jobs.settings import Settings
 from jobs.startup import begin
+from jobs.store import datasets as registered
 from jobs.store import jobs, workers
 from worker.devices import cpu_name, usable_cores
 from worker.exits import FAILURES, Exit, leave_note, leave_reason
@@ -133,7 +135,7 @@ class Attempt:
         job = self._open()
         spec = _spec(job)
         device, name = _device(spec)
-        data = _data(job, spec)
+        data = self._data(job, spec)
         keeper = self._keeper = Keeper(self._journal, self._artifacts, spec.checkpoints.keep_last)
         keeper.tidy()
         state = keeper.restore()
@@ -189,6 +191,19 @@ class Attempt:
         self._journal.write()
         self._artifacts.sweep_unfinished(self._job_id)
         return self._journal.read(lambda s: jobs.get(s, self._job_id))
+
+    def _data(self, job: Job, spec: TrainSpec) -> ImageDataset:
+        """The job's images, which are such as the spec wants. Raises `DatasetInvalid`."""
+        try:
+            row = self._journal.read(lambda s: registered.get(s, job.dataset))
+            if row.uploaded:
+                data = uploaded.load(files_of(self._settings, row), registered.info(row))
+            else:
+                data = datasets.load(job.dataset)
+            check_against(spec, data.info)
+        except (DatasetUnavailable, DatasetNotFound, ValueError) as error:
+            raise DatasetInvalid(str(error)) from error
+        return data
 
     def _take_threads(self, job: Job, before: int | None) -> None:
         """As many as are ours: asked for, or the job's so far (with others, sums differ in their last bits), or our
@@ -250,16 +265,6 @@ def _spec(job: Job) -> TrainSpec:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadSpec(f"This worker cannot read the job's spec: {where}: {first['msg']}.") from error
-
-
-def _data(job: Job, spec: TrainSpec) -> ImageDataset:
-    """The job's images, which are such as the spec wants. Raises `DatasetInvalid`."""
-    try:
-        data = datasets.load(job.dataset)
-        check_against(spec, data.info)
-    except (DatasetUnavailable, ValueError) as error:
-        raise DatasetInvalid(str(error)) from error
-    return data
 
 
 def _device(spec: TrainSpec) -> tuple[torch.device, str]:
