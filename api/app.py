@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.responses import JSONResponse, RedirectResponse
+from starlette.types import Receive, Scope, Send
 
 from api import problems, telemetry
 from api.middleware import AccessLog, Head, Problems
@@ -82,11 +83,21 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
+class _BodyLimit(RequestBodyLimitMiddleware):
+    """For every route but the one that takes files, which counts for itself."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", "/v1/datasets"):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def _surround(app: FastAPI) -> None:
     """Middleware; what is added last stands outermost."""
     telemetry.install(app, lambda: app.state.services.db)
     # Inside Problems, as it answers in its own words; FastAPI's max_body_size= would stand outside of it.
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=LARGEST_BODY_BYTES)
+    app.add_middleware(_BodyLimit, max_body_size=LARGEST_BODY_BYTES)
     app.add_middleware(Problems)
     app.add_middleware(Head)
     app.add_middleware(AccessLog)

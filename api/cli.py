@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from api import commands
+from api import commands, dataset_commands
 from api.client import ApiError, Unreachable
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 commands.register(app)
+
+app.add_typer(dataset_commands.app, name="datasets", rich_help_panel=commands.JOBS)
 
 SERVICE = "Running the service"
 

@@ -6,8 +6,8 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from typing import Any, BinaryIO, Final, Self
+from urllib.parse import quote, urlsplit
 
 import httpx2
 
@@ -191,6 +191,25 @@ class Client:
     def best_evaluation(self, job_id: str) -> Json | None:
         """None before there is one."""
         return next((found for found in self.evaluations(job_id) if found["is_best"]), None)
+
+    def add_dataset(
+        self, file: BinaryIO, file_name: str, *, name: str | None = None, size: int | None = None
+    ) -> Json:
+        """The data set, which is then `validating`. `file` is a zip; it is read once, and sent as it is read."""
+        fields = {"name": name, "size": None if size is None else str(size)}
+        sent = {key: value for key, value in fields.items() if value is not None}
+        files = {"file": (file_name, file, "application/zip")}
+        return self._json("POST", "/v1/datasets", data=sent, files=files)
+
+    def datasets(self, **query: str | int) -> Json:
+        """A page of data sets."""
+        return self._json("GET", "/v1/datasets", params=query)
+
+    def dataset(self, name_or_id: str) -> Json:
+        return self._json("GET", f"/v1/datasets/{quote(name_or_id, safe='')}")
+
+    def delete_dataset(self, name_or_id: str) -> None:
+        self._send("DELETE", f"/v1/datasets/{quote(name_or_id, safe='')}")
 
     def workers(self, **query: str | int) -> Json:
         """A page of workers."""

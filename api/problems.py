@@ -23,6 +23,7 @@ from starlette.routing import Match
 from gan.spec import PRESETS, PROBLEM_CODES, SpecError, SpecProblem, UnknownPreset
 from jobs.errors import (
     ArtifactLost,
+    BadUpload,
     Conflict,
     Fenced,
     GantryError,
@@ -36,6 +37,7 @@ from jobs.errors import (
     UnknownDataset,
     UnknownLabel,
     UnknownMetric,
+    UploadTooLarge,
 )
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -58,8 +60,8 @@ class UnsupportedMediaType(OneProblem):
 
     code = "unsupported-media-type"
 
-    def __init__(self, sent: str) -> None:
-        detail = f"The body must be sent as application/json in UTF-8; this one says {sent[:200] or 'nothing'!r}."
+    def __init__(self, sent: str, wanted: str = "application/json in UTF-8") -> None:
+        detail = f"The body must be sent as {wanted}; this one says {sent[:200] or 'nothing'!r}."
         super().__init__("", detail)
 
 
@@ -123,6 +125,7 @@ STATUS: Final[dict[type[Exception], int]] = {
     MalformedJson: 400,
     UnsupportedMediaType: 415,
     NotAcceptable: 406,
+    UploadTooLarge: 413,
     InvalidRequest: 422,
     SpecError: 422,
 }
@@ -201,6 +204,8 @@ async def _domain(request: Request, error: Exception) -> Response:
 
 
 def _code(error: GantryError | InvalidRequest | SpecError) -> str:
+    if isinstance(error, BadUpload):
+        return error.problems[0].code
     if not isinstance(error, SpecError):
         return error.code
     return "unknown-preset" if isinstance(error, UnknownPreset) else "invalid-spec"

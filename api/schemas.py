@@ -270,6 +270,30 @@ class CountedClass(ClassView):
     count: int
 
 
+class FileProblem(_Answer):
+    """Why an upload cannot become a data set."""
+
+    file: str | None = Field(description="Its name in the archive; null: of the whole.")
+    code: str
+    detail: str
+
+
+class Preparation(_Answer):
+    """What is done to every image of an upload."""
+
+    side: int
+    channels: int
+    words: str
+
+
+class IntakeProgress(_Answer):
+    """How far the validation of an upload is."""
+
+    phase: Literal["checking", "preparing"]
+    done: int
+    total: int
+
+
 class DatasetView(_Answer):
     """A registered data set."""
 
@@ -282,7 +306,10 @@ class DatasetView(_Answer):
     width: int
     classes: list[CountedClass]
     sha256: str | None
-    problems: list[Any]
+    problems: list[FileProblem]
+    num_held_out: int | None = Field(description="Of an upload: images that only evaluations see, beside the others.")
+    preparation: Preparation | None = Field(description="Of an upload, once it is known.")
+    progress: IntakeProgress | None = Field(description="While it is validating.")
 
 
 class PresetView(_Answer):

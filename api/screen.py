@@ -20,7 +20,7 @@ from gan.spec import fields_of
 
 _SECONDS_A_LINE: Final = 5.0
 _WIDEST: Final = 2000
-_NUMBERS: Final = ("STEP", "IMAGES/S", "AGE")
+_NUMBERS: Final = ("STEP", "IMAGES/S", "AGE", "IMAGES", "CLASSES")
 _QUALITY: Final = ("fcd", "coverage", "precision", "recall", "label_accuracy")
 
 
@@ -109,15 +109,16 @@ def _news(job: Json, told: set[tuple[str, int]]) -> Iterator[Json]:
 def table(jobs: Sequence[Json]) -> str:
     """A row a job under a row of names, as wide as it needs to be: a pipe cuts nothing off."""
     names = ("ID", "NAME", "STATUS", "HEALTH", "STEP", "IMAGES/S", "AGE", "DEVICE")
-    return _table(names, map(_cells, jobs))
+    return columns(names, map(_cells, jobs))
 
 
 def worker_table(workers: Sequence[Json]) -> str:
     """As `table`, of workers."""
-    return _table(("ID", "HOST", "DEVICE", "STATUS", "JOB"), map(_cells_of_worker, workers))
+    return columns(("ID", "HOST", "DEVICE", "STATUS", "JOB"), map(_cells_of_worker, workers))
 
 
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def columns(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows under their names, as wide as they need."""
     made = Table(box=None, pad_edge=False, header_style="")
     for name in names:
         made.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)

@@ -198,7 +198,10 @@ def dataset(row: Dataset) -> schemas.DatasetView:
         width=row.width,
         classes=[schemas.CountedClass(**c) for c in row.classes],
         sha256=row.sha256,
-        problems=row.problems,
+        problems=[schemas.FileProblem(**p) for p in row.problems],
+        num_held_out=row.num_held_out,
+        preparation=None if row.preparation is None else schemas.Preparation(**row.preparation),
+        progress=None if row.progress is None else schemas.IntakeProgress(**row.progress),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api import views
+from api import openapi, views
 from api.bodies import JsonObject, NoBody, PerhapsObject
 from api.headers import etag_of, matches, not_modified, wait_seconds
 from api.idempotency import Answer, Once, OnceOnly
@@ -65,7 +65,13 @@ _RETRY: Final[dict[str, Any]] = {
 }
 
 
-@router.post("", status_code=201, response_model=JobView, openapi_extra=_BODY, responses={200: {"model": DryRun}})
+@router.post(
+    "",
+    status_code=201,
+    response_model=JobView,
+    openapi_extra=_BODY,
+    responses={200: {"model": DryRun}, **openapi.problems(409)},
+)
 async def submit(
     hall: Hall,
     body: JsonObject,
@@ -96,7 +102,7 @@ def list_jobs(
     if preset is not None and preset not in PRESETS:
         raise UnknownPreset(preset)
     with hall.db.read() as s:
-        name = None if dataset is None else _dataset_row(s, dataset).name
+        name = None if dataset is None else _known(s, dataset, datasets.get).name
         rows = jobs.page(
             s,
             limit=page.limit,
@@ -244,19 +250,17 @@ def _with_dataset(hall: Services, spec: TrainSpec) -> tuple[TrainSpec, DatasetIn
 
 
 def _settle(s: Session, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:
-    """The spec with its data set by name, and what that is."""
-    row = _dataset_row(s, spec.dataset)
+    """The spec with its data set by name, and what that is; it stays while the job is being stored."""
+    row = _known(s, spec.dataset, datasets.require)
     return spec.model_copy(update={"dataset": row.name}), datasets.info(row)
 
 
-def _dataset_row(s: Session, name_or_id: str) -> Dataset:
+def _known(s: Session, name_or_id: str, find: Callable[[Session, str], Dataset]) -> Dataset:
+    """Raises `UnknownDataset`, and what else `find` raises."""
     try:
-        row = datasets.get(s, name_or_id)
+        return find(s, name_or_id)
     except DatasetNotFound:
         raise UnknownDataset(name_or_id, datasets.names(s)) from None
-    if row.status != "ready":
-        raise UnknownDataset(name_or_id, datasets.names(s))
-    return row
 
 
 def _status(word: str) -> Status:

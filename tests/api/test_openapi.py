@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from api.problems import MEDIA_TYPE
 from jobs.status import Status
 from tests.api.conftest import DEFAULT_JOB, Hand
+from tests.gan.uploads.zips import files, zipped
 
 Json = dict[str, Any]
 
@@ -138,6 +139,11 @@ def test_what_is_answered_is_documented(client: TestClient, hand: Hand, document
         ("GET", f"{job}/samples", {"headers": {"Accept": "application/json"}}),
         ("GET", f"{job}/samples", {"headers": {"Accept": "x/y"}}),
         ("GET", f"/v1/jobs/{hand.submit()}/samples", {}),
+        ("POST", "/v1/datasets", {"files": {"file": ("a.zip", b"no zip")}}),
+        ("POST", "/v1/datasets", {"json": {}}),
+        ("POST", "/v1/datasets", {"files": {"file": ("mine.zip", zipped(files(each=64)))}}),
+        ("DELETE", "/v1/datasets/fashion-mnist", {}),
+        ("DELETE", "/v1/datasets/mine", {}),
         *(("GET", f"/v1/{noun}", {}) for noun in ("datasets", "presets", "workers", "schemas/job")),
         *(
             ("GET", f"/v1/{noun}", {})
