@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, BinaryIO, Final
 
 from fastapi import Depends, Request
@@ -27,6 +27,8 @@ from jobs.ids import looks_like, new_id
 from jobs.intake import UPLOAD
 
 _MEGABYTE: Final = 1_000_000
+# For checkpoints, which matter more.
+_LEFT_FREE_BYTES: Final = 200 * 1_000_000
 _WRITTEN_AT_ONCE: Final = 1 << 20
 _LONGEST_FIELD: Final = 1000
 _MOST_PARTS: Final = 8
@@ -88,9 +90,9 @@ class Upload:
 
 
 async def _upload(request: Request, hall: Hall) -> Upload:
-    """The request's body, its file on the disk. Raises `UnsupportedMediaType`, `UploadTooLarge`, `BadUpload`.
+    """The request's body, its file on the disk; where this raises, nothing is left behind.
 
-    Whatever it raises, nothing is left behind.
+    Raises `UnsupportedMediaType`, `UploadTooLarge`, `BadUpload`, `Unavailable`.
     """
     boundary = _boundary(request.headers.get("content-type", ""))
     most = hall.settings.upload_mb * _MEGABYTE
@@ -100,14 +102,17 @@ async def _upload(request: Request, hall: Hall) -> Upload:
     dataset_id = new_id("ds")
     folder = hall.settings.datasets_dir / dataset_id
     try:
+        folder.mkdir(parents=True)
+        _require_room(folder, int(announced) if announced.isdecimal() else 0)
         return await _received(request, hall, boundary, dataset_id, folder / UPLOAD)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise Unavailable(f"The upload cannot be stored here: {error.strerror}.") from error
         raise
 
 
 async def _received(request: Request, hall: Services, boundary: bytes, dataset_id: str, path: Path) -> Upload:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         form = _Form(file, hall.settings.upload_mb)
         parser = MultipartParser(boundary, form.callbacks())
@@ -122,8 +127,6 @@ async def _received(request: Request, hall: Services, boundary: bytes, dataset_i
             parser.finalize()
         except ClientDisconnect:
             raise _bad("/file", "cut-off", "The upload broke off; nothing of it is kept.") from None
-        except OSError as error:
-            raise Unavailable(f"The upload cannot be stored here: {error.strerror}.") from None
         except FormParserError:
             raise _bad("", "bad-format", "The body is not the multipart form that its type says.") from None
     if not form.ended:
@@ -207,6 +210,14 @@ class _Form:
         self.ended = True
 
 
+def _require_room(folder: Path, announced: int) -> None:
+    """Raises `Unavailable` where the disk would hardly hold it, and what is unpacked of it."""
+    free = shutil.disk_usage(folder).free
+    if free < 2 * announced + _LEFT_FREE_BYTES:
+        size, room = announced / _MEGABYTE, free / _MEGABYTE
+        raise Unavailable(f"The disk has {room:,.0f} MB free, which is too little for an upload of {size:,.0f} MB.")
+
+
 def _boundary(content_type: str) -> bytes:
     kind, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
@@ -218,7 +229,7 @@ def _boundary(content_type: str) -> bytes:
 def _name(form: _Form) -> str:
     """The name that was sent, or the file's. Raises `BadUpload`."""
     sent = form.fields.get("name")
-    name = PurePath(form.file_name or "").stem if sent is None else sent.decode(errors="replace")
+    name = PureWindowsPath(form.file_name or "").stem if sent is None else sent.decode(errors="replace")
     if not _NAME.fullmatch(name) or looks_like("ds", name):
         detail = "A data set's name has 1 to 100 letters, digits, spaces and any of . : - _, and begins with one of "
         raise _bad("/name", "bad-format", f"{detail}the first two; {name[:100]!r} has not. Send another as 'name'.")

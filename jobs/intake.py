@@ -37,6 +37,8 @@ UPLOAD: Final = "upload.zip"
 
 _MODULE: Final = "gan.uploads"
 _INSPECT_SECONDS: Final = 90
+# Each may take a gigabyte.
+_PLACES: Final = threading.BoundedSemaphore(2)
 _LEASE_SECONDS: Final = 60.0
 _LONGEST_SILENCE_SECONDS: Final = 120.0
 _MOST_ATTEMPTS: Final = 5
@@ -48,14 +50,16 @@ Problems = list[dict[str, Any]]
 
 
 def inspect(path: Path) -> Problems:
-    """What is wrong with the archive at `path`, as far as its directory tells; nothing: it may be unpacked."""
-    child = _start("inspect", str(path))
+    """What is wrong with the archive at `path`, as far as its directory tells; nothing: it may be unpacked.
+
+    Raises `Unavailable` where too many are being judged for so long.
+    """
+    if not _PLACES.acquire(timeout=_INSPECT_SECONDS):
+        raise Unavailable("More archives are being judged than there is room for; try again in a moment.")
     try:
-        said, _ = child.communicate(timeout=_INSPECT_SECONDS)
-    except subprocess.TimeoutExpired:
-        said = b""
+        said = _heard("inspect", str(path))
     finally:
-        process.end(child, 0)
+        _PLACES.release()
     for line in said.splitlines():
         answer = json.loads(line)
         if "refused" in answer:
@@ -64,6 +68,17 @@ def inspect(path: Path) -> Problems:
             return []
     detail = "The archive's directory takes more memory or time to read than an upload gets."
     return [{"file": None, "code": "unsafe-archive", "detail": detail}]
+
+
+def _heard(*arguments: str) -> bytes:
+    """All that the process says, in the time that it gets."""
+    child = _start(*arguments)
+    try:
+        return child.communicate(timeout=_INSPECT_SECONDS)[0]
+    except subprocess.TimeoutExpired:
+        return b""
+    finally:
+        process.end(child, 0)
 
 
 def files_of(settings: Settings, row: Dataset) -> Path:
@@ -164,7 +179,7 @@ def _validate(db: Database, settings: Settings, row: Dataset, stop: threading.Ev
             datasets.note(s, row.id, row.attempt, 0)
         return
     if made is None:
-        _refuse(db, settings, row, problems or [_lost("It took more memory or time than it gets.")])
+        _refuse(db, settings, row, problems or [_lost("It took more memory, disk or time than it gets.")])
         return
     info = DatasetInfo.model_validate(made["info"])
     with db.write() as s:

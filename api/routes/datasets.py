@@ -60,6 +60,7 @@ def delete_dataset(hall: Hall, name_or_id: str) -> None:
 
 def _add(hall: Services, once: Once, upload: Upload) -> Answer:
     """Judge the archive, then store the record of it. Raises `BadUpload`, `DatasetExists`, and keeps no file then."""
+    _judge(hall, upload)
 
     def created() -> Answer:
         row = datasets.begin(s, upload.dataset_id, upload.name, upload.side)
@@ -67,8 +68,6 @@ def _add(hall: Services, once: Once, upload: Upload) -> Answer:
         return Answer(201, content, {"Location": f"/v1/datasets/{row.id}"})
 
     try:
-        if found := intake.inspect(upload.path):
-            raise uploads.refusal(found)
         with hall.db.write() as s:
             answer = once.carry_out(s, upload.content(), created)
     except Unavailable:
@@ -80,3 +79,12 @@ def _add(hall: Services, once: Once, upload: Upload) -> Answer:
     if answer.replayed:
         intake.drop(hall.settings, upload.dataset_id)
     return answer
+
+
+def _judge(hall: Services, upload: Upload) -> None:
+    try:
+        if found := intake.inspect(upload.path):
+            raise uploads.refusal(found)
+    except Exception:
+        intake.drop(hall.settings, upload.dataset_id)
+        raise

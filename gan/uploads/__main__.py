@@ -10,6 +10,7 @@ Says what it finds in lines of JSON: {"progress": ...}, {"preparation": ...}, an
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -50,6 +51,7 @@ def _unpack(path: Path, arguments: Sequence[str]) -> dict[str, Any]:
     from gan.uploads.unpack import unpack  # noqa: PLC0415
 
     _limit("unpack")
+    os.nice(10)  # whoever trains on this machine goes first
     folder, name = Path(arguments[0]), arguments[1]
     side = int(arguments[2]) if len(arguments) > 2 else None
     made = unpack(path, folder, name, side, tell=_Progress(), planned=lambda plan: _say("preparation", asdict(plan)))

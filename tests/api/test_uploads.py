@@ -148,6 +148,31 @@ def test_an_upload_that_is_too_large_is_stopped_on_its_way(
     assert left(sqlite_settings) == []
 
 
+def test_an_upload_that_the_disk_would_not_hold_is_refused_at_its_first_byte(
+    client: TestClient, sqlite_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "_LEFT_FREE_BYTES", 1 << 60)
+    assert "MB free" in assert_problem(post(client, CLASSES, tmp_path), 503, "unavailable")["detail"]
+    assert left(sqlite_settings) == []
+
+
+def test_a_folder_that_cannot_be_written_is_said(
+    client: TestClient, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    sqlite_settings.datasets_dir.write_text("a file where the folder should be")
+    assert "cannot be stored here" in assert_problem(post(client, CLASSES, tmp_path), 503, "unavailable")["detail"]
+
+
+def test_when_too_many_are_judged_the_next_is_told_to_come_back(
+    client: TestClient, sqlite_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "_PLACES", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(intake, "_INSPECT_SECONDS", 0.1)
+    with intake._PLACES:
+        assert_problem(post(client, CLASSES, tmp_path), 503, "unavailable")
+    assert left(sqlite_settings) == []
+
+
 def test_a_large_body_elsewhere_is_still_refused(client: TestClient) -> None:
     assert_problem(client.post("/v1/jobs", content=b" " * 300_000), 413, "body-too-large")
 

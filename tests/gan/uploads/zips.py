@@ -35,11 +35,11 @@ def files(*labels: str, each: int = 40, **options: object) -> dict[str, bytes]:
 
 
 def zipped(content: Mapping[str, bytes]) -> bytes:
-    """The bytes of a zip, deflated, in the order given; a name that ends in / is a folder."""
+    """The bytes of a zip, always the same ones, in the order given; a name that ends in / is a folder."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in content.items():
-            archive.writestr(name, data)
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return file.getvalue()
 
 
