@@ -6,6 +6,7 @@ The framework would gather the whole file in a temporary folder first, and count
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,7 @@ from starlette.requests import ClientDisconnect
 from api.problems import UnsupportedMediaType
 from api.services import Hall, Services
 from gan.spec import SpecProblem
+from jobs.artifacts import sync_folder
 from jobs.errors import BadUpload, Unavailable, UploadTooLarge
 from jobs.ids import looks_like, new_id
 from jobs.intake import UPLOAD
@@ -129,10 +131,11 @@ async def _received(request: Request, hall: Services, boundary: bytes, dataset_i
             raise _bad("/file", "cut-off", "The upload broke off; nothing of it is kept.") from None
         except FormParserError:
             raise _bad("", "bad-format", "The body is not the multipart form that its type says.") from None
-    if not form.ended:
-        raise _bad("/file", "cut-off", "The upload ends before its form does; nothing of it is kept.")
-    if form.file_name is None:
-        raise _bad("/file", "missing", "The form needs a field 'file': a zip of images.")
+        if not form.ended:
+            raise _bad("/file", "cut-off", "The upload ends before its form does; nothing of it is kept.")
+        if form.file_name is None:
+            raise _bad("/file", "missing", "The form needs a field 'file': a zip of images.")
+        await run_in_threadpool(_make_durable, file, path)
     return Upload(dataset_id, _name(form), _side(form), form.digest.hexdigest(), path)
 
 
@@ -208,6 +211,14 @@ class _Form:
 
     def _end(self) -> None:
         self.ended = True
+
+
+def _make_durable(file: BinaryIO, path: Path) -> None:
+    """Before it is on record."""
+    file.flush()
+    os.fsync(file.fileno())
+    for folder in path.parents[:2]:
+        sync_folder(folder)
 
 
 def _require_room(folder: Path, announced: int) -> None:

@@ -101,7 +101,7 @@ class Artifacts:
             tmp.replace(path)
         finally:
             tmp.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     def write(self, key: str, data: bytes) -> Stored:
         """Write a file whole."""
@@ -124,7 +124,7 @@ class Artifacts:
             self._copy(source, to_key)
         # The folders may be new: each is durable only when the one that holds it is.
         for folder in target.parents:
-            _sync_folder(folder)
+            sync_folder(folder)
             if folder == self._root:
                 break
 
@@ -192,7 +192,8 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in it be durable."""
     # A rename is durable only when the folder that holds the name is.
     fd = os.open(folder, os.O_RDONLY)
     try:

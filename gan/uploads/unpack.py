@@ -180,6 +180,8 @@ def _write(
     )
     made = Unpacked(info, plan, len(labels[True]), digests[True].hexdigest())
     _put(folder / ABOUT, json.dumps(made.to_json()).encode())
+    for named in (folder, folder.parent):
+        _make_durable(named)
     return made
 
 
@@ -211,3 +213,12 @@ def _put(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _make_durable(folder: Path) -> None:
+    """The names in it, as the files themselves are."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -22,6 +22,8 @@ VALIDATING: Final = "validating"
 READY: Final = "ready"
 FAILED: Final = "failed"
 
+_LONGEST_LEASE_SECONDS: Final = 600
+
 
 def register(s: Session, info: DatasetInfo) -> Dataset:
     """Store `info` under its name, or bring the row of that name up to it."""
@@ -180,8 +182,9 @@ _ENDED: Final[dict[str, Any]] = {"progress": None, "lease_until": None}
 
 
 def _free() -> tuple[ColumnElement[bool], ...]:
-    unclaimed = or_(Dataset.lease_until.is_(None), Dataset.lease_until < clock.now())
-    return Dataset.status == VALIDATING, unclaimed
+    over = or_(Dataset.lease_until.is_(None), Dataset.lease_until < clock.now())
+    # One that is to last for so long was written before a clock was set back.
+    return Dataset.status == VALIDATING, or_(over, Dataset.lease_until > clock.now() + _LONGEST_LEASE_SECONDS)
 
 
 def _named(name_or_id: str) -> ColumnElement[bool]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gan.spec import resolve
 from jobs import intake
 from jobs.db import Database, Session
 from jobs.errors import DatasetExists, DatasetInUse, DatasetNotReady, Fenced
 from jobs.ids import new_id
 from jobs.models import Dataset
 from jobs.settings import Settings
-from jobs.store import datasets
+from jobs.store import datasets, jobs
 from tests.gan.uploads.zips import files, zipped
 from tests.jobs.helpers import submit
 
@@ -131,6 +133,36 @@ def test_a_stale_attempt_writes_nothing(db: Database, settings: Settings) -> Non
     with pytest.raises(Fenced), db.write() as s:
         datasets.refuse(s, dataset_id, 1, [])
     assert of(db).status == "validating"
+
+
+def test_a_job_that_is_being_stored_holds_its_data_set(db: Database, settings: Settings) -> None:
+    brought(db, settings)
+    validated(db, settings)
+    with ThreadPoolExecutor(1) as threads:
+        with db.write() as s:
+            row = datasets.require(s, "mine")
+            deleted = threads.submit(_deleted, settings)
+            time.sleep(0.3)
+            assert not deleted.done()
+            jobs.create(s, resolve({"dataset": "mine", "batch_size": 8}), datasets.info(row))
+        with pytest.raises(DatasetInUse):
+            deleted.result(timeout=20)
+
+
+def _deleted(settings: Settings) -> str:
+    other = Database(settings.database)
+    try:
+        with other.write() as s:
+            return datasets.delete(s, "mine")
+    finally:
+        other.dispose()
+
+
+def test_a_lease_of_a_clock_that_was_set_back_is_over(db: Database, settings: Settings) -> None:
+    dataset_id = brought(db, settings)
+    with db.write() as s:
+        assert datasets.claim(s, dataset_id, 100_000) is not None
+    assert validated(db, settings) and of(db).attempt == 2
 
 
 def test_the_record_refuses_what_cannot_be(db: Database, settings: Settings) -> None:
