@@ -18,7 +18,9 @@ Name = Annotated[str, typer.Argument(metavar="DATASET", help="A data set's name 
 
 @app.command()
 def add(
-    file: Annotated[Path, typer.Argument(metavar="ZIP", help="A folder a class, or all images at the top.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="ZIP", help="PNG, JPEG or WebP images: a folder a class, or all at the top.")
+    ],
     name: Annotated[str | None, typer.Option(help="What jobs call it.  [default: the file's name]")] = None,
     size: Annotated[
         int | None, typer.Option(min=16, max=128, help="Pixels, wide and high.  [default: what fits the images]")
@@ -26,7 +28,7 @@ def add(
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Bring a zip of PNG, JPEG or WebP images, and wait until it is ready. Exit 0: ready; 1: refused."""
+    """Bring a zip of images, and wait until it is ready. Exit 0: ready; 1: refused."""
     from rich.console import Console  # noqa: PLC0415
 
     from api.dataset_screen import follow, uploading  # noqa: PLC0415
@@ -66,14 +68,14 @@ def list_(
 
 @app.command()
 def show(dataset: Name, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
-    """Say what is known of one: its classes, what is done to its images, its problems."""
+    """Show one: classes, what is done to its images, problems."""
     with Client(url) as client:
         _print(client.dataset(dataset), as_json)
 
 
 @app.command()
 def delete(dataset: Name, url: Url = DEFAULT_URL) -> None:
-    """Remove one that was brought, and its files; refused while a job on record names it."""
+    """Remove one and its files; refused while a job names it."""
     with Client(url) as client:
         client.delete_dataset(dataset)
     typer.echo(f"{dataset} is deleted.")

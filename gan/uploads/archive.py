@@ -1,6 +1,6 @@
 """What a zip of images may be, judged by its directory alone: before a byte of it is unpacked.
 
-    shoe/1.png  bag/1.jpg ...       a folder a class, in the order of their names
+    shoe/1.png  bag/1.jpg ...       a folder a class, in the order of their names or numbers
     1.png  2.webp ...               no folder: the images carry no labels
 
 One folder around all of the classes is looked through. Nothing is repaired or renamed: what is odd is refused.
@@ -183,7 +183,9 @@ def _sorted(entries: Sequence[zipfile.ZipInfo]) -> Contents:
     counts = Counter(place[0] for place in places.values() if place)
     if found := list(_misplaced(places, counts, declared)):
         raise Refused(found)
-    labels = tuple(sorted(counts))
+    # Folders that are numbers stand in the order of those: the class of the folder 2 is not the eleventh.
+    numbers = all(label.isascii() and label.isdecimal() for label in counts)
+    labels = tuple(sorted(counts, key=lambda label: (int(label) if numbers else 0, label)))
     ids = {label: number for number, label in enumerate(labels)}
     files = ((name, ids[place[0]] if place else 0) for name, place in places.items())
     return Contents(tuple(sorted(files, key=lambda file: (file[1], file[0]))), labels)

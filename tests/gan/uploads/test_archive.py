@@ -28,6 +28,11 @@ def test_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None
     assert found.files[0] == ("bag/0000.png", 0) and found.files[-1] == ("shoe/0039.png", 1)
 
 
+def test_folders_that_are_numbers_stand_in_their_order(tmp_path: Path) -> None:
+    content = files(*map(str, range(11)), each=6)
+    assert archive.read(write(tmp_path / "a.zip", content)).labels == tuple(map(str, range(11)))
+
+
 def test_without_folders_there_are_no_labels(tmp_path: Path) -> None:
     found = archive.read(write(tmp_path / "a.zip", files(each=64)))
     assert found.labels == () and {class_id for _, class_id in found.files} == {0}
