@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 import yaml
 
+from api.assignments import BadAssignment, assign
 from api.client import Client, Json
 from api.remedies import NoSuchFinding, remedied
 
@@ -276,19 +277,10 @@ def _read(file: Path | None) -> dict[str, Any]:
 
 
 def _assign(body: dict[str, Any], assignment: str) -> None:
-    """Lay a.b=c into the nested `body`; c is read as YAML, so 0.5 is a number and true a truth."""
-    path, equals, value = assignment.partition("=")
-    *parents, last = path.split(".")
-    if not equals or not all([*parents, last]):
-        raise typer.BadParameter(f"--set takes a.b=c; {assignment!r} is not that.")
-    for name in parents:
-        body = body.setdefault(name, {})
-        if not isinstance(body, dict):
-            raise typer.BadParameter(f"--set {assignment}: {name} is a value, not an object.")
     try:
-        body[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        body[last] = value
+        assign(body, assignment)
+    except BadAssignment as error:
+        raise typer.BadParameter(f"--set {error}") from None
 
 
 def _type_of(out: Path, types: dict[str, str]) -> str:
