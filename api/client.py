@@ -70,8 +70,8 @@ class Client:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         # A proxy of the environment leads away from this machine's own loopback.
-        nearby = urlsplit(self.url).hostname in _LOOPBACK
-        self._http = httpx2.Client(base_url=self.url, timeout=_LIMITS, trust_env=not nearby)
+        self.trusts_environment = urlsplit(self.url).hostname not in _LOOPBACK
+        self._http = httpx2.Client(base_url=self.url, timeout=_LIMITS, trust_env=self.trusts_environment)
 
     def submit(self, body: Json, *, dry_run: bool = False) -> Json:
         """The job, stored; or, as a dry run, its spec and what it would take."""
@@ -178,6 +178,27 @@ class Client:
         path = f"/v1/jobs/{job_id}/metrics/series"
         return self._send("GET", path, params=query, headers={"Accept": accept}).content
 
+    def metrics(self, job_id: str) -> list[Json]:
+        """Every curve of the job in a line."""
+        return self._list(f"/v1/jobs/{job_id}/metrics")
+
+    def series(self, job_id: str, names: Sequence[str], max_points: int = 1000) -> Json:
+        """The job's curves by name, as [step, value] pairs, thinned so that no spike is lost."""
+        query: dict[str, Any] = {"names": ",".join(names), "max_points": max_points}
+        return self._json("GET", f"/v1/jobs/{job_id}/metrics/series", params=query)
+
+    def previews(self, job_id: str) -> list[Json]:
+        """Every preview's step and address, in order of step."""
+        return self._list(f"/v1/jobs/{job_id}/previews")
+
+    def classes(self, job_id: str) -> list[Json]:
+        """The classes that the job's generator draws; none when it is unconditional."""
+        return self._list(f"/v1/jobs/{job_id}/classes")
+
+    def checkpoints(self, job_id: str) -> Json:
+        """A page of the job's checkpoints, newest first."""
+        return self._json("GET", f"/v1/jobs/{job_id}/checkpoints", params={"limit": _LONGEST_PAGE})
+
     def evaluations(self, job_id: str) -> Iterator[Json]:
         """Every evaluation of the job, newest first, page by page."""
         query: dict[str, Any] = {"limit": _LONGEST_PAGE}
@@ -203,13 +224,17 @@ class Client:
 
     def datasets(self, **query: str | int) -> Json:
         """A page of data sets."""
-        return self._json("GET", "/v1/datasets", params=query)
+        return self._json("GET", "/v1/datasets", params={"limit": _LONGEST_PAGE, **query})
 
     def dataset(self, name_or_id: str) -> Json:
         return self._json("GET", f"/v1/datasets/{quote(name_or_id, safe='')}")
 
     def delete_dataset(self, name_or_id: str) -> None:
         self._send("DELETE", f"/v1/datasets/{quote(name_or_id, safe='')}")
+
+    def presets(self) -> Json:
+        """A page of presets, the default first."""
+        return self._json("GET", "/v1/presets", params={"limit": _LONGEST_PAGE})
 
     def workers(self, **query: str | int) -> Json:
         """A page of workers."""
@@ -245,6 +270,10 @@ class Client:
                 if not pauses or (first and isinstance(error.__cause__, _NEVER_SENT)):
                     raise
             time.sleep(pauses.pop(0))
+
+    def _list(self, path: str) -> list[Json]:
+        answer: list[Json] = self._send("GET", path).json()
+        return answer
 
     def _json(self, method: str, path: str, **content: Any) -> Json:
         answer: Json = self._send(method, path, **content).json()

@@ -87,8 +87,11 @@ class Settings(BaseSettings):
         "does, or on a private network.",
     )
     port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")
+    ui_port: int = Field(
+        8002, ge=1, le=65535, description="Port the dashboard listens on; the API's /ui leads there."
+    )
     url: Annotated[str, AfterValidator(_web_url)] = Field(
-        "http://127.0.0.1:8000", description="Where the command line finds the API."
+        "http://127.0.0.1:8000", description="Where the command line and the dashboard find the API."
     )
     sampler_url: Annotated[str, AfterValidator(_web_url)] = Field(
         "http://127.0.0.1:8001", description="Where the API reaches the sampler, and where the sampler listens."

@@ -6,13 +6,13 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Which of our own modules each place may import. The first row that fits a file holds.
+# Which of our own modules each place may import. The row of the file holds, else of the nearest folder.
 ARROWS: dict[str, set[str]] = {
     # What the face and the record may see of learning is pydantic only; `gan.spec` is its one door.
     "gan/spec.py": {"gan.catalog", "gan.form", "gan.pointers", "gan.presets", "gan.problems", "gan.rules"},
@@ -30,6 +30,9 @@ ARROWS: dict[str, set[str]] = {
     "jobs": {"jobs", "gan.spec"},
     "worker": {"worker", "jobs", "gan"},
     "api": {"api", "jobs", "gan.spec"},
+    # The dashboard is one more client of the public API; a process begins like every other.
+    "api/ui/__main__.py": {"api.ui", "jobs.startup"},
+    "api/ui": {"api.ui", "api.assignments", "api.client", "api.remedies"},
     "migrations": {"jobs"},
     # A record that has seen a lot is written at once; what is measured is asked over HTTP all the same.
     "benchmarks/filled.py": {"gan.spec", "jobs"},
@@ -43,7 +46,8 @@ FORBIDDEN: dict[str, set[str]] = {
     "gan": {"sqlalchemy", "alembic", "celery", "kombu", "fastapi", "starlette", "uvicorn", "typer", "httpx2"},
     "jobs": {"torch", "fastapi", "starlette", "uvicorn", "typer", "httpx2"},
     "worker": {"fastapi", "typer", "sqlalchemy", "alembic"},
-    "api": {"torch", "celery", "kombu", "sqlalchemy", "alembic"},
+    "api": {"torch", "celery", "kombu", "sqlalchemy", "alembic", "nicegui"},
+    "api/ui": {"torch", "celery", "kombu", "sqlalchemy", "alembic"},
     "migrations": {"torch", "fastapi", "starlette"},
     "benchmarks": {"sqlalchemy", "fastapi", "celery"},
     # The yardstick of the face is a route of the same framework.
@@ -57,8 +61,13 @@ WEB_OF_WORKER = "worker/sampler.py"
 def violations(file: str, source: str) -> list[str]:
     """The imports in `source`, at the place `file`, that the tables above do not allow."""
     room = file.split("/")[0]
-    allowed = next(ARROWS[place] for place in (file, room) if place in ARROWS)
+    allowed = _first(ARROWS, file)
     return [name for name in _imports(source) if not _fits(name, file, room, allowed)]
+
+
+def _first(table: dict[str, set[str]], file: str) -> set[str]:
+    """The row of the file itself, else of the nearest folder that it is in."""
+    return next(table[place] for place in (file, *map(str, PurePath(file).parents)) if place in table)
 
 
 def _fits(name: str, file: str, room: str, allowed: set[str]) -> bool:
@@ -71,7 +80,7 @@ def _fits(name: str, file: str, room: str, allowed: set[str]) -> bool:
         return file == WEB_OF_WORKER
     if top == "torch" and file in TORCH_FREE_OF_WORKER:
         return False
-    return top not in FORBIDDEN.get(file, FORBIDDEN[room])
+    return top not in _first(FORBIDDEN, file)
 
 
 def _imports(source: str) -> Iterator[str]:
@@ -121,6 +130,10 @@ def test_every_file_keeps_to_its_rooms_arrows(file: str) -> None:
         ("api/routes/jobs.py", "from sqlalchemy import select"),
         ("api/routes/jobs.py", "from worker.sampler import draw"),
         ("api/routes/jobs.py", "from gan.sample import Generator"),
+        ("api/ui/pages/jobs.py", "from jobs.store import jobs"),
+        ("api/ui/pages/jobs.py", "from api.views import job_view"),
+        ("api/ui/pages/jobs.py", "import sqlalchemy"),
+        ("api/app.py", "from nicegui import ui"),
         ("benchmarks/failures.py", "from jobs.store import jobs"),
         ("benchmarks/api_load.py", "from fastapi import FastAPI"),
         ("benchmarks/api_load.py", "from sqlalchemy import select"),
@@ -135,6 +148,8 @@ def test_a_broken_arrow_is_seen(file: str, line: str) -> None:
     [
         ("api/app.py", "from gan.spec import resolve"),
         ("api/app.py", "from jobs.store import jobs"),
+        ("api/ui/pages/jobs.py", "from api.client import Client"),
+        ("api/ui/server.py", "from nicegui import ui"),
         ("worker/trainer.py", "from gan import train"),
         ("worker/sampler.py", "from starlette.applications import Starlette"),
         ("jobs/leases.py", "from sqlalchemy import update"),
@@ -149,7 +164,10 @@ def test_an_arrow_of_the_house_is_let_through(file: str, line: str) -> None:
     ("module", "absent"),
     [
         ("api.app", "torch"),
+        ("api.app", "nicegui"),
         ("api.cli", "torch"),
+        ("api.ui.server", "torch"),
+        ("api.ui.server", "sqlalchemy"),
         ("worker.supervise", "torch"),
         ("worker.__main__", "torch"),
         ("jobs.sweep", "torch"),

@@ -1,0 +1,46 @@
+"""`python -m api.ui`: the dashboard in this process, until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from contextlib import suppress
+from typing import Final
+
+import uvicorn
+
+from api.ui.server import create_app
+from jobs.startup import begin
+
+_LAST_REQUESTS_SECONDS: Final = 1
+_DID_NOT_START: Final = 3
+
+
+def main() -> int:
+    """Exit code: 0 after a clean stop, 2 when a setting cannot be, 3 when the address is taken."""
+    parser = argparse.ArgumentParser(prog="python -m api.ui", description="The dashboard.")
+    parser.add_argument("--api", help="Where the service is; else GANTRY_URL.")
+    parser.add_argument("--host", help="Address to listen on; else GANTRY_HOST.")
+    parser.add_argument("--port", type=int, help="Port to listen on; else GANTRY_UI_PORT.")
+    asked = parser.parse_args()
+    settings = begin("ui")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(asked.api or settings.url),
+            host=asked.host or settings.host,
+            port=asked.port or settings.ui_port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_LAST_REQUESTS_SECONDS,
+        )
+    )
+    with suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else _DID_NOT_START
+
+
+if __name__ == "__main__":
+    sys.exit(main())

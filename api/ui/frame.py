@@ -1,0 +1,252 @@
+"""What every page stands in: the head, the way around, dark or light, and what is shown when something is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from nicegui import ui
+
+from api.client import ApiError, Unreachable
+from api.ui import words
+from api.ui.desk import Desk
+
+_PAGES: Final = {
+    "Jobs": "/",
+    "New job": "/submit",
+    "Compare": "/compare",
+    "Data sets": "/datasets",
+    "Workers": "/workers",
+}
+_THEME: Final = "gantry_theme"
+# What a table becomes on a telephone, where the keyboard is, what is dimmed.
+_STYLE: Final = """
+<style>
+body { font-family: system-ui, -apple-system, "Segoe UI", sans-serif; }
+.nicegui-content { padding: 1rem; max-width: 78rem; margin: 0 auto; width: 100%; align-items: stretch; }
+.skip { position: absolute; left: -999px; top: 0; z-index: 9999; background: #fff; color: #000; padding: .5rem; }
+.skip:focus { left: 0; }
+:focus-visible { outline: 3px solid #56b4e9; outline-offset: 2px; }
+.gantry-nav a { color: #fff; padding: .35rem .6rem; border-radius: .35rem; text-decoration: none;
+  white-space: nowrap; }
+.gantry-nav a:hover { background: rgba(255,255,255,.15); }
+.gantry-nav a[aria-current=page] { background: rgba(255,255,255,.25); }
+.gantry-dim { opacity: .75; }
+.gantry-picture { max-width: 100%; height: auto; image-rendering: pixelated; border-radius: .35rem; }
+.gantry-thumb { width: 48px; height: 48px; object-fit: cover; object-position: top left; border-radius: .35rem;
+  background: rgba(128,128,128,.2); image-rendering: pixelated; display: block; }
+.gantry-link { color: #0b6bcb; text-decoration: underline; overflow-wrap: anywhere; }
+.body--dark .gantry-link { color: #7cc0ff; }
+.gantry-table td { white-space: normal; }
+.gantry-panel { border: 1px solid rgba(128,128,128,.3); border-radius: .6rem; padding: 1rem; width: 100%; }
+@media (max-width: 640px) {
+  .nicegui-content { padding: .6rem; }
+  .gantry-table thead { display: none; }
+  .gantry-table table, .gantry-table tbody { display: block; }
+  .gantry-table tbody tr { display: grid; grid-template-columns: 1fr; padding: .5rem 0;
+    border-bottom: 1px solid rgba(128,128,128,.3); }
+  .gantry-table tbody td { border: 0 !important; height: auto !important; padding: .15rem .5rem !important;
+    text-align: left !important; display: flex; gap: .6rem; align-items: center; }
+  .gantry-table tbody td[data-label]::before { content: attr(data-label); opacity: .75; flex: 0 0 6.5rem; }
+}
+</style>
+"""
+
+STATUS_COLOURS: Final = {
+    "queued": "blue-grey-7",
+    "running": "blue-8",
+    "paused": "amber-10",
+    "succeeded": "green-9",
+    "failed": "red-9",
+    "cancelled": "grey-8",
+}
+VERDICT_COLOURS: Final = {
+    "unknown": "blue-grey-7",
+    "healthy": "green-9",
+    "warning": "amber-10",
+    "failing": "red-9",
+    "info": "blue-8",
+    "critical": "red-9",
+}
+
+
+async def page(desk: Desk, current: str, build: Callable[[], Awaitable[None]]) -> None:
+    """A page around what `build` puts there; or, where the service does not let it, what is wrong and what to do."""
+    _head(current)
+    ui.link_target("main")
+    with ui.column().classes("w-full gap-4").props("role=main") as place:
+        try:
+            await build()
+        except Unreachable as error:
+            place.clear()
+            away(desk, error)
+        except ApiError as error:
+            place.clear()
+            refused(error)
+
+
+def heading(text: str, aside: str = "") -> None:
+    """The page's one h1."""
+    with ui.row().classes("w-full items-baseline gap-3"):
+        _text("h1", text, 1.5)
+        if aside:
+            ui.label(aside).classes("gantry-dim")
+
+
+def section(text: str) -> None:
+    """An h2."""
+    _text("h2", text, 1.15)
+
+
+def away(desk: Desk, error: Unreachable) -> None:
+    """Nobody answers."""
+    with panel("alert"):
+        heading("The service does not answer")
+        ui.label(str(error)).classes("break-words")
+        ui.label(f"The dashboard asks {desk.url}. Jobs that train go on without it.").classes("gantry-dim")
+        ui.button("Try again", icon="refresh", on_click=lambda: ui.navigate.reload())
+
+
+def refused(error: ApiError) -> None:
+    """The service said no."""
+    with panel("alert"):
+        heading("There is no such page" if error.status == 404 else "The service refused")
+        ui.label(str(error)).classes("break-words")
+        if error.status == 404:
+            ui.label("It may have been deleted, or the address has a mistake.").classes("gantry-dim")
+        ui.link("All jobs", "/").classes("gantry-link")
+
+
+def empty(sentence: str, link: str = "", target: str = "") -> None:
+    """Nothing there yet, and what would change that."""
+    with panel("status"):
+        ui.label(sentence)
+        if link:
+            ui.link(link, target).classes("gantry-link")
+
+
+@contextmanager
+def panel(role: str = "group") -> Iterator[ui.column]:
+    with ui.column().classes("gantry-panel gap-2").props(f"role={role}") as column:
+        yield column
+
+
+def pulse(desk: Desk, seconds: float, refresh: Callable[[], Awaitable[bool]]) -> ui.timer:
+    """Call `refresh` again and again, until it answers False; a banner stands while the service is away."""
+    with ui.row().classes("gantry-panel items-center").props("role=status aria-live=polite") as banner:
+        said = ui.label()
+    banner.visible = False
+
+    async def beat() -> None:
+        try:
+            goes_on = await refresh()
+        except Unreachable:
+            said.set_text(
+                f"The service at {desk.url} does not answer; what you see is the last it said. Trying again."
+            )
+            banner.visible = True
+        except ApiError as error:
+            said.set_text(str(error))
+            banner.visible = True
+        else:
+            banner.visible = False
+            if not goes_on:
+                timer.deactivate()
+
+    timer = ui.timer(seconds, beat, immediate=False)
+    return timer
+
+
+def tell(error: ApiError | Unreachable) -> None:
+    """Of something that was asked for on a page: what came of it."""
+    ui.notify(str(error), type="negative", multi_line=True, close_button="Close")
+
+
+def telling(ask: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+    """For an event: what goes wrong is told, and the page stays."""
+
+    async def told() -> None:
+        try:
+            await ask()
+        except (ApiError, Unreachable) as error:
+            tell(error)
+
+    return told
+
+
+def picture(src: str = "", alt: str = "") -> ui.element:
+    """An image with a text for those who do not see it."""
+    image = ui.element("img").classes("gantry-picture")
+    show(image, src, alt)
+    return image
+
+
+def show(image: ui.element, src: str, alt: str) -> None:
+    image.props["src"], image.props["alt"] = src, alt
+    image.update()
+    image.visible = bool(src)
+
+
+def chart(height: str = "24rem") -> ui.echart:
+    """An empty one; `draw` fills it."""
+    return ui.echart({}).classes("w-full").style(f"height: {height}").props("role=img")
+
+
+def draw(chart: ui.echart, options: dict[str, Any], said: str) -> None:
+    """Fill a chart, and say what it shows to those who do not see it."""
+    chart.props["aria-label"] = said
+    chart.options.clear()
+    chart.options.update(options)
+    # Before there is a browser it would be waited for, and the page be sent half built.
+    if chart.client.has_socket_connection:
+        chart.update()
+
+
+def address(path: str) -> str:
+    """A path of the dashboard, from the root of its host: for what the browser is handed as it is."""
+    request = ui.context.client.request
+    root = "" if request is None else request.scope.get("root_path", "")
+    return f"{root}{path}"
+
+
+def badge(text: str, colours: dict[str, str]) -> ui.badge:
+    return ui.badge(text, color=colours.get(text, "blue-grey-7")).classes("text-sm px-2 py-1")
+
+
+def facts(pairs: dict[str, str]) -> None:
+    """Names and values, side by side."""
+    with ui.row().classes("gap-x-6 gap-y-1"):
+        for name, value in pairs.items():
+            with ui.column().classes("gap-0"):
+                ui.label(name).classes("text-xs gantry-dim")
+                ui.label(value or words.NOTHING).classes("break-words")
+
+
+def _head(current: str) -> None:
+    ui.add_head_html(_STYLE)
+    ui.colors(primary="#0b5394")
+    kept = None if (request := ui.context.client.request) is None else request.cookies.get(_THEME)
+    dark = ui.dark_mode({"dark": True, "light": False}.get(kept or ""))
+    with ui.header().classes("items-center gap-2 px-3 py-1"):
+        ui.link("To the content", "#main").classes("skip")
+        ui.label("Gantry").classes("text-lg font-bold")
+        with ui.row().classes("gantry-nav gap-1 grow").props('role=navigation aria-label="Pages"'):
+            for name, target in _PAGES.items():
+                link = ui.link(name, target)
+                if name == current:
+                    link.props("aria-current=page")
+
+        async def turn() -> None:
+            seen = await ui.run_javascript("document.body.classList.contains('body--dark')")
+            dark.set_value(not seen)
+            word = "light" if seen else "dark"
+            ui.run_javascript(f"document.cookie = '{_THEME}={word};path=/;max-age=31536000;SameSite=Lax'")
+
+        ui.button(icon="contrast", on_click=turn).props('flat round color=white aria-label="Dark or light"')
+
+
+def _text(tag: str, text: str, rem: float) -> ui.label:
+    label = ui.label(text).classes("font-semibold break-words").style(f"font-size: {rem}rem; line-height: 1.3")
+    label.tag = tag
+    return label

@@ -1,0 +1,212 @@
+"""A new job: the fields, what they resolve to and what it costs, and then the button."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+from fastapi import Query
+from nicegui import ui
+from nicegui.elements.mixins.validation_element import ValidationElement
+
+from api.client import ApiError, Json, Unreachable
+from api.remedies import NoSuchFinding, remedied
+from api.ui import frame, words
+from api.ui.body import OTHER, Form, placed
+from api.ui.desk import Desk
+
+_LOOK_SECONDS: Final = 0.4
+_HINT: Final = "Any field, one a line, such as optimizers.g.beta1=0. API docs: GET /v1/schemas/job lists them."
+
+
+def register(desk: Desk) -> None:
+    @ui.page("/submit", title="New job – Gantry", response_timeout=30)
+    async def submit(
+        dataset: str = "", preset: str = "", again: Annotated[str, Query(alias="from")] = "", remedy: str = ""
+    ) -> None:
+        await frame.page(desk, "New job", lambda: _build(desk, dataset, preset, again, remedy))
+
+
+async def _build(desk: Desk, dataset: str, preset: str, again: str, remedy: str) -> None:
+    presets = (await desk.ask(desk.client.presets))["data"]
+    datasets = (await desk.ask(desk.client.datasets))["data"]
+    base: Json = {}
+    if again:
+        base = await _base(desk, again, remedy)
+    frame.heading("New job")
+    ready = [d["name"] for d in datasets if d["status"] == "ready"]
+    if not ready:
+        frame.empty("No data set is ready, and a job needs one.", "Data sets", "/datasets")
+        return
+    _Page(desk, presets, ready, base).build(dataset, preset, again, remedy)
+
+
+async def _base(desk: Desk, again: str, remedy: str) -> Json:
+    """The spec of the job that is done again, cured where a finding is named."""
+    job = await desk.ask(desk.client.job, again)
+    try:
+        return remedied(job, [remedy] if remedy else [])
+    except NoSuchFinding as error:
+        raise ApiError(404, {"code": "no-such-finding", "detail": str(error)}) from None
+
+
+class _Page:
+    """The form, and what the service says of it."""
+
+    def __init__(self, desk: Desk, presets: Sequence[Json], datasets: Sequence[str], base: Json) -> None:
+        self._desk, self._base, self._datasets = desk, base, datasets
+        self._presets = {p["name"]: p for p in presets}
+        self._fields: dict[str, Any] = {}
+        self._checked: Json | None = None
+        self._looked: tuple[object, ...] | None = None
+
+    def build(self, dataset: str, preset: str, again: str, remedy: str) -> None:
+        if again:
+            what = f"The whole spec of {again}" + (f", with the remedy of {remedy}." if remedy else ".")
+            ui.label(f"{what} What you fill in below comes on top.").props("role=note").classes("break-words")
+        with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4"):
+            with frame.panel("form"):
+                self._form(dataset, preset, again)
+            with frame.panel():
+                self._answer()
+        # One look a moment after the last change, instead of one a key.
+        ui.timer(_LOOK_SECONDS, self._look)
+
+    def _form(self, dataset: str, preset: str, again: str) -> None:
+        if not again:
+            default = next((n for n, p in self._presets.items() if p["is_default"]), next(iter(self._presets)))
+            titles = {name: f"{name}: {p['title']}" for name, p in self._presets.items()}
+            chosen = preset if preset in titles else default
+            self._fields["preset"] = ui.select(titles, value=chosen, label="Preset").classes("w-full")
+            self._about = ui.label().classes("gantry-dim text-sm")
+        first = dataset or self._base.get("dataset", "")
+        first = first if first in self._datasets else self._datasets[0]
+        self._fields["dataset"] = ui.select(list(self._datasets), value=first, label="Data set").classes("w-full")
+        steps, seed = self._base.get("total_steps"), self._base.get("seed")
+        self._fields["total_steps"] = ui.number("Steps (total_steps)", value=steps, min=1).classes("w-full")
+        self._fields["seed"] = ui.number("Seed", value=seed, min=0).classes("w-full")
+        name = self._base.get("name") or ""
+        self._fields["name"] = ui.input("Name, for people", value=name).classes("w-full")
+        self._fields[OTHER] = ui.textarea("Other fields").props(f'autogrow hint="{_HINT}"').classes("w-full")
+
+    def _answer(self) -> None:
+        frame.section("What it resolves to")
+        self._said = ui.label().props("role=status aria-live=polite").classes("break-words")
+        self._problems = ui.column().classes("w-full text-red-8").props("role=alert")
+        self._cost = ui.column().classes("w-full")
+        with ui.expansion("The resolved spec").classes("w-full") as self._spec_place:
+            self._spec = ui.code("", language="json").classes("w-full")
+        self._button = ui.button("Submit", icon="rocket_launch", on_click=self._submit)
+        self._show_nothing("Looking …")
+
+    def _read(self) -> Form:
+        values = {name: field.value for name, field in self._fields.items() if name != OTHER}
+        return Form(**values, other=self._fields[OTHER].value or "", base=self._base)
+
+    async def _look(self) -> None:
+        form = self._read()
+        seen = tuple(field.value for field in self._fields.values())
+        if seen == self._looked:
+            return
+        self._looked = seen
+        self._describe()
+        self._clear()
+        if (problem := form.problem()) is not None:
+            self._fields[OTHER].error = problem
+            self._show_nothing("There is a mistake in the other fields.")
+            return
+        try:
+            answer = await self._desk.ask(self._desk.client.submit, form.body(), dry_run=True)
+        except ApiError as error:
+            if error.status == 503:
+                self._show_unknown(form.body(), error)
+            else:
+                self._refused(error, form)
+        except Unreachable as error:
+            # Asked again at the next look.
+            self._looked = None
+            self._show_nothing(str(error))
+        else:
+            self._show(answer, form.body())
+
+    def _describe(self) -> None:
+        if "preset" in self._fields:
+            preset = self._presets[self._fields["preset"].value]
+            self._about.set_text(f"{preset['summary']} {preset['paper']}")
+            self._fields["total_steps"].props(f'placeholder="{preset["spec"]["total_steps"]}, as the preset has it"')
+            self._fields["seed"].props(f'placeholder="{preset["spec"]["seed"]}"')
+
+    def _show(self, answer: Json, body: Json) -> None:
+        self._checked = body
+        self._said.set_text("It can be submitted as it is.")
+        self._button.enable()
+        self._cost.clear()
+        with self._cost:
+            frame.facts(costs(answer))
+        self._spec_place.visible = True
+        self._spec.set_content(json.dumps(answer["spec"], indent=2, ensure_ascii=False))
+
+    def _show_unknown(self, body: Json, error: ApiError) -> None:
+        """The sampler, which estimates, is away or busy: no reason to keep a job from the queue."""
+        self._show_nothing(f"What it costs is not known now: {error} It can be submitted all the same.")
+        self._checked = body
+        self._button.enable()
+
+    def _show_nothing(self, why: str) -> None:
+        self._checked = None
+        self._said.set_text(why)
+        self._button.disable()
+        self._cost.clear()
+        self._spec_place.visible = False
+
+    def _clear(self) -> None:
+        for field in self._fields.values():
+            if isinstance(field, ValidationElement):
+                field.error = None
+        self._problems.clear()
+
+    def _refused(self, error: ApiError, form: Form) -> None:
+        at, rest = placed(error.problem.get("errors") or [], form)
+        for name, detail in list(at.items()):
+            if name in self._fields:
+                self._fields[name].error = detail
+            else:
+                rest.append(f"{name}: {detail}")
+        count = len(at) + len(rest)
+        self._show_nothing(
+            f"It is not taken yet: {count} problem{'s' if count > 1 else ''}." if count else str(error)
+        )
+        with self._problems:
+            for detail in rest:
+                ui.label(detail).classes("break-words")
+
+    async def _submit(self) -> None:
+        form = self._read()
+        if self._checked is None or form.problem() is not None or form.body() != self._checked:
+            ui.notify("The fields have changed; look at what they resolve to first.")
+            return
+        self._button.disable()
+        try:
+            job = await self._desk.ask(self._desk.client.submit, self._checked)
+        except ApiError as error:
+            self._refused(error, form)
+        except Unreachable as error:
+            self._button.enable()
+            frame.tell(error)
+        else:
+            ui.navigate.to(f"/jobs/{job['id']}")
+
+
+def costs(answer: Json) -> dict[str, str]:
+    """What a dry run says that it would take."""
+    estimate, spec = answer["estimate"], answer["spec"]
+    return {
+        "Steps": words.count(spec["total_steps"]),
+        "Batch": words.count(spec["batch_size"]),
+        "G parameters": words.count(estimate["generator_parameters"]),
+        "D parameters": words.count(estimate["discriminator_parameters"]),
+        "Memory": words.size(estimate["memory_bytes"]),
+        "A checkpoint": words.size(estimate["checkpoint_bytes"]),
+        "Disk": words.size(estimate["disk_bytes"]),
+    }

@@ -1,0 +1,64 @@
+"""Who is there to train."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nicegui import ui
+
+from api.client import Json
+from api.ui import frame, tables, words
+from api.ui.desk import Desk
+
+_SECONDS: Final = 2.0
+_COLUMNS: Final = {
+    "id": ("Worker", tables.TEXT),
+    "host": ("Host", tables.TEXT),
+    "devices": ("Devices", tables.TEXT),
+    "status": ("Status", tables.BADGE),
+    "job": (
+        "Job",
+        '<a v-if="props.value" class="gantry-link" :href="props.row.href">{{ props.value }}</a><span v-else>–</span>',
+    ),
+    "heard": ("Heard of", tables.TEXT),
+}
+_COLOURS: Final = {"idle": "green-9", "busy": "blue-8", "draining": "amber-10", "lost": "red-9"}
+
+
+def register(desk: Desk) -> None:
+    @ui.page("/workers", title="Workers – Gantry", response_timeout=30)
+    async def workers() -> None:
+        await frame.page(desk, "Workers", lambda: _build(desk))
+
+
+async def _build(desk: Desk) -> None:
+    found = (await desk.ask(desk.client.workers))["data"]
+    frame.heading("Workers")
+    with ui.column().classes("w-full") as nothing:
+        frame.empty("No worker is running, so jobs wait. `gantry worker` starts one.")
+    root = frame.address("")
+    table = tables.table("Workers", _COLUMNS, [])
+
+    def show(found: list[Json]) -> None:
+        nothing.visible, table.visible = not found, bool(found)
+        table.rows = [row(one, root) for one in found]
+
+    async def refresh() -> bool:
+        show((await desk.ask(desk.client.workers))["data"])
+        return True
+
+    show(found)
+    frame.pulse(desk, _SECONDS, refresh)
+
+
+def row(found: Json, root: str = "") -> tables.Row:
+    return {
+        "id": found["id"],
+        "host": found["host"],
+        "devices": ", ".join(str(d.get("name", d)) for d in found["devices"]) or words.NOTHING,
+        "status": found["status"],
+        "status_colour": _COLOURS[found["status"]],
+        "job": found["current_job_id"] or "",
+        "href": f"{root}/jobs/{found['current_job_id']}",
+        "heard": words.ago(found["heartbeat_at"]),
+    }

@@ -1,0 +1,49 @@
+"""The same latents, drawn again and again while the job trains."""
+
+from __future__ import annotations
+
+from nicegui import ui
+
+from api.client import Json
+from api.ui import files, frame, words
+from api.ui.desk import Desk
+
+
+class Previews:
+    """A slider through them; it stays at the newest until it is moved."""
+
+    def __init__(self, desk: Desk, job_id: str) -> None:
+        self._desk = desk
+        self._drawn: list[Json] = []
+        self._root = frame.address(files.PREFIX)
+        with frame.panel():
+            frame.section("Previews")
+            self._none = ui.label("No preview yet; the first is drawn before the first step.").props("role=status")
+            self._image = frame.picture()
+            self._step = ui.label()
+            self._slider = ui.slider(min=0, max=1, value=0, on_change=self._draw).props('aria-label="Preview"')
+            self._film = ui.link("As an animation", f"{files.PREFIX}/v1/jobs/{job_id}/previews.gif", new_tab=True)
+            self._film.classes("gantry-link")
+        self._draw()
+
+    async def refresh(self, job: Json) -> None:
+        follows = not self._drawn or self._slider.value >= len(self._drawn) - 1
+        self._drawn = await self._desk.ask(self._desk.client.previews, job["id"])
+        last = max(len(self._drawn) - 1, 0)
+        self._slider.props["max"] = max(last, 1)
+        self._slider.update()
+        if follows and self._slider.value != last:
+            self._slider.set_value(last)
+        self._draw()
+
+    def _draw(self) -> None:
+        some = bool(self._drawn)
+        self._none.visible, self._step.visible, self._film.visible = not some, some, some
+        self._slider.visible = len(self._drawn) > 1
+        if not some:
+            frame.show(self._image, "", "")
+            return
+        shown = self._drawn[min(int(self._slider.value), len(self._drawn) - 1)]
+        said = f"Preview at step {words.count(shown['step'])}"
+        self._step.set_text(said)
+        frame.show(self._image, f"{self._root}{shown['url']}", said)

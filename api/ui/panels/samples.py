@@ -1,0 +1,112 @@
+"""Images drawn on the spot, by class."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from nicegui import ui
+
+from api.client import ApiError, Json, Unreachable
+from api.ui import files, frame
+from api.ui.body import whole
+from api.ui.desk import Desk
+
+EVERY: Final = "every class"
+_COUNT: Final = 8
+
+
+@dataclass
+class Wish:
+    """The fields of what is to be drawn, on the page."""
+
+    label: ui.select | None
+    count: ui.number
+    seed: ui.number
+    checkpoint: ui.select
+
+    @classmethod
+    def build(cls, labels: Sequence[str]) -> Wish:
+        """The fields, in a row; no class to pick where there is none."""
+        with ui.row().classes("items-end gap-3"):
+            picked = ui.select([EVERY, *labels], value=EVERY, label="Class").classes("w-40") if labels else None
+            count = ui.number("Images of each", value=_COUNT, min=1, max=64, precision=0).classes("w-28")
+            seed = ui.number("Seed", value=0, min=0, precision=0).classes("w-28")
+            checkpoint = ui.select({"best": "best", "last": "last"}, value="last", label="Checkpoint").classes("w-28")
+        return cls(picked, count, seed, checkpoint)
+
+    def query(self) -> dict[str, Any]:
+        """For the client's `samples`."""
+        label = None if self.label is None or self.label.value == EVERY else str(self.label.value)
+        return {
+            "labels": [] if label is None else [label],
+            "n": whole(self.count.value or _COUNT),
+            "seed": whole(self.seed.value or 0),
+            "checkpoint": self.checkpoint.value,
+        }
+
+
+def in_words(query: dict[str, Any]) -> str:
+    """What was drawn, for those who do not see it."""
+    of = query["labels"][0] if query["labels"] else "the generator"
+    return f"{query['n']} images each of {of}, seed {query['seed']}, checkpoint {query['checkpoint']}"
+
+
+def as_url(png: bytes) -> str:
+    """A picture as the address of itself."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+class Samples:
+    """The class picker of a job's page."""
+
+    def __init__(self, desk: Desk, job: Json, classes: Sequence[Json]) -> None:
+        self._desk, self._job_id, self._ready = desk, job["id"], False
+        with frame.panel():
+            frame.section("Draw samples")
+            self._none = ui.label("No checkpoint yet: there is nothing to draw from.").props("role=status")
+            with ui.column().classes("w-full gap-3") as self._some:
+                self._wish = Wish.build([c["label"] for c in classes])
+                with ui.row().classes("items-center gap-3"):
+                    self._button = ui.button("Draw", icon="brush", on_click=self._draw)
+                    self._zip = ui.link("Download as zip", "#").classes("gantry-link").props("download=samples.zip")
+                self._said = ui.label().props("role=status aria-live=polite").classes("break-words")
+                self._image = frame.picture()
+        self._zip.visible = False
+        self._show(job)
+
+    async def refresh(self, job: Json) -> None:
+        self._show(job)
+
+    def _show(self, job: Json) -> None:
+        self._ready = job["last_checkpoint_id"] is not None
+        self._none.visible, self._some.visible = not self._ready, self._ready
+
+    async def _draw(self) -> None:
+        query = self._wish.query()
+        self._button.disable()
+        self._said.set_text("Drawing …")
+        try:
+            png = await self._desk.ask(self._desk.client.samples, self._job_id, **query)
+        except (ApiError, Unreachable) as error:
+            self._said.set_text(str(error))
+            frame.show(self._image, "", "")
+            self._zip.visible = False
+        else:
+            said = in_words(query)
+            self._said.set_text(f"{said[0].upper()}{said[1:]}.")
+            frame.show(self._image, as_url(png), said)
+            self._offer(query)
+        finally:
+            self._button.enable()
+
+    def _offer(self, query: dict[str, Any]) -> None:
+        asked = [("label", label) for label in query["labels"]]
+        asked += [(name, query[name]) for name in ("n", "seed", "checkpoint")]
+        path = f"{files.PREFIX}/v1/jobs/{self._job_id}/samples?{urlencode([*asked, files.AS_ZIP])}"
+        self._zip.props["href"] = path
+        self._zip.update()
+        self._zip.visible = True

@@ -1,0 +1,46 @@
+"""Tables that are brought up to date in place, so that a reader and a keyboard stay where they were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from nicegui import ui
+
+Row = dict[str, Any]
+
+TEXT: Final = "<span>{{ props.value }}</span>"
+LINK: Final = '<a class="gantry-link" :href="props.row.href">{{ props.value }}</a>'
+BADGE: Final = (
+    '<q-badge :color="props.row[props.col.name + \'_colour\']" class="q-pa-xs">{{ props.value }}</q-badge>'
+    '<span class="gantry-dim" v-if="props.row[props.col.name + \'_why\']">'
+    " {{ props.row[props.col.name + '_why'] }}</span>"
+)
+BAR: Final = (
+    '<div style="min-width: 7rem; width: 100%">'
+    '<q-linear-progress :value="props.row.fraction" rounded size="8px"'
+    " :aria-label=\"'Progress of ' + props.row.title\" />"
+    '<span class="text-xs">{{ props.value }}</span></div>'
+)
+PICTURE: Final = (
+    '<img class="gantry-thumb" loading="lazy" :src="props.value" :alt="\'Last preview of \' + props.row.title">'
+)
+LINKS: Final = (
+    '<span v-for="link in props.value" :key="link.href">'
+    '<a class="gantry-link q-mr-md" :href="link.href" download>{{ link.text }}</a></span>'
+)
+
+
+def table(
+    name: str,
+    columns: Mapping[str, tuple[str, str]],
+    rows: Sequence[Row],
+    selection: Literal["multiple"] | None = None,
+) -> ui.table:
+    """Columns are by their key in a row: heading, and how a cell is drawn; on a telephone a row is a card."""
+    heads = [{"name": key, "label": head, "field": key, "align": "left"} for key, (head, _) in columns.items()]
+    made = ui.table(rows=list(rows), columns=heads, row_key="id", selection=selection)
+    made.classes("gantry-table w-full").props(f'flat bordered wrap-cells table-role=table aria-label="{name}"')
+    for key, (_, cell) in columns.items():
+        made.add_slot(f"body-cell-{key}", f'<q-td :props="props" :data-label="props.col.label">{cell}</q-td>')
+    return made

@@ -1,0 +1,70 @@
+"""Jobs side by side: one curve of each on one chart, and the same wish drawn by each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from nicegui import ui
+
+from api.client import Client
+from tests.api.live import Live
+from tests.api.ui.conftest import until, visit
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_one_job_is_not_enough(live: Live) -> None:
+    live.hand.submit()
+    async with visit(live.url, "/compare") as user:
+        await user.should_see("Two jobs are needed to compare.")
+
+
+async def test_two_have_to_be_picked(live: Live) -> None:
+    live.hand.submit()
+    live.hand.submit()
+    async with visit(live.url, "/compare") as user:
+        await user.should_see("Pick two jobs or more.")
+
+
+async def test_each_job_is_a_line_on_one_chart(live: Live) -> None:
+    ids = [_trained(live, "one", 2.0), _trained(live, "two", 3.0)]
+    async with visit(live.url, f"/compare?jobs={','.join(ids)}") as user:
+        (chart,) = user.find(ui.echart).elements
+        assert [(line["name"][:3], line["data"][0][1]) for line in chart.options["series"]] == [
+            ("one", 2),
+            ("two", 3),
+        ]
+        (curve,) = user.find(kind=ui.select, content="Curve").elements
+        curve.set_value("d_accuracy")
+        await user.should_see("None of these jobs has this curve yet.", retries=30)
+
+
+async def test_the_same_wish_is_drawn_by_each(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [_trained(live, "one", 2.0), _trained(live, "two", 3.0)]
+    asked: list[tuple[str, Any]] = []
+
+    def drawn(self: Client, job_id: str, **query: Any) -> bytes:
+        asked.append((job_id, query["labels"]))
+        return b"png"
+
+    monkeypatch.setattr(Client, "samples", drawn)
+    async with visit(live.url, f"/compare?jobs={','.join(ids)}") as user:
+        (picked,) = user.find(kind=ui.select, content="Class").elements
+        picked.set_value("Bag")
+        user.find("Draw from each").click()
+        await until(lambda: len(asked) == 2)
+    assert sorted(asked) == sorted((job_id, ["Bag"]) for job_id in ids)
+
+
+async def test_a_job_that_is_unknown_is_said(live: Live) -> None:
+    async with visit(live.url, f"/compare?jobs={live.hand.submit()},job_nowhere") as user:
+        await user.should_see("There is no such page")
+
+
+def _trained(live: Live, name: str, loss: float) -> str:
+    job_id = live.hand.train(name=name)
+    live.hand.curve(job_id, np.full((20, 1), loss), "loss_g")
+    live.hand.progress(job_id, 20)
+    return job_id

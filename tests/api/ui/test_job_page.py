@@ -1,0 +1,167 @@
+"""A job's page: what it shows of a job in each state, what may be asked there, and samples drawn on the spot."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+from nicegui import ui
+from nicegui.testing import User
+
+from api.client import Client
+from jobs.status import Status
+from tests.api.conftest import FINDING
+from tests.api.live import Live
+from tests.api.ui.conftest import estimate, visit
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_job_that_waits_says_what_there_is_not_yet(live: Live) -> None:
+    job_id = live.hand.submit(name="clothes")
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        for sentence in (
+            "No step yet",
+            "No evaluation yet",
+            "No preview yet",
+            "No checkpoint yet",
+            "Nobody has looked",
+        ):
+            await user.should_see(sentence)
+        await user.should_see("No worker is running")
+        assert _charts(user) == []
+
+
+async def test_curves_mark_findings_and_can_be_logarithmic(live: Live) -> None:
+    job_id = _trained(live)
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        (chart,) = _charts(user)
+        assert [line["name"] for line in chart.options["series"]] == ["D loss", "G loss", "D accuracy"]
+        assert chart.options["series"][0]["markLine"]["data"][0]["xAxis"] == 10
+        assert "D loss: 1 at step 1" in chart.props["aria-label"]
+        assert chart.options["yAxis"][0]["type"] == "value"
+        user.find("Log scale").click()
+        assert chart.options["yAxis"][0]["type"] == "log"
+
+
+async def test_the_page_follows_the_job(live: Live) -> None:
+    job_id = live.hand.train()
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        await user.should_see("0 of 100 steps")
+        live.hand.progress(job_id, 40, loss_d=0.5)
+        await user.should_see("40 of 100 steps", retries=50)
+        live.hand.checkpoint(job_id, 40, best=True)
+        await user.should_see("Draw samples")
+        await user.should_not_see("No checkpoint yet", retries=80)
+
+
+async def test_a_remedy_leads_to_the_form_filled_in(live: Live) -> None:
+    job_id = _trained(live)
+    estimate(live)
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        await user.should_see("D is so sure that G gets no gradient.")
+        user.find("New job with this remedy").click()
+        await user.should_see(f"The whole spec of {job_id}, with the remedy of vanishing_gradients", retries=30)
+        await user.should_see("It can be submitted as it is.", retries=80)
+
+
+async def test_a_job_is_cancelled_only_when_it_is_meant(live: Live) -> None:
+    job_id = live.hand.submit()
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        user.find(kind=ui.button, content="Cancel").click()
+        await user.should_see("It ends for good")
+        user.find("Keep it").click()
+        await asyncio.sleep(0.2)
+        assert _status(live, job_id) == "queued"
+        user.find(kind=ui.button, content="Cancel").click()
+        await user.should_see("Yes, cancel it")
+        user.find("Yes, cancel it").click()
+        await user.should_see(kind=ui.button, content="Retry", retries=30)
+        assert _status(live, job_id) == "cancelled"
+
+
+async def test_a_job_is_paused_and_resumed(live: Live) -> None:
+    job_id = live.hand.submit()
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        user.find(kind=ui.button, content="Pause").click()
+        await user.should_see(kind=ui.button, content="Resume", retries=30)
+        assert _status(live, job_id) == "paused"
+        user.find(kind=ui.button, content="Resume").click()
+        await user.should_see(kind=ui.button, content="Pause", retries=30)
+        assert _status(live, job_id) == "queued"
+
+
+async def test_a_failed_job_says_why_and_a_retry_opens_the_new_one(live: Live) -> None:
+    job_id = live.hand.train()
+    error = {"code": "diverged", "message": "D won.", "retryable": False, "step": 10, "hint": "Slow it down."}
+    live.hand.finish(job_id, Status.FAILED, error)
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        await user.should_see("diverged at step 10: D won. Slow it down.")
+        user.find(kind=ui.button, content="Retry").click()
+        await user.should_see("The job it retries", retries=30)
+
+
+async def test_samples_of_one_class_are_drawn_on_the_spot(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = _trained(live)
+    asked: list[dict[str, Any]] = []
+
+    def drawn(self: Client, job_id: str, **query: Any) -> bytes:
+        asked.append(query)
+        return b"png"
+
+    monkeypatch.setattr(Client, "samples", drawn)
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        (picked,) = user.find(kind=ui.select, content="Class").elements
+        assert "Sneaker" in picked.options
+        picked.set_value("Sneaker")
+        user.find(kind=ui.button, content="Draw").click()
+        await user.should_see("8 images each of Sneaker, seed 0, checkpoint last", retries=30)
+        await user.should_see("Download as zip")
+    assert asked == [{"labels": ["Sneaker"], "n": 8, "seed": 0, "checkpoint": "last"}]
+
+
+async def test_a_sampler_that_is_away_is_said_where_the_images_would_be(live: Live) -> None:
+    job_id = _trained(live)
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        user.find(kind=ui.button, content="Draw").click()
+        await user.should_see("sampler", retries=50)
+
+
+async def test_an_unknown_job_is_no_blank_page(live: Live) -> None:
+    async with visit(live.url, "/jobs/job_nowhere") as user:
+        await user.should_see("There is no such page")
+        await user.should_see("All jobs")
+
+
+async def test_a_service_that_goes_away_is_told_and_the_last_word_stays(live: Live) -> None:
+    job_id = live.hand.train(name="clothes")
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        await user.should_see("clothes")
+        live.stop()
+        await user.should_see("does not answer; what you see is the last it said", retries=80)
+        await user.should_see("clothes")
+
+
+def _trained(live: Live) -> str:
+    """A job of 60 steps with curves, a finding and a checkpoint."""
+    job_id = live.hand.train()
+    curve = np.column_stack([np.linspace(1, 0.01, 60), np.linspace(1, 3, 60), np.linspace(0.5, 1, 60)])
+    live.hand.curve(job_id, curve, "loss_d", "loss_g", "d_accuracy")
+    live.hand.progress(job_id, 60, loss_d=0.01)
+    live.hand.find(job_id, "failing", FINDING)
+    live.hand.checkpoint(job_id, 60, best=True)
+    return job_id
+
+
+def _charts(user: User) -> list[ui.echart]:
+    try:
+        return list(user.find(ui.echart).elements)
+    except AssertionError:
+        return []
+
+
+def _status(live: Live, job_id: str) -> str:
+    status: str = live.http.get(f"/v1/jobs/{job_id}").json()["status"]
+    return status

@@ -1,0 +1,49 @@
+"""The first page: every job, live; nothing there yet; nobody there who answers."""
+
+from __future__ import annotations
+
+import pytest
+from nicegui import ui
+
+from api.up import free_port
+from tests.api.live import Live
+from tests.api.ui.conftest import until, visit
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_without_a_job_it_says_what_to_do(live: Live) -> None:
+    async with visit(live.url, "/") as user:
+        await user.should_see("No job yet")
+        await user.should_see("Submit the first one")
+        await user.should_not_see(ui.table)
+
+
+async def test_a_job_is_a_row_that_changes_as_it_trains(live: Live) -> None:
+    job_id = live.hand.train(name="clothes")
+    async with visit(live.url, "/") as user:
+        (table,) = user.find(ui.table).elements
+        (row,) = table.rows
+        assert row["title"] == "clothes" and row["href"] == f"/jobs/{job_id}" and row["status"] == "running"
+        assert f"/thumbs/{job_id}" in row["preview"]
+        live.hand.progress(job_id, 25, rate=800.0)
+        await until(lambda: table.rows[0]["fraction"] == 0.25)
+        assert table.rows[0]["progress"] == "25 of 100 steps" and table.rows[0]["rate"] == "800 img/s"
+
+
+async def test_two_that_are_ticked_can_be_compared(live: Live) -> None:
+    one, two = live.hand.submit(), live.hand.submit()
+    async with visit(live.url, "/") as user:
+        (table,) = user.find(ui.table).elements
+        assert not next(iter(user.find(kind=ui.button, content="Compare").elements)).enabled
+        user.find(ui.table).trigger("selection", {"added": True, "rows": table.rows, "keys": [two, one]})
+        user.find(kind=ui.button, content="Compare").click()
+        await user.should_see("Samples", retries=30)
+
+
+async def test_a_service_that_is_away_is_named_and_can_be_tried_again() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    async with visit(url, "/") as user:
+        await user.should_see("The service does not answer")
+        await user.should_see(url)
+        await user.should_see("Try again")

@@ -1,0 +1,82 @@
+"""The form of a new job: what it resolves to is seen first, and a mistake stands at its field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from nicegui import ui
+from nicegui.testing import User
+
+from tests.api.live import Live
+from tests.api.ui.conftest import estimate, visit
+
+pytestmark = pytest.mark.anyio
+
+_GOOD = "It can be submitted as it is."
+
+
+async def test_what_it_costs_is_seen_before_it_is_sent(live: Live) -> None:
+    estimate(live)
+    async with visit(live.url, "/submit") as user:
+        await user.should_see(_GOOD, retries=50)
+        await user.should_see("1,234,567")
+        await user.should_see("3.0 MB")
+        assert live.http.get("/v1/jobs").json()["data"] == []
+        _field(user, ui.number, "Steps (total_steps)").set_value(250.0)
+        _field(user, ui.input, "Name, for people").set_value("clothes")
+        _field(user, ui.textarea, "Other fields").set_value("optimizers.g.beta1=0.25\nbatch_size=32")
+        await user.should_see('"batch_size": 32', retries=50)
+        user.find(kind=ui.button, content="Submit").click()
+        await user.should_see("0 of 250 steps", retries=50)
+    (job,) = live.http.get("/v1/jobs").json()["data"]
+    assert job["name"] == "clothes" and job["spec"]["batch_size"] == 32
+    assert job["spec"]["optimizers"]["g"]["beta1"] == 0.25
+
+
+async def test_a_problem_stands_at_its_field_and_nothing_can_be_sent(live: Live) -> None:
+    estimate(live)
+    async with visit(live.url, "/submit") as user:
+        await user.should_see(_GOOD, retries=50)
+        steps = _field(user, ui.number, "Steps (total_steps)")
+        other = _field(user, ui.textarea, "Other fields")
+        steps.set_value(-5.0)
+        other.set_value("optimizers.g.beta1=2")
+        await user.should_see("It is not taken yet: 2 problems.", retries=50)
+        assert steps.error and other.error and "optimizers.g.beta1" in other.error
+        assert not next(iter(user.find(kind=ui.button, content="Submit").elements)).enabled
+        steps.set_value(100.0)
+        other.set_value("")
+        await user.should_see(_GOOD, retries=50)
+        assert steps.error is None and other.error is None
+
+
+async def test_a_line_that_is_no_field_is_told_before_anybody_is_asked(live: Live) -> None:
+    async with visit(live.url, "/submit") as user:
+        other = _field(user, ui.textarea, "Other fields")
+        other.set_value("nonsense")
+        await user.should_see("There is a mistake in the other fields.", retries=50)
+        assert other.error and "'nonsense'" in other.error
+
+
+async def test_without_the_sampler_a_job_can_still_be_submitted(live: Live) -> None:
+    async with visit(live.url, "/submit") as user:
+        await user.should_see("It can be submitted all the same.", retries=50)
+        user.find(kind=ui.button, content="Submit").click()
+        await user.should_see("Draw samples", retries=50)
+    assert len(live.http.get("/v1/jobs").json()["data"]) == 1
+
+
+async def test_a_job_that_is_unknown_cannot_be_done_again(live: Live) -> None:
+    async with visit(live.url, "/submit?from=job_nowhere") as user:
+        await user.should_see("There is no such page")
+
+
+async def test_a_remedy_that_the_job_has_not_is_said(live: Live) -> None:
+    job_id = live.hand.submit()
+    async with visit(live.url, f"/submit?from={job_id}&remedy=mode_collapse") as user:
+        await user.should_see("no finding 'mode_collapse'")
+
+
+def _field(user: User, kind: type[Any], label: str) -> Any:
+    return next(field for field in user.find(kind).elements if field.props["label"] == label)
