@@ -79,7 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(module.router)
     problems.install(app)
     _surround(app)
-    _documents(app)
+    _documents(app, settings.ui_port)
     return app
 
 
@@ -108,8 +108,8 @@ def _surround(app: FastAPI) -> None:
     )
 
 
-def _documents(app: FastAPI) -> None:
-    """The document for programs, and the way to the one for people."""
+def _documents(app: FastAPI, ui_port: int) -> None:
+    """The document for programs, and the ways to what is for people."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -124,6 +124,15 @@ def _documents(app: FastAPI) -> None:
     @app.get(app.openapi_url, include_in_schema=False)
     async def openapi_json() -> JSONResponse:
         return JSONResponse(openapi())
+
+    # The dashboard is a process of its own: it holds connections, and loads what this one does without.
+    async def dashboard(request: Request) -> RedirectResponse:
+        path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+        return RedirectResponse(str(request.url.replace(port=ui_port, path=path)), status_code=307)
+
+    # Plain routes, as a query that the API does not know is the dashboard's to read.
+    app.add_route("/ui", dashboard, include_in_schema=False)
+    app.add_route("/ui/{path:path}", dashboard, include_in_schema=False)
 
     @app.get("/", include_in_schema=False)
     async def home(request: Request) -> RedirectResponse:

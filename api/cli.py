@@ -63,6 +63,19 @@ def relay() -> None:
     _become("api.relay")
 
 
+@app.command(rich_help_panel=SERVICE)
+def ui(
+    api: Annotated[
+        str | None, typer.Option("--api", metavar="URL", help="Where the service is.  [default: GANTRY_URL]")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port it listens on.  [default: 8002]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
+) -> None:
+    """Run the dashboard alone, at /ui; one process of it is enough, and all that there may be."""
+    flags = {"--api": api, "--port": port, "--host": host}
+    _become("api.ui", *(word for flag, value in flags.items() if value is not None for word in (flag, str(value))))
+
+
 @worker_app.callback()
 def worker(context: typer.Context) -> None:
     """Run a training worker alone, one job at a time; or have one that runs somewhere end."""
@@ -166,9 +179,9 @@ def _settings(**overrides: object) -> Any:
         fail(str(error), 2)
 
 
-def _become(module: str) -> NoReturn:
-    """Go on as `python -m module`: signals reach it directly, and nothing of this process stays."""
-    os.execv(sys.executable, [sys.executable, "-m", module])
+def _become(module: str, *words: str) -> NoReturn:
+    """Go on as `python -m module words`: signals reach it directly, and nothing of this process stays."""
+    os.execv(sys.executable, [sys.executable, "-m", module, *words])
 
 
 if __name__ == "__main__":

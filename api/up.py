@@ -118,7 +118,7 @@ class Fleet:
 
 def run(settings: Settings) -> int:
     """Run the service until SIGINT or SIGTERM; the exit code. Raises `UpError`."""
-    settings = _with_sampler(settings)
+    settings = _with_dashboard(_with_sampler(settings))
     # A folder of our own making is ours alone: whoever can enter it reaches the sampler and every job.
     _make_folder(settings.data_dir)
     _make_folder(settings.data_dir / "logs")
@@ -173,6 +173,7 @@ def children(settings: Settings, gpu_slots: Sequence[str]) -> list[Child]:
         Child("api", [python, "-m", "api"], _QUICK_SECONDS),
         Child("relay", [python, "-m", "api.relay"], _QUICK_SECONDS),
         Child("sampler", [python, "-m", "worker.sampler"], _QUICK_SECONDS),
+        Child("ui", [python, "-m", "api.ui"], _QUICK_SECONDS),
         *(
             Child(name, [python, "-m", "worker"], patience, env, drains=True)
             for name, env in zip(names, seen, strict=True)
@@ -194,6 +195,18 @@ def _with_sampler(settings: Settings) -> Settings:
     if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
         return settings.model_copy(update={"sampler_url": f"unix:{path}"})
     return settings.model_copy(update={"sampler_url": f"http://127.0.0.1:{free_port()}"})
+
+
+def _with_dashboard(settings: Settings) -> Settings:
+    """The dashboard beside the API, which it asks, on any free port where its own is taken and was not asked for."""
+    settings = settings.model_copy(update={"url": local_url(settings)})
+    if "ui_port" in settings.model_fields_set:
+        return settings
+    try:
+        socket.create_server((settings.host, settings.ui_port), family=_family(settings)).close()
+    except OSError:
+        return settings.model_copy(update={"ui_port": free_port()})
+    return settings
 
 
 def _make_folder(folder: Path) -> None:
@@ -223,11 +236,14 @@ def _leave_word(lock: IO[str], settings: Settings) -> None:
 
 def _require_free_port(settings: Settings) -> None:
     try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        socket.create_server((settings.host, settings.port), family=family).close()
+        socket.create_server((settings.host, settings.port), family=_family(settings)).close()
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         raise UpError(f"Cannot listen on {where}: {error.strerror}. Take another --port, or free it.") from error
+
+
+def _family(settings: Settings) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in settings.host else socket.AF_INET
 
 
 @contextmanager
@@ -253,8 +269,9 @@ def _wait_until_ready(fleet: Fleet) -> None:
     with (
         httpx2.Client(base_url=local_url(settings), trust_env=False, timeout=10) as api,
         sampler_client(settings.sampler_url, timeout=10) as sampler,
+        httpx2.Client(base_url=_at(settings, settings.ui_port), trust_env=False, timeout=10) as ui,
     ):
-        while not (_answers(api, "/readyz") and _answers(sampler, "/healthz")):
+        while not (_answers(api, "/readyz") and _answers(sampler, "/healthz") and _answers(ui, "/healthz")):
             if (child := fleet.ended()) is not None:
                 raise UpError(f"The {child.name} ended while starting. Its last words:\n{fleet.last_words(child)}")
             if time.monotonic() > deadline:
@@ -279,13 +296,18 @@ def _answers(client: httpx2.Client, path: str) -> bool:
 
 def local_url(settings: Settings) -> str:
     """Where this machine reaches the API."""
+    return _at(settings, settings.port)
+
+
+def _at(settings: Settings, port: int) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _welcome(settings: Settings) -> None:
     url = local_url(settings)
     say(f"Gantry is at {url} (try {url}/docs); its data is in {settings.data_dir.absolute()}.")
+    say(f"The dashboard is at {url}/ui.")
     say("Next, in another terminal:")
     if url != Settings.model_fields["url"].default:
         say(f"  export GANTRY_URL={url}")

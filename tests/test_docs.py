@@ -123,7 +123,7 @@ def test_every_preset_has_a_paper_and_a_sentence(preset: str) -> None:
 def test_compose_starts_every_process_with_a_health_check_or_a_restart() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     commands = {" ".join(service["command"]) for service in services.values() if "command" in service}
-    for process in ("api", "relay", "sampler", "worker", "migrate"):
+    for process in ("api", "ui", "relay", "sampler", "worker", "migrate"):
         assert f"gantry {process}" in commands
     assert all("healthcheck" in s or "restart" in s for s in services.values())
     assert services["worker-gpu"]["profiles"] == ["gpu"]

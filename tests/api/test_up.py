@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
+
 from api.client import Client
 from api.up import children, free_port
 from jobs.settings import Settings
@@ -79,7 +81,7 @@ def test_the_whole_service_starts_is_tended_and_leaves_nothing_behind(tmp_path: 
         findings = _findings(data)
         assert {name for name, finding in findings.items() if not finding["ok"]} <= {"devices"}, findings
         family = _children(up.pid)
-        for module in ("-m api", "-m api.relay", "-m worker", "-m worker.sampler"):
+        for module in ("-m api", "-m api.relay", "-m worker", "-m worker.sampler", "-m api.ui"):
             assert any(args.endswith(module) for args in family.values()), family
 
         second = _refused(data, free_port())
@@ -91,6 +93,9 @@ def test_the_whole_service_starts_is_tended_and_leaves_nothing_behind(tmp_path: 
         assert "killed by SIGKILL" in line
         with Client(f"http://127.0.0.1:{port}") as client:
             assert client.ready()["status"] == "ready"
+        with httpx2.Client(trust_env=False, follow_redirects=True, timeout=30) as browser:
+            shown = browser.get(f"http://127.0.0.1:{port}/ui")
+        assert shown.status_code == 200 and "Jobs – Gantry" in shown.text
 
         family = _children(up.pid)
         up.send_signal(signal.SIGTERM)
