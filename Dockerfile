@@ -20,5 +20,5 @@ ENV PATH=/opt/gantry/bin:$PATH GANTRY_DATA_DIR=/var/lib/gantry PYTHONUNBUFFERED=
 USER gantry
 WORKDIR /var/lib/gantry
 VOLUME /var/lib/gantry
-EXPOSE 8000
+EXPOSE 8000 8002
 CMD ["gantry", "api"]

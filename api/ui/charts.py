@@ -19,6 +19,7 @@ NAMES: Final = {"loss_d": "D loss", "loss_g": "G loss", "d_accuracy": "D accurac
 PALETTE: Final = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f"]
 _INK: Final = "#7a808a"
 _GRID: Final = "rgba(128, 128, 128, 0.2)"
+_TAG: Final = {"color": "#222", "backgroundColor": "rgba(255, 255, 255, 0.85)", "padding": [2, 4]}
 _SEVERITY: Final = {"info": "#56b4e9", "warning": "#e69f00", "critical": "#d52b1e"}
 
 
@@ -26,7 +27,9 @@ def curves(series: Mapping[str, Series], findings: Sequence[Json] = (), *, log: 
     """Both losses, and D's accuracy on an axis of its own; each finding a line where it began."""
     drawn = [_line(NAMES.get(name, name), series[name]) for name in LOSSES if name in series]
     if ACCURACY in series:
-        drawn.append(_line(NAMES[ACCURACY], series[ACCURACY]) | {"yAxisIndex": 1, "lineStyle": {"width": 1}})
+        # Behind the losses: it is as restless as they are.
+        faint = {"yAxisIndex": 1, "z": 1, "lineStyle": {"width": 1, "opacity": 0.5}}
+        drawn.append(_line(NAMES[ACCURACY], series[ACCURACY]) | faint)
     if drawn:
         drawn[0]["markLine"] = _marks(findings)
     right = {**_axis("D accuracy"), "min": 0, "max": 1, "splitLine": {"show": False}}
@@ -81,7 +84,7 @@ def _marks(findings: Sequence[Json]) -> dict[str, Any]:
             "xAxis": finding["began_at_step"],
             "name": finding["code"],
             "lineStyle": {"color": _SEVERITY.get(finding["severity"], _INK), "type": "dashed"},
-            "label": {"formatter": finding["code"], "color": _INK, "position": "insideEndTop"},
+            "label": {"formatter": finding["code"], "position": "insideEndTop", **_TAG},
         }
         for finding in findings
     ]

@@ -56,7 +56,7 @@ body { font-family: system-ui, -apple-system, "Segoe UI", sans-serif; }
 STATUS_COLOURS: Final = {
     "queued": "blue-grey-7",
     "running": "blue-8",
-    "paused": "amber-10",
+    "paused": "deep-orange-10",
     "succeeded": "green-9",
     "failed": "red-9",
     "cancelled": "grey-8",
@@ -64,7 +64,7 @@ STATUS_COLOURS: Final = {
 VERDICT_COLOURS: Final = {
     "unknown": "blue-grey-7",
     "healthy": "green-9",
-    "warning": "amber-10",
+    "warning": "deep-orange-10",
     "failing": "red-9",
     "info": "blue-8",
     "critical": "red-9",
@@ -225,7 +225,8 @@ def facts(pairs: dict[str, str]) -> None:
 
 def _head(current: str) -> None:
     ui.add_head_html(_STYLE)
-    ui.colors(primary="#0b5394")
+    # Each is told from white and from black alike.
+    ui.colors(primary="#2a78c2", negative="#d93a3a")
     kept = None if (request := ui.context.client.request) is None else request.cookies.get(_THEME)
     dark = ui.dark_mode({"dark": True, "light": False}.get(kept or ""))
     with ui.header().classes("items-center gap-2 px-3 py-1"):

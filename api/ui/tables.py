@@ -29,6 +29,7 @@ LINKS: Final = (
     '<span v-for="link in props.value" :key="link.href">'
     '<a class="gantry-link q-mr-md" :href="link.href" download>{{ link.text }}</a></span>'
 )
+_TICK: Final = '<q-checkbox v-model="props.selected" :aria-label="props.row.title" />'
 
 
 def table(
@@ -43,4 +44,7 @@ def table(
     made.classes("gantry-table w-full").props(f'flat bordered wrap-cells table-role=table aria-label="{name}"')
     for key, (_, cell) in columns.items():
         made.add_slot(f"body-cell-{key}", f'<q-td :props="props" :data-label="props.col.label">{cell}</q-td>')
+    if selection is not None:
+        made.add_slot("header-selection", '<q-checkbox v-model="props.selected" aria-label="All of them" />')
+        made.add_slot("body-selection", _TICK)
     return made

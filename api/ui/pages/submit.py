@@ -84,16 +84,18 @@ class _Page:
         first = first if first in self._datasets else self._datasets[0]
         self._fields["dataset"] = ui.select(list(self._datasets), value=first, label="Data set").classes("w-full")
         steps, seed = self._base.get("total_steps"), self._base.get("seed")
-        self._fields["total_steps"] = ui.number("Steps (total_steps)", value=steps, min=1).classes("w-full")
-        self._fields["seed"] = ui.number("Seed", value=seed, min=0).classes("w-full")
-        name = self._base.get("name") or ""
-        self._fields["name"] = ui.input("Name, for people", value=name).classes("w-full")
+        self._fields["total_steps"] = ui.number("Steps (total_steps)", value=steps, min=1)
+        self._fields["seed"] = ui.number("Seed", value=seed, min=0)
+        for name in ("total_steps", "seed"):
+            # Else the preset's own value, which stands in an empty field, is not seen.
+            self._fields[name].classes("w-full").props("stack-label")
+        self._fields["name"] = ui.input("Name, for people", value=self._base.get("name") or "").classes("w-full")
         self._fields[OTHER] = ui.textarea("Other fields").props(f'autogrow hint="{_HINT}"').classes("w-full")
 
     def _answer(self) -> None:
         frame.section("What it resolves to")
         self._said = ui.label().props("role=status aria-live=polite").classes("break-words")
-        self._problems = ui.column().classes("w-full text-red-8").props("role=alert")
+        self._problems = ui.column().classes("w-full text-negative").props("role=alert")
         self._cost = ui.column().classes("w-full")
         with ui.expansion("The resolved spec").classes("w-full") as self._spec_place:
             self._spec = ui.code("", language="json").classes("w-full")

@@ -22,7 +22,7 @@ _COLUMNS: Final = {
     ),
     "heard": ("Heard of", tables.TEXT),
 }
-_COLOURS: Final = {"idle": "green-9", "busy": "blue-8", "draining": "amber-10", "lost": "red-9"}
+_COLOURS: Final = {"idle": "green-9", "busy": "blue-8", "draining": "deep-orange-10", "lost": "red-9"}
 
 
 def register(desk: Desk) -> None:
