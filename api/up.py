@@ -118,7 +118,7 @@ class Fleet:
 
 def run(settings: Settings) -> int:
     """Run the service until SIGINT or SIGTERM; the exit code. Raises `UpError`."""
-    settings = _with_dashboard(_with_sampler(settings))
+    settings = with_dashboard(_with_sampler(settings))
     # A folder of our own making is ours alone: whoever can enter it reaches the sampler and every job.
     _make_folder(settings.data_dir)
     _make_folder(settings.data_dir / "logs")
@@ -197,7 +197,7 @@ def _with_sampler(settings: Settings) -> Settings:
     return settings.model_copy(update={"sampler_url": f"http://127.0.0.1:{free_port()}"})
 
 
-def _with_dashboard(settings: Settings) -> Settings:
+def with_dashboard(settings: Settings) -> Settings:
     """The dashboard beside the API, which it asks, on any free port where its own is taken and was not asked for."""
     settings = settings.model_copy(update={"url": local_url(settings)})
     if "ui_port" in settings.model_fields_set:

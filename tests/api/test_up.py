@@ -10,14 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx2
 
 from api.client import Client
-from api.up import children, free_port
+from api.up import children, free_port, with_dashboard
 from jobs.settings import Settings
+from tests.conftest import small_settings
 
 
 @contextmanager
@@ -146,6 +147,17 @@ def _findings(data: Path) -> dict[str, dict[str, object]]:
     argv = [sys.executable, "-m", "api.cli", "doctor", "--json", "--data", str(data)]
     found: dict[str, dict[str, object]] = json.loads(subprocess.run(argv, capture_output=True, check=False).stdout)
     return found
+
+
+def test_the_dashboard_gives_way_only_where_its_port_was_not_asked_for(tmp_path: Path) -> None:
+    usual = small_settings(tmp_path)
+    with ExitStack() as stack:
+        with suppress(OSError):
+            stack.enter_context(socket.create_server((usual.host, usual.ui_port)))
+        moved = with_dashboard(usual)
+        asked = with_dashboard(small_settings(tmp_path, ui_port=usual.ui_port))
+    assert moved.ui_port != usual.ui_port == asked.ui_port
+    assert moved.url == f"http://127.0.0.1:{moved.port}"
 
 
 def test_there_is_a_worker_for_each_gpu_and_each_sees_its_own(sqlite_settings: Settings) -> None:

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
+from api.cli import app as cli
 from api.up import free_port
 from jobs import process
 from jobs.settings import Settings
@@ -82,3 +84,10 @@ def _until_alive(http: httpx2.Client) -> None:
         except httpx2.TransportError:
             time.sleep(0.1)
     raise AssertionError("the dashboard was not there within half a minute")
+
+
+def test_the_command_becomes_the_process_with_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda path, argv: became.append(argv))
+    CliRunner().invoke(cli, ["ui", "--api", "http://far:8000", "--port", "9000"])
+    assert became == [[sys.executable, "-m", "api.ui", "--api", "http://far:8000", "--port", "9000"]]
