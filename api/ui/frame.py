@@ -118,6 +118,15 @@ def refused(error: ApiError) -> None:
         ui.link("All jobs", "/").classes("gantry-link")
 
 
+async def lost() -> None:
+    """An address that leads nowhere."""
+    ui.context.client.status_code = 404
+    with panel("alert"):
+        heading("There is no such page")
+        ui.label("The address has a mistake.").classes("gantry-dim")
+        ui.link("All jobs", "/").classes("gantry-link")
+
+
 def empty(sentence: str, link: str = "", target: str = "") -> None:
     """Nothing there yet, and what would change that."""
     with panel("status"):

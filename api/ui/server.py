@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from nicegui import ui
 from starlette.responses import RedirectResponse
 
-from api.ui import files
+from api.ui import files, frame
 from api.ui.desk import Desk
 from api.ui.pages import PAGES
 
@@ -43,9 +43,13 @@ def create_app(api_url: str) -> FastAPI:
     async def home() -> RedirectResponse:
         return RedirectResponse(f"{ROOT}/", status_code=307)
 
+    async def nowhere() -> None:
+        await frame.page(desk, "", frame.lost)
+
     register(desk)
     ui.run_with(
         app,
+        root=nowhere,
         mount_path=ROOT,
         title="Gantry",
         favicon="🏗️",

@@ -47,6 +47,8 @@ def test_pages_pictures_and_files_of_a_real_process(live: Live, browser: httpx2.
     # Nothing is fetched from elsewhere.
     assert re.findall(r"(?:src|href|from|url\()[=\s]*[\"']?(?:https?:)?//[^\"'\s]+", page.text) == []
     assert browser.get("/").headers["location"] == "/ui/"
+    lost = browser.get("/ui/nowhere")
+    assert lost.status_code == 404 and "There is no such page" in lost.text
 
     assert browser.get(f"/ui/thumbs/{job_id}").headers["content-type"] == "image/svg+xml"
     drawn = live.hand.preview(job_id, 50, shade=200)
