@@ -35,7 +35,7 @@ def follow(client: Client, dataset: Json, console: Console) -> Json:
         while dataset["status"] == "validating":
             if dataset["preparation"] and not planned:
                 planned = True
-                console.print(dataset["preparation"]["words"], highlight=False)
+                console.print(dataset["preparation"]["words"], highlight=False, soft_wrap=True)
             if (far := dataset["progress"]) is not None:
                 numbers = f"{far['done']:,}/{far['total']:,} images"
                 shown.update(
