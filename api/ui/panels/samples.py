@@ -51,8 +51,8 @@ class Wish:
 
 def in_words(query: dict[str, Any]) -> str:
     """What was drawn, for those who do not see it."""
-    of = query["labels"][0] if query["labels"] else "the generator"
-    return f"{query['n']} images each of {of}, seed {query['seed']}, checkpoint {query['checkpoint']}"
+    of = f" of {query['labels'][0]}" if query["labels"] else ""
+    return f"{query['n']} images{of}, seed {query['seed']}, checkpoint {query['checkpoint']}"
 
 
 def as_url(png: bytes) -> str:

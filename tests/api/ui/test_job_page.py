@@ -117,7 +117,7 @@ async def test_samples_of_one_class_are_drawn_on_the_spot(live: Live, monkeypatc
         assert "Sneaker" in picked.options
         picked.set_value("Sneaker")
         user.find(kind=ui.button, content="Draw").click()
-        await user.should_see("8 images each of Sneaker, seed 0, checkpoint last", retries=30)
+        await user.should_see("8 images of Sneaker, seed 0, checkpoint last", retries=30)
         await user.should_see("Download as zip")
     assert asked == [{"labels": ["Sneaker"], "n": 8, "seed": 0, "checkpoint": "last"}]
 
