@@ -304,10 +304,15 @@ class TrainSpec(Closed):
                 return self.batch_size * turns.d_steps / (turns.d_steps + turns.g_steps)
 
     @property
+    def g_sees_reals(self) -> bool:
+        """Whether G's phase needs a batch of reals: its loss looks at pairs, or at D's features of both."""
+        return self.loss.kind == "relativistic" or self.stabilizers.feature_matching
+
+    @property
     def shares_fakes(self) -> bool:
         """Whether a step's fakes serve both players: each has one update in it, and G's loss looks at no reals."""
         one_each = (self.alternation.unit, self.alternation.d_steps, self.alternation.g_steps) == ("step", 1, 1)
-        return one_each and self.loss.kind != "relativistic" and not self.stabilizers.feature_matching
+        return one_each and not self.g_sees_reals
 
     @property
     def scheduled(self) -> bool:

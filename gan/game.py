@@ -83,28 +83,23 @@ class Game:
         object.__setattr__(self, "loss", loss_of(self.spec))
         object.__setattr__(self, "judges_alone", not any(isinstance(m, _MIXERS) for m in self.d.network.modules()))
 
-    @property
-    def g_sees_reals(self) -> bool:
-        """Whether G's phase needs a batch of reals."""
-        return self.loss.paired or self.spec.stabilizers.feature_matching
-
     def d_step(self, real: Tensor, labels: Tensor | None, z: Tensor, knobs: Knobs) -> Tensor:
         """One update of D on reals (N, C, S, S) and as many fakes of the same labels. G is held still.
 
         Returns `D_METRICS`, (7,) on the device.
         """
-        with held_still(self.g.network), self._precision():
-            fake = self.g.network(z, labels)
+        with held_still(self.g.network):
+            fake = self._draw(z, labels)
         return self._move_d(real, fake, labels, knobs)
 
     def g_step(self, z: Tensor, labels: Tensor | None, knobs: Knobs, real: Tensor | None = None) -> Tensor:
         """One update of G through D, which is held still: the gradient passes D and moves G alone.
 
-        `real` (N, C, S, S), of the same labels, where `g_sees_reals`. Returns `G_METRICS`, (2,) on the device.
+        `real` (N, C, S, S), of the same labels, where the spec's `g_sees_reals` says so. Returns `G_METRICS`, (2,) on
+        the device.
         """
         with self.g.move() as said:
-            with self._precision():
-                fake = self.g.network(z, labels)
+            fake = self._draw(z, labels)
             told, vetoed = self._move_g(fake, labels, knobs, real)
             said.append(vetoed)
         return told
@@ -115,10 +110,9 @@ class Game:
         So did the authors of DCGAN in their own code. For games whose G does not look at reals. Returns `D_METRICS`
         and `G_METRICS`, (9,) on the device.
         """
-        assert not self.g_sees_reals
+        assert not self.spec.g_sees_reals
         with self.g.move() as said:
-            with self._precision():
-                fake = self.g.network(z, labels)
+            fake = self._draw(z, labels)
             of_d = self._move_d(real, fake.detach(), labels, knobs)
             of_g, vetoed = self._move_g(fake, labels, knobs, None)
             said.append(vetoed)
@@ -128,8 +122,7 @@ class Game:
     def measure_d(self, real: Tensor, labels: Tensor | None, z: Tensor, knobs: Knobs) -> Tensor:
         """`D_METRICS` while it is G's turn alone: nobody moves, no gradient, no penalty."""
         with held_still(self.g.network), held_still(self.d.network):
-            with self._precision():
-                fake = self.g.network(z, labels)
+            fake = self._draw(z, labels)
             of_real, of_fake = (
                 self._judge(self._seen(images.float(), knobs), labels, False) for images in (real, fake)
             )
@@ -142,12 +135,17 @@ class Game:
     def measure_g(self, z: Tensor, labels: Tensor | None, knobs: Knobs, real: Tensor | None = None) -> Tensor:
         """`G_METRICS` while it is D's turn alone: nobody moves, no gradient."""
         with held_still(self.g.network), held_still(self.d.network):
-            with self._precision():
-                fake = self.g.network(z, labels)
+            fake = self._draw(z, labels)
             loss, _ = self._g_terms(fake, labels, knobs, real)
         told = torch.stack([loss, loss.new_zeros(())])
         self.ranks.mean([told])
         return told
+
+    def _draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Fakes (N, C, S, S), as G is now."""
+        with self._precision():
+            fakes: Tensor = self.g.network(z, labels)
+        return fakes
 
     def _move_d(self, real: Tensor, fake: Tensor, labels: Tensor | None, knobs: Knobs) -> Tensor:
         """D's update on both; `fake` has no way back to G."""

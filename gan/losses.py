@@ -25,11 +25,9 @@ class Loss:
     d: Callable[[Tensor, Tensor], Tensor]
     """(real_logits, fake_logits) -> D's loss."""
     g: Callable[[Tensor, Tensor | None], Tensor]
-    """(fake_logits, real_logits) -> G's loss; the reals are None where `paired` is false."""
+    """(fake_logits, real_logits) -> G's loss; the reals are None where the game's G does not look at them."""
     d_accuracy: Callable[[Tensor, Tensor], Tensor]
     """(real_logits, fake_logits) -> the share that D is right about, 0..1; what "right" means is the game's own."""
-    paired: bool = False
-    """Whether G's loss looks at reals too."""
 
 
 def loss_of(spec: TrainSpec) -> Loss:
@@ -151,7 +149,5 @@ LOSSES: Final[dict[LossKind, Loss]] = {
     "least_squares": Loss(d=discriminator_least_squares, g=least_squares_generator, d_accuracy=half_accuracy),
     "wasserstein": Loss(d=critic_wasserstein, g=negated_critic, d_accuracy=midpoint_accuracy),
     "hinge": Loss(d=discriminator_hinge, g=negated_critic, d_accuracy=sign_accuracy),
-    "relativistic": Loss(
-        d=discriminator_relativistic, g=relativistic_generator, d_accuracy=pair_accuracy, paired=True
-    ),
+    "relativistic": Loss(d=discriminator_relativistic, g=relativistic_generator, d_accuracy=pair_accuracy),
 }

@@ -153,7 +153,7 @@ class Play:
 
     def _of_g(self) -> tuple[Tensor | None, Tensor | None]:
         """What G's phase starts from: fresh reals with labels where the loss looks at reals, else labels alone."""
-        if self.game.g_sees_reals:
+        if self.spec.g_sees_reals:
             return self._mine(self._reals_of_g.at(self._shown_to_g, self.spec.batch_size))
         labels = self.reals.random_labels(self.spec.batch_size, self._source) if self.spec.conditional else None
         return None, None if labels is None else labels[self._part]

@@ -15,12 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from jobs.process import kill, spawn
 from jobs.settings import Settings
-
-log = structlog.get_logger("gantry.trainers")
 
 # A trainer's title has to fit in the place of the nursery's command: behind it stands the environment.
 _OF_NURSERY: Final = {"SPT_NOENV": "1"}

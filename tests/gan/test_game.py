@@ -55,7 +55,7 @@ def d_step(played: Game, real: Tensor = REAL) -> Tensor:
 
 
 def g_step(played: Game, real: Tensor = REAL, z: Tensor = Z) -> Tensor:
-    reals = real.clone() if played.g_sees_reals else None
+    reals = real.clone() if played.spec.g_sees_reals else None
     return played.g_step(z, labels_of(played.spec), knobs(played.spec), reals)
 
 
@@ -88,7 +88,7 @@ def test_to_measure_moves_nobody(quick: Quick, shapes: ImageDataset, preset: str
     real = real_for(shapes, spec)
     g, d = snapshot(played.g.network), snapshot(played.d.network)
     of_d = played.measure_d(real.clone(), labels_of(spec), Z, knobs(spec))
-    of_g = played.measure_g(Z, labels_of(spec), knobs(spec), real.clone() if played.g_sees_reals else None)
+    of_g = played.measure_g(Z, labels_of(spec), knobs(spec), real.clone() if spec.g_sees_reals else None)
     assert of_d.shape == (len(D_METRICS),) and of_g.shape == (len(G_METRICS),)
     assert torch.isfinite(of_d).all() and torch.isfinite(of_g).all()
     assert changed(played.g.network, g) == changed(played.d.network, d) == set()
