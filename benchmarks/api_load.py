@@ -24,7 +24,7 @@ from statistics import median
 from typing import Final
 
 from api.client import ApiError, Client, Unreachable
-from api.up import free_port
+from api.listening import free_port
 from benchmarks import GOAL_MISSED, filled
 from benchmarks.clients import latencies
 from jobs.db import Database, migrate

@@ -1,6 +1,7 @@
 """`make bench`: every figure of speed, one benchmark after the other, and docs/performance.md.
 
-What is written is what the commands print, between two marks; what stands around them is kept.
+What is written is what the commands print, on which machine and when: a section a command, between two marks.
+Sections that were not measured again are kept, and so is what stands around the marks.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import torch
+
 from benchmarks import GOAL_MISSED
+from gan.precision import precision_on
 
 PARTS: Final[dict[str, list[str]]] = {
     "The training step beside the peers'": ["benchmarks.training"],
+    "How near it is to what the machine can do": ["benchmarks.ceiling"],
     "A job's start": ["benchmarks.start"],
     "What it costs the default job to be kept by the service": ["benchmarks.service_cost"],
     "Images": ["benchmarks.sampling"],
@@ -30,6 +35,7 @@ PARTS: Final[dict[str, list[str]]] = {
     ],
 }
 _PAGE: Final = Path("docs/performance.md")
+_HEADING: Final = "### "
 _BEGIN, _END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
 
@@ -37,13 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 when all could be measured, whether or not their goals are met."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
     parser.add_argument("--page", type=Path, default=_PAGE)
-    parser.add_argument("--parts", default=",".join(PARTS), help="titles, separated by commas; others are left out")
+    parser.add_argument("--parts", default=",".join(PARTS), help="titles, separated by commas")
     asked = parser.parse_args(arguments)
-    sections = [_machine()]
     for title in asked.parts.split(","):
         command = PARTS[title]
-        sections.append(f"### {title}\n\n`python -m {shlex.join(command)}`\n\n```\n{_printed(command)}```\n")
-        replace(asked.page, "\n".join(sections))
+        replace(
+            asked.page, title, f"`python -m {shlex.join(command)}`\n\n{_machine()}\n\n```\n{_printed(command)}```\n"
+        )
     return 0
 
 
@@ -62,20 +68,24 @@ def _printed(command: Sequence[str]) -> str:
     return "".join(lines)
 
 
-def replace(page: Path, figures: str) -> None:
-    """Put `figures` between the page's marks. Raises `ValueError` where it has none."""
+def replace(page: Path, title: str, section: str) -> None:
+    """Make `section` the one of `title` between the page's marks. Raises `ValueError` where it has none."""
     before, begin, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    told, end, after = rest.partition(_END)
     if not (begin and end):
         raise ValueError(f"{page} has no marks to write between: {_BEGIN.strip()} and {_END.strip()}.")
-    page.write_text(f"{before}{_BEGIN}\n{figures}\n{_END}{after}", encoding="utf-8")
+    sections = dict(text.split("\n\n", 1) for text in told.split(_HEADING)[1:])
+    sections[title] = f"{section}\n"
+    told = "".join(f"{_HEADING}{name}\n\n{sections[name]}" for name in PARTS if name in sections)
+    page.write_text(f"{before}{_BEGIN}\n{told}{_END}{after}", encoding="utf-8")
 
 
 def _machine() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "fastapi", "sqlalchemy", "celery"))
     cores = len(os.sched_getaffinity(0))
     day = datetime.now(UTC).date().isoformat()
-    return f"{day}; {platform.machine()}, {cores} cores, Python {platform.python_version()}, {packages}.\n"
+    has = f"{torch.backends.cpu.get_cpu_capability()}, {precision_on('auto', torch.device('cpu'))} by default"
+    return f"{day}; {platform.machine()}, {cores} cores, {has}; Python {platform.python_version()}, {packages}."
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from api.client import Client, Unreachable
-from api.up import free_port
+from api.listening import free_port
 from jobs.process import end, spawn
 
 _STARTING_SECONDS: Final = 120

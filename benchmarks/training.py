@@ -13,22 +13,20 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from benchmarks.turns import Spread, answer, in_turn, ratios
 
-OURS: Final = {"gantry fp32": "fp32", "gantry auto": "auto"}
+if TYPE_CHECKING:
+    from gan.train import Trainer
+
+OURS: Final[dict[str, Literal["fp32", "auto"]]] = {"gantry fp32": "fp32", "gantry auto": "auto"}
 CLOCKS: Final = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print every workload's table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
-    parser.add_argument("--workloads", default="W1,W2,W3,W4")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of a turn")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--device", default="cpu")
+    parser = parser_of("benchmarks.training", __doc__, seconds=3.0)
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="cpu: of a busy machine, with 1 thread")
     parser.add_argument("--only", help="contestants, separated by commas")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
@@ -39,6 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in asked.workloads.split(","):
         compare(name, asked)
     return 0
+
+
+def parser_of(module: str, about: str | None, seconds: float) -> argparse.ArgumentParser:
+    """What is asked of whoever measures the workloads: which, on what, and for how long."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
+    parser.add_argument("--workloads", default="W1,W2,W3,W4")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=seconds, help="of a turn")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--device", default="cpu")
+    return parser
 
 
 def compare(workload: str, asked: argparse.Namespace) -> tuple[dict[str, Spread], dict[str, float]]:
@@ -97,14 +106,20 @@ def _theirs(workload: str, name: str, device: str, clock: Callable[[], float]) -
     return measure
 
 
-def _ours(workload: str, precision: str, device: str, clock: Callable[[], float]) -> Callable[[float], float]:
+def trainer_of(workload: str, precision: str, device: str) -> Trainer:
+    """Ours, before its first step."""
     from benchmarks.workloads import job_of  # noqa: PLC0415
     from gan.datasets import load  # noqa: PLC0415
-    from gan.events import Tick  # noqa: PLC0415
     from gan.spec import resolve  # noqa: PLC0415
     from gan.train import Trainer  # noqa: PLC0415
 
-    trainer = Trainer(resolve(job_of(workload, precision)), load("fashion-mnist-mini"), device, tick_seconds=0.5)
+    return Trainer(resolve(job_of(workload, precision)), load("fashion-mnist-mini"), device, tick_seconds=0.5)
+
+
+def _ours(workload: str, precision: str, device: str, clock: Callable[[], float]) -> Callable[[float], float]:
+    from gan.events import Tick  # noqa: PLC0415
+
+    trainer = trainer_of(workload, precision, device)
     run = trainer.run()
 
     def measure(seconds: float) -> float:

@@ -14,17 +14,21 @@ ROOT = Path(__file__).parents[2]
 
 def test_figures_take_the_place_of_the_last_ones(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nafter\n")
-    replace(page, "new")
-    replace(page, "newer")
-    assert page.read_text() == "before\n<!-- measured: begin -->\n\nnewer\n<!-- measured: end -->\nafter\n"
+    page.write_text("before\n<!-- measured: begin -->\n<!-- measured: end -->\n### after\n")
+    replace(page, "Images", "old\n")
+    replace(page, "A job's start", "first\n\nof two\n")
+    replace(page, "Images", "new\n")
+    assert page.read_text() == (
+        "before\n<!-- measured: begin -->\n\n### A job's start\n\nfirst\n\nof two\n\n### Images\n\nnew\n\n"
+        "<!-- measured: end -->\n### after\n"
+    )
 
 
 def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("nothing to see")
     with pytest.raises(ValueError, match="no marks"):
-        replace(page, "new")
+        replace(page, "Images", "new")
     assert page.read_text() == "nothing to see"
 
 
