@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
+import typer
 import yaml
 
+from api import cli
+from benchmarks.curves_page import slug
 from gan.findings import Code
 from gan.safeguards import ThresholdsSpec
-from gan.spec import BUILTIN_DATASETS, PRESETS, TrainSpec
+from gan.spec import BUILTIN_DATASETS, PRESETS, TrainSpec, resolve
 from jobs.settings import PREFIX, Settings
 from jobs.status import Status
+from tests.e2e.pages import IN_PYTHON_OF, LANGUAGES, PAGES, SHORTER, blocks
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 ROOMS = ("gan", "jobs", "worker", "api", "migrations", "benchmarks")
+
+
+COMMANDS = re.compile(r"(?:^|`|&& |\| |\()gantry ((?:[^`\n&|#)]|\([^)]*\))+)", re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 
 
 def _section(title: str) -> str:
@@ -73,7 +83,8 @@ def test_the_data_table_is_the_catalogue() -> None:
 
 
 def test_the_preset_table_is_the_presets() -> None:
-    rows = [line.split("|")[1] for line in _section("Which preset").splitlines() if line.startswith("| `")]
+    guide = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8").split("\n## All of them\n")[1]
+    rows = [line.split("|")[1] for line in guide.splitlines() if line.startswith("| `")]
     named = [name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row)]
     assert sorted(named) == sorted(PRESETS)
 
@@ -90,6 +101,12 @@ def test_the_page_on_quality_shows_every_preset_and_its_picture() -> None:
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
     assert len(pictures) >= len(PRESETS)
     assert [path for path in pictures if not (ROOT / "docs" / path).exists()] == []
+
+
+def test_pictures_that_the_page_on_the_dashboard_shows_are_there_and_small() -> None:
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (ROOT / "docs" / "dashboard.md").read_text())
+    sizes = {path: (ROOT / "docs" / path).stat().st_size for path in pictures}
+    assert len(sizes) >= 8 and {path: size for path, size in sizes.items() if size > 150_000} == {}
 
 
 def test_pictures_and_files_that_readme_points_at_are_there() -> None:
@@ -133,3 +150,51 @@ def test_nothing_in_the_house_names_a_machine_or_leaves_a_stub() -> None:
     words = ("NotImplemented" + "Error", "TO" + "DO", "FIX" + "ME")
     found = {path: [w for w in words if w in (ROOT / path).read_text()] for path in _modules()}
     assert {path: hits for path, hits in found.items() if hits} == {}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_code_says_its_language_and_is_run_where_it_can_be(page: str) -> None:
+    assert {block.language for block in blocks(page)} <= set(LANGUAGES)
+    assert not blocks(page, "sh") or page in SHORTER
+    assert not blocks(page, "python") or page in IN_PYTHON_OF
+    for block in blocks(page, "yaml"):
+        resolve(yaml.safe_load(block.text))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_and_option_that_a_page_names_is_there(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    written = [shlex.split(found.rstrip(" \\")) for found in COMMANDS.findall(text)]
+    assert [words for words in written if not _is_known(words)] == []
+
+
+def _is_known(words: list[str]) -> bool:
+    command: Any = typer.main.get_command(cli.app)
+    words = list(words)
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    known = {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
+    asked = {word.split("=")[0] for word in words if word.startswith("-") and not word[1:2].isdigit()}
+    unknown = getattr(command, "commands", {}) and [word for word in words if not word.startswith("-")]
+    return not unknown and asked <= known
+
+
+def test_a_command_that_is_not_there_is_noticed() -> None:
+    assert _is_known(["submit", "--set", "a=b"]) and _is_known(["datasets", "add", "x.zip"])
+    assert not _is_known(["submit", "--no-such"]) and not _is_known(["fly"]) and not _is_known(["datasets", "ad"])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_leads_to_is_there(page: str) -> None:
+    here = (ROOT / page).parent
+    assert [to for to in LINK.findall((ROOT / page).read_text(encoding="utf-8")) if not (here / to).exists()] == []
+    assert page == "README.md" or f"({page})" in README, "README leads to every page"
+
+
+def test_the_page_on_curves_quotes_what_was_seen() -> None:
+    page = (ROOT / "docs" / "curves.md").read_text(encoding="utf-8")
+    seen = json.loads((ROOT / "docs" / "curves" / "seen.json").read_text(encoding="utf-8"))
+    quoted = [" ".join(lines.replace("\n>", "").split()) for lines in re.findall(r"^> (.*(?:\n>.*)*)", page, re.M)]
+    told = {finding["message"] for job in seen for finding in job["raised"]}
+    assert quoted and [quote for quote in quoted if quote not in told] == []
+    assert [job["job"] for job in seen if f"curves/{slug(job['job'])}.png" not in page] == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import httpx2
 
+from api.listening import free_port
 from jobs.process import end, spawn
 from jobs.settings import Settings
 
@@ -107,13 +107,6 @@ def start(name: str, settings: Settings, logs: Path) -> subprocess.Popen[bytes]:
     with (logs / f"{name}.log").open("ab") as log:
         argv = [str(Path(sys.executable).parent / "gantry"), name]
         return spawn(argv, env=environment, stdout=log, stderr=log)
-
-
-def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 def _until_ready(service: Service, sampler: str) -> None:

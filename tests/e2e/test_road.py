@@ -40,7 +40,7 @@ def test_from_post_to_images_by_class_label(service: Service) -> None:
     _quality(service, done)
     _samples(service, job["id"])
     assert service.http.delete(f"/v1/jobs/{job['id']}").status_code == 204
-    assert not (service.settings.artifacts_dir / job["id"]).exists()
+    assert not (service.settings.artifacts_dir / "default" / job["id"]).exists()
 
 
 def _curves(service: Service, job_id: str) -> None:
@@ -125,7 +125,7 @@ def test_a_killed_worker_costs_neither_a_point_nor_the_job(service: Service) -> 
 
     service.processes["worker"] = start("worker", service.settings, service.logs)
     try:
-        service.until(job["id"], lambda seen: seen["attempt"] == 2 and seen["status"] == "running", seconds=30)
+        service.until(job["id"], lambda seen: seen["attempt"] == 2 and seen["status"] == "running", seconds=60)
         done = service.wait(job["id"])
     finally:
         service.processes["worker"].terminate()

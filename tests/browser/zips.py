@@ -1,0 +1,45 @@
+"""What somebody brings: a zip of class folders, real images in it, and one with mistakes."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from gan.catalog import FASHION_LABELS
+from gan.datasets.fashion_mnist_mini import COLUMNS, FOLDER, SIDE
+
+CLASSES: Final = ("Bag", "Dress", "Sneaker")
+EACH: Final = 150
+
+
+def good(path: Path) -> Path:
+    """`EACH` images of each of `CLASSES`, from Fashion-MNIST."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for label in CLASSES:
+            for number, png in enumerate(_images(label)):
+                archive.writestr(f"{label}/{number:03d}.png", png)
+    return path
+
+
+def bad(path: Path) -> Path:
+    """The same, but for two images that are damaged where only a look at them tells."""
+    with zipfile.ZipFile(good(path), "a") as archive:
+        for label in CLASSES[:2]:
+            archive.writestr(f"{label}/torn.png", _images(label)[0][:200])
+    return path
+
+
+def _images(label: str) -> list[bytes]:
+    with Image.open(FOLDER / f"{FASHION_LABELS.index(label)}.png") as sheet:
+        tiles = [divmod(number, COLUMNS) for number in range(EACH)]
+        return [_png(sheet.crop((x * SIDE, y * SIDE, (x + 1) * SIDE, (y + 1) * SIDE)).convert("L")) for y, x in tiles]
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    return file.getvalue()
