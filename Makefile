@@ -6,13 +6,17 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DATA   ?= gantry-data
 PORT   ?= 8000
+# Of `make browser`; a name or a path.
+CHROMIUM ?= chromium
 # Training time of each preset in `make quality`.
 MINUTES ?= 2
+# Cases of `make fuzz`.
+CASES ?= 5000
 # Test processes; each starts servers and trainers of its own, so more than a few is no gain.
 JOBS   ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 6 ] && n=6; echo $$n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint types faults quality failures health-cost service-cost api-load sampling bench lock clean
+.PHONY: help setup demo serve test check lint types audit fuzz hostile faults quality failures curves session health-cost service-cost api-load sampling bench browser openapi lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +36,7 @@ serve: $(READY) ## start the service on this machine: http://127.0.0.1:8000 (POR
 	$(BIN)/gantry up --port $(PORT) --data $(DATA)
 
 test: $(READY) ## every test, on SQLite and on real PostgreSQL and Redis or Valkey
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup
 
 check: lint types test ## what CI runs: ruff, mypy --strict, every test
 
@@ -42,6 +46,16 @@ lint: $(READY) ## ruff: rules and format
 
 types: $(READY) ## mypy --strict
 	$(BIN)/mypy
+
+audit: $(READY) ## known weaknesses of the libraries in constraints.txt; asks PyPI's advisories, or says that it cannot
+	$(BIN)/pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m tests.hostile.audit
+
+fuzz: $(READY) ## schemathesis against a service of its own: all checks, stateful, 5,000 cases (CASES=..., FUZZ_POSTGRES_URL=...)
+	$(BIN)/python -m tests.hostile.fuzz --cases $(CASES)
+
+hostile: $(READY) ## every row of the bad-input matrix thrown at a service that trains meanwhile; 5 minutes
+	$(BIN)/python -m tests.hostile
 
 faults: $(READY) ## storms: 200 jobs and 300 faults on PostgreSQL and Redis, 60 and 80 on the embedded default; 45 minutes
 	$(BIN)/python -m tests.faults
@@ -53,6 +67,12 @@ quality: $(READY) ## every preset side by side on Fashion-MNIST, 45 minutes; wri
 
 failures: $(READY) ## jobs that fail on purpose: each is found, and cured by its remedy; 20 minutes
 	$(BIN)/python -m benchmarks.failures
+
+curves: $(READY) ## the pictures of docs/curves.md: jobs that fail on purpose, through a service; 20 minutes
+	$(BIN)/python -m benchmarks.curves_page
+
+session: $(READY) ## docs/session.md: a session at the command line, recorded; 5 minutes
+	$(BIN)/python -m benchmarks.session
 
 health-cost: $(READY) ## what the cheap checks take of a step's time, in pairs
 	$(BIN)/python -m benchmarks.health_cost
@@ -69,6 +89,14 @@ sampling: $(READY) ## 64 images over HTTP against the bare forward and PNG, repe
 bench: $(READY) ## every figure of speed as a ratio, the peers' loops among them; writes docs/performance.md; 35 minutes
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps torchgan torch-mimicry
 	$(BIN)/python -m benchmarks.bench
+
+browser: $(READY) ## a real Chromium does the whole story at the dashboard and takes docs/ui's pictures; 5 minutes (CHROMIUM=...)
+	@command -v $(CHROMIUM) >/dev/null || { echo "make browser needs Chromium, and there is no '$(CHROMIUM)'. Debian: apt-get install chromium. Elsewhere: make browser CHROMIUM=/path/to/it"; exit 2; }
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,browser]"
+	$(BIN)/python -m tests.browser --chromium $(CHROMIUM) --out docs/ui
+
+openapi: $(READY) ## write docs/openapi.json anew: the interface, as programs read it
+	$(BIN)/gantry openapi > docs/openapi.json
 
 lock: $(READY) ## write constraints.txt anew from pyproject.toml
 	$(BIN)/pip install --quiet uv

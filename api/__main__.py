@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import signal
 import socket
@@ -12,7 +13,9 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
+from api import listening
 from api.app import create_app
+from api.protocol import ImpatientHttp
 from jobs.settings import Settings
 from jobs.startup import begin
 
@@ -31,6 +34,7 @@ class Server(uvicorn.Server):
                 app,
                 host=settings.host,
                 port=settings.port,
+                http=ImpatientHttp,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -45,6 +49,9 @@ class Server(uvicorn.Server):
 
 def main() -> int:
     """Exit code: 0 after a clean stop, 2 when a setting cannot be, 3 when the address is taken."""
+    parser = argparse.ArgumentParser(prog="python -m api", description="The HTTP service.")
+    listening.add_argument(parser)
+    asked = parser.parse_args()
     settings = begin("api")
     # uvicorn stops cleanly on SIGTERM and then raises it again for this handler: that is exit 0, not a death.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -53,7 +60,7 @@ def main() -> int:
     gc.collect()
     gc.freeze()
     with suppress(KeyboardInterrupt):
-        server.run()
+        server.run(listening.handed_over(asked))
     return 0 if server.started else _DID_NOT_START
 
 

@@ -1,4 +1,4 @@
-"""Answers that were drawn before, on disk by job and ETag: who asks again needs no sampler.
+"""Answers that were drawn before, on disk by ETag and by the job or data set: who asks again needs no sampler.
 
 Every API process shares the folder, and it outlives them. Whether an answer may be given is not its affair: the route
 looks the job and its checkpoint up first.
@@ -33,9 +33,9 @@ class Answers:
         self._lock = threading.Lock()
         self._may_write = 0
 
-    def get(self, job_id: str, etag: str) -> bytes | None:
+    def get(self, owner_id: str, etag: str) -> bytes | None:
         """The body that was put there, byte for byte; None where there is none, or none that can be read."""
-        path = self._path(job_id, etag)
+        path = self._path(owner_id, etag)
         try:
             data = path.read_bytes()
             digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
@@ -52,12 +52,12 @@ class Answers:
             os.utime(path)
         return content
 
-    def put(self, job_id: str, etag: str, content: bytes) -> None:
+    def put(self, owner_id: str, etag: str, content: bytes) -> None:
         """Keep a body, if it has room. A disk that will not take it is a warning in the log, and no more."""
         size = _DIGEST_BYTES + len(content)
         if size > self._most:
             return
-        path = self._path(job_id, etag)
+        path = self._path(owner_id, etag)
         tmp = path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -70,18 +70,18 @@ class Answers:
         except OSError as error:
             _log.warning("an answer could not be kept on disk", error=str(error))
 
-    def drop(self, job_id: str) -> None:
-        """Forget every answer of a job. One that is drawn meanwhile may come after; nobody can ask for it."""
+    def drop(self, owner_id: str) -> None:
+        """Forget every answer of a job or data set. One drawn meanwhile may come after; nobody can ask for it."""
         try:
             for path, _, _ in self._entries():
-                if path.name.startswith(f"{job_id}."):
+                if path.name.startswith(f"{owner_id}."):
                     path.unlink(missing_ok=True)
         except OSError as error:
             _log.warning("not every answer of a deleted job could be removed", error=str(error))
 
-    def _path(self, job_id: str, etag: str) -> Path:
+    def _path(self, owner_id: str, etag: str) -> Path:
         name = etag.strip('"')
-        return self._folder / f"{job_id}.{name}"
+        return self._folder / f"{owner_id}.{name}"
 
     def _make_room(self, size: int) -> None:
         with self._lock:

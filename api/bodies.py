@@ -9,18 +9,25 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from email.message import Message
 from json import JSONDecodeError
 from json.decoder import JSONObject  # type: ignore[attr-defined]
 from json.scanner import py_make_scanner  # type: ignore[attr-defined]
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
 
 from api.problems import MalformedJson, UnsupportedMediaType
-from gan.spec import SpecError, SpecProblem, pointer_to
+from gan.spec import SpecError, SpecProblem, pointer_to, problem_of, the_first
+from jobs.errors import InvalidRequest
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _STRING_OR_CONSTANT: Final = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<constant>NaN|-?Infinity)', re.DOTALL)
+_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+_DEEPEST: Final = 20
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -64,6 +71,7 @@ def parse(data: bytes) -> Any:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode()
         raise _malformed("it is not UTF-8", before, len(before)) from None
+    _refuse_depth(text)
     try:
         value = _Strict().decode(text)
     except JSONDecodeError as error:
@@ -72,12 +80,18 @@ def parse(data: bytes) -> Any:
         raise _malformed(str(error), text, error.start) from None
     except _Refused as error:
         raise _malformed(str(error), text, _constant_at(text)) from None
-    except RecursionError:
-        raise _malformed("it is nested too deeply", text, 0) from None
     except ValueError:  # int() refuses numbers of thousands of digits
         raise _malformed("a number in it is too long", text, 0) from None
     _refuse_half_characters(value, text)
     return value
+
+
+def _refuse_depth(text: str) -> None:
+    depth = 0
+    for found in _BRACKET.finditer(text):
+        depth += 1 if found[0] in "[{" else -1 if found[0] in "]}" else 0
+        if depth > _DEEPEST:
+            raise _malformed(f"it is nested more than {_DEEPEST} deep", text, found.start())
 
 
 def _refuse_half_characters(value: Any, text: str) -> None:
@@ -141,6 +155,16 @@ async def _nothing(request: Request) -> None:
 async def _perhaps_object(request: Request) -> dict[str, Any]:
     """No body is an empty object. Raises as `_json_object` does."""
     return await _json_object(request) if await request.body() else {}
+
+
+def read_as(model: type[Model], body: Mapping[str, Any], refusal: type[InvalidRequest] = InvalidRequest) -> Model:
+    """The body as `model` has it. Raises `refusal`, which points at what is wrong."""
+    try:
+        # As JSON, which a choice's word is read from.
+        return model.model_validate_json(json.dumps(body))
+    except ValidationError as error:
+        found, fields = error.errors(), list(model.model_fields)
+        raise refusal(the_first((problem_of(each, fields) for each in found), len(found))) from None
 
 
 def reads_body(dependency: object) -> bool:

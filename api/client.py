@@ -1,77 +1,45 @@
-"""The public HTTP API, from Python: all that the command line and the demo know of the service."""
+"""The public HTTP API, from Python: for people's own scripts, and all that the command line knows of the service.
+
+    with Client("http://127.0.0.1:8000") as client:
+        job = client.submit({"dataset": "fashion-mnist-mini", "total_steps": 2000})
+        job = client.wait(job["id"])
+        steps, loss = client.arrays(job["id"], ["loss_d"])["loss_d"]
+        client.images(job["id"], labels=["Sneaker"])[0].image.show()
+
+docs/python.md is the long form of it. Answers are the API's own JSON; what is an array or a picture is in `results`.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-import uuid
+from collections import deque
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Any, BinaryIO, Final, Self
-from urllib.parse import quote, urlsplit
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from urllib.parse import quote
 
-import httpx2
+from api.connection import DEFAULT_URL, ApiError, Connection, Json, Patience, Unreachable
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from api.results import Curve, Preview, Sample
+
+__all__ = ["DEFAULT_URL", "ENDED", "ApiError", "Client", "Json", "Unreachable"]
 
 ENDED: Final = ("succeeded", "failed", "cancelled")
 
 _LONGEST_PAGE: Final = 200
+_LONGEST_SERIES: Final = 10_000
 _WAIT_SECONDS: Final = 20
-# A held request lasts _WAIT_SECONDS, a large sample on a busy CPU longer.
-_LIMITS: Final = httpx2.Timeout(150, connect=5)
-# A stream says every 15 s that it is there.
-_STREAM_LIMITS: Final = httpx2.Timeout(5, read=45)
-_FIRST_PAUSE_SECONDS: Final = 0.1
-_LONGEST_PAUSE_SECONDS: Final = 2.0
-# Before what may have been heard is sent again; together, as long as a service takes to be started anew.
-_PAUSES_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
-_PATIENCE_SECONDS: Final = 60
-_NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout)
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+_LOOK_SECONDS: Final = 0.3
 
 
-class ApiError(Exception):
-    """The service refused; `code` is its stable word, `problem` the whole RFC 9457 body."""
+class Client(Connection):
+    """All that the service can be asked. Methods raise `ApiError` where it refuses, `Unreachable` where nobody is.
 
-    def __init__(self, status: int, problem: Json) -> None:
-        self.status, self.problem = status, problem
-        self.code: str = problem.get("code", "unknown")
-        super().__init__(problem.get("detail") or f"The service answered {status}.")
-
-
-class Unreachable(Exception):
-    """Nobody answers at the address."""
-
-
-class _Patience:
-    """With a service that was heard and is away for a moment, as while it is started again."""
-
-    def __init__(self) -> None:
-        self._ever_heard, self._pause = False, _FIRST_PAUSE_SECONDS
-        self._lost_at: float | None = None
-
-    def heard(self) -> None:
-        self._ever_heard, self._lost_at, self._pause = True, None, _FIRST_PAUSE_SECONDS
-
-    def wait(self, error: Unreachable | ApiError | None = None) -> None:
-        """Sleep for a little, each time longer; raise `error` where it does not pass, or has lasted for a minute."""
-        self._lost_at = self._lost_at or time.monotonic()
-        lasting = isinstance(error, ApiError) and error.status != 503
-        too_long = time.monotonic() - self._lost_at > _PATIENCE_SECONDS
-        if error is not None and (lasting or not self._ever_heard or too_long):
-            raise error
-        time.sleep(self._pause)
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
-
-
-class Client:
-    """One connection pool to the service at `url`; close it, or use it in a with block."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
-        # A proxy of the environment leads away from this machine's own loopback.
-        self.trusts_environment = urlsplit(self.url).hostname not in _LOOPBACK
-        self._http = httpx2.Client(base_url=self.url, timeout=_LIMITS, trust_env=self.trusts_environment)
+    One connection pool to the service at `url`; close it, or use it in a with block. `key` is an API key, where the
+    service asks for one.
+    """
 
     def submit(self, body: Json, *, dry_run: bool = False) -> Json:
         """The job, stored; or, as a dry run, its spec and what it would take."""
@@ -99,17 +67,33 @@ class Client:
     def resume(self, job_id: str) -> Json:
         return self._json("POST", f"/v1/jobs/{job_id}/resume")
 
+    def save_checkpoint(self, job_id: str) -> Json:
+        """Have a running job save one now; it is in the list within seconds."""
+        return self._json("POST", f"/v1/jobs/{job_id}/checkpoints")
+
     def delete(self, job_id: str) -> None:
         self._send("DELETE", f"/v1/jobs/{job_id}")
 
-    def watch(self, job_id: str) -> Iterator[Json]:
+    def wait(self, job_id: str, seconds: float | None = None) -> Json:
+        """The job, once it has ended, however that was: look at its status.
+
+        Raises `TimeoutError` where it has not ended after so many seconds, and what `watch` raises.
+        """
+        return deque(self.watch(job_id, seconds), maxlen=1)[0]
+
+    def watch(self, job_id: str, seconds: float | None = None) -> Iterator[Json]:
         """The job now, then at each change, until it has ended; a service that is away for a moment is waited for.
 
-        Raises `ApiError`, and `Unreachable` when nobody answers at first, or for a minute later on.
+        Raises `ApiError`, `Unreachable` when nobody answers at first, or for a minute later on, and `TimeoutError`
+        where the job has not ended after so many seconds.
         """
-        etag, patience = None, _Patience()
+        etag, patience, began = None, Patience(), time.monotonic()
         while True:
-            headers: dict[str, str] = {"If-None-Match": etag, "Prefer": f"wait={_WAIT_SECONDS}"} if etag else {}
+            left = _WAIT_SECONDS if seconds is None else began + seconds - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"{job_id} has not ended after {seconds:g} s; it goes on.")
+            held = f"wait={min(_WAIT_SECONDS, math.ceil(left))}"
+            headers: dict[str, str] = {"If-None-Match": etag, "Prefer": held} if etag else {}
             try:
                 answer = self._send("GET", f"/v1/jobs/{job_id}", headers=headers)
             except (Unreachable, ApiError) as error:
@@ -139,7 +123,7 @@ class Client:
 
         Raises `ApiError`, and `Unreachable` when nobody answers at first, or for a minute later on.
         """
-        patience = _Patience()
+        patience = Patience()
         while True:
             try:
                 for told in self._stream(job_id, after):
@@ -178,6 +162,22 @@ class Client:
         path = f"/v1/jobs/{job_id}/metrics/series"
         return self._send("GET", path, params=query, headers={"Accept": accept}).content
 
+    def images(
+        self,
+        job_id: str,
+        *,
+        labels: Sequence[str] = (),
+        n: int = 8,
+        seed: int = 0,
+        checkpoint: str | None = None,
+        truncation: float = 1.0,
+    ) -> list[Sample]:
+        """`n` images of each label (of every class without one), each with its label and its seed."""
+        from api.results import samples  # noqa: PLC0415
+
+        asked: Json = {"labels": labels, "n": n, "seed": seed, "checkpoint": checkpoint, "truncation": truncation}
+        return samples(self.samples(job_id, **asked, accept="application/zip"))
+
     def metrics(self, job_id: str) -> list[Json]:
         """Every curve of the job in a line."""
         return self._list(f"/v1/jobs/{job_id}/metrics")
@@ -187,9 +187,38 @@ class Client:
         query: dict[str, Any] = {"names": ",".join(names), "max_points": max_points}
         return self._json("GET", f"/v1/jobs/{job_id}/metrics/series", params=query)
 
+    def arrays(self, job_id: str, names: Sequence[str] = (), *, every_point: bool = False) -> dict[str, Curve]:
+        """The job's curves by name (all of them without names), as arrays of steps and values.
+
+        At most 1,000 points a curve, so thinned that no spike is lost; or every point there is.
+        """
+        from api.results import curves, joined  # noqa: PLC0415
+
+        names = names or [metric["name"] for metric in self.metrics(job_id)]
+        if not names:
+            return {}
+        if not every_point:
+            return curves(self.series(job_id, names)["series"])
+        return {name: joined(self._whole(job_id, name)) for name in names}
+
     def previews(self, job_id: str) -> list[Json]:
         """Every preview's step and address, in order of step."""
         return self._list(f"/v1/jobs/{job_id}/previews")
+
+    def preview(self, job_id: str, step: int) -> bytes:
+        """The preview of that step, a PNG."""
+        return self._send("GET", f"/v1/jobs/{job_id}/previews/{step}.png").content
+
+    def preview_images(self, job_id: str) -> list[Preview]:
+        """Every preview of the job, step and picture, in order of step: the same latents each time."""
+        from api.results import Preview, picture  # noqa: PLC0415
+
+        steps = [preview["step"] for preview in self.previews(job_id)]
+        return [Preview(step, picture(self.preview(job_id, step))) for step in steps]
+
+    def film(self, job_id: str) -> bytes:
+        """The previews as an animated GIF."""
+        return self._send("GET", f"/v1/jobs/{job_id}/previews.gif").content
 
     def classes(self, job_id: str) -> list[Json]:
         """The classes that the job's generator draws; none when it is unconditional."""
@@ -198,6 +227,11 @@ class Client:
     def checkpoints(self, job_id: str) -> Json:
         """A page of the job's checkpoints, newest first."""
         return self._json("GET", f"/v1/jobs/{job_id}/checkpoints", params={"limit": _LONGEST_PAGE})
+
+    def weights(self, checkpoint_id: str, *, format: str = "safetensors") -> bytes:
+        """The generator of a checkpoint, as safetensors or onnx."""
+        query = {"part": "generator", "format": format}
+        return self._send("GET", f"/v1/checkpoints/{checkpoint_id}/content", params=query).content
 
     def evaluations(self, job_id: str) -> Iterator[Json]:
         """Every evaluation of the job, newest first, page by page."""
@@ -222,6 +256,29 @@ class Client:
         files = {"file": (file_name, file, "application/zip")}
         return self._json("POST", "/v1/datasets", data=sent, files=files)
 
+    def upload(
+        self, path: str | Path, *, name: str | None = None, size: int | None = None, seconds: float | None = None
+    ) -> Json:
+        """Add the zip at `path` as a data set, and wait until it is `ready`, or `failed` with its problems.
+
+        Raises `OSError` where the file cannot be read, and `TimeoutError` as `wait` does.
+        """
+        with Path(path).open("rb") as file:
+            made = self.add_dataset(file, Path(path).name, name=name, size=size)
+        return deque(self.watch_dataset(made["id"], seconds), maxlen=1)[0]
+
+    def watch_dataset(self, dataset_id: str, seconds: float | None = None) -> Iterator[Json]:
+        """The data set now, then again and again, until it has been validated. Raises `TimeoutError`."""
+        began = time.monotonic()
+        while True:
+            dataset = self.dataset(dataset_id)
+            yield dataset
+            if dataset["status"] != "validating":
+                return
+            if seconds is not None and time.monotonic() - began > seconds:
+                raise TimeoutError(f"{dataset['name']} is not validated after {seconds:g} s; it goes on.")
+            time.sleep(_LOOK_SECONDS)
+
     def datasets(self, **query: str | int) -> Json:
         """A page of data sets."""
         return self._json("GET", "/v1/datasets", params={"limit": _LONGEST_PAGE, **query})
@@ -232,9 +289,75 @@ class Client:
     def delete_dataset(self, name_or_id: str) -> None:
         self._send("DELETE", f"/v1/datasets/{quote(name_or_id, safe='')}")
 
+    def add_webhook(self, url: str, events: Sequence[str] = ()) -> Json:
+        """The webhook with its secret, which is shown this once."""
+        return self._create("/v1/webhooks", {"url": url, **({"events": list(events)} if events else {})})
+
+    def webhooks(self) -> Json:
+        """A page of webhooks."""
+        return self._json("GET", "/v1/webhooks", params={"limit": _LONGEST_PAGE})
+
+    def change_webhook(self, webhook_id: str, **changes: bool | Sequence[str]) -> Json:
+        return self._json("PATCH", f"/v1/webhooks/{webhook_id}", json=changes)
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        self._send("DELETE", f"/v1/webhooks/{webhook_id}")
+
+    def test_webhook(self, webhook_id: str) -> Json:
+        """The delivery of a `webhook.test`, which is then pending."""
+        return self._create(f"/v1/webhooks/{webhook_id}/test", {})
+
+    def deliveries(self, webhook_id: str, **query: str | int) -> Json:
+        """A page of what the webhook was told, newest first."""
+        return self._json("GET", f"/v1/webhooks/{webhook_id}/deliveries", params=query)
+
+    def delivery(self, webhook_id: str, delivery_id: str) -> Json:
+        return self._json("GET", f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}")
+
+    def redeliver(self, webhook_id: str, delivery_id: str) -> Json:
+        return self._json("POST", f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver")
+
+    def acts(self, **query: str | int) -> Json:
+        """A page of who did what, newest first."""
+        return self._json("GET", "/v1/audit", params=query)
+
+    def contact_sheet(self, name_or_id: str, *, labels: Sequence[str | int] = (), n: int = 8) -> bytes:
+        """Real images of a data set as a PNG, a row a class."""
+        path = f"/v1/datasets/{quote(name_or_id, safe='')}/contact-sheet"
+        return self._send("GET", path, params={"label": list(labels), "n": n}).content
+
     def presets(self) -> Json:
         """A page of presets, the default first."""
         return self._json("GET", "/v1/presets", params={"limit": _LONGEST_PAGE})
+
+    def preset(self, name: str) -> Json:
+        return self._json("GET", f"/v1/presets/{quote(name, safe='')}")
+
+    def schema(self) -> Json:
+        """The JSON Schema of a job's body."""
+        return self._json("GET", "/v1/schemas/job")
+
+    def create_key(self, body: Json) -> Json:
+        """A new key, which is in this answer alone."""
+        return self._json("POST", "/v1/keys", json=body)
+
+    def keys(self, **query: str | int) -> Json:
+        """A page of keys, newest first."""
+        return self._json("GET", "/v1/keys", params=query)
+
+    def rotate_key(self, key_id: str, overlap_seconds: float) -> Json:
+        """A new key in the place of that one, which goes on for so long."""
+        return self._json("POST", f"/v1/keys/{key_id}/rotate", json={"overlap_seconds": overlap_seconds})
+
+    def revoke_key(self, key_id: str) -> Json:
+        return self._json("DELETE", f"/v1/keys/{key_id}")
+
+    def tenants(self, **query: str | int) -> Json:
+        """A page of tenants: quotas and usage."""
+        return self._json("GET", "/v1/tenants", params=query)
+
+    def limit_tenant(self, tenant: str, quotas: Json) -> Json:
+        return self._json("PATCH", f"/v1/tenants/{tenant}", json=quotas)
 
     def workers(self, **query: str | int) -> Json:
         """A page of workers."""
@@ -247,65 +370,12 @@ class Client:
         """What /readyz says. Raises `ApiError` with the failing part named."""
         return self._json("GET", "/readyz")
 
-    def close(self) -> None:
-        self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _create(self, path: str, body: Json) -> Json:
-        """Have something made, once: sent again with the same key when the connection breaks."""
-        headers = {"Idempotency-Key": str(uuid.uuid4())}
-        pauses = list(_PAUSES_SECONDS)
+    def _whole(self, job_id: str, name: str) -> Iterator[list[list[Any]]]:
+        """Every point of a curve, page by page."""
+        query: dict[str, Any] = {"names": name, "reduce": "none"}
         while True:
-            try:
-                return self._json("POST", path, json=body, headers=headers)
-            except Unreachable as error:
-                first = len(pauses) == len(_PAUSES_SECONDS)
-                if not pauses or (first and isinstance(error.__cause__, _NEVER_SENT)):
-                    raise
-            time.sleep(pauses.pop(0))
-
-    def _list(self, path: str) -> list[Json]:
-        answer: list[Json] = self._send("GET", path).json()
-        return answer
-
-    def _json(self, method: str, path: str, **content: Any) -> Json:
-        answer: Json = self._send(method, path, **content).json()
-        return answer
-
-    def _send(self, method: str, path: str, **content: Any) -> httpx2.Response:
-        try:
-            response = self._http.request(method, path, **content)
-        except httpx2.TransportError as error:
-            raise self._unreachable(error) from error
-        if response.is_error:
-            raise ApiError(response.status_code, _problem(response))
-        return response
-
-    def _stream(self, job_id: str, after: int) -> Iterator[httpx2.ServerSentEvent]:
-        path, headers = f"/v1/jobs/{job_id}/events", {"Last-Event-ID": str(after)}
-        try:
-            with self._http.sse(path, headers=headers, timeout=_STREAM_LIMITS) as source:
-                if source.response.is_error:
-                    source.response.read()
-                    raise ApiError(source.response.status_code, _problem(source.response))
-                yield from source
-        except httpx2.TransportError as error:
-            raise self._unreachable(error) from error
-
-    def _unreachable(self, error: httpx2.TransportError) -> Unreachable:
-        reason = str(error) or type(error).__name__
-        return Unreachable(f"Nobody answers at {self.url} ({reason}); is `gantry up` running?")
-
-
-def _problem(response: httpx2.Response) -> Json:
-    if response.headers.get("content-type", "").startswith("application/problem+json"):
-        problem: Json = response.json()
-        return problem
-    return {"detail": f"The service answered {response.status_code} and did not say why."}
+            page = self._json("GET", f"/v1/jobs/{job_id}/metrics/series", params=query)["series"][name]
+            yield page
+            if len(page) < _LONGEST_SERIES:
+                return
+            query["after_step"] = page[-1][0]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from api.client import Client, Json
-from api.commands import DEFAULT_URL, AsJson, Url
+from api.client import DEFAULT_URL, Client, Json
+from api.commands import AsJson, Limit, Url, print_json, print_page, tell_deleted, until_interrupted
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Your own images: add, list, show, delete.")
 
@@ -19,16 +22,19 @@ Name = Annotated[str, typer.Argument(metavar="DATASET", help="A data set's name 
 @app.command()
 def add(
     file: Annotated[
-        Path, typer.Argument(metavar="ZIP", help="PNG, JPEG or WebP images: a folder a class, or all at the top.")
+        Path,
+        typer.Argument(
+            metavar="PATH", help="A zip or a folder of PNG, JPEG or WebP images: a folder a class, or all at the top."
+        ),
     ],
-    name: Annotated[str | None, typer.Option(help="What jobs call it.  [default: the file's name]")] = None,
+    name: Annotated[str | None, typer.Option(help="What jobs call it.  [default: the name of PATH]")] = None,
     size: Annotated[
         int | None, typer.Option(min=16, max=128, help="Pixels, wide and high.  [default: what fits the images]")
     ] = None,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Bring a zip of images, and wait until it is ready. Exit 0: ready; 1: refused."""
+    """Bring your own images, and wait until they can be trained on. Exit 0: ready; 1: refused."""
     from rich.console import Console  # noqa: PLC0415
 
     from api.dataset_screen import follow, uploading  # noqa: PLC0415
@@ -36,34 +42,27 @@ def add(
     console = Console(stderr=True)
     with Client(url) as client:
         try:
-            with file.open("rb") as content, uploading(console, content, file.stat().st_size) as told:
-                made = client.add_dataset(told, file.name, name=name, size=size)
+            with (
+                _zipped(file) as zipped,
+                zipped.open("rb") as content,
+                uploading(console, content, zipped.stat().st_size) as told,
+            ):
+                made = client.add_dataset(told, _file_name(file), name=name, size=size)
         except OSError as error:
             raise typer.BadParameter(f"{file} cannot be read: {error.strerror}.") from None
-        try:
+        with until_interrupted(made["name"]):
             made = follow(client, made, console)
-        except KeyboardInterrupt:
-            typer.echo(f"Not watching any more; {made['name']} goes on.", err=True)
-            raise typer.Exit(130) from None
     _print(made, as_json)
     raise typer.Exit(0 if made["status"] == "ready" else 1)
 
 
 @app.command("list")
-def list_(
-    limit: Annotated[int, typer.Option(min=1, max=200, help="How many.")] = 50,
-    as_json: AsJson = False,
-    url: Url = DEFAULT_URL,
-) -> None:
+def list_(limit: Limit = 50, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     """List the data sets that a job may name."""
-    with Client(url) as client:
-        page = client.datasets(limit=limit)
-    if as_json:
-        typer.echo(json.dumps(page, indent=2, ensure_ascii=False))
-        return
     from api.dataset_screen import table  # noqa: PLC0415
 
-    typer.echo(table(page["data"]), nl=False)
+    with Client(url) as client:
+        print_page(client.datasets(limit=limit), table, as_json)
 
 
 @app.command()
@@ -74,16 +73,31 @@ def show(dataset: Name, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None
 
 
 @app.command()
-def delete(dataset: Name, url: Url = DEFAULT_URL) -> None:
+def delete(dataset: Name, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     """Remove one and its files; refused while a job names it."""
     with Client(url) as client:
         client.delete_dataset(dataset)
-    typer.echo(f"{dataset} is deleted.")
+    tell_deleted(dataset, as_json)
+
+
+def _file_name(path: Path) -> str:
+    """What the service calls the data set by, less the suffix."""
+    return f"{path.resolve().name}.zip" if path.is_dir() else path.name
+
+
+@contextmanager
+def _zipped(path: Path) -> Iterator[Path]:
+    """A folder as a zip."""
+    if not path.is_dir():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as beside:
+        yield Path(shutil.make_archive(str(Path(beside) / "images"), "zip", path))
 
 
 def _print(dataset: Json, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(dataset, indent=2, ensure_ascii=False))
+        print_json(dataset)
         return
     from api.dataset_screen import told  # noqa: PLC0415
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, wrap_file
 
 from api.client import Client, Json
 from api.screen import columns
-
-_POLL_SECONDS: Final = 0.3
 
 
 @contextmanager
@@ -32,18 +29,16 @@ def follow(client: Client, dataset: Json, console: Console) -> Json:
     planned = False
     with Progress(*line, console=console, transient=True, disable=not console.is_terminal) as shown:
         task = shown.add_task("waiting", total=None, numbers="")
-        while dataset["status"] == "validating":
-            if dataset["preparation"] and not planned:
+        for now in client.watch_dataset(dataset["id"]):
+            if now["preparation"] and not planned:
                 planned = True
-                console.print(dataset["preparation"]["words"], highlight=False, soft_wrap=True)
-            if (far := dataset["progress"]) is not None:
+                console.print(now["preparation"]["words"], highlight=False, soft_wrap=True)
+            if (far := now["progress"]) is not None:
                 numbers = f"{far['done']:,}/{far['total']:,} images"
                 shown.update(
                     task, description=far["phase"], completed=far["done"], total=far["total"], numbers=numbers
                 )
-            time.sleep(_POLL_SECONDS)
-            dataset = client.dataset(dataset["id"])
-    return dataset
+    return now
 
 
 def table(datasets: Sequence[Json]) -> str:

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from api import screen
 from api.client import ApiError, Client, Unreachable
-from api.up import LOCK, UpError, alone, free_port
+from api.listening import free_port
+from api.up import LOCK, UpError, alone
 from jobs import process
 from jobs.settings import PREFIX
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
 
 from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.types import Receive, Scope, Send
 
+from api.auth import REMEMBERED_SECONDS
 from api.headers import VARY
 from api.newsroom import Desk, Newsroom, rang
 
@@ -23,24 +25,37 @@ _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **VAR
 
 
 class EventStream(EventSourceResponse):
-    """The events after `seq`, then each as it comes, then `stream.end` when the job has ended or is deleted."""
+    """The events after `seq`, then each as it comes, then `stream.end` when the job has ended or is deleted.
 
-    def __init__(self, newsroom: Newsroom, job_id: str, seq: int) -> None:
+    `is_open`: whether the listener may listen still; where not, it breaks off, and who comes again is refused.
+    """
+
+    def __init__(
+        self, newsroom: Newsroom, tenant: str, job_id: str, seq: int, is_open: Callable[[], Awaitable[bool]]
+    ) -> None:
         super().__init__((), headers=_HEADERS)
-        self._newsroom, self._job_id, self._seq = newsroom, job_id, seq
+        self._newsroom, self._tenant, self._job_id, self._seq = newsroom, tenant, job_id, seq
+        self._is_open = is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises `JobNotFound` and `Unavailable` before the first byte, while they can still be a problem's body."""
         with self._newsroom.follow(self._job_id, reading=True) as desk:
-            await desk.known()
-            async with aclosing(_told(self._newsroom, desk, self._seq)) as self.body_iterator:
+            await desk.known(self._tenant)
+            async with aclosing(_told(self._newsroom, desk, self._seq, self._is_open)) as self.body_iterator:
                 await super().__call__(scope, receive, send)
 
 
-async def _told(newsroom: Newsroom, desk: Desk, seq: int) -> AsyncGenerator[bytes]:
+async def _told(
+    newsroom: Newsroom, desk: Desk, seq: int, is_open: Callable[[], Awaitable[bool]]
+) -> AsyncGenerator[bytes]:
     """Holds no more than a stretch of events: the reader's own pace decides when the next is fetched."""
     yield _RETRY
+    looked = time.monotonic()
     while not desk.closed:
+        if time.monotonic() - looked >= REMEMBERED_SECONDS:
+            if not await is_open():
+                return
+            looked = time.monotonic()
         bell, news = desk.bell, desk.after(seq)
         if news is None:
             news = await newsroom.past(desk, seq)

@@ -10,10 +10,11 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Request, Response
 
+from api.auth import caller_of
 from api.problems import BadParameters
 from gan.spec import SpecProblem
 from jobs.db import Session
@@ -24,6 +25,7 @@ KEY: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
 
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_FORM: Final[dict[str, Any]] = {"pattern": f"^{_VISIBLE.pattern}$"}
 _WORDS: Final = (
     "Of your making, such as a UUID: sent again within 24 hours with the same key, the same request gets the same "
     "answer, and makes nothing new."
@@ -78,18 +80,16 @@ class Once:
         return hashlib.sha256(f"{self._address}\n{canonical}".encode()).hexdigest()
 
 
-def caller_of(request: Request) -> str:
-    """Whose keys they are: one caller's do not meet another's. There is one caller so far."""
-    return "anyone"
-
-
-async def _once(request: Request, key: Annotated[str | None, Header(alias=KEY, description=_WORDS)] = None) -> Once:
+async def _once(
+    request: Request,
+    key: Annotated[str | None, Header(alias=KEY, description=_WORDS, json_schema_extra=_FORM)] = None,
+) -> Once:
     """Raises `BadParameters`."""
     if len(request.headers.getlist(KEY)) > 1 or (key is not None and not _VISIBLE.fullmatch(key)):
         detail = f"{KEY} takes one key of 1 to 255 visible ASCII characters, such as a UUID."
         raise BadParameters([SpecProblem(pointer=f"/{KEY}", code="bad-format", detail=detail)])
     url = request.url
-    return Once(caller_of(request), key, f"{request.method} {url.path}?{url.query}")
+    return Once(caller_of(request).tenant, key, f"{request.method} {url.path}?{url.query}")
 
 
 def _again(found: IdempotencyKey) -> Answer:

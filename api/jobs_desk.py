@@ -26,8 +26,11 @@ _MOST_KEPT: Final = 1000
 
 @dataclass(frozen=True)
 class Read:
-    """A job's body, its last event, and whether it has ended: then it changes no more, and nobody need wait."""
+    """A job's body, whose it is, its last event, and whether it has ended: then it changes no more, and nobody need
+    wait.
+    """
 
+    tenant: str
     content: bytes
     etag: str
     seq: int
@@ -51,8 +54,8 @@ class JobsDesk:
         self._reading = asyncio.Lock()
         self._kept: dict[str, tuple[tuple[Any, ...], Read]] = {}
 
-    async def read(self, job_id: str) -> Read:
-        """The job as it is on record at some moment after this call. Raises `JobNotFound`, `Unavailable`."""
+    async def read(self, job_id: str, tenant: str) -> Read:
+        """The tenant's job as it is on record at some moment after this call. Raises `JobNotFound`, `Unavailable`."""
         asked = self._next = self._next or _Round()
         asked.job_ids.add(job_id)
         if asked.task is None:
@@ -60,7 +63,7 @@ class JobsDesk:
             asked.task = asyncio.create_task(self._serve(asked), context=Context())
         # Who hangs up takes the answer from nobody else.
         found = (await asyncio.shield(asked.task)).get(job_id)
-        if found is None:
+        if found is None or found.tenant != tenant:
             raise JobNotFound(job_id)
         return found
 
@@ -92,5 +95,6 @@ class JobsDesk:
         found = {}
         for job, view in zip(shown, views.job_views(s, shown, self._lease_seconds), strict=True):
             content = view.model_dump_json().encode()
-            found[job.row.id] = Read(content, etag_of(content), job.row.event_seq, job.row.status in TERMINAL)
+            row = job.row
+            found[row.id] = Read(row.tenant, content, etag_of(content), row.event_seq, row.status in TERMINAL)
         return found

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 from asgi_correlation_id import correlation_id
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import MEDIA_TYPE, framework_problem
 
 _log = structlog.get_logger("gantry.api")
-_KEPT: Final = ("allow", "content-range", "retry-after")
+_KEPT: Final = (
+    *("allow", "connection", "content-range", "retry-after", "vary"),
+    *("access-control-allow-origin", "access-control-expose-headers"),
+)
+_WITH_BODIES: Final = ("POST", "PUT", "PATCH", "DELETE")
 
 
 class AccessLog:
@@ -66,6 +74,49 @@ class Head:
             await send(message)
 
         await self.app({**scope, "method": "GET"}, receive, bodiless)
+
+
+class BodyLimit(RequestBodyLimitMiddleware):
+    """A body has at most so many bytes, counted while they come; all `but` those that count for themselves."""
+
+    def __init__(self, app: ASGIApp, most_bytes: int, but: Callable[[Scope], bool]) -> None:
+        super().__init__(app, max_body_size=most_bytes)
+        self._but = but
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._but(scope):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+class BodyTime:
+    """A body has so many `seconds` to come, or who sends a byte a minute would be waited for until tomorrow; all
+    `but` those that keep a clock of their own.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float, but: Callable[[Scope], bool]) -> None:
+        self.app, self._seconds, self._but = app, seconds, but
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in _WITH_BODIES or self._but(scope):
+            await self.app(scope, receive, send)
+            return
+        deadline, whole = asyncio.get_running_loop().time() + self._seconds, False
+
+        async def in_time() -> Message:
+            nonlocal whole
+            if whole:  # what comes now is that the client has gone
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, headers={"Connection": "close"}) from None
+            whole = not message.get("more_body", False)
+            return message
+
+        await self.app(scope, in_time, send)
 
 
 class Problems:

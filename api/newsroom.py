@@ -46,6 +46,7 @@ class News:
 
     seq: int
     status: str
+    tenant: str
     base: int = 0
     told: Sequence[Told] = ()
 
@@ -56,6 +57,7 @@ class Desk:
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         self.seq, self.status = 0, ""  # no status: nobody has looked yet
+        self.tenant = ""
         self.closed = False
         self.listeners = self.readers = 0
         self.bell = asyncio.Event()
@@ -63,13 +65,13 @@ class Desk:
         self._window: deque[Told] = deque(maxlen=WINDOW)
         self._failure: Unavailable | None = None
 
-    async def known(self) -> None:
-        """Return when the job has been looked up. Raises `JobNotFound`, `Unavailable`."""
+    async def known(self, tenant: str) -> None:
+        """Return when the job has been looked up. Raises `JobNotFound`, also for another tenant's; `Unavailable`."""
         while not (self.status or self.closed):
             await self.bell.wait()
             if self._failure is not None and not self.status:
                 raise self._failure
-        if self.status == DELETED:
+        if self.status == DELETED or (self.status and self.tenant != tenant):
             raise JobNotFound(self.job_id)
 
     def after(self, seq: int) -> Sequence[Told] | None:
@@ -88,7 +90,7 @@ class Desk:
         if news is None:
             self.status = DELETED
         else:
-            self.seq, self.status = news.seq, news.status
+            self.seq, self.status, self.tenant = news.seq, news.status, news.tenant
             self._keep(news)
         if before != (self.seq, self.status, self.told_to):
             self._ring()
@@ -235,11 +237,11 @@ async def rang(bell: asyncio.Event, seconds: float) -> bool:
 
 def _news_of(s: Session, pulse: events.Pulse, told_to: int | None) -> News:
     if told_to is None or told_to >= pulse.seq:
-        return News(pulse.seq, pulse.status)
+        return News(pulse.seq, pulse.status, pulse.tenant)
     base = max(told_to, pulse.seq - WINDOW)
     # PostgreSQL may show events that are younger than the pulse; those are news of the next look.
     rows = [row for row in events.page(s, pulse.job_id, base, WINDOW) if row.seq <= pulse.seq]
-    return News(pulse.seq, pulse.status, base, _told(rows))
+    return News(pulse.seq, pulse.status, pulse.tenant, base, _told(rows))
 
 
 def _told(rows: Collection[JobEvent]) -> list[Told]:

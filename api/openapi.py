@@ -14,14 +14,18 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import BaseModel
 
+from api.auth import scope_of
 from api.bodies import reads_body
 from api.files import File
+from api.hall import needs_services
+from api.hooks.schemas import WebhookBody, WebhookChange
 from api.idempotency import KEY, REPLAYED
+from api.key_schemas import NewKey, Quotas, Rotation
 from api.problems import MEDIA_TYPE, REQUEST_ID
 from api.schemas import Problem
-from api.services import needs_services
-from gan.spec import TrainSpec
+from gan.spec import UNSEEN, TrainSpec
 
 Json = dict[str, Any]
 
@@ -32,6 +36,8 @@ _PROBLEM: Final = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}
 _WORDS: Final = {
     304: "What you hold is still current.",
     400: "The body is not JSON.",
+    401: "No key was sent, or one that opens nothing.",
+    403: "The key has not the scope that this needs, or a quota is used up.",
     404: "Nothing here has that id or name.",
     406: "Nothing that Accept asks for is made here; valid_types lists what is.",
     409: "What it is about is not in a state for this.",
@@ -39,6 +45,7 @@ _WORDS: Final = {
     415: "The body is not application/json in UTF-8.",
     416: "The file has no such bytes.",
     422: "A parameter or field cannot be; errors points at each.",
+    429: "Too many requests, or too many jobs that wait; go on after Retry-After.",
     500: "A file that the record names is lost, or the service has a bug.",
     501: "This generator cannot be written in that format.",
     503: "A part of the service is down or busy; try again after Retry-After.",
@@ -52,6 +59,7 @@ _HEADERS: Final[dict[str, str]] = {
     "Content-Range": "Which bytes of how many.",
     "Content-Location": "The address that gives these very bytes for ever.",
     REPLAYED: "true: this was done before, for the same Idempotency-Key; this is what was answered then.",
+    "WWW-Authenticate": "Bearer: how a key is sent.",
     "X-Checkpoint-Id": "The checkpoint that was drawn from.",
     "Vary": "Accept: the answer depends on it.",
 }
@@ -60,6 +68,12 @@ _HEADERS: Final[dict[str, str]] = {
 def problems(*statuses: int) -> dict[int | str, Json]:
     """The `responses=` of a route that answers with these problems, beside those that are derived."""
     return {status: {"description": _WORDS[status], "content": _PROBLEM} for status in statuses}
+
+
+def body_of(model: type[BaseModel], *, required: bool = True) -> Json:
+    """The `openapi_extra=` of a route that reads its body itself, as it must refuse what JSON readers let through."""
+    schema = {"$ref": _REF.format(model=model.__name__)}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
 def headers(*names: str) -> Json:
@@ -80,7 +94,7 @@ def document(app: FastAPI) -> Json:
         separate_input_output_schemas=False,
     )
     known = made["components"]["schemas"]
-    for model in (TrainSpec, Problem):
+    for model in (TrainSpec, Problem, NewKey, Rotation, Quotas, WebhookBody, WebhookChange):
         schema = model.model_json_schema(ref_template=_REF)
         known.update(schema.pop("$defs", {}))
         known[model.__name__] = schema
@@ -89,7 +103,11 @@ def document(app: FastAPI) -> Json:
     made["components"]["headers"] = {
         name: {"description": words, "schema": _TEXT} for name, words in _HEADERS.items()
     }
+    words = "A key, such as gan_live_...; not asked for where the service listens on loopback alone."
+    made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": words}}
     for route, method in _shown(app):
+        for parameter in made["paths"][route.path_format][method.lower()].get("parameters", ()):
+            _describe_parameter(parameter)
         _describe(made["paths"][route.path_format][method.lower()], route, method)
     return made
 
@@ -110,14 +128,29 @@ def _describe(operation: Json, route: APIRoute, method: str) -> None:
         _describe_ranges(operation)
     if "if-none-match" in read:
         answers["304"] = {"description": _WORDS[304], "headers": answers["200"].get("headers", {})}
+    if (scope := scope_of(route)) is not None:
+        operation["security"] = [{"key": []}]
+        operation["x-scope"] = scope.value
     for status, answer in answers.items():
         answer["headers"] = {**headers(*_headers(operation, status, read)), **answer.get("headers", {})}
+
+
+def _describe_parameter(parameter: Json) -> None:
+    """One that is optional is left out, and never null; and no text in a query holds what `checked` refuses."""
+    schema = parameter["schema"]
+    if "anyOf" in schema:
+        (real,) = (one for one in schema.pop("anyOf") if one != {"type": "null"})
+        parameter["schema"] = schema = real | schema
+    text = schema.get("items", schema)
+    if parameter["in"] == "query" and text.get("type") == "string" and "enum" not in text:
+        text.setdefault("pattern", f"^[^{UNSEEN}]*$")
 
 
 def _statuses(route: APIRoute, method: str, read: set[str]) -> list[int]:
     calls, named = set(_calls(route.dependant)), "{" in route.path
     rules = {
         (400, 413, 415): any(reads_body(call) for call in calls),
+        (401, 403, 429): scope_of(route) is not None,
         (404,): named,
         (406,): "accept" in read,
         (409,): named and method != "GET",
@@ -136,8 +169,10 @@ def _headers(operation: Json, status: str, read: set[str]) -> Iterator[str]:
         yield "Location"
     if status == "201" and KEY in read:
         yield REPLAYED
-    if status == "503":
+    if status in ("429", "503"):
         yield "Retry-After"
+    if status == "401":
+        yield "WWW-Authenticate"
     if status in ("206", "416"):
         yield "Content-Range"
     if "accept" in read and (made or status == "406"):

@@ -15,10 +15,10 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from api.problems import BadParameters
-from gan.spec import SpecProblem, pointer_to
+from gan.spec import UNSEEN, SpecProblem, pointer_to, the_first
 
-# Those that no text of a spec may hold (gan/spec.py); every other character may stand in a name or a label.
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+# Those that no text of a spec may hold; every other character may stand in a name or a label.
+_UNSEEN: Final = re.compile(f"[{UNSEEN}]")
 
 _KNOWN: Final[WeakKeyDictionary[Callable[..., Any], dict[str, bool]]] = WeakKeyDictionary()
 
@@ -31,12 +31,13 @@ async def checked(request: Request) -> None:
     route = request.scope["route"]
     assert isinstance(route, APIRoute)
     known = known_parameters(route)
-    problems = [_unknown(name, known) for name in request.query_params if name not in known]
+    unknown = [name for name in request.query_params if name not in known]
+    problems = the_first((_unknown(name, known) for name in unknown), len(unknown))
     problems += [_twice(name) for name, many in known.items() if not many and _count(request, name) > 1]
-    problems += [_unreadable(name) for name, value in request.query_params.multi_items() if _CONTROL.search(value)]
+    problems += [_unreadable(name) for name, value in request.query_params.multi_items() if _UNSEEN.search(value)]
     if problems:
         raise BadParameters(problems)
-    if _CONTROL.search(request.scope["path"]):
+    if _UNSEEN.search(request.scope["path"]):
         raise HTTPException(404)
 
 
@@ -70,7 +71,7 @@ PageOf = Annotated[Paging, Depends(_paging)]
 
 
 def split(words: str | None, name: str) -> list[str]:
-    """The words of the comma-separated parameter `name`; none when it was not sent.
+    """The words of the comma-separated parameter `name`, each once; none when it was not sent.
 
     Raises `BadParameters` where a word is blank: it would be read as "all", which is not what was written.
     """
@@ -81,7 +82,7 @@ def split(words: str | None, name: str) -> list[str]:
         detail = f"{name} holds an empty word in {words[:200]!r}; write words, separated by commas, "
         detail += "or leave the parameter out."
         raise BadParameters([SpecProblem(pointer=f"/{name}", code="bad-format", detail=detail)])
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _fields(dependant: Dependant) -> list:  # type: ignore[type-arg]
@@ -105,5 +106,5 @@ def _twice(name: str) -> SpecProblem:
 
 
 def _unreadable(name: str) -> SpecProblem:
-    detail = f"{name[:200]!r} holds control characters."
+    detail = f"{name[:200]!r} holds control characters, or marks that turn the direction of writing."
     return SpecProblem(pointer=f"/{name}", code="bad-format", detail=detail)

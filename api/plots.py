@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from jobs.curves import Curve
+from jobs.errors import PicturesBusy
+from jobs.places import Places
 
 T = TypeVar("T")
 
@@ -22,23 +25,38 @@ _LARGEST_FRAME: Final = 720
 _FRAME_MS: Final = 120
 _LAST_FRAME_MS: Final = 2000
 
-# Figures share matplotlib's font and text caches, which are not made for threads.
-_one_at_a_time = threading.Lock()
+# Who waits for a picture holds one of the threads that answer everybody.
+_places: Final = Places(8, PicturesBusy, "As many pictures as may wait to be drawn do; try again in a moment.")
+_easel: Final = threading.Lock()
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """The only one that draws in this process: figures share matplotlib's font and text caches, which are not made
+    for threads, and a hundred grids in full colour at once are most of a gigabyte.
+
+    Raises `PicturesBusy` where as many wait as may.
+    """
+    with _places.one(), _easel:
+        yield
 
 
 def curves_png(title: str, curves: Mapping[str, Curve]) -> bytes:
-    """The curves over steps, each in a colour of its own; steps without a finite value are gaps."""
+    """The curves over steps, each in a colour of its own; steps without a finite value are gaps.
+
+    Raises `PicturesBusy` where too many wait for a picture.
+    """
     # Imported at the first picture: matplotlib is a quarter of the time that the API takes to start.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    with _one_at_a_time:
+    with _one_at_a_time():
         figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        for number, (name, curve) in enumerate(curves.items()):
+        for (name, curve), colour in zip(curves.items(), colours(list(curves)).values(), strict=True):
             values = np.where(np.isfinite(curve.values), curve.values, np.nan)
-            axes.plot(curve.steps, values, label=name, color=_COLOURS[number % len(_COLOURS)], linewidth=1.1)
+            axes.plot(curve.steps, values, label=name, color=colour, linewidth=1.1)
         axes.set_title(title, loc="left", fontsize=11, parse_math=False)
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
@@ -52,6 +70,11 @@ def curves_png(title: str, curves: Mapping[str, Curve]) -> bytes:
     return picture.getvalue()
 
 
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """Which of them is drawn in which colour, in the picture of these curves."""
+    return {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(names)}
+
+
 def evenly(items: Sequence[T], most: int = _MOST_FRAMES) -> list[T]:
     """At most `most` of the items, evenly spread, the first and the last among them."""
     if len(items) <= most:
@@ -60,11 +83,13 @@ def evenly(items: Sequence[T], most: int = _MOST_FRAMES) -> list[T]:
 
 
 def animate(pngs: Sequence[bytes]) -> bytes:
-    """An endless GIF of the pictures, in order; the last stands longer. Needs one at least."""
+    """An endless GIF of the pictures, in order; the last stands longer. Needs one at least.
+
+    Raises `PicturesBusy` where too many wait for a picture.
+    """
     durations = [_FRAME_MS] * (len(pngs) - 1) + [_LAST_FRAME_MS]
     film = io.BytesIO()
-    # One at a time, frame after frame: a hundred grids in full colour at once are most of a gigabyte.
-    with _one_at_a_time:
+    with _one_at_a_time():
         first, *rest = (_frame(png) for png in pngs)
         # optimize=False and disposal 1 keep Pillow from merging equal frames, so that frame i stays preview i.
         first.save(film, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)

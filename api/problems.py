@@ -20,19 +20,27 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
+from api.browser_rules import of_api
 from gan.spec import PRESETS, PROBLEM_CODES, SpecError, SpecProblem, UnknownPreset
 from jobs.errors import (
     ArtifactLost,
     BadUpload,
+    Busy,
     Conflict,
     Fenced,
     GantryError,
+    InsufficientScope,
+    InvalidKey,
     InvalidRequest,
     InvalidTransition,
+    MissingKey,
     NotFound,
     OneProblem,
     PresetNotFound,
-    SamplerBusy,
+    QuotaExceeded,
+    QuotaUsedUp,
+    RateLimited,
+    Refused,
     Unavailable,
     UnknownDataset,
     UnknownLabel,
@@ -118,6 +126,13 @@ class NotReady(Unavailable):
 STATUS: Final[dict[type[Exception], int]] = {
     NotFound: 404,
     Conflict: 409,
+    MissingKey: 401,
+    InvalidKey: 401,
+    InsufficientScope: 403,
+    QuotaExceeded: 429,
+    QuotaUsedUp: 403,
+    RateLimited: 429,
+    Refused: 403,
     Unavailable: 503,
     Fenced: 500,
     ArtifactLost: 500,
@@ -139,8 +154,9 @@ _VALID_NAMES: Final[dict[type[Exception], str]] = {
 }
 
 _FRAMEWORK_CODES: Final = {
-    404: ("not-found", "There is nothing at this address; /docs lists what there is."),
+    404: ("not-found", "There is nothing at this address; /openapi.json lists what there is."),
     405: ("method-not-allowed", "This address does not take this method; see the Allow header."),
+    408: ("request-timeout", "The body did not come in the time that it gets; send it in one go."),
     413: ("body-too-large", "The body is larger than 256 KiB, which is the most that is read here."),
     416: ("range-not-satisfiable", "The file has no such bytes; Content-Range tells its length."),
 }
@@ -191,16 +207,32 @@ def framework_problem(path: str, status: int, headers: Mapping[str, str] | None 
 async def _domain(request: Request, error: Exception) -> Response:
     assert isinstance(error, GantryError | InvalidRequest | SpecError)
     status, members = status_of(error), _members(error)
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
-    if isinstance(error, NotAcceptable):
-        headers["Vary"] = "Accept"
+    headers = _headers(error)
     if status == 422:
         members["errors"] = [p.model_dump() for p in error.problems]  # type: ignore[union-attr]
     if status >= 500:
-        # A full queue is how the sampler holds itself upright, not a fault.
-        level = logging.WARNING if isinstance(error, SamplerBusy) else logging.ERROR
+        level = logging.WARNING if isinstance(error, Busy) else logging.ERROR
         _log.log(level, "request failed", code=_code(error), detail=str(error), path=request.url.path)
     return problem(request.url.path, status, _code(error), _detail(error), headers=headers, **members)
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    match error:
+        case Unavailable() | QuotaExceeded():
+            return {"Retry-After": str(error.retry_after)}
+        case RateLimited():  # draft-ietf-httpapi-ratelimit-headers-10
+            left = f'"{error.name}";r=0;t={error.retry_after}'
+            return {"Retry-After": str(error.retry_after), "RateLimit-Policy": error.policy, "RateLimit": left}
+        case MissingKey():
+            return {"WWW-Authenticate": "Bearer"}
+        case InvalidKey():
+            return {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        case InsufficientScope():
+            return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{error.scope}"'}
+        case NotAcceptable():
+            return {"Vary": "Accept"}
+        case _:
+            return {}
 
 
 def _code(error: GantryError | InvalidRequest | SpecError) -> str:
@@ -274,6 +306,6 @@ def parameter_problems(errors: Iterable[Mapping[str, Any]]) -> list[SpecProblem]
 async def _unexpected(request: Request, error: Exception) -> Response:
     _log.error("unexpected error", path=request.url.path, exc_info=error)
     detail = "Something went wrong inside the service; its log tells more under this request_id."
-    # This handler stands outside the middleware that sets the header on every other answer.
-    headers = {REQUEST_ID: correlation_id.get() or ""}
+    # This handler stands outside the middleware that sets these on every other answer.
+    headers = {**of_api(request.scope), REQUEST_ID: correlation_id.get() or ""}
     return problem(request.url.path, 500, "internal", detail, headers=headers)

@@ -1,4 +1,4 @@
-"""`python -m api.relay`: the relay and sweeper in this process, until it is told to stop."""
+"""`python -m api.relay`: relay, sweeper and the webhooks' postman in this process, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 
+from api.hooks.postman import Postman
 from jobs import sweep
 from jobs.startup import begin
 
@@ -16,7 +17,12 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    postman = Postman(settings, stop) if settings.webhooks else None
+    if postman is not None:
+        postman.start()
     sweep.serve(settings, stop)
+    if postman is not None:
+        postman.join()
     return 0
 
 

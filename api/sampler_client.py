@@ -8,7 +8,14 @@ import httpx2
 
 from api.problems import ExportUnavailable
 from gan.spec import DatasetInfo, TrainSpec
-from jobs.errors import ArtifactLost, CheckpointNotFound, SamplerBusy, SamplerUnavailable
+from jobs.errors import (
+    ArtifactLost,
+    CheckpointNotFound,
+    DatasetAway,
+    DatasetNotFound,
+    SamplerBusy,
+    SamplerUnavailable,
+)
 from jobs.settings import sampler_address
 
 # Drawing 1024 images with a large generator on a CPU that trains at the same time takes its time.
@@ -41,6 +48,10 @@ class Sampler:
         parameters = {"checkpoint_id": checkpoint_id, "format": format}
         return await self._call("GET", "/export", checkpoint_id, params=parameters)
 
+    async def contact_sheet(self, request: dict[str, Any]) -> bytes:
+        """Real images of a data set. Raises `DatasetNotFound`, `DatasetAway`, `Sampler…`."""
+        return await self._call("POST", "/contact-sheet", request["dataset_id"], json=request)
+
     async def estimate(self, spec: TrainSpec, dataset: DatasetInfo) -> dict[str, Any]:
         """What training `spec` would take. Raises `SamplerUnavailable`, `SamplerBusy`."""
         body = {"spec": spec.model_dump(mode="json"), "dataset": dataset.model_dump(mode="json")}
@@ -53,10 +64,10 @@ class Sampler:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _call(self, method: str, path: str, checkpoint_id: str, **content: Any) -> bytes:
+    async def _call(self, method: str, path: str, of: str, **content: Any) -> bytes:
         response = await self._send(method, path, _PAINTER, **content)
         if response.status_code != 200:
-            raise _refusal(response, checkpoint_id, _PAINTER)
+            raise _refusal(response, of, _PAINTER)
         return response.content
 
     async def _send(self, method: str, path: str, who: str, **content: Any) -> httpx2.Response:
@@ -68,12 +79,17 @@ class Sampler:
             raise SamplerUnavailable(f"{who} cannot be reached; is `gantry sampler` running?") from error
 
 
-def _refusal(response: httpx2.Response, checkpoint_id: str, who: str) -> Exception:
+def _refusal(response: httpx2.Response, of: str, who: str) -> Exception:
+    """What it means here; `of` is the id of what was asked for."""
     said = _said(response)
     detail = str(said.get("detail") or f"it answered {response.status_code}")
     match said.get("code"):
         case "checkpoint-not-found":
-            return CheckpointNotFound(checkpoint_id)
+            return CheckpointNotFound(of)
+        case "dataset-not-found":
+            return DatasetNotFound(of)
+        case "dataset-away":
+            return DatasetAway(detail)
         case "sampler-busy":
             return SamplerBusy(f"{who} has as much to do as it lets wait; try again in a moment.")
         case "artifact-lost":

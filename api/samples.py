@@ -61,9 +61,7 @@ class Plan:
     @property
     def rows(self) -> int:
         """Rows of the grid: one a class; without classes, as near to a square as they fill."""
-        if self.classes != (None,):
-            return len(self.classes)
-        return max(d for d in range(1, math.isqrt(self.n) + 1) if self.n % d == 0)
+        return len(self.classes) if self.classes != (None,) else square_rows(self.n)
 
     @property
     def row_labels(self) -> list[str]:
@@ -94,6 +92,11 @@ class Plan:
         }
 
 
+def square_rows(count: int) -> int:
+    """Rows that `count` images fill, as near to a square as can be."""
+    return max(d for d in range(1, math.isqrt(count) + 1) if count % d == 0)
+
+
 def make_plan(
     labels: Sequence[str], classes: Sequence[DatasetClass], *, n: int, seed: int, truncation: float
 ) -> Plan:
@@ -104,14 +107,15 @@ def make_plan(
     """
     if labels and not classes:
         raise NotConditional
-    asked: tuple[DatasetClass | None, ...] = tuple(find_class(label, classes) for label in labels)
-    rows = asked or tuple(classes) or (None,)
-    if len(rows) * n > MOST_IMAGES:
-        detail = (
-            f"{len(rows)} labels of {n} images are more than {MOST_IMAGES}; ask for {MOST_IMAGES // len(rows)} each."
-        )
+    # Counted before they are looked up, which takes its time for each.
+    count = len(labels) or len(classes) or 1
+    if count * n > MOST_IMAGES:
+        each = MOST_IMAGES // count
+        hint = f"ask for {each} each" if each else f"ask for {MOST_IMAGES} labels at most"
+        detail = f"{count} labels of {n} images are more than {MOST_IMAGES}; {hint}."
         raise BadParameters([SpecProblem(pointer="/n", code="out-of-range", detail=detail)])
-    return Plan(rows, n, seed, truncation)
+    asked: tuple[DatasetClass | None, ...] = tuple(find_class(label, classes) for label in labels)
+    return Plan(asked or tuple(classes) or (None,), n, seed, truncation)
 
 
 def find_class(label: str, classes: Sequence[DatasetClass]) -> DatasetClass:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from gan.spec import TrainSpec
 from jobs.status import Status
@@ -14,11 +14,13 @@ T = TypeVar("T")
 Number = Annotated[float | None, Field(description="null when it is NaN or infinite")]
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
+    """What all of them are."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Listed(_Answer, Generic[T]):
+class Listed(Answer, Generic[T]):
     """A page of a list."""
 
     data: list[T]
@@ -26,7 +28,7 @@ class Listed(_Answer, Generic[T]):
     next_cursor: str | None
 
 
-class FieldError(_Answer):
+class FieldError(Answer):
     """One thing that is wrong with a request."""
 
     pointer: str = Field(description="RFC 6901 pointer into the body, or / and the parameter's name.")
@@ -49,14 +51,14 @@ class Problem(BaseModel):
     errors: list[FieldError] = Field([], description="With 422.")
 
 
-class Reason(_Answer):
+class Reason(Answer):
     """Why a job stands where it stands."""
 
     code: str
     message: str
 
 
-class JobError(_Answer):
+class JobError(Answer):
     """Why a job failed, and what to do."""
 
     code: str
@@ -66,7 +68,7 @@ class JobError(_Answer):
     hint: str | None
 
 
-class Progress(_Answer):
+class Progress(Answer):
     """How far a job is."""
 
     step: int
@@ -78,14 +80,14 @@ class Progress(_Answer):
     updated_at: datetime | None
 
 
-class Place(_Answer):
+class Place(Answer):
     """Where a queued job stands in the queue."""
 
     position: int = Field(ge=1)
     jobs_ahead: int = Field(ge=0)
 
 
-class Evidence(_Answer):
+class Evidence(Answer):
     """A figure, and the threshold that it is past."""
 
     metric: str
@@ -93,7 +95,7 @@ class Evidence(_Answer):
     threshold: Number
 
 
-class Remedy(_Answer):
+class Remedy(Answer):
     """A field to set."""
 
     pointer: str = Field(description="RFC 6901 pointer into the body of POST /v1/jobs.")
@@ -101,7 +103,7 @@ class Remedy(_Answer):
     why: str
 
 
-class Finding(_Answer):
+class Finding(Answer):
     """One observation about the training. All of its remedy together makes a body that is taken again."""
 
     code: str = Field(description="Stable and for machines.")
@@ -113,14 +115,14 @@ class Finding(_Answer):
     remedy: list[Remedy]
 
 
-class Health(_Answer):
+class Health(Answer):
     """A verdict on the training itself, and the findings that hold; unknown until somebody has looked."""
 
     verdict: Literal["unknown", "healthy", "warning", "failing"]
     findings: list[Finding]
 
 
-class JobWorker(_Answer):
+class JobWorker(Answer):
     """Who trains it, or trained it last; null while nobody has."""
 
     id: str
@@ -128,7 +130,7 @@ class JobWorker(_Answer):
     heartbeat_at: datetime | None
 
 
-class Links(_Answer):
+class Links(Answer):
     """Where the rest of a job is."""
 
     self: str
@@ -139,7 +141,7 @@ class Links(_Answer):
     samples: str
 
 
-class JobView(_Answer):
+class JobView(Answer):
     """A job as its caller sees it."""
 
     id: str
@@ -165,7 +167,7 @@ class JobView(_Answer):
     links: Links
 
 
-class Estimate(_Answer):
+class Estimate(Answer):
     """What a spec would take."""
 
     model_config = ConfigDict(extra="allow")
@@ -177,24 +179,25 @@ class Estimate(_Answer):
     disk_bytes: int
 
 
-class DryRun(_Answer):
+class DryRun(Answer):
     """The resolved spec and its cost; nothing was stored."""
 
     spec: TrainSpec
     estimate: Estimate
 
 
-class EventView(_Answer):
+class EventView(Answer):
     """Something that happened to a job."""
 
     seq: int
     type: str
     attempt: int
     data: dict[str, Any]
+    actor: str | None = Field(description="The key that asked for it, or local; null: the service itself.")
     at: datetime
 
 
-class MetricView(_Answer):
+class MetricView(Answer):
     """A curve in a line; last, min and max are of its finite values."""
 
     name: str
@@ -206,24 +209,39 @@ class MetricView(_Answer):
     nonfinite_count: int
 
 
-class SeriesView(_Answer):
+# As a list of numbers: programs that are made from the document, and some that read it, know no tuples.
+Point = Annotated[
+    tuple[int, Number],
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+            "minItems": 2,
+            "maxItems": 2,
+            "description": "[step, value]; a value that is NaN or infinite is null.",
+        }
+    ),
+]
+
+
+class SeriesView(Answer):
     """Curves as [step, value] pairs; a value that is NaN or infinite is null."""
 
-    series: dict[str, list[tuple[int, Number]]]
+    series: dict[str, list[Point]]
     reduced: bool
     source_points: int = Field(description="Points of all curves before they were reduced.")
     reduce: Literal["minmax", "none"]
     nonfinite_count: int = Field(description="How many values of the whole curves are NaN or infinite.")
 
 
-class PreviewView(_Answer):
+class PreviewView(Answer):
     """A grid of the job's fixed latents."""
 
     step: int
     url: str
 
 
-class CheckpointView(_Answer):
+class CheckpointView(Answer):
     """Saved state: to go on from, and to draw from. bytes and sha256 are of part=full."""
 
     id: str
@@ -237,7 +255,7 @@ class CheckpointView(_Answer):
     created_at: datetime
 
 
-class EvaluationView(_Answer):
+class EvaluationView(Answer):
     """How good the images were at a step, and what the figures rest on."""
 
     step: int
@@ -257,7 +275,7 @@ class EvaluationView(_Answer):
     created_at: datetime
 
 
-class ClassView(_Answer):
+class ClassView(Answer):
     """A class that the generator can draw."""
 
     id: int
@@ -270,7 +288,7 @@ class CountedClass(ClassView):
     count: int
 
 
-class FileProblem(_Answer):
+class FileProblem(Answer):
     """Why an upload cannot become a data set."""
 
     file: str | None = Field(description="Its name in the archive; null: of the whole.")
@@ -278,7 +296,7 @@ class FileProblem(_Answer):
     detail: str
 
 
-class Preparation(_Answer):
+class Preparation(Answer):
     """What is done to every image of an upload."""
 
     side: int
@@ -286,7 +304,7 @@ class Preparation(_Answer):
     words: str
 
 
-class IntakeProgress(_Answer):
+class IntakeProgress(Answer):
     """How far the validation of an upload is."""
 
     phase: Literal["checking", "preparing"]
@@ -294,7 +312,7 @@ class IntakeProgress(_Answer):
     total: int
 
 
-class DatasetView(_Answer):
+class DatasetView(Answer):
     """A registered data set."""
 
     id: str
@@ -312,7 +330,7 @@ class DatasetView(_Answer):
     progress: IntakeProgress | None = Field(description="While it is validating.")
 
 
-class PresetView(_Answer):
+class PresetView(Answer):
     """A named starting point."""
 
     name: str
@@ -324,7 +342,7 @@ class PresetView(_Answer):
     spec: TrainSpec = Field(description="In full, on the data set that ships with the service.")
 
 
-class WorkerView(_Answer):
+class WorkerView(Answer):
     """A worker that has said it is there."""
 
     id: str
@@ -335,7 +353,7 @@ class WorkerView(_Answer):
     heartbeat_at: datetime
 
 
-class ManifestImage(_Answer):
+class ManifestImage(Answer):
     """One image of a sample: index in the answer, class, seed."""
 
     index: int
@@ -344,14 +362,14 @@ class ManifestImage(_Answer):
     seed: int
 
 
-class ManifestCheckpoint(_Answer):
+class ManifestCheckpoint(Answer):
     """What a sample was drawn from."""
 
     id: str
     step: int
 
 
-class Manifest(_Answer):
+class Manifest(Answer):
     """All that determines a sample's images."""
 
     job_id: str
@@ -360,20 +378,20 @@ class Manifest(_Answer):
     images: list[ManifestImage]
 
 
-class Alive(_Answer):
+class Alive(Answer):
     """The process answers."""
 
     status: Literal["alive"] = "alive"
 
 
-class Part(_Answer):
+class Part(Answer):
     """One part that the service needs."""
 
     ok: bool
     detail: str | None = None
 
 
-class Ready(_Answer):
+class Ready(Answer):
     """Every part is there."""
 
     status: Literal["ready"] = "ready"

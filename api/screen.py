@@ -20,7 +20,7 @@ from gan.spec import fields_of
 
 _SECONDS_A_LINE: Final = 5.0
 _WIDEST: Final = 2000
-_NUMBERS: Final = ("STEP", "IMAGES/S", "AGE", "IMAGES", "CLASSES")
+_NUMBERS: Final = ("STEP", "IMAGES/S", "AGE", "IMAGES", "CLASSES", "LAST", "MIN", "MAX")
 _QUALITY: Final = ("fcd", "coverage", "precision", "recall", "label_accuracy")
 
 
@@ -117,6 +117,42 @@ def worker_table(workers: Sequence[Json]) -> str:
     return columns(("ID", "HOST", "DEVICE", "STATUS", "JOB"), map(_cells_of_worker, workers))
 
 
+def preset_table(presets: Sequence[Json]) -> str:
+    """As `table`, of presets."""
+    return columns(("PRESET", "WHAT IT IS"), ([p["name"], _titled(p)] for p in presets))
+
+
+def preset_sheet(preset: Json) -> str:
+    """All that a person asks of a preset."""
+    lines = [f"{preset['name']}: {_titled(preset)}", preset["summary"], preset["reach"], f"From {preset['paper']}"]
+    return "\n".join(line for line in lines if line)
+
+
+def metric_table(metrics: Sequence[Json]) -> str:
+    """As `table`, of curves."""
+    names = ("CURVE", "LAST", "MIN", "MAX", "STEP")
+    rows = ([m["name"], *(_figure(m[of]) for of in ("last", "min", "max")), str(m["last_step"])] for m in metrics)
+    return columns(names, rows)
+
+
+def job_sheet(job: Json, best: Json | None) -> str:
+    """All that a person asks of a job."""
+    spec, done = job["spec"], job["progress"]
+    of = f"of {job['retry_of']}, again; " if job["retry_of"] else ""
+    device = (job["worker"] or {}).get("device")
+    lines = [
+        f"{job['id']}{' ' + repr(job['name']) if job['name'] else ''}: {standing(job)}",
+        f"  {of}{spec['preset'] or 'no preset'} on {spec['dataset']}, seed {spec['seed']}"
+        + (f", by {device}" if device else ""),
+        f"  step {done['step']} of {done['total_steps']}  {numbers(job)}".rstrip(),
+        *(ending(job).splitlines()[1:]),
+        quality(best),
+        verdict(job),
+        f"You may: {', '.join(job['allowed_actions']) or 'only look'}.",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
 def columns(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Rows under their names, as wide as they need."""
     made = Table(box=None, pad_edge=False, header_style="")
@@ -148,6 +184,14 @@ def _cells(job: Json) -> list[str]:
 def _cells_of_worker(worker: Json) -> list[str]:
     devices = ", ".join(device["name"] for device in worker["devices"])
     return [worker["id"], worker["host"], devices or "-", worker["status"], worker["current_job_id"] or "-"]
+
+
+def _titled(preset: Json) -> str:
+    return f"{preset['title']}{' (the default)' if preset['is_default'] else ''}"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _known(word: str) -> str:
@@ -214,16 +258,18 @@ class _Bar:
 
 class _Lines:
     def __init__(self, console: Console) -> None:
-        self._console, self._due, self._status = console, 0.0, ""
+        self._console, self._due, self._status, self._told = console, 0.0, "", ""
 
     def show(self, job: Json) -> None:
-        # Every change of status, and else a line each few seconds.
+        # Every change of status, and else a line each few seconds, where it says something new.
         if job["status"] == self._status and time.monotonic() < self._due:
             return
         self._status, self._due = job["status"], time.monotonic() + _SECONDS_A_LINE
         done = job["progress"]
         line = f"{standing(job)}: step {done['step']} of {done['total_steps']}  {numbers(job)}".rstrip()
-        self.tell(line)
+        if line != self._told:
+            self._told = line
+            self.tell(line)
 
     def tell(self, line: str) -> None:
         _say(self._console, line)

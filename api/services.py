@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Final
-
-from fastapi import Depends, Request
+from typing import Final
 
 from api.answers import Answers
+from api.auth import Doorkeeper
 from api.jobs_desk import JobsDesk
 from api.newsroom import Newsroom
+from api.rates import Rates
 from api.sampler_client import Sampler
 from gan.spec import DatasetClass, from_record
 from jobs import broker
@@ -41,6 +41,7 @@ class Services:
     """Asked by /readyz alone: the face sends no message."""
     newsroom: Newsroom
     jobs_desk: JobsDesk
+    doorkeeper: Doorkeeper
 
     @classmethod
     def open(cls, settings: Settings) -> Services:
@@ -55,6 +56,7 @@ class Services:
             broker.make_app(settings),
             Newsroom(db),
             JobsDesk(db, settings.lease_seconds),
+            Doorkeeper(db, Rates(settings), asks=settings.asks_for_keys),
         )
 
     async def close(self) -> None:
@@ -68,17 +70,4 @@ def _classes(db: Database, job_id: str) -> tuple[DatasetClass, ...]:
         job = jobs.get(s, job_id)
         if not from_record(job.spec).conditional:
             return ()
-        return datasets.info(datasets.get(s, job.dataset)).classes
-
-
-async def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
-
-
-def needs_services(dependency: object) -> bool:
-    """Whether a route's dependency is that on what is held open here."""
-    return dependency is _services
-
-
-Hall = Annotated[Services, Depends(_services)]
+        return datasets.info(datasets.of_job(s, job)).classes

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.hall import Office
 from jobs.db import Database
 from jobs.errors import DatabaseUnavailable
 from jobs.store import jobs
@@ -89,5 +90,5 @@ def install(app: FastAPI, db: Callable[[], Database]) -> None:
     app.add_middleware(_Measured, registry=registry)
 
     @app.get(_PATH, tags=["health"], response_class=PlainTextResponse, summary="For Prometheus")
-    def metrics() -> Response:
+    def metrics(office: Office) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

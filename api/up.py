@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -21,10 +21,13 @@ from typing import IO, Final
 
 import httpx2
 
+from api.first_key import first_key
+from api.listening import free_port, listen, port_of
 from jobs import process
 from jobs.db import migrate
 from jobs.errors import DatabaseUnavailable
 from jobs.settings import PREFIX, Settings, sampler_address
+from jobs.startup import keep_private
 
 # sun_path holds 108 bytes with its closing zero on Linux, 104 elsewhere.
 _LONGEST_SOCKET_PATH: Final = 103
@@ -64,14 +67,24 @@ class Fleet:
 
     settings: Settings
     children: list[Child]
+    sockets: Mapping[str, socket.socket] = field(default_factory=dict)
+    """What some listen on, by name: opened once, so that a restart and a neighbour cannot lose the port."""
     stop: threading.Event = field(default_factory=threading.Event)
 
     def start(self, child: Child) -> None:
         """Start it, its log appended to a file of its own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        argv, fds = list(child.argv), []
+        if child.name in self.sockets:
+            fds = [self.sockets[child.name].fileno()]
+            argv += ["--fd", str(fds[0])]
         with self._log(child).open("ab") as log:
             child.process = process.spawn(
-                child.argv, env={**kept, **child.env, **self.settings.environment()}, stdout=log, stderr=log
+                argv,
+                env={**kept, **child.env, **self.settings.environment()},
+                stdout=log,
+                stderr=log,
+                pass_fds=fds,
             )
         child.started = time.monotonic()
 
@@ -118,18 +131,25 @@ class Fleet:
 
 def run(settings: Settings) -> int:
     """Run the service until SIGINT or SIGTERM; the exit code. Raises `UpError`."""
-    settings = with_dashboard(_with_sampler(settings))
+    keep_private()
+    settings = _with_sampler(settings)
     # A folder of our own making is ours alone: whoever can enter it reaches the sampler and every job.
     _make_folder(settings.data_dir)
     _make_folder(settings.data_dir / "logs")
-    with alone(settings.data_dir / LOCK, settings.data_dir) as lock:
+    with alone(settings.data_dir / LOCK, settings.data_dir) as lock, ExitStack() as open_sockets:
         _leave_word(lock, settings)
-        _require_free_port(settings)
+        sockets = {
+            "api": open_sockets.enter_context(_api_socket(settings)),
+            "ui": open_sockets.enter_context(dashboard_socket(settings)),
+        }
+        settings = settings.model_copy(update={"url": local_url(settings), "ui_port": port_of(sockets["ui"])})
         try:
             migrate(settings)
         except DatabaseUnavailable as error:
             raise UpError(str(error)) from error
-        fleet = Fleet(settings, children(settings, _gpu_slots()))
+        if settings.asks_for_keys:
+            _tell_first_key(settings)
+        fleet = Fleet(settings, children(settings, _gpu_slots()), sockets)
         with _signals(fleet):
             try:
                 return _serve(fleet)
@@ -138,11 +158,11 @@ def run(settings: Settings) -> int:
                 fleet.kill()
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port of `host` that nobody listens on at this moment."""
-    with socket.create_server((host, 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+def _tell_first_key(settings: Settings) -> None:
+    """To the terminal alone, once in the life of a database."""
+    if (key := first_key(settings)) is not None:
+        say("This service asks for keys. An administrator's, shown this once (`gantry keys` makes others):")
+        say(f"  export GANTRY_KEY={key}")
 
 
 def say(line: str) -> None:
@@ -197,16 +217,23 @@ def _with_sampler(settings: Settings) -> Settings:
     return settings.model_copy(update={"sampler_url": f"http://127.0.0.1:{free_port()}"})
 
 
-def with_dashboard(settings: Settings) -> Settings:
-    """The dashboard beside the API, which it asks, on any free port where its own is taken and was not asked for."""
-    settings = settings.model_copy(update={"url": local_url(settings)})
-    if "ui_port" in settings.model_fields_set:
-        return settings
+def _api_socket(settings: Settings) -> socket.socket:
     try:
-        socket.create_server((settings.host, settings.ui_port), family=_family(settings)).close()
-    except OSError:
-        return settings.model_copy(update={"ui_port": free_port()})
-    return settings
+        return listen(settings.host, settings.port)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise UpError(f"Cannot listen on {where}: {error.strerror}. Take another --port, or free it.") from error
+
+
+def dashboard_socket(settings: Settings) -> socket.socket:
+    """The dashboard's, on any free port where its own is taken and was not asked for. Raises `UpError`."""
+    try:
+        return listen(settings.host, settings.ui_port)
+    except OSError as error:
+        if "ui_port" not in settings.model_fields_set:
+            return listen(settings.host, 0)
+        where = f"{settings.host}:{settings.ui_port}"
+        raise UpError(f"The dashboard cannot listen on {where}: {error.strerror}. Change {PREFIX}UI_PORT.") from error
 
 
 def _make_folder(folder: Path) -> None:
@@ -232,18 +259,6 @@ def _leave_word(lock: IO[str], settings: Settings) -> None:
     lock.truncate(0)
     lock.write(settings.sampler_url)
     lock.flush()
-
-
-def _require_free_port(settings: Settings) -> None:
-    try:
-        socket.create_server((settings.host, settings.port), family=_family(settings)).close()
-    except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        raise UpError(f"Cannot listen on {where}: {error.strerror}. Take another --port, or free it.") from error
-
-
-def _family(settings: Settings) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in settings.host else socket.AF_INET
 
 
 @contextmanager
@@ -300,7 +315,7 @@ def local_url(settings: Settings) -> str:
 
 
 def _at(settings: Settings, port: int) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - asked, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -5,11 +5,12 @@ The framework would gather the whole file in a temporary folder first, and count
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, BinaryIO, Final
@@ -18,15 +19,17 @@ from fastapi import Depends, Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from api.hall import DatasetsWrite, Hall
 from api.problems import UnsupportedMediaType
-from api.services import Hall, Services
 from gan.spec import SpecProblem
 from jobs.artifacts import sync_folder
 from jobs.errors import BadUpload, Unavailable, UploadTooLarge
 from jobs.ids import looks_like, new_id
-from jobs.intake import UPLOAD
+from jobs.intake import UPLOAD, folder_of
+from jobs.settings import Settings
 
 _MEGABYTE: Final = 1_000_000
 # For checkpoints, which matter more.
@@ -37,8 +40,12 @@ _MOST_PARTS: Final = 8
 # Of the form around the file: boundaries, headers and the other fields.
 _FORM_BYTES: Final = 16 * 1024
 _NAME: Final = re.compile(r"[\w][\w .:-]{0,99}")
+_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
 _SIDES: Final = (16, 128)
-_FIELDS: Final = ("name", "size")
+_FIELDS: Final = ("name", "size", "sha256")
+# Whoever sends less holds one of few places for nothing; at first there may be a proxy to wait for.
+_SLOWEST_BYTES_PER_SECOND: Final = 16 * 1024
+_HEAD_START_SECONDS: Final = 30.0
 
 BODY: Final[dict[str, Any]] = {
     "requestBody": {
@@ -68,6 +75,11 @@ BODY: Final[dict[str, Any]] = {
                             "square and scaled. Left out: the images' own, if they are squares of one size up to "
                             "128; else 64, or 32 where most are smaller.",
                         },
+                        "sha256": {
+                            "type": "string",
+                            "pattern": f"^{_SHA256.pattern}$",
+                            "description": "The file's digest: if what comes has another, it is refused.",
+                        },
                     },
                 }
             }
@@ -91,10 +103,10 @@ class Upload:
         return {"name": self.name, "size": self.side, "sha256": self.sha256}
 
 
-async def _upload(request: Request, hall: Hall) -> Upload:
+async def _upload(request: Request, hall: DatasetsWrite) -> Upload:
     """The request's body, its file on the disk; where this raises, nothing is left behind.
 
-    Raises `UnsupportedMediaType`, `UploadTooLarge`, `BadUpload`, `Unavailable`.
+    Raises `UnsupportedMediaType`, `UploadTooLarge`, `BadUpload`, `Unavailable`, and 408 for one that trickles.
     """
     boundary = _boundary(request.headers.get("content-type", ""))
     most = hall.settings.upload_mb * _MEGABYTE
@@ -102,11 +114,13 @@ async def _upload(request: Request, hall: Hall) -> Upload:
     if announced.isdecimal() and int(announced) > most + _FORM_BYTES:
         raise UploadTooLarge(hall.settings.upload_mb)
     dataset_id = new_id("ds")
-    folder = hall.settings.datasets_dir / dataset_id
+    folder = folder_of(hall.settings, hall.caller.tenant, dataset_id)
     try:
         folder.mkdir(parents=True)
-        _require_room(folder, int(announced) if announced.isdecimal() else 0)
-        return await _received(request, hall, boundary, dataset_id, folder / UPLOAD)
+        # What does not say how long it is may be as long as any.
+        _require_room(folder, int(announced) if announced.isdecimal() else most)
+        with request.app.state.upload_places.one():
+            return await _received(request, hall, boundary, dataset_id, folder / UPLOAD)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
@@ -114,13 +128,13 @@ async def _upload(request: Request, hall: Hall) -> Upload:
         raise
 
 
-async def _received(request: Request, hall: Services, boundary: bytes, dataset_id: str, path: Path) -> Upload:
+async def _received(request: Request, hall: Hall, boundary: bytes, dataset_id: str, path: Path) -> Upload:
     with path.open("wb") as file:
         form = _Form(file, hall.settings.upload_mb)
         parser = MultipartParser(boundary, form.callbacks())
         gathered = bytearray()
         try:
-            async for piece in request.stream():
+            async for piece in _pieces(request, hall.settings):
                 gathered += piece
                 if len(gathered) >= _WRITTEN_AT_ONCE:
                     await run_in_threadpool(parser.write, bytes(gathered))
@@ -136,7 +150,27 @@ async def _received(request: Request, hall: Services, boundary: bytes, dataset_i
         if form.file_name is None:
             raise _bad("/file", "missing", "The form needs a field 'file': a zip of images.")
         await run_in_threadpool(_make_durable, file, path)
-    return Upload(dataset_id, _name(form), _side(form), form.digest.hexdigest(), path)
+    return Upload(dataset_id, _name(form), _side(form), _digest(form), path)
+
+
+async def _pieces(request: Request, settings: Settings) -> AsyncIterator[bytes]:
+    """The body as it comes. Raises `UploadTooLarge`, and 408 when it comes too slowly or takes too long."""
+    clock = asyncio.get_running_loop().time
+    began, got, most = clock(), 0, settings.upload_mb * _MEGABYTE + _FORM_BYTES
+    stream = request.stream()
+    while True:
+        patience = min(settings.upload_seconds, _HEAD_START_SECONDS + got / _SLOWEST_BYTES_PER_SECOND)
+        try:
+            async with asyncio.timeout_at(began + patience):
+                piece = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise HTTPException(408, headers={"Connection": "close"}) from None
+        got += len(piece)
+        if got > most:
+            raise UploadTooLarge(settings.upload_mb)
+        yield piece
 
 
 @dataclass
@@ -195,7 +229,7 @@ class _Form:
         elif self._part in _FIELDS:
             self.fields[self._part] = b""
         else:
-            known = "file, name and size"
+            known = "file, name, size and sha256"
             detail = f"There is no field {self._part[:200]!r}; known here: {known}."
             raise _bad(f"/{self._part[:200]}", "unknown-field", detail)
 
@@ -255,6 +289,18 @@ def _side(form: _Form) -> int | None:
     if not (text.isascii() and text.isdecimal() and len(text) < 4 and low <= int(text) <= high):
         raise _bad("/size", "out-of-range", f"size is a number of pixels from {low} to {high}, not {text[:100]!r}.")
     return int(text)
+
+
+def _digest(form: _Form) -> str:
+    """The file's. Raises `BadUpload` where another was announced."""
+    said, found = form.fields.get("sha256", b"").decode(errors="replace").strip(), str(form.digest.hexdigest())
+    if not said:
+        return found
+    if not _SHA256.fullmatch(said):
+        raise _bad("/sha256", "bad-format", f"sha256 is 64 hexadecimal digits, not {said[:100]!r}.")
+    if said.lower() != found:
+        raise _bad("/sha256", "checksum-mismatch", f"What came has the sha256 {found}, and not the one announced.")
+    return found
 
 
 def _bad(pointer: str, code: str, detail: str) -> BadUpload:

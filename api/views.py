@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar, cast, overload
 
-from api import schemas
+from api import key_schemas, schemas
 from gan.spec import DEFAULT_PRESET, PRESETS, from_record, preset_spec
 from jobs.db import Session
-from jobs.models import Checkpoint, Dataset, Evaluation, Job, JobEvent, Preview, Worker
+from jobs.models import ApiKey, Checkpoint, Dataset, Evaluation, Job, JobEvent, Preview, Tenant, Worker
 from jobs.status import Status
-from jobs.store import jobs, workers
+from jobs.store import jobs, queue, tenants, workers
+from jobs.store.api_keys import Made
 from jobs.store.evaluations import Place
 from jobs.store.metrics import MetricSummary
 from jobs.store.pages import Page
@@ -42,8 +43,8 @@ def job_views(s: Session, shown: Collection[jobs.Shown], lease_seconds: float) -
     # Asked for those that wait alone: most polls are of jobs that train, or have ended.
     waiting = any(row.status == Status.QUEUED for row in rows)
     most_gpus = workers.most_gpus(s, lease_seconds) if waiting else None
-    ahead = jobs.jobs_ahead(s, rows, most_gpus)
-    return [_job(job.row, most_gpus, ahead.get(job.row.id), job.last, job.best) for job in shown]
+    places = queue.places(s, rows, most_gpus)
+    return [_job(job, most_gpus, places.get(job.row.id)) for job in shown]
 
 
 def job_view(s: Session, row: Job, lease_seconds: float) -> schemas.JobView:
@@ -51,23 +52,24 @@ def job_view(s: Session, row: Job, lease_seconds: float) -> schemas.JobView:
     return job_views(s, [jobs.show(s, [row.id])[row.id]], lease_seconds)[0]
 
 
-def _job(row: Job, most_gpus: int | None, ahead: int | None, last: str | None, best: str | None) -> schemas.JobView:
+def _job(shown: jobs.Shown, most_gpus: int | None, place: queue.Place | None) -> schemas.JobView:
+    row = shown.row
     status, spec = Status(row.status), from_record(row.spec)
     return schemas.JobView(
         id=row.id,
         name=row.name,
         labels=row.labels,
         status=status,
-        status_reason=_reason(row, most_gpus),
+        status_reason=_reason(row, most_gpus, place),
         # While it waits, the attempt that it waits for.
         attempt=row.attempt + 1 if status is Status.QUEUED else row.attempt,
         allowed_actions=jobs.actions(row),
         progress=_progress(row),
-        queue=None if ahead is None else schemas.Place(position=ahead + 1, jobs_ahead=ahead),
+        queue=None if place is None else schemas.Place(position=place.ahead + 1, jobs_ahead=place.ahead),
         latest_metrics=finite(row.latest_metrics),
         health=schemas.Health.model_validate(row.health),
-        best_checkpoint_id=best,
-        last_checkpoint_id=last,
+        best_checkpoint_id=shown.best,
+        last_checkpoint_id=shown.last,
         worker=_worker_of(row),
         error=_error(row.error),
         spec=spec,
@@ -79,13 +81,19 @@ def _job(row: Job, most_gpus: int | None, ahead: int | None, last: str | None, b
     )
 
 
-def _reason(row: Job, most_gpus: int | None) -> schemas.Reason | None:
+def _reason(row: Job, most_gpus: int | None, place: queue.Place | None) -> schemas.Reason | None:
     """Why it stands where it does; of a queued job, first of all that nobody is there who could run it."""
     if row.status == Status.QUEUED and most_gpus is None:
         return schemas.Reason(code="no_worker", message="No worker is running; `gantry worker` starts one.")
     if row.status == Status.QUEUED and most_gpus is not None and row.gpus > most_gpus:
         message = f"It needs {row.gpus} GPU, and no worker that is running has one; or set resources.gpus to 0."
         return schemas.Reason(code="no_capable_worker", message=message)
+    if place is not None and place.spent:
+        message = "All device hours are used up; it begins when an administrator grants more."
+        return schemas.Reason(code="quota_device_hours", message=message)
+    if place is not None and place.held:
+        message = "As many jobs run as may at a time; it begins when one of them has ended."
+        return schemas.Reason(code="quota_running", message=message)
     return schemas.Reason(**row.status_reason) if row.status_reason else None
 
 
@@ -145,7 +153,9 @@ def _links(job_id: str) -> schemas.Links:
 
 
 def event(row: JobEvent) -> schemas.EventView:
-    return schemas.EventView(seq=row.seq, type=row.type, attempt=row.attempt, data=row.data, at=moment(row.at))
+    return schemas.EventView(
+        seq=row.seq, type=row.type, attempt=row.attempt, data=row.data, actor=row.actor, at=moment(row.at)
+    )
 
 
 def metric(row: MetricSummary) -> schemas.MetricView:
@@ -219,13 +229,37 @@ def preset(name: str) -> schemas.PresetView:
     )
 
 
-def worker(row: Worker, now: float, lease_seconds: float) -> schemas.WorkerView:
+def key(row: ApiKey) -> key_schemas.KeyView:
+    return key_schemas.KeyView(**_key(row))
+
+
+def new_key(made: Made) -> key_schemas.NewKeyView:
+    return key_schemas.NewKeyView(key=made.key, **_key(made.row))
+
+
+def _key(row: ApiKey) -> dict[str, Any]:
+    times = ("created_at", "expires_at", "revoked_at", "last_used_at")
+    words = ("id", "tenant", "name", "handle", "scopes")
+    return {name: getattr(row, name) for name in words} | {name: moment(getattr(row, name)) for name in times}
+
+
+def tenant(row: Tenant, usage: tenants.Usage) -> key_schemas.TenantView:
+    return key_schemas.TenantView(
+        id=row.id,
+        quotas=key_schemas.Quotas(**{name: getattr(row, name) for name in tenants.QUOTAS}),
+        usage=key_schemas.TenantUsage(**vars(usage)),
+        created_at=moment(row.created_at),
+    )
+
+
+def worker(row: Worker, now: float, lease_seconds: float, mine: Collection[str]) -> schemas.WorkerView:
+    """A worker; which job it carries only where that is one of `mine`."""
     status = workers.status_of(row, now, lease_seconds)
     return schemas.WorkerView(
         id=row.id,
         host=row.host,
         devices=row.devices,
         status=status,
-        current_job_id=None if status == "lost" else row.current_job_id,
+        current_job_id=row.current_job_id if status != "lost" and row.current_job_id in mine else None,
         heartbeat_at=moment(row.heartbeat_at),
     )

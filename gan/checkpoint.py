@@ -7,7 +7,7 @@ Weights are safetensors, with the spec and the data set's classes inside, so tha
 from __future__ import annotations
 
 import json
-import pickle
+import pickle  # noqa: TID251 - for the name of the error that torch raises
 import zipfile
 from collections.abc import Mapping
 from os import PathLike

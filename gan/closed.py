@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -12,7 +12,10 @@ def _integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Int = Annotated[int, BeforeValidator(_integral)]
+INTEGRAL: Final = BeforeValidator(_integral)
+"""Stands last: what bounds the number comes before it, or the JSON Schema of a number that may be null loses them."""
+
+Int = Annotated[int, INTEGRAL]
 
 
 class Closed(BaseModel):

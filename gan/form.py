@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from gan.closed import Closed, Int
+from gan.closed import INTEGRAL, Closed, Int
 from gan.presets import DEFAULT_PRESET
 from gan.safeguards import SafeguardsSpec
 
@@ -17,9 +17,15 @@ SPEC_VERSION: Final = 2
 MOST_PREVIEWS: Final = 10_000
 MOST_EVALUATIONS: Final = 2_000
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+UNSEEN: Final = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+"""Within a regular expression's [...]: control characters, marks that break lines or turn the direction of writing.
+A text that holds one is not what it looks like.
+"""
+_PLAIN: Final = rf"^[^{UNSEEN}]*$"
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PLAIN)]
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$")]
-LabelValue = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+LabelValue = Annotated[str, StringConstraints(max_length=200, pattern=_PLAIN)]
 
 Architecture = Literal["dcgan", "mlp", "resnet", "r3gan"]
 ConditioningKind = Literal["none", "concat", "projection", "class_head"]
@@ -279,10 +285,8 @@ class TrainSpec(Closed):
     resources: ResourcesSpec = Field(ResourcesSpec(), description="Devices and precision.")
     priority: Int = Field(0, ge=-100, le=100, description="Higher is claimed first; equals by age.")
     max_attempts: Int = Field(3, ge=1, le=20, description="Attempts that may crash before the job fails.")
-    max_runtime_seconds: Int | None = Field(
+    max_runtime_seconds: Annotated[int, Field(ge=1, le=31_536_000), INTEGRAL] | None = Field(
         None,
-        ge=1,
-        le=31_536_000,
         description="Time it may run, all attempts together, s; then it fails. null: any.",
     )
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import ErrorDetails
 
 from gan.pointers import pointer_to
+
+MOST_TOLD: Final = 50
 
 _LONGEST_QUOTE: Final = 60
 
@@ -30,6 +33,7 @@ PROBLEM_CODES: Final = {
     "string_too_long": "out-of-range",
     "string_too_short": "out-of-range",
     "too_long": "out-of-range",
+    "too_short": "out-of-range",
     "string_pattern_mismatch": "bad-format",
     "finite_number": "out-of-range",
 }
@@ -44,7 +48,8 @@ _MUST: Final = {
     "string_too_long": "have at most {max_length} characters",
     "string_too_short": "have at least {min_length} character",
     "too_long": "have at most {max_length} entries",
-    "string_pattern_mismatch": "be text without control characters",
+    "too_short": "have at least {min_length} entry",
+    "string_pattern_mismatch": "be text without control characters and marks that turn the direction of writing",
     "finite_number": "be a finite number",
     "int_type": "be a whole number",
     "int_from_float": "be a whole number",
@@ -75,6 +80,15 @@ class SpecError(ValueError):
     def __init__(self, problems: Iterable[SpecProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__(" ".join(p.detail for p in self.problems))
+
+
+def the_first(problems: Iterator[SpecProblem], count: int) -> list[SpecProblem]:
+    """The first of so many, and how many there are besides: each takes a while to find words for."""
+    told = list(islice(problems, MOST_TOLD))
+    if count > len(told):
+        detail = f"So it is in {count - len(told):,} more places."
+        told.append(SpecProblem(pointer="", code="more-problems", detail=detail))
+    return told
 
 
 def problem_of(error: ErrorDetails, fields: Sequence[str]) -> SpecProblem:

@@ -15,18 +15,22 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gan.catalog import BUILTIN_DATASETS, DatasetClass, DatasetInfo
-from gan.form import SPEC_VERSION, OptimizerSpec, TrainSpec
+from gan.ceiling import memory_ceiling
+from gan.closed import INTEGRAL
+from gan.form import SPEC_VERSION, UNSEEN, OptimizerSpec, TrainSpec
 from gan.pointers import fields_of, pointer_to, put
 from gan.presets import DEFAULT_PRESET, PRESETS, Preset
-from gan.problems import PROBLEM_CODES, SpecError, SpecProblem, problem_of
+from gan.problems import PROBLEM_CODES, SpecError, SpecProblem, problem_of, the_first
 from gan.rules import combinations, without_effect
 
 __all__ = [
     "BUILTIN_DATASETS",
     "DEFAULT_PRESET",
+    "INTEGRAL",
     "PRESETS",
     "PROBLEM_CODES",
     "SPEC_VERSION",
+    "UNSEEN",
     "DatasetClass",
     "DatasetInfo",
     "OptimizerSpec",
@@ -39,11 +43,14 @@ __all__ = [
     "fields_of",
     "from_record",
     "image_size",
+    "memory_ceiling",
     "merged",
     "pointer_to",
     "preset_spec",
+    "problem_of",
     "put",
     "resolve",
+    "the_first",
 ]
 
 
@@ -72,7 +79,8 @@ def resolve(body: Mapping[str, Any]) -> TrainSpec:
     try:
         spec = _laid_over(overrides, body)
     except ValidationError as error:
-        raise SpecError(_problem(e) for e in error.errors(include_url=False)) from None
+        found = error.errors(include_url=False)
+        raise SpecError(the_first(map(_problem, found), len(found))) from None
     if problems := [*combinations(spec), *without_effect(spec, _laid_over(overrides, {"dataset": spec.dataset}))]:
         raise SpecError(problems)
     return spec

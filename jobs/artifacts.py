@@ -54,10 +54,18 @@ class Writing:
 
 
 class Artifacts:
-    """All files of all jobs, below one folder that API, workers and samplers share."""
+    """The files of jobs, below a folder that API, workers and samplers share: a folder a tenant, in it one a job."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
+
+    def of(self, tenant: str) -> Artifacts:
+        """A tenant's; nobody else's are to be reached through it."""
+        return Artifacts(self._root / tenant)
+
+    def tenants(self) -> list[str]:
+        """Those who have files here."""
+        return [path.name for path in self._root.iterdir() if path.is_dir()] if self._root.is_dir() else []
 
     @staticmethod
     def checkpoint_key(job_id: str, step: int, attempt: int) -> str:

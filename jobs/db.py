@@ -14,7 +14,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from gan.spec import BUILTIN_DATASETS
+from jobs import tenancy
 from jobs.errors import DatabaseUnavailable, MigrationsPending
+from jobs.models import DEFAULT_TENANT
 from jobs.settings import Settings
 from jobs.store import datasets
 
@@ -41,6 +43,9 @@ _POSTGRES_OPTIONS: Final = (
 class Database:
     """One process's connections. `write()` and `read()` are the only ways to a session; both end it.
 
+    A session opened for a tenant sees and changes that tenant's rows alone, whatever it is asked (`jobs.tenancy`);
+    one of nobody's is the service's own: the worker's, the relay's.
+
     A statement on PostgreSQL has 10 s, unless nobody is in a hurry: a migration may take its time.
     """
 
@@ -49,20 +54,20 @@ class Database:
         self.dialect: Dialect = "sqlite" if self._engine.dialect.name == "sqlite" else "postgresql"
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
+    def write(self, tenant: str | None = None) -> Iterator[Session]:
         """One write transaction: commits when the block ends, rolls back when it raises.
 
         SQLite begins it IMMEDIATE, so that two writers queue up instead of failing at the first write.
         Raises `DatabaseUnavailable` when the database cannot be reached or gives up.
         """
-        with self._session(begin="BEGIN IMMEDIATE") as s:
+        with self._session(tenant, begin="BEGIN IMMEDIATE") as s:
             yield s
             s.commit()
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
+    def read(self, tenant: str | None = None) -> Iterator[Session]:
         """One read transaction; what it changes is thrown away. Raises `DatabaseUnavailable`."""
-        with self._session(begin="BEGIN") as s:
+        with self._session(tenant, begin="BEGIN") as s:
             yield s
 
     def check(self) -> None:
@@ -84,11 +89,11 @@ class Database:
         self._engine.dispose()
 
     @contextmanager
-    def _session(self, begin: str) -> Iterator[Session]:
+    def _session(self, tenant: str | None, begin: str) -> Iterator[Session]:
         try:
             with (
                 self._engine.connect().execution_options(gantry_begin=begin) as connection,
-                Session(connection, expire_on_commit=False) as s,
+                tenancy.session(connection, tenant) as s,
             ):
                 yield s
         except (OperationalError, InterfaceError, PoolTimeout) as error:
@@ -119,8 +124,17 @@ def migrate(settings: Settings) -> None:
             command.upgrade(config, "head")
             for info in BUILTIN_DATASETS.values():
                 datasets.register(s, info)
+        _settle_files(settings)
     finally:
         database.dispose()
+
+
+def _settle_files(settings: Settings) -> None:
+    """Before there were tenants, files lay a folder higher: they are the default tenant's."""
+    for root, pattern in ((settings.artifacts_dir, "job_*"), (settings.datasets_dir, "ds_*")):
+        for folder in root.glob(pattern):
+            (root / DEFAULT_TENANT).mkdir(exist_ok=True)
+            folder.rename(root / DEFAULT_TENANT / folder.name)
 
 
 def _engine(url: str, in_a_hurry: bool) -> Engine:

@@ -3,6 +3,7 @@
     GantryError
     +-- NotFound ............ the id or name stands for nothing here
     +-- Conflict ............ the thing is there, but not in a state for this
+    +-- Refused ............. whoever asks may not have this: no key, no scope, no quota left
     +-- Unavailable ......... a part of the service is down or busy; try again
     +-- Fenced .............. this attempt no longer holds the job; stop, write nothing
     +-- ArtifactLost ........ a file that the record names is missing or not what was written
@@ -59,6 +60,22 @@ class PresetNotFound(NotFound):
 
 class WorkerNotFound(NotFound):
     code, what = "worker-not-found", "worker"
+
+
+class KeyNotFound(NotFound):
+    code, what = "key-not-found", "key that holds"
+
+
+class TenantNotFound(NotFound):
+    code, what = "tenant-not-found", "tenant"
+
+
+class WebhookNotFound(NotFound):
+    code, what = "webhook-not-found", "webhook"
+
+
+class DeliveryNotFound(NotFound):
+    code, what = "delivery-not-found", "delivery"
 
 
 class Conflict(GantryError):
@@ -125,6 +142,92 @@ class DatasetNotReady(Conflict):
         super().__init__(f"The data set {name!r} is {status}: {todo}.")
 
 
+class DatasetAway(Conflict):
+    """Its images are not on this machine, or damaged; the message says what to install or do."""
+
+    code = "dataset-away"
+
+
+class Refused(GantryError):
+    """Whoever asks may not have this."""
+
+    code = "refused"
+
+
+class MissingKey(Refused):
+    code = "missing-api-key"
+
+    def __init__(self) -> None:
+        super().__init__("This service asks for a key: send it as `Authorization: Bearer gan_live_...`.")
+
+
+class InvalidKey(Refused):
+    """Unknown, mistyped, revoked or over: one answer for all, as which of them is nobody's business."""
+
+    code = "invalid-api-key"
+
+    def __init__(self) -> None:
+        super().__init__("This key opens nothing here: it is unknown, revoked or over.")
+
+
+class InsufficientScope(Refused):
+    code = "insufficient-scope"
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+        super().__init__(f"This needs a key with the scope {scope}.")
+
+
+class QuotaExceeded(Refused):
+    """A tenant has all that it may take at a time; `retry_after` seconds are worth waiting."""
+
+    code = "quota-exceeded"
+    retry_after: ClassVar[int] = 30
+
+
+class QuotaUsedUp(Refused):
+    """A tenant has all that it may take; time does not help."""
+
+    code = "quota-exceeded"
+
+
+class RateLimited(Refused):
+    """Too many requests of one key or of one tenant."""
+
+    code = "rate-limited"
+
+    def __init__(self, limit: str, retry_after: int, *, policy: str, name: str) -> None:
+        self.retry_after, self.policy, self.name = retry_after, policy, name
+        super().__init__(f"More than {limit}; go on in {retry_after} s.")
+
+
+class WebhooksOff(Conflict):
+    """This service calls nobody."""
+
+    code = "webhooks-off"
+
+    def __init__(self) -> None:
+        super().__init__("Webhooks are off here; whoever runs the service turns them on with GANTRY_WEBHOOKS=true.")
+
+
+class WebhookDisabled(Conflict):
+    """It is told nothing until it is enabled again."""
+
+    code = "webhook-disabled"
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(f'The webhook {webhook_id} is disabled. Enable it first: PATCH it with {{"enabled": true}}.')
+
+
+class TooManyWebhooks(Conflict):
+    """There is no room for one more."""
+
+    code = "too-many-webhooks"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"There are {most} webhooks already, which is the most that there may be. Delete one first.")
+
+
 class Unavailable(GantryError):
     """A part of the service is down or busy. `retry_after` seconds are worth waiting."""
 
@@ -148,9 +251,26 @@ class SamplerUnavailable(Unavailable):
     code = "sampler-unavailable"
 
 
-class SamplerBusy(Unavailable):
+class Busy(Unavailable):
+    """As much is under way as is let wait: how a part holds itself upright, not a fault of it."""
+
+
+class SamplerBusy(Busy):
     code = "sampler-busy"
     retry_after = 2
+
+
+class PicturesBusy(Busy):
+    code = "pictures-busy"
+
+
+class LookupsBusy(Busy):
+    code = "lookups-busy"
+
+
+class UploadsBusy(Busy):
+    code = "uploads-busy"
+    retry_after = 30
 
 
 class Fenced(GantryError):
@@ -198,6 +318,19 @@ class UnknownDataset(OneProblem):
         super().__init__("/dataset", detail, valid=valid)
 
 
+class OverLimit(OneProblem):
+    """A spec that no device here could hold."""
+
+    code = "over-limit"
+
+    def __init__(self, needed_bytes: int, largest_bytes: int) -> None:
+        detail = (
+            f"The job needs about {needed_bytes / 2**30:,.3g} GiB of memory, and the largest device here has "
+            f"{largest_bytes / 2**30:,.3g} GiB: lower batch_size, or the width of the networks."
+        )
+        super().__init__("/batch_size", detail)
+
+
 class BadUpload(InvalidRequest):
     """An upload that cannot become a data set; each problem's code says of what kind it is."""
 
@@ -209,6 +342,15 @@ class UploadTooLarge(OneProblem):
 
     def __init__(self, most_mb: int) -> None:
         super().__init__("/file", f"The upload is larger than {most_mb:,} MB, which is the most that is taken here.")
+
+
+class UrlNotAllowed(OneProblem):
+    """An address that the service does not call."""
+
+    code = "url-not-allowed"
+
+    def __init__(self, why: str) -> None:
+        super().__init__("/url", f"The service does not call this url: {why}.")
 
 
 class UnknownLabel(OneProblem):
@@ -225,6 +367,13 @@ class NotConditional(OneProblem):
     def __init__(self) -> None:
         detail = "This generator was trained without labels and cannot draw a class: leave label out."
         super().__init__("/label", detail)
+
+
+class Unlabelled(OneProblem):
+    code = "unlabelled"
+
+    def __init__(self) -> None:
+        super().__init__("/label", "The images of this data set carry no labels: leave label out.")
 
 
 class UnknownMetric(OneProblem):

@@ -1,12 +1,14 @@
-"""Named steps of the protocol at which a test may end this process, as `kill -9` would.
+"""Named steps of the protocol at which a test may end this process, as `kill -9` would, or have it stand still.
 
 Off in every deployment: `GANTRY_FAULTS_DIR` is empty. In a test it names a folder; whoever passes the step `x` while
-a file `x` lies there takes the file away and dies. One file, one death, whichever process comes first.
+a file `x` lies there takes the file away and dies, or stands still until SIGCONT if the file says `stop`. One file,
+one process, whichever comes first.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +33,9 @@ POINTS: Final = (
 )
 """In the order in which a job meets them."""
 
+STOP: Final = "stop"
+"""What a file says at whose step a process is to stand still."""
+
 _SIGKILLED: Final = 137
 
 _folder: Path | None = None
@@ -47,8 +52,13 @@ def passed(point: str) -> None:
     if _folder is None:
         return
     assert point in POINTS, point
+    order = _folder / point
     try:
-        (_folder / point).unlink()
+        stands_still = order.read_text() == STOP
+        order.unlink()
     except FileNotFoundError:
         return
-    os._exit(_SIGKILLED)
+    if stands_still:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    else:
+        os._exit(_SIGKILLED)

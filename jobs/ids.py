@@ -7,9 +7,9 @@ from typing import Final, Literal
 
 from ulid import ULID
 
-Prefix = Literal["job", "ckpt", "ds", "wrk"]
+Prefix = Literal["job", "ckpt", "ds", "wrk", "key", "hook", "msg"]
 
-_SHAPE: Final = re.compile(r"(job|ckpt|ds|wrk)_[0-9A-HJKMNP-TV-Z]{26}")
+_SHAPE: Final = re.compile(r"(job|ckpt|ds|wrk|key|hook|msg)_[0-9A-HJKMNP-TV-Z]{26}")
 
 
 def new_id(prefix: Prefix) -> str:

@@ -1,7 +1,7 @@
 """Data sets that people bring, on their way in: kept in a folder each, judged and unpacked by a limited process.
 
-    datasets/ds_.../upload.zip      what came, until it is unpacked
-    datasets/ds_.../1/              what the first attempt made of it; of a lost relay there may be a second
+    datasets/TENANT/ds_.../upload.zip   what came, until it is unpacked
+    datasets/TENANT/ds_.../1/           what the first attempt made of it; of a lost relay there may be a second
 
 The process is `gan.uploads`, started by its name; it is told no secret, and what it says is lines of JSON.
 """
@@ -25,9 +25,10 @@ import structlog
 from gan.spec import DatasetInfo
 from jobs import process
 from jobs.db import Database
-from jobs.errors import Fenced, Unavailable
+from jobs.errors import Fenced, Unavailable, UploadsBusy
 from jobs.ids import looks_like
 from jobs.models import Dataset
+from jobs.places import Places
 from jobs.settings import Settings
 from jobs.store import datasets
 
@@ -38,7 +39,9 @@ UPLOAD: Final = "upload.zip"
 _MODULE: Final = "gan.uploads"
 _INSPECT_SECONDS: Final = 90
 # Each may take a gigabyte.
-_PLACES: Final = threading.BoundedSemaphore(2)
+_PLACES: Final = Places(
+    2, UploadsBusy, "More archives are being judged than there is room for; try again in a moment."
+)
 _LEASE_SECONDS: Final = 60.0
 _LONGEST_SILENCE_SECONDS: Final = 120.0
 _MOST_ATTEMPTS: Final = 5
@@ -52,14 +55,10 @@ Problems = list[dict[str, Any]]
 def inspect(path: Path) -> Problems:
     """What is wrong with the archive at `path`, as far as its directory tells; nothing: it may be unpacked.
 
-    Raises `Unavailable` where too many are being judged for so long.
+    Raises `UploadsBusy` where too many are being judged for so long.
     """
-    if not _PLACES.acquire(timeout=_INSPECT_SECONDS):
-        raise Unavailable("More archives are being judged than there is room for; try again in a moment.")
-    try:
+    with _PLACES.one(within_seconds=_INSPECT_SECONDS):
         said = _heard("inspect", str(path))
-    finally:
-        _PLACES.release()
     for line in said.splitlines():
         answer = json.loads(line)
         if "refused" in answer:
@@ -81,31 +80,34 @@ def _heard(*arguments: str) -> bytes:
         process.end(child, 0)
 
 
+def folder_of(settings: Settings, tenant: str, dataset_id: str) -> Path:
+    """Where all files of a tenant's data set lie."""
+    return settings.datasets_dir / tenant / dataset_id
+
+
 def files_of(settings: Settings, row: Dataset) -> Path:
     """Where the images of a data set that is ready lie."""
-    return settings.datasets_dir / row.id / str(row.attempt)
+    return folder_of(settings, row.tenant, row.id) / str(row.attempt)
 
 
-def drop(settings: Settings, dataset_id: str) -> None:
-    """Remove all files of a data set."""
+def drop(settings: Settings, tenant: str, dataset_id: str) -> None:
+    """Remove all files of a tenant's data set."""
     # What somebody is writing at this moment is an orphan, and is swept up.
-    shutil.rmtree(settings.datasets_dir / dataset_id, ignore_errors=True)
+    shutil.rmtree(folder_of(settings, tenant, dataset_id), ignore_errors=True)
 
 
 def drop_orphans(db: Database, settings: Settings, older_than_seconds: float) -> list[str]:
     """Remove the folders that no data set on record owns, untouched for so long; their ids."""
-    root, before = settings.datasets_dir, time.time() - older_than_seconds
-    if not root.is_dir():
-        return []
+    before = time.time() - older_than_seconds
     # Listed before the record is read: one that is born in between owns its folder.
-    found = [p for p in root.iterdir() if looks_like("ds", p.name) and _touched(p) < before]
+    found = [p for p in settings.datasets_dir.glob("*/*") if looks_like("ds", p.name) and _touched(p) < before]
     with db.read() as s:
         known = datasets.kept_ids(s)
-    dropped = [folder.name for folder in found if folder.name not in known]
-    for dataset_id in dropped:
-        drop(settings, dataset_id)
-        log.info("files of a data set that is not on record dropped", dataset_id=dataset_id)
-    return dropped
+    dropped = [folder for folder in found if folder.name not in known]
+    for folder in dropped:
+        drop(settings, folder.parent.name, folder.name)
+        log.info("files of a data set that is not on record dropped", dataset_id=folder.name)
+    return [folder.name for folder in dropped]
 
 
 class Intake(threading.Thread):
@@ -153,12 +155,12 @@ def validate_one(db: Database, settings: Settings, stop: threading.Event) -> boo
         with db.read() as s:
             known = row.id in datasets.kept_ids(s)
         if not known:
-            drop(settings, row.id)
+            drop(settings, row.tenant, row.id)
     return True
 
 
 def _validate(db: Database, settings: Settings, row: Dataset, stop: threading.Event) -> None:
-    folder = settings.datasets_dir / row.id
+    folder = folder_of(settings, row.tenant, row.id)
     if row.attempt > _MOST_ATTEMPTS:
         _refuse(db, settings, row, [_lost("It was begun five times, and each time it was cut off.")])
         return
@@ -191,7 +193,7 @@ def _validate(db: Database, settings: Settings, row: Dataset, stop: threading.Ev
 def _refuse(db: Database, settings: Settings, row: Dataset, problems: Problems) -> None:
     with db.write() as s:
         datasets.refuse(s, row.id, row.attempt, problems)
-    drop(settings, row.id)
+    drop(settings, row.tenant, row.id)
     log.info("data set is refused", dataset_id=row.id, problems=len(problems))
 
 

@@ -18,7 +18,7 @@ from jobs import clock, faultpoints
 from jobs.errors import Fenced
 from jobs.models import Attempt, Job
 from jobs.status import MOVES, TERMINAL, Status
-from jobs.store import attempts, events, jobs, workers
+from jobs.store import attempts, events, jobs, queue, tenants, workers
 
 HOLD_SHARE: Final = 0.8
 """Of a lease: an attempt that was unheard for so long must end itself, before anybody else can hold its job."""
@@ -41,15 +41,30 @@ class Orders:
 
 
 def claim(s: Session, worker_id: str, device: str, gpus: int, ttl: float) -> Job | None:
-    """Take the best job that a worker with so many GPUs can run: highest priority, then oldest; None if none."""
+    """Take the job that is next for a worker with so many GPUs: of the tenant whose turn it is, that of the highest
+    priority, then the oldest; None if there is none.
+    """
+    for tenant in queue.turns(s, gpus):
+        served = queue.take_turn(s, tenant)
+        # Of a tenant whose jobs others have just taken, the next one's.
+        job = None if served is None else _take(s, tenant, worker_id, device, gpus, ttl)
+        if served is not None and job is not None:
+            served.served_at = clock.read(s)
+            _open_attempt(s, job, worker_id, device)
+            faultpoints.passed("claim.before_commit")
+            return job
+    return None
+
+
+def _take(s: Session, tenant: str, worker_id: str, device: str, gpus: int, ttl: float) -> Job | None:
     best = (
         select(Job.id)
-        .where(Job.status == Status.QUEUED.value, jobs.claimable_now(), Job.gpus <= gpus)
+        .where(Job.status == Status.QUEUED.value, Job.tenant == tenant, jobs.claimable_now(), Job.gpus <= gpus)
         .order_by(Job.priority.desc(), Job.created_at, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    job = s.scalars(
+    return s.scalars(
         update(Job)
         .where(Job.id == best.scalar_subquery(), Job.status == Status.QUEUED.value)
         .values(
@@ -66,10 +81,6 @@ def claim(s: Session, worker_id: str, device: str, gpus: int, ttl: float) -> Job
         .returning(Job)
         .execution_options(populate_existing=True)
     ).one_or_none()
-    if job is not None:
-        _open_attempt(s, job, worker_id, device)
-        faultpoints.passed("claim.before_commit")
-    return job
 
 
 def renew(s: Session, job_id: str, attempt: int, ttl: float) -> Orders:
@@ -243,7 +254,8 @@ def _leave(
     """The move out of running, under the row lock that `_lock` took."""
     assert status in MOVES[Status.RUNNING]
     moment = clock.read(s)
-    job.ran_seconds = _ran(s, job)
+    before, job.ran_seconds = job.ran_seconds, _ran(s, job)
+    tenants.ran(s, job.tenant, job.ran_seconds - before, max(1, job.gpus))
     job.status, job.status_reason, job.error = status.value, reason, error
     job.lease_until = job.checkpoint_requested_at = job.pause_requested_at = job.claimed_at = None
     if status not in TERMINAL:

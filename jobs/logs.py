@@ -1,12 +1,17 @@
-"""Logs: JSON lines on stderr, one event a line, for every process of the service."""
+"""Logs: JSON lines on stderr, one event a line, for every process of the service.
+
+Control characters, line ends and all that is not ASCII stand escaped, secrets do not stand at all.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import structlog
 
+from jobs.redaction import redact
 from jobs.settings import Settings
 
 
@@ -31,6 +36,7 @@ def setup(settings: Settings, process: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(),
+                _without_secrets,
             ],
         )
     )
@@ -40,3 +46,8 @@ def setup(settings: Settings, process: str) -> None:
     for noisy in ("amqp", "kombu", "celery.redirected", "httpx2", "httpcore2", "matplotlib", "PIL", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     structlog.contextvars.bind_contextvars(process=process)
+
+
+def _without_secrets(logger: object, method: str, line: Any) -> str:
+    # The one control character that JSON lets stand.
+    return redact(str(line).replace("\x7f", "\\u007f"))

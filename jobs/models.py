@@ -54,7 +54,62 @@ class Base(DeclarativeBase):
     }
 
 
-class Job(Base):
+DEFAULT_TENANT: Final = "default"
+"""Whose everything is where nobody is asked for a key."""
+SHARED: Final = ""
+"""In the place of a tenant: of the data sets that are part of Gantry, which are everybody's."""
+
+
+class OfTenant:
+    """A row that belongs to a tenant. A session of `jobs.db` that is opened for one sees that one's rows alone."""
+
+    tenant: Mapped[str] = mapped_column(String(40), default=DEFAULT_TENANT, server_default=DEFAULT_TENANT)
+
+
+class OfJob:
+    """A row that belongs to a job, and with it to a tenant."""
+
+    job_id: Mapped[str] = mapped_column()
+
+
+class Tenant(Base):
+    """Somebody whose jobs are nobody else's, and what they may take: null is no limit."""
+
+    __tablename__ = "tenants"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    max_queued: Mapped[int | None]
+    """Jobs that wait or are paused."""
+    max_running: Mapped[int | None]
+    device_hours: Mapped[float | None]
+    """That its jobs may run altogether: an hour of a job with two GPUs is two."""
+    storage_mb: Mapped[int | None]
+    """Of checkpoints and data sets, MB."""
+    device_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    """That its jobs have run so far, those that are over."""
+    served_at: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    """When a job of its was last claimed: who has waited longest is next."""
+    created_at: Mapped[float]
+
+
+class ApiKey(Base):
+    """A key to the API: of the key itself only its first eight characters and its sha256 are kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    name: Mapped[str] = mapped_column(String(100))
+    handle: Mapped[str] = mapped_column(String(8), unique=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]
+    last_used_at: Mapped[float | None]
+
+
+class Job(OfTenant, Base):
     """One durable request to train. `attempt` is the fencing token: each claim raises it, nothing lowers it.
 
     Migration 0003 adds a trigger: what has ended does not change any more, and `attempt` never falls.
@@ -65,13 +120,15 @@ class Job(Base):
         CheckConstraint(f"status in ({_STATUSES})", name="status_known"),
         CheckConstraint("(status = 'running') = (lease_until is not null)", name="lease_while_running"),
         CheckConstraint(f"(status in ({_ENDED})) = (finished_at is not null)", name="finished_when_terminal"),
-        # In the order of a claim: neither a claim nor a place in the queue sorts all that wait.
-        Index("ix_jobs_claim", "status", text("priority DESC"), "created_at", "id"),
+        # In the order of a claim, and with all that counts: neither a claim nor a place in the queue sorts all that
+        # wait, and a place is told from the index alone.
+        Index("ix_jobs_claim", "status", "tenant", text("priority DESC"), "created_at", "id", "gpus"),
         Index("ix_jobs_finished_at", "finished_at"),
         Index("ix_jobs_lease", "status", "lease_until"),
-        Index("ix_jobs_status_id", "status", "id"),
-        Index("ix_jobs_dataset_id", "dataset", "id"),
-        Index("ix_jobs_preset_id", "preset", "id"),
+        Index("ix_jobs_tenant_id", "tenant", "id"),
+        Index("ix_jobs_tenant_status_id", "tenant", "status", "id"),
+        Index("ix_jobs_tenant_dataset_id", "tenant", "dataset", "id"),
+        Index("ix_jobs_tenant_preset_id", "tenant", "preset", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -125,7 +182,7 @@ class Job(Base):
     finished_at: Mapped[float | None]
 
 
-class Attempt(Base):
+class Attempt(OfJob, Base):
     """One execution of a job. What it wrote past `resumed_from_step` of its successor is superseded."""
 
     __tablename__ = "attempts"
@@ -141,7 +198,7 @@ class Attempt(Base):
     outcome: Mapped[str | None] = mapped_column(String(40))
 
 
-class JobEvent(Base):
+class JobEvent(OfJob, Base):
     """What happened to a job, numbered from 1 without a gap."""
 
     __tablename__ = "job_events"
@@ -162,10 +219,12 @@ class JobEvent(Base):
     attempt: Mapped[int]
     data: Mapped[dict[str, Any]]
     ends_job: Mapped[int] = mapped_column(default=0)
+    actor: Mapped[str | None] = mapped_column(String(40))
+    """Who asked for it, as `jobs.audit` names them; null: the service itself."""
     at: Mapped[float]
 
 
-class Outbox(Base):
+class Outbox(OfJob, Base):
     """A hint to be sent to the broker, written in the transaction that made it due."""
 
     __tablename__ = "outbox"
@@ -191,7 +250,7 @@ class IdempotencyKey(Base):
     created_at: Mapped[float] = mapped_column(index=True)
 
 
-class MetricBlock(Base):
+class MetricBlock(OfJob, Base):
     """A stretch of one curve: float32 little-endian `values` of the contiguous steps first_step..last_step.
 
     What they come to stands before them: SQLite would have to read through the values to reach what is behind.
@@ -213,7 +272,7 @@ class MetricBlock(Base):
     values: Mapped[bytes] = mapped_column(LargeBinary)
 
 
-class Checkpoint(Base):
+class Checkpoint(OfJob, Base):
     """A registered file: `key` holds all that is needed to go on, `weights_key` G alone for inference."""
 
     __tablename__ = "checkpoints"
@@ -246,7 +305,7 @@ class Checkpoint(Base):
     created_at: Mapped[float]
 
 
-class Evaluation(Base):
+class Evaluation(OfJob, Base):
     """How good the images were at a step, and all that the figures rest on."""
 
     __tablename__ = "evaluations"
@@ -262,7 +321,7 @@ class Evaluation(Base):
     created_at: Mapped[float]
 
 
-class Preview(Base):
+class Preview(OfJob, Base):
     """A drawn grid of the job's fixed latents at a step."""
 
     __tablename__ = "previews"
@@ -276,7 +335,7 @@ class Preview(Base):
     created_at: Mapped[float]
 
 
-class Dataset(Base):
+class Dataset(OfTenant, Base):
     """A registered data set; the images are the worker's business.
 
     One that somebody brought is `validating` until a relay has had it looked at and unpacked. Each try is an attempt
@@ -284,9 +343,10 @@ class Dataset(Base):
     """
 
     __tablename__ = "datasets"
+    __table_args__ = (Index("uq_datasets_name", "tenant", "name", unique=True),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    name: Mapped[str] = mapped_column(String(200), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
     status: Mapped[str] = mapped_column(String(16))
     num_images: Mapped[int]
     channels: Mapped[int]

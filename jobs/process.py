@@ -23,10 +23,11 @@ def spawn(
     stderr: int | IO[Any] | None = None,
     parent_death_signal: signal.Signals = signal.SIGKILL,
     user: str | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start `argv` as the leader of a new session; Linux sends it `parent_death_signal` when its parent dies.
 
-    `user` is who it runs as; None: who we are.
+    `user` is who it runs as; None: who we are. It inherits `pass_fds`, by the same numbers.
 
     Call it from a thread that lives as long as the child shall: the kernel watches the thread, not the process.
     """
@@ -39,6 +40,7 @@ def spawn(
         stderr=stderr,
         start_new_session=True,
         user=user,
+        pass_fds=pass_fds,
         preexec_fn=lambda: die_with_parent(parent, parent_death_signal),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from jobs.errors import SettingsError
 
 PREFIX: Final = "GANTRY_"
+_RATE: Final = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day)")
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 _DATABASES = ("sqlite:///", "postgresql+psycopg://", "postgresql://")
@@ -53,6 +55,12 @@ def sampler_address(url: str) -> tuple[str, str | None]:
     return (url, None) if path == url else ("http://sampler", path)
 
 
+def _rate(text: str) -> str:
+    if text and not _RATE.fullmatch(text):
+        raise ValueError("must be a number of requests a time, such as 600/minute or 20/second")
+    return text
+
+
 def _folder(path: Path) -> Path:
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file, and a folder is needed")
@@ -64,6 +72,14 @@ def _web_url(url: str) -> str:
         raise ValueError("must start with http://, https:// or unix:/")
     _require_port(url)
     return url.rstrip("/")
+
+
+def _origins(text: str) -> str:
+    for origin in (word.strip() for word in text.split(",") if text):
+        parts = urlsplit(origin)
+        if origin != "*" and (parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}"):
+            raise ValueError(f"takes origins such as https://pages.example.org, separated by commas, not {origin!r}")
+    return text
 
 
 class Settings(BaseSettings):
@@ -81,15 +97,20 @@ class Settings(BaseSettings):
         "", description="Redis or Valkey; empty: a queue of files in the data folder."
     )
     host: str = Field("127.0.0.1", description="Address the API listens on.")
-    open_to_network: bool = Field(
-        False,
-        description="Let the API listen beyond loopback although it asks nobody for a key: only behind a proxy that "
-        "does, or on a private network.",
+    auth: Literal["auto", "on", "off"] = Field(
+        "auto", description="Whether the API asks for a key; auto: unless it listens on loopback alone."
+    )
+    key_rate: Annotated[str, AfterValidator(_rate)] = Field(
+        "1200/minute", description="Requests that one key may make, such as 20/second; empty: any number."
+    )
+    tenant_rate: Annotated[str, AfterValidator(_rate)] = Field(
+        "6000/minute", description="Requests that all keys of a tenant may make; empty: any number."
     )
     port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")
     ui_port: int = Field(
         8002, ge=1, le=65535, description="Port the dashboard listens on; the API's /ui leads there."
     )
+    key: str = Field("", repr=False, description="The key that the command line sends to the API.")
     url: Annotated[str, AfterValidator(_web_url)] = Field(
         "http://127.0.0.1:8000", description="Where the command line and the dashboard find the API."
     )
@@ -102,6 +123,20 @@ class Settings(BaseSettings):
         256, ge=0, le=1_000_000, description="Disk for drawn images, MB, so that repeats need no sampler; 0: none."
     )
     upload_mb: int = Field(2048, ge=1, le=20_000, description="Largest upload of a data set, MB.")
+    webhooks: bool = Field(
+        False, description="Let callers register https addresses that are told what happens to their jobs."
+    )
+    webhook_allow_private: bool = Field(
+        False,
+        description="Let webhooks lead to private addresses, by http and on any port too: only where everybody who "
+        "may register one may reach all that this host reaches.",
+    )
+    upload_seconds: float = Field(3600, ge=1, le=86_400, description="Longest that an upload may take, s.")
+    uploads_at_once: int = Field(8, ge=1, le=1000, description="Uploads that one API process takes at a time.")
+    cors_origins: Annotated[str, AfterValidator(_origins)] = Field(
+        "", description="Origins whose pages a browser lets read the API, separated by commas, or *; empty: none."
+    )
+    docs: bool = Field(True, description="Serve the pages /docs and /redoc.")
     lease_seconds: float = Field(
         60, ge=1, le=3600, description="A worker's claim on a job, s; renewed each second or quarter of it."
     )
@@ -117,12 +152,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _closed_by_default(self) -> Self:
-        if self.host not in _LOOPBACK and not self.open_to_network:
+        if self.host not in _LOOPBACK and self.auth == "off":
             raise ValueError(
-                f"GANTRY_HOST {self.host!r} opens the API to the network and it asks nobody for a key; "
-                "listen on 127.0.0.1, or set GANTRY_OPEN_TO_NETWORK=true behind a proxy that checks who calls"
+                f"GANTRY_HOST {self.host!r} opens the API to the network, where GANTRY_AUTH=off asks nobody for a "
+                "key; listen on 127.0.0.1, or leave GANTRY_AUTH at auto"
             )
         return self
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether a request needs a key."""
+        return self.auth == "on" or (self.auth == "auto" and self.host not in _LOOPBACK)
 
     @property
     def database(self) -> str:
@@ -133,6 +173,11 @@ class Settings(BaseSettings):
     def broker(self) -> str:
         """The kombu URL."""
         return self.broker_url or "filesystem://"
+
+    @property
+    def origins(self) -> list[str]:
+        """Those of `cors_origins`."""
+        return [word.strip() for word in self.cors_origins.split(",") if word.strip()]
 
     @property
     def queue_dir(self) -> Path:
@@ -163,6 +208,8 @@ class Settings(BaseSettings):
         """These settings as variables, for a child process: it reads what this one read."""
         values = self.model_dump(mode="json")
         values["data_dir"] = str(self.data_dir.absolute())
+        # A caller's, and no part of the service.
+        del values["key"]
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items() if value is not None}
 
 

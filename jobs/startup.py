@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from jobs import faultpoints, logs
@@ -19,6 +20,12 @@ def begin(process: str) -> Settings:
     except SettingsError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+    keep_private()
     logs.setup(settings, process)
     faultpoints.arm(settings.faults_dir)
     return settings
+
+
+def keep_private() -> None:
+    """Have all files and folders that this process makes be its user's alone."""
+    os.umask(0o077)

@@ -14,7 +14,7 @@ from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.errors import Unavailable
 from jobs.settings import Settings
-from jobs.store import files, idempotency, jobs, outbox, workers
+from jobs.store import deliveries, files, idempotency, jobs, outbox, workers
 
 log = structlog.get_logger("gantry.sweep")
 
@@ -28,6 +28,7 @@ def sweep_once(db: Database, settings: Settings) -> None:
         idle = workers.idle(s, settings.lease_seconds)
         again = outbox.republish(s, settings.republish_seconds, idle)
         idempotency.forget(s)
+        deliveries.forget(s)
         faultpoints.passed("reap.before_commit")
     for job_id in reaped:
         log.warning("lease ran out; job is queued again or ended", job_id=job_id)
@@ -38,16 +39,20 @@ def sweep_once(db: Database, settings: Settings) -> None:
 def drop_orphans(db: Database, artifacts: Artifacts) -> list[str]:
     """Delete the files of jobs that are not on record, such as a deletion that was cut short; their ids."""
     # Listed before the record is read: a job that is born in between owns its folder.
-    folders = artifacts.orphans((), _ORPHANS_AFTER_SECONDS)
+    owners = {
+        folder: tenant
+        for tenant in artifacts.tenants()
+        for folder in artifacts.of(tenant).orphans((), _ORPHANS_AFTER_SECONDS)
+    }
     with db.read() as s:
         known = jobs.all_ids(s)
-    if folders and not known:
+    if owners and not known:
         # More likely the wrong database than a service that has lost every job.
-        log.warning("no job is on record, but there are files of some; they are left alone", folders=len(folders))
+        log.warning("no job is on record, but there are files of some; they are left alone", folders=len(owners))
         return []
-    dropped = [folder for folder in folders if folder not in known]
+    dropped = [folder for folder in owners if folder not in known]
     for folder in dropped:
-        artifacts.delete_job(folder)
+        artifacts.of(owners[folder]).delete_job(folder)
         log.info("files of a job that is not on record dropped", job_id=folder)
     return dropped
 
@@ -58,9 +63,9 @@ def tidy_ended(db: Database, artifacts: Artifacts, since: float | None, lease_se
     Whoever wrote them was killed or fenced before they were registered, and has had two leases to end.
     """
     with db.read() as s:
-        job_ids, until = files.ended(s, since, 2 * lease_seconds)
-    for job_id in job_ids:
-        there = list(artifacts.present(job_id))
+        over, until = files.ended(s, since, 2 * lease_seconds)
+    for job_id, tenant in over:
+        there = list(artifacts.of(tenant).present(job_id))
         with db.read() as s:
             named = files.named(s, job_id)
         for key, path in there:

@@ -68,9 +68,12 @@ def db(settings: Settings) -> Iterator[Database]:
 
 
 def small_settings(folder: Path, **values: object) -> Settings:
-    """Short times, so that a test need not wait; one thread a trainer."""
+    """Short times, so that a test need not wait; one thread a trainer.
+
+    But for the lease: a busy machine stands still for seconds, and who holds it then would lose it.
+    """
     quick = {
-        "lease_seconds": 4,
+        "lease_seconds": 10,
         "poll_seconds": 0.1,
         "republish_seconds": 2,
         "grace_seconds": 20,

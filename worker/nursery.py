@@ -1,6 +1,6 @@
 """Trainers that start at once: `python -m worker.nursery WORKER` has imported all that a trainer needs, and forks.
 
-    a line of JSON in:  {"job_id": ..., "attempt": ..., "log": its file, "settings": {variable: value}}
+    a line of JSON in:  {"job_id": ..., "attempt": ..., "tenant": ..., "log": its file, "settings": {variable: value}}
     two lines out:      the trainer's pid; when it has ended, its exit code, negative for a signal
     a line in:          the supervisor knows; the pid may be used again
 
@@ -87,7 +87,7 @@ def _become_trainer(request: dict[str, Any], parent: int, ready: int) -> NoRetur
         os.environ.update(request["settings"])
         # No longer than the nursery's own command, or it would run into the environment that stands behind it.
         setproctitle(f"worker.trainer {request['job_id']} {request['attempt']}")
-        code = trainer.main([request["job_id"], str(request["attempt"])])
+        code = trainer.main([request["job_id"], str(request["attempt"]), request["tenant"]])
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else Exit.INTERNAL
     except BaseException:  # noqa: BLE001 - a fork must not go back into the nursery's loop
@@ -97,7 +97,7 @@ def _become_trainer(request: dict[str, Any], parent: int, ready: int) -> NoRetur
 
 def _redirect(log: str) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for source, target in ((nothing, 0), (out, 1), (out, 2)):
         os.dup2(source, target)
     os.close(nothing)

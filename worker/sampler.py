@@ -11,9 +11,9 @@ import asyncio
 import dataclasses
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -29,11 +29,22 @@ from starlette.routing import Route
 from gan.export import ExportUnavailable
 from jobs.artifacts import Artifacts
 from jobs.db import Database
-from jobs.errors import ArtifactLost, CheckpointNotFound, GantryError, SamplerBusy, SettingsError, Unavailable
+from jobs.errors import (
+    ArtifactLost,
+    CheckpointNotFound,
+    DatasetAway,
+    DatasetNotFound,
+    GantryError,
+    SamplerBusy,
+    SettingsError,
+    Unavailable,
+)
+from jobs.places import Places
 from jobs.settings import Settings, sampler_address
 from jobs.startup import begin
 from worker.devices import cpu_name, usable_cores
 from worker.easel import Easel
+from worker.lightbox import Lightbox, Sheet
 from worker.memory import keep_freed
 from worker.studio import Draw, Estimate, Studio
 
@@ -43,26 +54,20 @@ T = TypeVar("T")
 
 _CPU_THREADS: Final = 2
 _PACKERS: Final = 2
+_BUSY: Final = "The sampler has more to draw than it takes on; try again in a moment."
 _MEDIA: Final = {"png": "image/png", "zip": "application/zip", "npz": "application/x-npz"}
 
 
 class Bench:
-    """A few threads to work in, and places for what they do and `waiting` pieces of work more; for one event loop."""
+    """A few threads to work in, and places for what they do and `waiting` pieces of work more."""
 
     def __init__(self, threads: int, waiting: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="gantry-bench")
-        self._free = waiting + 1
+        self._places = Places(waiting + 1, SamplerBusy, _BUSY)
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self) -> AbstractContextManager[None]:
         """A place for one piece of work. Raises `SamplerBusy` at once when all are taken."""
-        if not self._free:
-            raise SamplerBusy("The sampler has more to draw than it takes on; try again in a moment.")
-        self._free -= 1
-        try:
-            yield
-        finally:
-            self._free += 1
+        return self._places.one()
 
     async def do(self, work: Callable[[], T]) -> T:
         """What `work` returns; by one that has a place."""
@@ -74,10 +79,11 @@ def make_app(settings: Settings) -> Starlette:
     device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     name = f"cuda:0 {torch.cuda.get_device_name(0)}" if device.type == "cuda" else cpu_name()
     artifacts = Artifacts(settings.artifacts_dir)
-    studio = Studio(Database(settings.database), artifacts, settings.sampler_cache, device)
+    db = Database(settings.database)
+    studio, lightbox = Studio(db, artifacts, settings.sampler_cache, device), Lightbox(db, settings)
     easel, packing = Easel(studio), Bench(_PACKERS, settings.sampler_queue)
     # Apart from drawing, or whoever asks what a job would cost waits behind everybody's images; and from each other.
-    press, abacus = Bench(1, settings.sampler_queue), Bench(1, settings.sampler_queue)
+    press, abacus, table = (Bench(1, settings.sampler_queue) for _ in range(3))
 
     async def draw(request: Request) -> Response:
         wish = Draw.model_validate_json(await request.body())
@@ -99,6 +105,11 @@ def make_app(settings: Settings) -> Starlette:
         with abacus.place():
             return JSONResponse(dataclasses.asdict(await abacus.do(lambda: studio.estimate(wish))))
 
+    async def contact_sheet(request: Request) -> Response:
+        wish = Sheet.model_validate_json(await request.body())
+        with table.place():
+            return Response(await table.do(lambda: lightbox.lay_out(wish)), media_type=_MEDIA["png"])
+
     async def healthz(request: Request) -> Response:
         return JSONResponse({"status": "alive", "device": name, "generators": len(studio)})
 
@@ -107,10 +118,13 @@ def make_app(settings: Settings) -> Starlette:
             Route("/draw", draw, methods=["POST"]),
             Route("/export", export),
             Route("/estimate", estimate, methods=["POST"]),
+            Route("/contact-sheet", contact_sheet, methods=["POST"]),
             Route("/healthz", healthz),
         ],
         exception_handlers={
             CheckpointNotFound: _problem,
+            DatasetNotFound: _problem,
+            DatasetAway: _problem,
             ArtifactLost: _problem,
             Unavailable: _problem,
             ExportUnavailable: _no_export,
@@ -127,7 +141,7 @@ async def _problem(request: Request, error: Exception) -> Response:
     if isinstance(error, ArtifactLost):
         log.error("a file is lost", error=str(error))
         return _say(500, error.code, str(error))
-    return _say(404, error.code, str(error))
+    return _say(409 if isinstance(error, DatasetAway) else 404, error.code, str(error))
 
 
 async def _no_export(request: Request, error: Exception) -> Response:

@@ -21,7 +21,7 @@ from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.errors import ArtifactLost
 from jobs.models import Checkpoint
-from jobs.store import checkpoints
+from jobs.store import checkpoints, jobs
 from worker import pack
 
 
@@ -80,7 +80,7 @@ class Studio:
         # The record is asked for a generator that is not at hand; for others the API, which alone comes here, has
         # asked it in the same breath: a deleted job draws no more.
         if checkpoint_id not in self._generators:
-            self._generators[checkpoint_id] = self._load(self._find(checkpoint_id), self.device)
+            self._generators[checkpoint_id] = self._load(*self._find(checkpoint_id), self.device)
             if len(self._generators) > self._cache:
                 self._generators.popitem(last=False)
         self._generators.move_to_end(checkpoint_id)
@@ -98,13 +98,13 @@ class Studio:
 
     def export(self, checkpoint_id: str) -> bytes:
         """The generator as ONNX, kept beside its weights. Raises `ExportUnavailable` and what `generator` raises."""
-        row = self._find(checkpoint_id)
+        row, artifacts = self._find(checkpoint_id)
         key = Artifacts.onnx_key(row.weights_key)
-        if self._artifacts.exists(key):
-            return self._artifacts.read(key)
+        if artifacts.exists(key):
+            return artifacts.read(key)
         # A generator of its own: written from the processor, whatever device draws.
-        data = to_onnx(self._load(row, torch.device("cpu")))
-        self._artifacts.write(key, data)
+        data = to_onnx(self._load(row, artifacts, torch.device("cpu")))
+        artifacts.write(key, data)
         return data
 
     def estimate(self, wish: Estimate) -> Figures:
@@ -117,12 +117,14 @@ class Studio:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _find(self, checkpoint_id: str) -> Checkpoint:
+    def _find(self, checkpoint_id: str) -> tuple[Checkpoint, Artifacts]:
+        """The checkpoint, and its tenant's files."""
         with self._db.read() as s:
-            return checkpoints.get(s, checkpoint_id)
+            row = checkpoints.get(s, checkpoint_id)
+            return row, self._artifacts.of(jobs.get(s, row.job_id).tenant)
 
-    def _load(self, row: Checkpoint, device: torch.device) -> Generator:
-        path = self._artifacts.verify(row.weights_key, row.weights_bytes, row.weights_sha256)
+    def _load(self, row: Checkpoint, artifacts: Artifacts, device: torch.device) -> Generator:
+        path = artifacts.verify(row.weights_key, row.weights_bytes, row.weights_sha256)
         try:
             return Generator.load(path, device)
         except (CheckpointUnreadable, FileNotFoundError) as error:

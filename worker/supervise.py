@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -36,12 +36,6 @@ log = structlog.get_logger("gantry.supervise")
 
 BEAT_SECONDS: Final = 1.0
 """Longest time from one heartbeat to the next: what a cancel may wait to be heard."""
-
-_SPINS: Final = "10000"
-"""How long an OpenMP thread of torch's spins for the others before it sleeps. The library's own 300,000 makes two
-threads on busy cores several times slower than one; fewer spins cost nothing on free cores, within the noise."""
-_PASSED_ON: Final = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
-_PASSED_ON_PREFIXES: Final = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "GOMP_", "MKL_", "PYTHON", "HF_")
 
 
 @dataclass(frozen=True)
@@ -83,12 +77,6 @@ def carry_one_job(settings: Settings, db: Database, identity: Identity, nursery:
     return job.id
 
 
-def trainer_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """What a trainer may see of `environ`, and these settings. Everything else, secrets first of all, stays here."""
-    passed = {k: v for k, v in environ.items() if k in _PASSED_ON or k.startswith(_PASSED_ON_PREFIXES)}
-    return {"GOMP_SPINCOUNT": _SPINS} | passed | settings.environment()
-
-
 _GIVEN_BACK: Final = {
     Why.DRAIN: ("worker_draining", "The worker was shut down; the job goes on elsewhere."),
     # Where it goes from here is the record's to say: a pause may have been taken back meanwhile.
@@ -105,7 +93,7 @@ class Supervisor:
         self._settings, self._db, self._worker_id = settings, db, worker_id
         self._nursery = nursery
         self._job, self._attempt = job, job.attempt
-        self._artifacts = Artifacts(settings.artifacts_dir)
+        self._artifacts = Artifacts(settings.artifacts_dir).of(job.tenant)
         self._beat_seconds = min(BEAT_SECONDS, settings.lease_seconds / 4)
         self._why: Why | None = None
         self._kill_at: float | None = None
@@ -142,7 +130,7 @@ class Supervisor:
     def _start(self) -> Trainer:
         path = self._artifacts.path(Artifacts.log_key(self._job.id, self._attempt))
         path.parent.mkdir(parents=True, exist_ok=True)
-        process = self._nursery.start(self._settings, self._job.id, self._attempt, path)
+        process = self._nursery.start(self._settings, self._job.tenant, self._job.id, self._attempt, path)
         faultpoints.passed("trainer.spawned")
         return process
 

@@ -12,7 +12,8 @@ from jobs.broker import TASK_NAME
 from jobs.db import Database
 from jobs.errors import Unavailable
 from jobs.settings import Settings
-from worker.supervise import Identity, carry_one_job, trainer_environment
+from worker.room import trainer_environment
+from worker.supervise import Identity, carry_one_job
 from worker.trainers import Nursery
 
 log = structlog.get_logger("gantry.tasks")

@@ -1,4 +1,4 @@
-"""One attempt: `python -m worker.trainer JOB ATTEMPT`. Restore, train, write what happens, and say how it ended.
+"""One attempt: `python -m worker.trainer JOB ATTEMPT TENANT`. Restore, train, write what happens, say how it ended.
 
 The only process that learns. Its supervisor starts it, keeps its lease, and reads its exit code (`worker.exits`).
 """
@@ -36,6 +36,7 @@ from jobs.settings import Settings
 from jobs.startup import begin
 from jobs.store import datasets as registered
 from jobs.store import jobs, workers
+from worker import room
 from worker.devices import cpu_name, usable_cores
 from worker.exits import FAILURES, Exit, leave_note, leave_reason
 from worker.journal import Journal
@@ -75,11 +76,14 @@ _LONGEST_MESSAGE: Final = 500
 
 
 def main(argv: Sequence[str]) -> int:
-    """Carry attempt `argv[1]` of job `argv[0]`; its exit code."""
-    job_id, attempt = argv[0], int(argv[1])
+    """Carry attempt `argv[1]` of job `argv[0]`, which is `argv[2]`'s; its exit code."""
+    job_id, attempt, tenant = argv[0], int(argv[1]), argv[2]
     settings = begin("trainer")
+    room.forget()
     structlog.contextvars.bind_contextvars(job_id=job_id, attempt=attempt)
-    run = Attempt(settings, job_id, attempt)
+    if not room.enter(settings, tenant, job_id, on_gpu=torch.cuda.is_available()):
+        log.info("this kernel has no Landlock: the trainer is not held to its folders")
+    run = Attempt(settings, tenant, job_id, attempt)
     signal.signal(signal.SIGTERM, lambda *_: run.ask_to_stop())
     return run.carry()
 
@@ -87,9 +91,9 @@ def main(argv: Sequence[str]) -> int:
 class Attempt:
     """One execution of a job, from its newest good checkpoint to its end, or to the moment it is asked to stop."""
 
-    def __init__(self, settings: Settings, job_id: str, attempt: int) -> None:
+    def __init__(self, settings: Settings, tenant: str, job_id: str, attempt: int) -> None:
         self._settings = settings
-        self._artifacts = Artifacts(settings.artifacts_dir)
+        self._artifacts = Artifacts(settings.artifacts_dir).of(tenant)
         self._db = Database(settings.database)
         self._journal = Journal(self._db, job_id, attempt, settings.lease_seconds)
         self._report = Report(self._journal, self._artifacts)
@@ -195,7 +199,7 @@ class Attempt:
     def _data(self, job: Job, spec: TrainSpec) -> ImageDataset:
         """The job's images, which are such as the spec wants. Raises `DatasetInvalid`."""
         try:
-            row = self._journal.read(lambda s: registered.get(s, job.dataset))
+            row = self._journal.read(lambda s: registered.of_job(s, job))
             if row.uploaded:
                 data = uploaded.load(files_of(self._settings, row), registered.info(row))
             else:

@@ -17,6 +17,7 @@ from typing import Final
 
 from jobs.process import kill, spawn
 from jobs.settings import Settings
+from worker.room import told
 
 # A trainer's title has to fit in the place of the nursery's command: behind it stands the environment.
 _OF_NURSERY: Final = {"SPT_NOENV": "1"}
@@ -38,11 +39,12 @@ class Nursery:
         argv = [sys.executable, "-m", "worker.nursery", self._worker_id]
         self._process = spawn(argv, env=self._environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def start(self, settings: Settings, job_id: str, attempt: int, log_path: Path) -> Trainer:
+    def start(self, settings: Settings, tenant: str, job_id: str, attempt: int, log_path: Path) -> Trainer:
         """A trainer for this attempt; it runs as soon as the nursery is warm."""
         self.warm_up()
         assert self._process is not None
-        request = {"job_id": job_id, "attempt": attempt, "log": str(log_path), "settings": settings.environment()}
+        whose = {"job_id": job_id, "attempt": attempt, "tenant": tenant}
+        request = {**whose, "log": str(log_path), "settings": told(settings)}
         return Trainer(self._process, request)
 
     def close(self) -> None:

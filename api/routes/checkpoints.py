@@ -11,12 +11,12 @@ from starlette.concurrency import run_in_threadpool
 from api import views
 from api.bodies import NoBody
 from api.files import File
+from api.hall import Hall, JobsRead, JobsWrite
 from api.headers import matches, not_modified
 from api.openapi import problems
 from api.parameters import PageOf
 from api.problems import BadParameters
 from api.schemas import CheckpointView, JobView, Listed
-from api.services import Hall, Services
 from gan.spec import SpecProblem
 from jobs.artifacts import Artifacts, digest
 from jobs.models import Checkpoint
@@ -32,9 +32,9 @@ _FOR_EVER: Final = "private, max-age=31536000, immutable"
 
 
 @router.get("/jobs/{job_id}/checkpoints")
-def list_checkpoints(hall: Hall, job_id: str, page: PageOf) -> Listed[CheckpointView]:
+def list_checkpoints(hall: JobsRead, job_id: str, page: PageOf) -> Listed[CheckpointView]:
     """Those that can be had, newest first."""
-    with hall.db.read() as s:
+    with hall.read() as s:
         jobs.get(s, job_id)
         newest = checkpoints.newest_ready(s, job_id)
         rows = checkpoints.page(s, job_id, limit=page.limit, cursor=page.cursor)
@@ -43,9 +43,9 @@ def list_checkpoints(hall: Hall, job_id: str, page: PageOf) -> Listed[Checkpoint
 
 
 @router.post("/jobs/{job_id}/checkpoints", status_code=202, dependencies=[NoBody])
-def save_checkpoint(hall: Hall, job_id: str, response: Response) -> JobView:
+def save_checkpoint(hall: JobsWrite, job_id: str, response: Response) -> JobView:
     """Ask the running trainer to save one now; it is in the list within seconds."""
-    with hall.db.write() as s:
+    with hall.write() as s:
         view = views.job_view(s, jobs.request_checkpoint(s, job_id), hall.settings.lease_seconds)
     response.headers["Location"] = view.links.checkpoints
     return view
@@ -57,7 +57,7 @@ def save_checkpoint(hall: Hall, job_id: str, response: Response) -> JobView:
     responses={200: {"content": {"application/octet-stream": {}}}, **problems(500, 501)},
 )
 async def download(
-    hall: Hall,
+    hall: JobsRead,
     checkpoint_id: str,
     part: Annotated[
         Literal["generator", "full"], Query(description="generator: to draw from. full: all that is needed to go on.")
@@ -87,19 +87,19 @@ def _form(part: str, format: str | None) -> str:
     return format or known[0]
 
 
-def _row(hall: Services, checkpoint_id: str) -> Checkpoint:
-    with hall.db.read() as s:
+def _row(hall: Hall, checkpoint_id: str) -> Checkpoint:
+    with hall.read() as s:
         return checkpoints.get(s, checkpoint_id)
 
 
-def _stored(hall: Services, row: Checkpoint, part: str) -> tuple[Path, str]:
+def _stored(hall: Hall, row: Checkpoint, part: str) -> tuple[Path, str]:
     file = (row.key, row.bytes, row.sha256)
     if part == "generator":
         file = (row.weights_key, row.weights_bytes, row.weights_sha256)
     return hall.artifacts.verify(*file), file[2]
 
 
-async def _onnx(hall: Services, row: Checkpoint) -> tuple[Path, str]:
+async def _onnx(hall: Hall, row: Checkpoint) -> tuple[Path, str]:
     """The sampler writes it beside the weights, once; from then on it is a file like the others."""
     path = hall.artifacts.path(Artifacts.onnx_key(row.weights_key))
     if not path.is_file():

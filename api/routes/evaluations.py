@@ -5,18 +5,18 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api import views
+from api.hall import JobsRead
 from api.parameters import PageOf
 from api.schemas import EvaluationView, Listed
-from api.services import Hall
 from jobs.store import evaluations, jobs
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/evaluations", tags=["progress"])
 
 
 @router.get("")
-def list_evaluations(hall: Hall, job_id: str, page: PageOf) -> Listed[EvaluationView]:
+def list_evaluations(hall: JobsRead, job_id: str, page: PageOf) -> Listed[EvaluationView]:
     """Every evaluation, newest first. The figures are curves too: /metrics/series?names=fcd,coverage."""
-    with hall.db.read() as s:
+    with hall.read() as s:
         jobs.get(s, job_id)
         rows = evaluations.page(s, job_id, limit=page.limit, cursor=page.cursor)
         best = evaluations.best(s, job_id)

@@ -9,9 +9,9 @@ from starlette.concurrency import run_in_threadpool
 
 from api import views
 from api.event_stream import MEDIA_TYPE, EventStream
+from api.hall import Hall, JobsRead
 from api.headers import VARY, negotiate
 from api.schemas import EventView, Listed
-from api.services import Hall, Services
 from jobs.store import events, jobs
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/events", tags=["progress"])
@@ -38,7 +38,7 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
 
 @router.get("", response_model=Listed[EventView], responses=_STREAM)
 async def list_events(
-    hall: Hall,
+    hall: JobsRead,
     job_id: str,
     response: Response,
     after: Annotated[
@@ -56,13 +56,14 @@ async def list_events(
     As a stream, each `data` is what the page has, `id` is its seq, and `stream.end` says that none will follow.
     """
     if negotiate(accept, _OFFERED) == MEDIA_TYPE:
-        return EventStream(hall.newsroom, job_id, after if last_event_id is None else last_event_id)
+        since = after if last_event_id is None else last_event_id
+        return EventStream(hall.newsroom, hall.caller.tenant, job_id, since, hall.is_still_open)
     response.headers.update(VARY)
     return await run_in_threadpool(_page, hall, job_id, after, limit)
 
 
-def _page(hall: Services, job_id: str, after: int, limit: int) -> Listed[EventView]:
-    with hall.db.read() as s:
+def _page(hall: Hall, job_id: str, after: int, limit: int) -> Listed[EventView]:
+    with hall.read() as s:
         jobs.get(s, job_id)
         rows = events.page(s, job_id, after, limit + 1)
     data, more = rows[:limit], len(rows) > limit

@@ -8,9 +8,11 @@ from typing import Final
 import anyio
 from fastapi import APIRouter
 
+from api.auth import OPEN
+from api.hall import Porch
 from api.problems import NotReady
 from api.schemas import Alive, Part, Ready
-from api.services import Hall, Services
+from api.services import Services
 from jobs import broker
 from jobs.errors import BrokerUnavailable, DatabaseUnavailable, MigrationsPending
 
@@ -19,14 +21,14 @@ router = APIRouter(tags=["health"])
 _PATIENCE_SECONDS: Final = 6
 
 
-@router.get("/healthz")
+@router.get("/healthz", dependencies=[OPEN])
 async def healthz() -> Alive:
     """The process answers."""
     return Alive()
 
 
 @router.get("/readyz")
-async def readyz(hall: Hall) -> Ready:
+async def readyz(hall: Porch) -> Ready:
     """Database, migrations and broker are there; else 503 that names the part that is not."""
     parts: dict[str, Part] = {}
     async with anyio.create_task_group() as group:

@@ -8,18 +8,21 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from api import openapi, views
+from api.admission import require_a_device_for
 from api.bodies import JsonObject, NoBody, PerhapsObject
+from api.hall import Hall, JobsRead, JobsWrite
 from api.headers import etag_of, matches, not_modified, wait_seconds
 from api.idempotency import Answer, Once, OnceOnly
 from api.parameters import PageOf, split
 from api.problems import BadParameters
 from api.schemas import DryRun, Estimate, JobView, Listed
-from api.services import Hall, Services
 from gan.spec import (
     PRESETS,
+    UNSEEN,
     DatasetInfo,
     SpecError,
     SpecProblem,
@@ -40,7 +43,10 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 # A place in the queue and a heartbeat change without an event.
 _LOOK_AGAIN_SECONDS: Final = 3.0
+_MOST_LABELS: Final = 16
 _LABEL: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.\-]{0,62}):(.{0,200})")
+_LABEL_FORM: Final[dict[str, Any]] = {"pattern": f"^[A-Za-z0-9][A-Za-z0-9_.\\-]{{0,62}}:[^{UNSEEN}]{{0,200}}$"}
+_STATUS_FORM: Final[dict[str, Any]] = {"pattern": "^({0})(,({0}))*$".format("|".join(Status))}
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -73,7 +79,7 @@ _RETRY: Final[dict[str, Any]] = {
     responses={200: {"model": DryRun}, **openapi.problems(409)},
 )
 async def submit(
-    hall: Hall,
+    hall: JobsWrite,
     body: JsonObject,
     once: OnceOnly,
     dry_run: Annotated[bool, Query(description="Store nothing: the resolved spec and what it would take.")] = False,
@@ -84,24 +90,30 @@ async def submit(
         spec, info = await run_in_threadpool(_with_dataset, hall, spec)
         estimate = Estimate(**await hall.sampler.estimate(spec, info))
         return _json(DryRun(spec=spec, estimate=estimate).model_dump_json().encode())
+    await require_a_device_for(hall, spec)
     answer = await run_in_threadpool(_create, hall, spec, once, body)
     return answer.response()
 
 
 @router.get("")
 def list_jobs(
-    hall: Hall,
+    hall: JobsRead,
     page: PageOf,
-    status: Annotated[str | None, Query(description="Of these statuses, separated by commas.")] = None,
+    status: Annotated[
+        str | None, Query(description="Of these statuses, separated by commas.", json_schema_extra=_STATUS_FORM)
+    ] = None,
     dataset: Annotated[str | None, Query(max_length=200, description="On this data set, by name or id.")] = None,
     preset: Annotated[str | None, Query(max_length=200, description="From this preset.")] = None,
-    label: Annotated[list[str] | None, Query(description="With this label, as key:value; all of them.")] = None,
+    label: Annotated[
+        list[Annotated[str, Field(json_schema_extra=_LABEL_FORM)]] | None,
+        Query(max_length=_MOST_LABELS, description="With this label, as key:value; all of them."),
+    ] = None,
 ) -> Listed[JobView]:
     """The jobs that pass every filter, newest first."""
     statuses, labels = [_status(word) for word in split(status, "status")], [_label(text) for text in label or ()]
     if preset is not None and preset not in PRESETS:
         raise UnknownPreset(preset)
-    with hall.db.read() as s:
+    with hall.read() as s:
         name = None if dataset is None else _known(s, dataset, datasets.get).name
         rows = jobs.page(
             s,
@@ -119,7 +131,7 @@ def list_jobs(
 @router.get("/{job_id}", response_model=JobView)
 async def get_job(
     request: Request,
-    hall: Hall,
+    hall: JobsRead,
     job_id: str,
     if_none_match: Annotated[str | None, Header(description="The ETag you hold: 304 while nothing changed.")] = None,
     prefer: Annotated[
@@ -131,7 +143,7 @@ async def get_job(
     applied = {} if seconds is None else {"Preference-Applied": f"wait={seconds}"}
     until = time.monotonic() + (seconds or 0)
     while True:
-        job = await hall.jobs_desk.read(job_id)
+        job = await hall.job(job_id)
         if not matches(if_none_match, job.etag):
             return _json(job.content, {"ETag": job.etag, **applied})
         left = until - time.monotonic()
@@ -141,39 +153,39 @@ async def get_job(
 
 
 @router.post("/{job_id}/cancel", response_model=JobView, dependencies=[NoBody])
-def cancel(hall: Hall, job_id: str) -> Response:
+def cancel(hall: JobsWrite, job_id: str) -> Response:
     """Queued: cancelled at once. Running: saves a checkpoint and stops within seconds. Asked again: the same."""
-    with hall.db.write() as s:
+    with hall.write() as s:
         content = _content(hall, s, jobs.request_cancel(s, job_id))
     return _json(content, {"ETag": etag_of(content)})
 
 
 @router.post("/{job_id}/pause", response_model=JobView, dependencies=[NoBody])
-def pause(hall: Hall, job_id: str) -> Response:
+def pause(hall: JobsWrite, job_id: str) -> Response:
     """Queued: paused at once. Running: saves a checkpoint and gives its device back. Asked again: the same."""
-    with hall.db.write() as s:
+    with hall.write() as s:
         content = _content(hall, s, jobs.request_pause(s, job_id))
     return _json(content, {"ETag": etag_of(content)})
 
 
 @router.post("/{job_id}/resume", response_model=JobView, dependencies=[NoBody])
-def resume(hall: Hall, job_id: str) -> Response:
+def resume(hall: JobsWrite, job_id: str) -> Response:
     """Paused: queued, to go on from its checkpoint. To be paused: it goes on. Asked again: the same."""
-    with hall.db.write() as s:
+    with hall.write() as s:
         content = _content(hall, s, jobs.resume(s, job_id))
     return _json(content, {"ETag": etag_of(content)})
 
 
 @router.post("/{job_id}/retry", status_code=201, response_model=JobView, openapi_extra=_RETRY)
-def retry(hall: Hall, job_id: str, body: PerhapsObject, once: OnceOnly) -> Response:
+def retry(hall: JobsWrite, job_id: str, body: PerhapsObject, once: OnceOnly) -> Response:
     """Failed or cancelled: a new job of the same spec goes on from its last good checkpoint, or from scratch."""
     return _retry(hall, job_id, once, body, scratch=_from_scratch(body)).response()
 
 
 @router.delete("/{job_id}", status_code=204, dependencies=[NoBody])
-def delete(hall: Hall, job_id: str) -> Response:
+def delete(hall: JobsWrite, job_id: str) -> Response:
     """Remove an ended job's record and files."""
-    with hall.db.write() as s:
+    with hall.write() as s:
         jobs.delete(s, job_id)
     # After the commit: files without a record are swept up, a record without files is a lie.
     hall.artifacts.delete_job(job_id)
@@ -185,17 +197,17 @@ def _json(content: bytes, headers: Mapping[str, str] | None = None, status: int 
     return Response(content, status_code=status, media_type="application/json", headers=dict(headers or {}))
 
 
-def _content(hall: Services, s: Session, row: Job) -> bytes:
+def _content(hall: Hall, s: Session, row: Job) -> bytes:
     return views.job_view(s, row, hall.settings.lease_seconds).model_dump_json().encode()
 
 
-def _create(hall: Services, spec: TrainSpec, once: Once, body: Mapping[str, Any]) -> Answer:
+def _create(hall: Hall, spec: TrainSpec, once: Once, body: Mapping[str, Any]) -> Answer:
     return _accept(hall, once, body, lambda s: jobs.create(s, *_settle(s, spec)))
 
 
-def _retry(hall: Services, job_id: str, once: Once, body: Mapping[str, Any], *, scratch: bool) -> Answer:
+def _retry(hall: Hall, job_id: str, once: Once, body: Mapping[str, Any], *, scratch: bool) -> Answer:
     """The files that the new job takes over become its own before its record is written."""
-    with hall.db.read() as s:
+    with hall.read() as s:
         if (before := once.answered(s, body)) is not None:
             return before
         left = retries.Legacy() if scratch else retries.legacy(s, job_id)
@@ -214,7 +226,7 @@ def _retry(hall: Services, job_id: str, once: Once, body: Mapping[str, Any], *, 
     return answer
 
 
-def _accept(hall: Services, once: Once, body: Mapping[str, Any], create: Callable[[Session], Job]) -> Answer:
+def _accept(hall: Hall, once: Once, body: Mapping[str, Any], create: Callable[[Session], Job]) -> Answer:
     """Store a new job, and what the request for it was answered with."""
 
     def created() -> Answer:
@@ -222,7 +234,7 @@ def _accept(hall: Services, once: Once, body: Mapping[str, Any], create: Callabl
         content = _content(hall, s, job)
         return Answer(201, content, {"ETag": etag_of(content), "Location": f"/v1/jobs/{job.id}"})
 
-    with hall.db.write() as s:
+    with hall.write() as s:
         answer = once.carry_out(s, body, created)
         faultpoints.passed("accept.before_commit")
     faultpoints.passed("accept.committed")
@@ -242,8 +254,8 @@ def _from_scratch(body: Mapping[str, Any]) -> bool:
     return body.get("from") == _SCRATCH
 
 
-def _with_dataset(hall: Services, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:
-    with hall.db.read() as s:
+def _with_dataset(hall: Hall, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:
+    with hall.read() as s:
         spec, info = _settle(s, spec)
     check_against(spec, info)
     return spec, info

@@ -11,11 +11,11 @@ import numpy as np
 from fastapi import APIRouter, Header, Query, Response
 
 from api import plots, views
+from api.hall import JobsRead
 from api.headers import VARY, negotiate
 from api.parameters import split
 from api.problems import BadParameters
 from api.schemas import MetricView, SeriesView
-from api.services import Hall
 from gan.spec import SpecProblem
 from jobs.curves import Curve, head, reduce_minmax
 from jobs.store import jobs, metrics
@@ -31,19 +31,23 @@ _Step = Annotated[int | None, Query(ge=0, le=_LAST_STEP)]
 
 
 @router.get("")
-def list_metrics(hall: Hall, job_id: str) -> list[MetricView]:
+def list_metrics(hall: JobsRead, job_id: str) -> list[MetricView]:
     """Every curve in a line."""
-    with hall.db.read() as s:
+    with hall.read() as s:
         jobs.get(s, job_id)
         return [views.metric(row) for row in metrics.summaries(s, job_id)]
 
 
 @router.get("/series", response_model=SeriesView, responses={200: {"content": {"text/csv": {}, "image/png": {}}}})
 def get_series(
-    hall: Hall,
+    hall: JobsRead,
     job_id: str,
     names: Annotated[
-        str | None, Query(description="Separated by commas; none: all of them, in a picture the losses.")
+        str | None,
+        Query(
+            description="Separated by commas; none: all of them, in a picture the losses.",
+            json_schema_extra={"pattern": r"^[a-z0-9_.]+(,[a-z0-9_.]+)*$"},
+        ),
     ] = None,
     from_step: _Step = None,
     to_step: _Step = None,
@@ -64,7 +68,7 @@ def get_series(
     """The curves themselves, thinned so that no spike is lost."""
     media = negotiate(accept, _OFFERED)
     first = _first_step(from_step, to_step, after_step)
-    with hall.db.read() as s:
+    with hall.read() as s:
         job = jobs.get(s, job_id)
         wanted = split(names, "names") or _all_names(metrics.names_of(s, job_id), media)
         whole = metrics.series(s, job_id, wanted, first, to_step)

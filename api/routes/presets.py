@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api import views
+from api.hall import READS
 from api.parameters import PageOf
 from api.problems import NoSuchPreset
 from api.schemas import Listed, PresetView
@@ -12,7 +13,7 @@ from gan.spec import PRESETS
 from jobs.errors import BadCursor
 from jobs.store import pages
 
-router = APIRouter(prefix="/v1/presets", tags=["presets"])
+router = APIRouter(prefix="/v1/presets", tags=["presets"], dependencies=[READS])
 
 
 @router.get("")

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Header, Response
 
 from api import plots, views
 from api.files import File
+from api.hall import JobsRead
 from api.headers import etag_of, matches, not_modified
 from api.openapi import problems
 from api.problems import NoPreview
 from api.schemas import PreviewView
-from api.services import Hall
 from jobs.status import TERMINAL, Status
 from jobs.store import jobs, previews
 
@@ -24,9 +24,9 @@ _FILM_VERSION: Final = "1"
 
 
 @router.get("/previews")
-def list_previews(hall: Hall, job_id: str) -> list[PreviewView]:
+def list_previews(hall: JobsRead, job_id: str) -> list[PreviewView]:
     """Every preview, in order of step; the first was drawn before the first step."""
-    with hall.db.read() as s:
+    with hall.read() as s:
         jobs.get(s, job_id)
         return [views.preview(row) for row in previews.listing(s, job_id)]
 
@@ -37,10 +37,10 @@ def list_previews(hall: Hall, job_id: str) -> list[PreviewView]:
     responses={200: {"content": {"image/png": {}}}, **problems(500)},
 )
 def get_preview(
-    hall: Hall, job_id: str, step: int, if_none_match: Annotated[str | None, Header()] = None
+    hall: JobsRead, job_id: str, step: int, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """The preview of a step."""
-    with hall.db.read() as s:
+    with hall.read() as s:
         jobs.get(s, job_id)
         row = previews.get(s, job_id, step)
     etag = f'"{row.sha256}"'
@@ -55,9 +55,9 @@ def get_preview(
     response_class=Response,
     responses={200: {"content": {"image/gif": {}}}, **problems(409, 500)},
 )
-def get_film(hall: Hall, job_id: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+def get_film(hall: JobsRead, job_id: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """The previews as an endless animation; of more than 120, as many evenly spread ones."""
-    with hall.db.read() as s:
+    with hall.read() as s:
         job = jobs.get(s, job_id)
         rows = plots.evenly(previews.listing(s, job_id))
     if not rows:

@@ -15,11 +15,11 @@ from pydantic_core import PydanticCustomError
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
+from api.hall import Hall, JobsRead
 from api.headers import VARY, matches, negotiate, not_modified
 from api.openapi import headers, problems
 from api.samples import FORMATS, LAST_SEED, MOST_A_LABEL, Plan, make_plan
 from api.schemas import ClassView, Manifest
-from api.services import Hall, Services
 from gan.spec import DatasetClass
 from jobs.models import Checkpoint
 from jobs.store import checkpoints, jobs
@@ -41,9 +41,9 @@ def _checkpoint_name(text: str) -> str:
 
 
 @router.get("/classes")
-def list_classes(hall: Hall, job_id: str) -> list[ClassView]:
+def list_classes(hall: JobsRead, job_id: str) -> list[ClassView]:
     """The classes that the job's generator draws; none when it is unconditional."""
-    with hall.db.read() as s:
+    with hall.read() as s:
         jobs.require(s, job_id)
     return [ClassView(id=c.id, label=c.label) for c in hall.classes(job_id)]
 
@@ -51,7 +51,7 @@ def list_classes(hall: Hall, job_id: str) -> list[ClassView]:
 @router.get("/samples", response_model=Manifest, responses=_ANSWERS)
 async def draw(
     request: Request,
-    hall: Hall,
+    hall: JobsRead,
     job_id: str,
     label: Annotated[
         list[str] | None, Query(description="A class, by name or id; may be repeated. None: every class.")
@@ -60,7 +60,10 @@ async def draw(
     seed: Annotated[int, Query(ge=0, le=LAST_SEED, description="Image i of a label is drawn from seed + i.")] = 0,
     checkpoint: Annotated[
         Annotated[str, AfterValidator(_checkpoint_name)] | None,
-        Query(description="best, last or an id; none: the best, else the last."),
+        Query(
+            description="best, last or an id; none: the best, else the last.",
+            json_schema_extra={"pattern": r"^(best|last|ckpt_[0-9A-Za-z]{1,60})$"},
+        ),
     ] = None,
     truncation: Annotated[
         float, Query(gt=0, le=1, allow_inf_nan=False, description="z is scaled by it: less is more alike.")
@@ -105,7 +108,7 @@ class _Found:
 
 
 def _look_up(
-    hall: Services,
+    hall: Hall,
     job_id: str,
     which: str | None,
     wish: Callable[[Sequence[DatasetClass]], Plan],
@@ -113,7 +116,7 @@ def _look_up(
     if_none_match: str | None,
 ) -> _Found:
     """In one go, as it is all in a thread of its own: the record, the plan, and the answer where there is one."""
-    with hall.db.read() as s:
+    with hall.read() as s:
         jobs.require(s, job_id)
         row = checkpoints.choose(s, job_id, which)
     plan = wish(hall.classes(job_id))

@@ -10,6 +10,8 @@ from typing import Final
 
 import uvicorn
 
+from api import listening
+from api.protocol import ImpatientHttp
 from api.ui.server import create_app
 from jobs.startup import begin
 
@@ -23,6 +25,7 @@ def main() -> int:
     parser.add_argument("--api", help="Where the service is; else GANTRY_URL.")
     parser.add_argument("--host", help="Address to listen on; else GANTRY_HOST.")
     parser.add_argument("--port", type=int, help="Port to listen on; else GANTRY_UI_PORT.")
+    listening.add_argument(parser)
     asked = parser.parse_args()
     settings = begin("ui")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -31,6 +34,7 @@ def main() -> int:
             create_app(asked.api or settings.url),
             host=asked.host or settings.host,
             port=asked.port or settings.ui_port,
+            http=ImpatientHttp,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -38,7 +42,7 @@ def main() -> int:
         )
     )
     with suppress(KeyboardInterrupt):
-        server.run()
+        server.run(listening.handed_over(asked))
     return 0 if server.started else _DID_NOT_START
 
 

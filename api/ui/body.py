@@ -25,6 +25,8 @@ class Form:
     seed: float | None = None
     name: str | None = None
     other: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
+    """All that is filled in of the others, by path."""
     base: Json = field(default_factory=dict)
     """The whole spec that the fields are laid over, of a job that is done again; else empty."""
 
@@ -37,6 +39,8 @@ class Form:
                 body[name] = value
             elif name == "name":
                 body.pop(name, None)
+        for path, filled in self.fields.items():
+            put_at(body, path, whole(filled))
         for line in self.lines():
             assign(body, line)
         return body
@@ -58,6 +62,14 @@ def whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def put_at(body: Json, path: str, filled: Any) -> None:
+    """Lay a field into the nested body."""
+    *parents, last = path.split(".")
+    for name in parents:
+        body = body.setdefault(name, {})
+    body[last] = filled
+
+
 def placed(errors: Sequence[Json], form: Form) -> tuple[dict[str, str], list[str]]:
     """Problems by the field that they belong to; and those of no field, with the way to what they mean."""
     set_here = [line.partition("=")[0].strip() for line in form.lines()]
@@ -65,7 +77,7 @@ def placed(errors: Sequence[Json], form: Form) -> tuple[dict[str, str], list[str
     rest = []
     for error in errors:
         path = ".".join(p.replace("~1", "/").replace("~0", "~") for p in error["pointer"].split("/")[1:])
-        if path in FIELDS and path not in set_here:
+        if path in (*FIELDS, *form.fields) and path not in set_here:
             at.setdefault(path, []).append(error["detail"])
         elif any(path == mine or path.startswith(mine + ".") or mine.startswith(path + ".") for mine in set_here):
             at.setdefault(OTHER, []).append(f"{path}: {error['detail']}")

@@ -107,7 +107,7 @@ def _frame(series: list[dict[str, Any]], axes: list[dict[str, Any]]) -> dict[str
         "animation": False,
         "textStyle": {"fontFamily": "inherit"},
         "legend": {"top": 0, "type": "scroll", "textStyle": {"color": _INK}},
-        "grid": {"left": 8, "right": 8, "top": 56, "bottom": 64, "containLabel": True},
+        "grid": {"left": 8, "right": 24, "top": 56, "bottom": 64, "containLabel": True},
         "tooltip": {"trigger": "axis"},
         "xAxis": {**_axis("step"), "nameLocation": "middle", "nameGap": 24, "min": "dataMin", "max": "dataMax"},
         "yAxis": axes,

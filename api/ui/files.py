@@ -1,4 +1,4 @@
-"""Pictures and downloads, passed on: a browser reaches the dashboard, and need not reach the service."""
+"""Pictures, downloads and uploads, passed on: a browser reaches the dashboard, and need not reach the service."""
 
 from __future__ import annotations
 
@@ -12,18 +12,25 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from api.client import ApiError, Unreachable
-from api.ui.desk import Desk
+from api.ui import sparks
+from api.ui.charts import LOSSES
+from api.ui.desk import Desk, Desks
 
 PREFIX: Final = "/files"
 AS_ZIP: Final = ("format", "zip")
 """Added to the query of samples: as a zip."""
+OURS: Final = "X-Gantry-Dashboard"
+"""A header that a page of another site cannot send without being asked for it first: uploads must carry it."""
 
 _JOB: Final = r"v1/jobs/[A-Za-z0-9_]+"
-# What is passed on: reading alone, and of all addresses these.
-_OPEN: Final = re.compile(
+# What is passed on: of all addresses these.
+_READ: Final = re.compile(
     rf"{_JOB}/(previews/\d+\.png|previews\.gif|samples|metrics/series)|v1/checkpoints/[A-Za-z0-9_]+/content"
+    r"|v1/datasets/ds_[A-Za-z0-9]+/contact-sheet"
 )
+UPLOADS: Final = "/v1/datasets"
 _ASKED: Final = ("accept", "if-none-match", "range", "if-range")
+_SENT: Final = ("content-type", "content-length")
 _ANSWERED: Final = (
     "content-type",
     "content-length",
@@ -34,21 +41,30 @@ _ANSWERED: Final = (
     "cache-control",
 )
 _LIMITS: Final = httpx2.Timeout(150, connect=5)
-_NO_PICTURE: Final = '<svg xmlns="http://www.w3.org/2000/svg" width="48" height="48"/>'
+_NO_PICTURE: Final = '<svg xmlns="http://www.w3.org/2000/svg" width="116" height="58"/>'
+# The address changes with time: see `pages.jobs.row`.
+_FOR_A_WHILE: Final = {"Cache-Control": "private, max-age=600"}
 
 
-def register(desk: Desk) -> None:
-    """The addresses under `PREFIX`."""
+def register(desks: Desks) -> None:
+    """The addresses under `PREFIX`, and those of small pictures."""
 
     @app.get(PREFIX + "/{path:path}", include_in_schema=False)
     async def passed_on(path: str, request: Request) -> Response:
-        if _OPEN.fullmatch(path) is None:
+        if _READ.fullmatch(path) is None:
             return Response(status_code=404)
-        return await _pass_on(desk, f"/{path}", request)
+        return await _pass_on(desks.of(request), f"/{path}", request)
+
+    @app.post(PREFIX + UPLOADS, include_in_schema=False)
+    async def upload(request: Request) -> Response:
+        if OURS not in request.headers:
+            return Response(status_code=403)
+        return await _send_on(desks.of(request), request)
 
     @app.get("/thumbs/{job_id}", include_in_schema=False)
     async def last_preview(job_id: str, request: Request) -> Response:
         """The newest preview of a job; an empty picture while there is none."""
+        desk = desks.of(request)
         try:
             drawn = await desk.ask(desk.client.previews, job_id)
         except (ApiError, Unreachable):
@@ -57,9 +73,23 @@ def register(desk: Desk) -> None:
             return Response(_NO_PICTURE, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
         return await _pass_on(desk, drawn[-1]["url"], request, with_query=False)
 
+    @app.get("/sparks/{job_id}", include_in_schema=False)
+    async def losses(job_id: str, request: Request) -> Response:
+        """Both losses of a job, small; an empty picture while there are none."""
+        try:
+            series = await desks.of(request).curves(job_id, LOSSES, sparks.POINTS)
+        except (ApiError, Unreachable):
+            return Response(_NO_PICTURE, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
+        return Response(sparks.draw(series), media_type="image/svg+xml", headers=_FOR_A_WHILE)
+
+
+def _http(desk: Desk) -> httpx2.AsyncClient:
+    trusts = desk.client.trusts_environment
+    return httpx2.AsyncClient(base_url=desk.url, headers=desk.headers, timeout=_LIMITS, trust_env=trusts)
+
 
 async def _pass_on(desk: Desk, path: str, request: Request, *, with_query: bool = True) -> Response:
-    http = httpx2.AsyncClient(base_url=desk.url, timeout=_LIMITS, trust_env=desk.client.trusts_environment)
+    http = _http(desk)
     asked = {name: request.headers[name] for name in _ASKED if name in request.headers}
     query = httpx2.QueryParams(request.url.query if with_query else "")
     if AS_ZIP in query.multi_items():
@@ -71,6 +101,21 @@ async def _pass_on(desk: Desk, path: str, request: Request, *, with_query: bool 
         answer = await http.send(built, stream=True)
     except httpx2.TransportError:
         await http.aclose()
-        return Response("The service does not answer.", status_code=502, media_type="text/plain")
+        return _away()
     headers = {name: answer.headers[name] for name in _ANSWERED if name in answer.headers}
     return StreamingResponse(answer.aiter_raw(), answer.status_code, headers, background=BackgroundTask(http.aclose))
+
+
+async def _send_on(desk: Desk, request: Request) -> Response:
+    """As it comes: no upload is gathered here."""
+    headers = {name: request.headers[name] for name in _SENT if name in request.headers}
+    async with _http(desk) as http:
+        try:
+            answer = await http.post(UPLOADS, content=request.stream(), headers=headers)
+        except httpx2.TransportError:
+            return _away()
+    return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type"))
+
+
+def _away() -> Response:
+    return Response("The service does not answer.", status_code=502, media_type="text/plain")

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from nicegui import ui
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 
 from api.client import ApiError, Unreachable
 from api.ui import words
-from api.ui.desk import Desk
+from api.ui.desk import Desk, Desks
+from api.ui.style import STYLE
 
 _PAGES: Final = {
     "Jobs": "/",
@@ -20,39 +24,7 @@ _PAGES: Final = {
     "Workers": "/workers",
 }
 _THEME: Final = "gantry_theme"
-# What a table becomes on a telephone, where the keyboard is, what is dimmed.
-_STYLE: Final = """
-<style>
-body { font-family: system-ui, -apple-system, "Segoe UI", sans-serif; }
-.nicegui-content { padding: 1rem; max-width: 78rem; margin: 0 auto; width: 100%; align-items: stretch; }
-.skip { position: absolute; left: -999px; top: 0; z-index: 9999; background: #fff; color: #000; padding: .5rem; }
-.skip:focus { left: 0; }
-:focus-visible { outline: 3px solid #56b4e9; outline-offset: 2px; }
-.gantry-nav a { color: #fff; padding: .35rem .6rem; border-radius: .35rem; text-decoration: none;
-  white-space: nowrap; }
-.gantry-nav a:hover { background: rgba(255,255,255,.15); }
-.gantry-nav a[aria-current=page] { background: rgba(255,255,255,.25); }
-.gantry-dim { opacity: .75; }
-.gantry-picture { max-width: 100%; height: auto; image-rendering: pixelated; border-radius: .35rem; }
-.gantry-thumb { width: 48px; height: 48px; object-fit: cover; object-position: top left; border-radius: .35rem;
-  background: rgba(128,128,128,.2); image-rendering: pixelated; display: block; }
-.gantry-link { color: #0b6bcb; text-decoration: underline; overflow-wrap: anywhere; }
-.body--dark .gantry-link { color: #7cc0ff; }
-.gantry-table td { white-space: normal; }
-.gantry-panel { border: 1px solid rgba(128,128,128,.3); border-radius: .6rem; padding: 1rem; width: 100%; }
-@media (max-width: 640px) {
-  .nicegui-content { padding: .6rem; }
-  .gantry-table thead { display: none; }
-  .gantry-table table, .gantry-table tbody { display: block; }
-  .gantry-table tbody tr { display: grid; grid-template-columns: 1fr; padding: .5rem 0;
-    border-bottom: 1px solid rgba(128,128,128,.3); }
-  .gantry-table tbody td { border: 0 !important; height: auto !important; padding: .15rem .5rem !important;
-    text-align: left !important; display: flex; gap: .6rem; align-items: center; }
-  .gantry-table tbody td[data-label]::before { content: attr(data-label); opacity: .75; flex: 0 0 6.5rem; }
-}
-</style>
-"""
-
+DATASET_COLOURS: Final = {"ready": "green-9", "validating": "blue-8", "failed": "red-9"}
 STATUS_COLOURS: Final = {
     "queued": "blue-grey-7",
     "running": "blue-8",
@@ -71,19 +43,34 @@ VERDICT_COLOURS: Final = {
 }
 
 
-async def page(desk: Desk, current: str, build: Callable[[], Awaitable[None]]) -> None:
-    """A page around what `build` puts there; or, where the service does not let it, what is wrong and what to do."""
-    _head(current)
+async def page(desks: Desks, current: str, build: Callable[[Desk], Awaitable[None]]) -> Response | None:
+    """A page around what `build` puts there; or, where the service does not let it, what is wrong and what to do.
+
+    Where it asks for a key: the way to the page where one signs in.
+    """
+    request = ui.context.client.request
+    desk = desks.of(request)
+    _head(current, desk)
     ui.link_target("main")
-    with ui.column().classes("w-full gap-4").props("role=main") as place:
+    with ui.column().classes("w-full gap-4") as place:
         try:
-            await build()
+            await build(desk)
         except Unreachable as error:
             place.clear()
             away(desk, error)
         except ApiError as error:
+            if error.status == 401 and request is not None:
+                return RedirectResponse(f"{address('')}{sign_in(request)}", status_code=303)
             place.clear()
             refused(error)
+    return None
+
+
+def sign_in(request: Request) -> str:
+    """The page where one signs in, and comes back from to the page of this request."""
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    then = f"{path}?{request.url.query}" if request.url.query else path
+    return f"/sign-in?{urlencode({'then': then})}"
 
 
 def heading(text: str, aside: str = "") -> None:
@@ -110,6 +97,8 @@ def away(desk: Desk, error: Unreachable) -> None:
 
 def refused(error: ApiError) -> None:
     """The service said no."""
+    if error.status == 404:
+        ui.context.client.status_code = 404
     with panel("alert"):
         heading("There is no such page" if error.status == 404 else "The service refused")
         ui.label(str(error)).classes("break-words")
@@ -118,7 +107,7 @@ def refused(error: ApiError) -> None:
         ui.link("All jobs", "/").classes("gantry-link")
 
 
-async def lost() -> None:
+async def lost(_: Desk) -> None:
     """An address that leads nowhere."""
     ui.context.client.status_code = 404
     with panel("alert"):
@@ -145,7 +134,8 @@ def pulse(desk: Desk, seconds: float, refresh: Callable[[], Awaitable[bool]]) ->
     """Call `refresh` again and again, until it answers False; a banner stands while the service is away."""
     with ui.row().classes("gantry-panel items-center").props("role=status aria-live=polite") as banner:
         said = ui.label()
-    banner.visible = False
+        entry = ui.link("Sign in", _again()).classes("gantry-link")
+    banner.visible = entry.visible = False
 
     async def beat() -> None:
         try:
@@ -158,6 +148,7 @@ def pulse(desk: Desk, seconds: float, refresh: Callable[[], Awaitable[bool]]) ->
         except ApiError as error:
             said.set_text(str(error))
             banner.visible = True
+            entry.visible = error.status == 401
         else:
             banner.visible = False
             if not goes_on:
@@ -165,6 +156,10 @@ def pulse(desk: Desk, seconds: float, refresh: Callable[[], Awaitable[bool]]) ->
 
     timer = ui.timer(seconds, beat, immediate=False)
     return timer
+
+
+def _again() -> str:
+    return "/sign-in" if (request := ui.context.client.request) is None else sign_in(request)
 
 
 def tell(error: ApiError | Unreachable) -> None:
@@ -182,6 +177,18 @@ def telling(ask: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None
             tell(error)
 
     return told
+
+
+async def sure(question: str, yes: str, no: str = "Keep it") -> bool:
+    """Whether it is meant; for what cannot be undone."""
+    with ui.dialog() as dialog, ui.card().props("role=alertdialog"):
+        ui.label(question).classes("break-words")
+        with ui.row().classes("w-full justify-end"):
+            ui.button(no, on_click=lambda: dialog.submit(False)).props("flat autofocus")
+            ui.button(yes, on_click=lambda: dialog.submit(True), color="red-9")
+    answer = bool(await dialog)
+    dialog.delete()
+    return answer
 
 
 def picture(src: str = "", alt: str = "") -> ui.element:
@@ -232,16 +239,16 @@ def facts(pairs: dict[str, str]) -> None:
                 ui.label(value or words.NOTHING).classes("break-words")
 
 
-def _head(current: str) -> None:
-    ui.add_head_html(_STYLE)
+def _head(current: str, desk: Desk) -> None:
+    ui.add_head_html(STYLE)
     # Each is told from white and from black alike.
     ui.colors(primary="#2a78c2", negative="#d93a3a")
     kept = None if (request := ui.context.client.request) is None else request.cookies.get(_THEME)
     dark = ui.dark_mode({"dark": True, "light": False}.get(kept or ""))
-    with ui.header().classes("items-center gap-2 px-3 py-1"):
+    with ui.header().classes("gantry-head items-center gap-2 px-3 py-1"):
         ui.link("To the content", "#main").classes("skip")
-        ui.label("Gantry").classes("text-lg font-bold")
-        with ui.row().classes("gantry-nav gap-1 grow").props('role=navigation aria-label="Pages"'):
+        ui.label("Gantry").classes("gantry-name text-lg font-bold")
+        with ui.row().classes("gantry-nav gap-1").props('role=navigation aria-label="Pages"'):
             for name, target in _PAGES.items():
                 link = ui.link(name, target)
                 if name == current:
@@ -254,6 +261,9 @@ def _head(current: str) -> None:
             ui.run_javascript(f"document.cookie = '{_THEME}={word};path=/;max-age=31536000;SameSite=Lax'")
 
         ui.button(icon="contrast", on_click=turn).props('flat round color=white aria-label="Dark or light"')
+        if desk.signed_in:
+            with ui.element("form").props(f'method=post action="{address("/sign-out")}"'):
+                ui.button(icon="logout").props('type=submit flat round color=white aria-label="Sign out"')
 
 
 def _text(tag: str, text: str, rem: float) -> ui.label:

@@ -8,32 +8,48 @@ from typing import Final
 
 from fastapi import FastAPI
 from nicegui import ui
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Scope
 
+from api.browser_rules import BrowserRules, of_dashboard
+from api.middleware import BodyLimit, BodyTime
 from api.ui import files, frame
-from api.ui.desk import Desk
+from api.ui.desk import Desks
 from api.ui.pages import PAGES
 
 ROOT: Final = "/ui"
+_AWAY_SECONDS: Final = 30.0
+# Of a form, or of what a page's own wire carries at a time.
+_MOST_BYTES: Final = 1 << 20
+_BODY_SECONDS: Final = 30.0
 
 
-def register(desk: Desk) -> None:
+def register(desks: Desks) -> None:
     """All that is served under `ROOT`."""
     for page in PAGES:
-        page.register(desk)
-    files.register(desk)
+        page.register(desks)
+    files.register(desks)
+
+
+def _takes_files(scope: Scope) -> bool:
+    """What is passed on as it comes, by somebody who is signed in; the API counts it."""
+    return (scope["method"], scope["path"]) == ("POST", f"{ROOT}{files.PREFIX}{files.UPLOADS}")
 
 
 def create_app(api_url: str) -> FastAPI:
     """The application for the one process of the dashboard."""
-    desk = Desk(api_url)
+    desks = Desks(api_url)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        desk.close()
+        desks.close()
 
     app = FastAPI(title="Gantry dashboard", openapi_url=None, lifespan=lifespan)
+    # Whoever has no key yet gets a sentence, and neither our disk nor our patience.
+    app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES, but=_takes_files)
+    app.add_middleware(BodyTime, seconds=_BODY_SECONDS, but=_takes_files)
+    app.add_middleware(BrowserRules, rules=of_dashboard)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -43,10 +59,10 @@ def create_app(api_url: str) -> FastAPI:
     async def home() -> RedirectResponse:
         return RedirectResponse(f"{ROOT}/", status_code=307)
 
-    async def nowhere() -> None:
-        await frame.page(desk, "", frame.lost)
+    async def nowhere() -> Response | None:
+        return await frame.page(desks, "", frame.lost)
 
-    register(desk)
+    register(desks)
     ui.run_with(
         app,
         root=nowhere,
@@ -55,6 +71,8 @@ def create_app(api_url: str) -> FastAPI:
         favicon="🏗️",
         dark=None,
         language="en-US",
+        # A page that was cut off for longer is loaded anew, and what was drawn on it is gone.
+        reconnect_timeout=_AWAY_SECONDS,
         # Nothing is bound: a loop that looks for changes would take a trainer's time.
         binding_refresh_interval=None,
         show_welcome_message=False,

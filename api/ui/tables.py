@@ -12,9 +12,9 @@ Row = dict[str, Any]
 TEXT: Final = "<span>{{ props.value }}</span>"
 LINK: Final = '<a class="gantry-link" :href="props.row.href">{{ props.value }}</a>'
 BADGE: Final = (
-    '<q-badge :color="props.row[props.col.name + \'_colour\']" class="q-pa-xs">{{ props.value }}</q-badge>'
+    '<q-badge :color="props.row[props.col.name + \'_colour\']" class="q-pa-xs q-mr-sm">{{ props.value }}</q-badge>'
     '<span class="gantry-dim" v-if="props.row[props.col.name + \'_why\']">'
-    " {{ props.row[props.col.name + '_why'] }}</span>"
+    "{{ props.row[props.col.name + '_why'] }}</span>"
 )
 BAR: Final = (
     '<div style="min-width: 7rem; width: 100%">'
@@ -25,10 +25,19 @@ BAR: Final = (
 PICTURE: Final = (
     '<img class="gantry-thumb" loading="lazy" :src="props.value" :alt="\'Last preview of \' + props.row.title">'
 )
+SPARK: Final = (
+    '<img class="gantry-spark" loading="lazy" width="98" height="38" :src="props.value" '
+    ":alt=\"'Losses of ' + props.row.title\">"
+)
 LINKS: Final = (
     '<span v-for="link in props.value" :key="link.href">'
     '<a class="gantry-link q-mr-md" :href="link.href" download>{{ link.text }}</a></span>'
 )
+BUTTON: Final = (
+    '<q-btn v-if="props.value" outline dense no-caps color="primary" class="q-px-sm" :label="props.value" '
+    ':aria-label="props.value + \' \' + props.row.title" @click="$parent.$emit(props.col.name, props.row.id)" />'
+)
+"""Emits the column's name, with the row's id."""
 _TICK: Final = '<q-checkbox v-model="props.selected" :aria-label="props.row.title" />'
 
 
@@ -41,7 +50,7 @@ def table(
     """Columns are by their key in a row: heading, and how a cell is drawn; on a telephone a row is a card."""
     heads = [{"name": key, "label": head, "field": key, "align": "left"} for key, (head, _) in columns.items()]
     made = ui.table(rows=list(rows), columns=heads, row_key="id", selection=selection)
-    made.classes("gantry-table w-full").props(f'flat bordered wrap-cells table-role=table aria-label="{name}"')
+    made.classes("gantry-table w-full").props(f'flat bordered wrap-cells role=group aria-label="{name}"')
     for key, (_, cell) in columns.items():
         made.add_slot(f"body-cell-{key}", f'<q-td :props="props" :data-label="props.col.label">{cell}</q-td>')
     if selection is not None:

@@ -80,6 +80,25 @@ def standing(job: Json) -> str:
     return " ".join(said)
 
 
+def shape(dataset: Json) -> str:
+    """28 × 28, grey."""
+    colours = {1: "grey", 3: "colour"}.get(dataset["channels"], f"{dataset['channels']} channels")
+    return f"{dataset['width']} × {dataset['height']}, {colours}"
+
+
+def intake(dataset: Json) -> str:
+    """How far a data set is on its way in, or that something is wrong with it; empty when it is ready."""
+    if dataset["status"] == "failed":
+        number = len(dataset["problems"])
+        return f"{count(number)} problem{'' if number == 1 else 's'}."
+    if dataset["status"] != "validating":
+        return ""
+    if not (progress := dataset["progress"]):
+        return "It waits until it is looked at."
+    doing = "Looking at" if progress["phase"] == "checking" else "Preparing"
+    return f"{doing} image {count(progress['done'])} of {count(progress['total'])}."
+
+
 def value(anything: Any) -> str:
     """A field's value, short."""
     return figure(anything) if isinstance(anything, float) else str(anything)

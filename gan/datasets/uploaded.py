@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -25,9 +26,26 @@ def load(folder: Path, info: DatasetInfo) -> ImageDataset:
         images, labels = _read(folder, "", info, info.num_images)
         held_out = HeldOut(*_read(folder, "held_out_", info, about["held_out"]))
     except (OSError, ValueError, KeyError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "they are damaged"
-        raise DatasetUnavailable(f"The files of {info.name!r} cannot be read ({reason}). Upload it again.") from error
+        raise _unreadable(info, error) from error
     return verified(ImageDataset(info, images, labels, held_out), about["held_out_sha256"])
+
+
+def mapped(folder: Path, info: DatasetInfo) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | None]:
+    """Its training images (N, C, H, W) as they lie on the disk, read where they are looked at, and their labels.
+
+    Nothing is compared with a digest. Raises `DatasetUnavailable`.
+    """
+    shape = (info.num_images, info.channels, info.height, info.width)
+    try:
+        images = np.memmap(folder / "images.bin", np.uint8, "r", shape=shape)
+        return images, _labels(folder, "", info, info.num_images) if info.classes else None
+    except (OSError, ValueError) as error:
+        raise _unreadable(info, error) from error
+
+
+def _unreadable(info: DatasetInfo, error: Exception) -> DatasetUnavailable:
+    reason = error.strerror if isinstance(error, OSError) else "they are damaged"
+    return DatasetUnavailable(f"The files of {info.name!r} cannot be read ({reason}). Upload it again.")
 
 
 def _read(folder: Path, prefix: str, info: DatasetInfo, count: int) -> tuple[Tensor, Tensor | None]:
@@ -36,9 +54,11 @@ def _read(folder: Path, prefix: str, info: DatasetInfo, count: int) -> tuple[Ten
     if pixels.size != math.prod(shape):
         raise ValueError(f"{prefix}images.bin has a wrong length.")
     images = torch.from_numpy(pixels.reshape(shape))
-    if not info.classes:
-        return images, None
+    return images, torch.from_numpy(_labels(folder, prefix, info, count)) if info.classes else None
+
+
+def _labels(folder: Path, prefix: str, info: DatasetInfo, count: int) -> npt.NDArray[np.int64]:
     labels = np.fromfile(folder / f"{prefix}labels.bin", "<i8").astype(np.int64)
     if labels.size != count or not ((labels >= 0) & (labels < len(info.classes))).all():
         raise ValueError(f"{prefix}labels.bin does not fit.")
-    return images, torch.from_numpy(labels)
+    return labels

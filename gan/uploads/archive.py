@@ -30,6 +30,7 @@ LONGEST_LABEL: Final = 100
 
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp")
 _ARCHIVES: Final = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst", ".jar", ".iso")
+_PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
 # What file managers leave in every zip; neither read nor counted.
 _LITTER: Final = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 _PLAIN: Final = (0, stat.S_IFREG, stat.S_IFDIR)
@@ -153,6 +154,9 @@ def _of_other_kinds(entries: Sequence[zipfile.ZipInfo], path: Path) -> Iterator[
         if suffix in _ARCHIVES:
             detail = f"{shown(entry.filename)} is an archive inside the archive."
             yield Problem(entry.filename, "unsafe-archive", detail)
+        elif suffix in _PICKLES:
+            detail = f"{shown(entry.filename)} is a pickle by its name, which can run anything and is never opened."
+            yield Problem(entry.filename, "pickle-not-accepted", detail)
         elif suffix not in _SUFFIXES:
             detail = f"{shown(entry.filename)} is no image by its name; PNG, JPEG and WebP are taken."
             yield Problem(entry.filename, "unsupported-image", detail)

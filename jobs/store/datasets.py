@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from gan.spec import DatasetClass, DatasetInfo
-from jobs import clock
+from jobs import clock, tenancy
 from jobs.errors import DatasetBuiltIn, DatasetExists, DatasetInUse, DatasetNotFound, DatasetNotReady, Fenced
 from jobs.ids import new_id
-from jobs.models import Dataset, Job
+from jobs.models import SHARED, Dataset, Job
+from jobs.store import acts, tenants
 from jobs.store.pages import Page, cut, decode
 
 VALIDATING: Final = "validating"
@@ -27,9 +28,10 @@ _LONGEST_LEASE_SECONDS: Final = 600
 
 def register(s: Session, info: DatasetInfo) -> Dataset:
     """Store `info` under its name, or bring the row of that name up to it."""
-    row = s.scalars(select(Dataset).where(Dataset.name == info.name)).one_or_none()
+    named = (Dataset.name == info.name, Dataset.tenant == SHARED)
+    row = s.scalars(select(Dataset).where(*named)).one_or_none()
     if row is None:
-        row = Dataset(id=new_id("ds"), name=info.name, created_at=clock.read(s))
+        row = Dataset(id=new_id("ds"), tenant=SHARED, name=info.name, created_at=clock.read(s))
         s.add(row)
     row.status, row.problems, row.sha256 = READY, [], info.sha256
     _fill(row, info)
@@ -37,14 +39,19 @@ def register(s: Session, info: DatasetInfo) -> Dataset:
     return row
 
 
-def begin(s: Session, dataset_id: str, name: str, asked_side: int | None) -> Dataset:
+def begin(s: Session, dataset_id: str, name: str, asked_side: int | None, archive_bytes: int = 0) -> Dataset:
     """A new data set, whose archive lies there and is to be validated; one of its name that failed makes way.
 
-    Raises `DatasetExists`.
+    Raises `DatasetExists`, `QuotaUsedUp`.
     """
-    s.execute(sql_delete(Dataset).where(Dataset.name == name, Dataset.status == FAILED))
+    tenant = tenancy.of(s)
+    tenants.admit_bytes(s, tenant, archive_bytes)
+    s.execute(sql_delete(Dataset).where(Dataset.tenant == tenant, Dataset.name == name, Dataset.status == FAILED))
+    if s.scalar(select(Dataset.id).where(Dataset.tenant == SHARED, Dataset.name == name)) is not None:
+        raise DatasetExists(name)
     row = Dataset(
         id=dataset_id,
+        tenant=tenant,
         name=name,
         status=VALIDATING,
         num_images=0,
@@ -62,6 +69,7 @@ def begin(s: Session, dataset_id: str, name: str, asked_side: int | None) -> Dat
             s.add(row)
     except IntegrityError:
         raise DatasetExists(name) from None
+    acts.note(s, "dataset.add", dataset_id, name=name)
     s.refresh(row)
     return row
 
@@ -115,6 +123,15 @@ def get(s: Session, name_or_id: str) -> Dataset:
     return row
 
 
+def of_job(s: Session, job: Job) -> Dataset:
+    """What a job is trained on: its name is its tenant's, or everybody's. Raises `DatasetNotFound`."""
+    named = (Dataset.name == job.dataset, Dataset.tenant.in_([job.tenant, SHARED]))
+    row = s.scalars(select(Dataset).where(*named).order_by(Dataset.tenant.desc()).limit(1)).one_or_none()
+    if row is None:
+        raise DatasetNotFound(job.dataset)
+    return row
+
+
 def require(s: Session, name_or_id: str) -> Dataset:
     """One that a job may be trained on, which stays until this transaction ends.
 
@@ -140,10 +157,12 @@ def delete(s: Session, name_or_id: str) -> str:
         raise DatasetNotFound(name_or_id)
     if not row.uploaded:
         raise DatasetBuiltIn(row.name)
-    count, newest = s.execute(select(func.count(), func.max(Job.id)).where(Job.dataset == row.name)).one()
+    on_it = (Job.tenant == row.tenant, Job.dataset == row.name)
+    count, newest = s.execute(select(func.count(), func.max(Job.id)).where(*on_it)).one()
     if count:
         raise DatasetInUse(row.name, newest, count)
     s.execute(sql_delete(Dataset).where(Dataset.id == row.id))
+    acts.note(s, "dataset.delete", row.id, name=row.name)
     return row.id
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from jobs import clock
 from jobs.models import Job, JobEvent
+from jobs.store import acts, deliveries
 
 PROGRESS: Final = "job.progress"
 _PROGRESS_SECONDS: Final = 1.0
@@ -18,25 +19,44 @@ _PROGRESS_SECONDS: Final = 1.0
 
 @dataclass(frozen=True)
 class Pulse:
-    """How far a job's events go, and how it stands there."""
+    """How far a job's events go, how it stands there, and whose it is."""
 
     job_id: str
     seq: int
     status: str
+    tenant: str
 
 
 def record(
-    s: Session, job_id: str, type: str, data: dict[str, Any], *, attempt: int, ends_job: bool = False
+    s: Session,
+    job_id: str,
+    type: str,
+    data: dict[str, Any],
+    *,
+    attempt: int,
+    ends_job: bool = False,
+    actor: str | None = None,
 ) -> JobEvent:
-    """Write the job's next event, in the caller's transaction."""
+    """Write the job's next event, and what webhooks are to be told of it, in the caller's transaction.
+
+    `actor` is who asked for it; None: whoever has signed the transaction.
+    """
     seq = s.execute(
         update(Job).where(Job.id == job_id).values(event_seq=Job.event_seq + 1).returning(Job.event_seq)
     ).scalar_one()
     event = JobEvent(
-        job_id=job_id, seq=seq, type=type, attempt=attempt, data=data, ends_job=int(ends_job), at=clock.read(s)
+        job_id=job_id,
+        seq=seq,
+        type=type,
+        attempt=attempt,
+        data=data,
+        ends_job=int(ends_job),
+        actor=actor or acts.actor(s),
+        at=clock.read(s),
     )
     s.add(event)
     s.flush()
+    deliveries.note(s, event)
     return event
 
 
@@ -56,5 +76,5 @@ def page(s: Session, job_id: str, after: int, limit: int) -> list[JobEvent]:
 
 def pulses(s: Session, job_ids: Collection[str]) -> list[Pulse]:
     """Of each of these jobs that is on record. One query for all."""
-    query = select(Job.id, Job.event_seq, Job.status).where(Job.id.in_(job_ids))
+    query = select(Job.id, Job.event_seq, Job.status, Job.tenant).where(Job.id.in_(job_ids))
     return [Pulse(*row) for row in s.execute(query)]

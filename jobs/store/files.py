@@ -27,13 +27,14 @@ def named(s: Session, job_id: str) -> set[str]:
 _A_DAY: Final = 86_400.0
 
 
-def ended(s: Session, after: float | None, ago_seconds: float) -> tuple[list[str], float]:
-    """The jobs that ended past the moment `after` and at least `ago_seconds` ago, and up to which moment that is.
+def ended(s: Session, after: float | None, ago_seconds: float) -> tuple[list[tuple[str, str]], float]:
+    """The jobs, and whose they are, that ended past the moment `after` and at least `ago_seconds` ago; and up to when
+    that is.
 
     `after` None is a day ago.
     """
     until = clock.read(s) - ago_seconds
     after = until - _A_DAY if after is None else after
     over = Job.status.in_([status.value for status in TERMINAL])
-    query = select(Job.id).where(over, Job.finished_at > after, Job.finished_at <= until)
-    return list(s.scalars(query)), max(after, until)
+    query = select(Job.id, Job.tenant).where(over, Job.finished_at > after, Job.finished_at <= until)
+    return [(job_id, tenant) for job_id, tenant in s.execute(query)], max(after, until)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import JSON, ScalarSelect, Select, Text, case, cast, func, or_, select, union_all, update
+from sqlalchemy import JSON, ScalarSelect, Select, Text, cast, func, or_, select, union_all, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from gan.spec import DatasetInfo, TrainSpec, check_against
-from jobs import clock
+from jobs import clock, tenancy
 from jobs.errors import InvalidTransition, JobNotFound
 from jobs.ids import looks_like, new_id
 from jobs.models import Checkpoint, Job, Outbox
 from jobs.status import ACTIONS, TERMINAL, Action, Status, allowed_actions
-from jobs.store import events
+from jobs.store import acts, events, tenants
 from jobs.store.pages import Page, cut, decode
 
 LONGEST_BACKOFF_SECONDS: Final = 60
 """That a job waits after a crash."""
+
+_CANCEL: Final = "job.cancel"
+_PAUSE: Final = "job.pause"
+_ASKED_BY: Final = {Status.CANCELLED: _CANCEL, Status.PAUSED: _PAUSE}
+"""Statuses that a job comes to as somebody asks for them, and by which act."""
 
 
 def create(
@@ -29,12 +34,14 @@ def create(
 ) -> Job:
     """Store the job, its first event and the hint to a worker: one transaction, all or nothing.
 
-    Raises `SpecError` where the spec asks of the data set what it does not have.
+    Raises `SpecError` where the spec asks of the data set what it does not have; `QuotaExceeded`, `QuotaUsedUp`.
     """
     check_against(spec, dataset)
+    tenants.admit_job(s, tenancy.of(s))
     moment = clock.read(s)
     job = Job(
         id=job_id or new_id("job"),
+        tenant=tenancy.of(s),
         name=spec.name,
         labels=dict(spec.labels),
         spec=spec.model_dump(mode="json"),
@@ -52,6 +59,10 @@ def create(
     )
     s.add(job)
     s.flush()
+    if retry_of is None:
+        acts.note(s, "job.submit", job.id)
+    else:
+        acts.note(s, "job.retry", job.id, retry_of=retry_of)
     record_status(s, job)
     hint(s, job.id, send_after=moment)
     s.refresh(job)
@@ -141,23 +152,6 @@ def _newest(limit: int, *fits: ColumnElement[bool]) -> Select[str]:
     return select(Job.id).where(*fits).order_by(Job.id.desc()).limit(limit + 1)
 
 
-def jobs_ahead(s: Session, rows: Sequence[Job], most_gpus: int | None) -> dict[str, int]:
-    """Of each of `rows` that is queued: how many queued jobs would be claimed before it. One query for all.
-
-    `most_gpus` is the most that a live worker has (None: there is none): a job that nobody can run delays nobody.
-    """
-    if not any(row.status == Status.QUEUED for row in rows):
-        return {}
-    runs_here = case((Job.gpus <= (most_gpus or 0), 1), else_=0)
-    order = (Job.priority.desc(), Job.created_at, Job.id)
-    ahead = func.sum(runs_here).over(order_by=order, rows=(None, -1))
-    queued = (
-        select(Job.id, func.coalesce(ahead, 0).label("ahead")).where(Job.status == Status.QUEUED.value).subquery()
-    )
-    wanted = select(queued.c.id, queued.c.ahead).where(queued.c.id.in_([row.id for row in rows]))
-    return {job_id: int(count) for job_id, count in s.execute(wanted)}
-
-
 def request_cancel(s: Session, job_id: str) -> Job:
     """Queued or paused: cancelled at once. Running: a flag that its worker reads within a heartbeat.
 
@@ -168,6 +162,7 @@ def request_cancel(s: Session, job_id: str) -> Job:
     if job.status == Status.CANCELLED or asked:
         return job
     _allow(job, Action.CANCEL)
+    acts.note(s, _CANCEL, job_id)
     job.cancel_requested_at = clock.read(s)
     if job.status != Status.RUNNING:
         job.status, job.status_reason, job.finished_at = Status.CANCELLED.value, None, job.cancel_requested_at
@@ -188,6 +183,7 @@ def request_pause(s: Session, job_id: str) -> Job:
     if job.status == Status.PAUSED or (asked and job.cancel_requested_at is None):
         return job
     _allow(job, Action.PAUSE)
+    acts.note(s, _PAUSE, job_id)
     if job.status == Status.RUNNING:
         job.pause_requested_at = clock.read(s)
     else:
@@ -206,9 +202,12 @@ def resume(s: Session, job_id: str) -> Job:
     """
     job = _locked(s, job_id)
     if job.status in (Status.QUEUED, Status.RUNNING) and job.cancel_requested_at is None:
+        if job.pause_requested_at is not None:
+            acts.note(s, "job.resume", job_id)
         job.pause_requested_at = None
     else:
         _allow(job, Action.RESUME)
+        acts.note(s, "job.resume", job_id)
         moment = clock.read(s)
         job.status, job.status_reason, job.not_before, job.published_at = Status.QUEUED.value, None, moment, None
         s.flush()
@@ -223,6 +222,7 @@ def request_checkpoint(s: Session, job_id: str) -> Job:
     """Ask the running trainer to save one now. Raises `JobNotFound`, `InvalidTransition`."""
     job = _locked(s, job_id)
     _allow(job, Action.SAVE_CHECKPOINT)
+    acts.note(s, "job.checkpoint", job_id)
     if job.checkpoint_requested_at is None:
         job.checkpoint_requested_at = clock.read(s)
     s.flush()
@@ -237,6 +237,7 @@ def delete(s: Session, job_id: str) -> None:
     """
     job = _locked(s, job_id)
     _allow(job, Action.DELETE)
+    acts.note(s, "job.delete", job_id, status=job.status)
     s.execute(sql_delete(Job).where(Job.id == job_id))
     s.expunge(job)
 
@@ -250,6 +251,11 @@ def counts(s: Session) -> dict[str, int]:
 def all_ids(s: Session) -> set[str]:
     """Of every job on record."""
     return set(s.scalars(select(Job.id)))
+
+
+def mine(s: Session, job_ids: Collection[str]) -> set[str]:
+    """Those of the jobs that are on record."""
+    return set(s.scalars(select(Job.id).where(Job.id.in_(job_ids))))
 
 
 def claimable_now() -> ColumnElement[bool]:
@@ -269,7 +275,11 @@ def record_status(s: Session, job: Job) -> None:
         data["reason"] = job.status_reason
     if job.error:
         data["error"] = job.error
-    events.record(s, job.id, "job.status", data, attempt=job.attempt, ends_job=job.status in TERMINAL)
+    # Of a job that ran, the worker writes it, long after somebody has asked for it.
+    asked = _ASKED_BY.get(Status(job.status))
+    who = None if asked is None else acts.last_actor(s, job.id, asked)
+    ends = job.status in TERMINAL
+    events.record(s, job.id, "job.status", data, attempt=job.attempt, ends_job=ends, actor=who)
 
 
 def lock(s: Session, *guards: ColumnElement[bool]) -> Job | None:

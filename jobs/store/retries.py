@@ -92,13 +92,13 @@ def link(artifacts: Artifacts, left: Legacy, new_id: str) -> Inheritance:
 def create(s: Session, job_id: str, new_id: str, inherited: Inheritance) -> Job:
     """Store the new job, of the old one's spec, and all that it takes over: one transaction, all or nothing.
 
-    Raises `JobNotFound`, `InvalidTransition`, `DatasetNotFound`.
+    Raises `JobNotFound`, `InvalidTransition`, `DatasetNotFound`, `QuotaExceeded`, `QuotaUsedUp`.
     """
     locked = jobs.lock(s, Job.id == job_id)
     if locked is None:
         raise JobNotFound(job_id)
     old = _retriable(locked)
-    info = datasets.info(datasets.get(s, old.dataset))
+    info = datasets.info(datasets.of_job(s, old))
     job = jobs.create(s, from_record(old.spec), info, job_id=new_id, retry_of=job_id)
     for step, why in inherited.passed_over:
         events.record(s, new_id, "checkpoint.bad", {"step": step, "reason": why}, attempt=TAKEN_OVER)

@@ -11,6 +11,7 @@ from jobs import clock
 from jobs.errors import WorkerNotFound
 from jobs.models import Job, Worker
 from jobs.status import Status
+from jobs.store import acts
 from jobs.store.pages import Page, cut, decode
 
 _FORGOTTEN_AFTER: Final = 7 * 86_400
@@ -59,6 +60,7 @@ def request_drain(s: Session, worker_id: str) -> Worker:
     row = s.scalars(told.execution_options(populate_existing=True)).one_or_none()
     if row is None:
         raise WorkerNotFound(worker_id)
+    acts.note(s, "worker.drain", worker_id)
     return row
 
 
@@ -113,6 +115,16 @@ def most_gpus(s: Session, lease_seconds: float) -> int | None:
     """The most GPUs that a live worker gives a job; None when no worker is alive."""
     alive = select(Worker.gpus).where(Worker.heartbeat_at > clock.now() - lease_seconds)
     return max(s.scalars(alive), default=None)
+
+
+def largest_memory(s: Session, *, with_gpu: bool) -> int | None:
+    """Bytes of the largest device of any worker on record, lost ones too; None where no device tells its size.
+
+    `with_gpu`: of those that give a job a GPU.
+    """
+    query = select(Worker.devices).where(Worker.gpus > 0) if with_gpu else select(Worker.devices)
+    found = (device.get("memory_bytes") for devices in s.scalars(query) for device in devices)
+    return max((size for size in found if size), default=None)
 
 
 def status_of(worker: Worker, moment: float, lease_seconds: float) -> WorkerStatus:

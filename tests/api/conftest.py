@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from api.app import create_app
 from jobs import clock, leases
 from jobs.artifacts import Artifacts
 from jobs.db import Database
-from jobs.models import Checkpoint, Worker
+from jobs.ids import new_id
+from jobs.models import Checkpoint, Dataset, Worker
 from jobs.settings import Settings
 from jobs.status import Status
-from jobs.store import checkpoints, evaluations, health, metrics, previews, workers
+from jobs.store import checkpoints, datasets, evaluations, health, metrics, previews, workers
 from tests.api.shell import service
+from tests.jobs.helpers import files_of
 
 FINDING: Final[dict[str, Any]] = {
     "code": "vanishing_gradients",
@@ -41,7 +43,7 @@ class Hand:
     """Does to the record what a worker would."""
 
     def __init__(self, settings: Settings, client: TestClient) -> None:
-        self.db, self.artifacts = Database(settings.database), Artifacts(settings.artifacts_dir)
+        self.db, self.artifacts = Database(settings.database), files_of(settings)
         self.client = client
 
     def submit(self, **fields: Any) -> str:
@@ -106,6 +108,17 @@ class Hand:
         with self.db.write() as s:
             previews.register(s, job_id, 1, step, stored)
         return picture.getvalue()
+
+    def dataset(self, name: str, **values: Any) -> Dataset:
+        """A data set that somebody has brought, as far as `values` say that it is."""
+        with self.db.write() as s:
+            row = s.scalars(select(Dataset).where(Dataset.name == name)).one_or_none()
+            row = row or datasets.begin(s, new_id("ds"), name, None)
+            if values.get("status") == "ready":
+                row.num_images, row.channels, row.height, row.width, row.num_held_out = 64, 1, 16, 16, 7
+            for field, value in values.items():
+                setattr(row, field, value)
+            return row
 
     def finish(self, job_id: str, status: Status, error: dict[str, Any] | None = None) -> None:
         with self.db.write() as s:

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event
 
 from api.__main__ import Server
 from api.app import create_app
-from api.up import free_port
+from api.listening import free_port
 from jobs.settings import Settings
 from tests.api.conftest import Hand
 

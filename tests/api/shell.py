@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from api.client import ApiError, Client, Unreachable
-from api.up import free_port
+from api.listening import free_port
 from jobs import leases, process
 from jobs.db import Database, migrate
 from jobs.settings import Settings
@@ -20,9 +20,9 @@ from tests.conftest import small_settings
 
 
 @contextmanager
-def service(folder: Path) -> Iterator[Settings]:
+def service(folder: Path, **values: object) -> Iterator[Settings]:
     """`python -m api`, ready."""
-    settings = small_settings(folder, port=free_port())
+    settings = small_settings(folder, port=free_port(), **values)
     migrate(settings)
     server = process.spawn([sys.executable, "-m", "api"], env={**os.environ, **settings.environment()})
     try:

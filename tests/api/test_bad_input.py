@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -68,6 +69,15 @@ def test_every_problem_of_a_body_is_told_at_once(client: TestClient) -> None:
     assert {e["pointer"] for e in body["errors"]} == {"/dataset", "/total_steps", "/batch_size", "/colour"}
 
 
+def test_a_body_with_thousands_of_problems_is_answered_at_once_and_shortly(client: TestClient) -> None:
+    began = time.process_time()
+    body = assert_problem(client.post("/v1/jobs", json={f"f{i}": i for i in range(10_000)}), 422, "invalid-spec")
+    assert time.process_time() - began < 3 and len(body["errors"]) == 51
+    assert body["errors"][-1]["detail"] == "So it is in 9,951 more places."
+    answer = client.get("/v1/jobs?" + "&".join(f"p{i}=" for i in range(5_000)))
+    assert len(assert_problem(answer, 422, "invalid-parameters")["errors"]) == 51
+
+
 def test_unknown_names_are_answered_with_the_valid_ones(client: TestClient) -> None:
     body = assert_problem(client.post("/v1/jobs", json={**DEFAULT_JOB, "preset": "x"}), 422, "unknown-preset")
     assert "cgan" in body["valid_presets"] and "cgan" in body["detail"]
@@ -87,7 +97,10 @@ def test_unknown_names_are_answered_with_the_valid_ones(client: TestClient) -> N
         (b'{"name": "\xff"}', 1, 11),
         (b"\xef\xbb\xbf{}", 1, 1),
         (b'{"name": "a\\ud800"}', 1, 12),
-        (b"[" * 50_000, 1, 1),
+        (b"[" * 50_000, 1, 21),
+        (b'{"a":' * 20 + b"[1]" + b"}" * 20, 1, 101),
+        (b'{"a": "[[[[[[[[[[[[[[[[[[[[[[",\n "b": ' + b"[" * 20 + b"]" * 20 + b"}", 2, 26),
+        (b'"' + b'\\"' * 100_000, 1, 1),
         (b'{"seed": ' + b"9" * 5000 + b"}", 1, 1),
     ],
 )
@@ -96,6 +109,10 @@ def test_what_is_not_json_is_400_with_line_and_column(
 ) -> None:
     body = assert_problem(client.post("/v1/jobs", content=sent, headers=JSON), 400, "malformed-json")
     assert (body["line"], body["column"]) == (line, column)
+
+
+def test_twenty_levels_are_read() -> None:
+    assert parse(b'{"a": "{[", "b":' + b"[" * 19 + b"]" * 19 + b"}")["a"] == "{["
 
 
 def test_strict_json_reads_what_is_json() -> None:
@@ -170,7 +187,7 @@ def test_allow_names_the_methods_of_every_route_of_an_address(client: TestClient
     assert answer.headers["Allow"] == methods
 
 
-@pytest.mark.parametrize("text", ["a\u00a0b", "\U0001f469\u200d\U0001f680", "\u00ad", "\u200f"])
+@pytest.mark.parametrize("text", ["a\u00a0b", "\U0001f469\u200d\U0001f680", "\u00ad", "\u05d0"])
 def test_every_text_that_a_label_holds_can_be_searched(client: TestClient, hand: Hand, text: str) -> None:
     job_id = hand.submit(labels={"k": text})
     answer = client.get("/v1/jobs", params={"label": f"k:{text}"})
@@ -178,7 +195,25 @@ def test_every_text_that_a_label_holds_can_be_searched(client: TestClient, hand:
     assert_problem(client.get(f"/v1/jobs/{text}"), 404, "job-not-found")
 
 
-@pytest.mark.parametrize("text", ["a\x00b", "a\nb", "\x1f", "\x7f"])
+UNSEEN = ["a\x00b", "a\nb", "a\r\nb", "\x1f", "\x7f", "a\x85b", "a\u2028b", "a\u202eb", "\u200f", "\u2066a", "\u061c"]
+
+
+@pytest.mark.parametrize("text", UNSEEN)
+@pytest.mark.parametrize("field", ["name", "dataset", "labels"])
+def test_a_text_is_what_it_looks_like(client: TestClient, field: str, text: str) -> None:
+    value = {"k": text} if field == "labels" else text
+    body = assert_problem(client.post("/v1/jobs", json={**DEFAULT_JOB, field: value}), 422, "invalid-spec")
+    assert [e["code"] for e in body["errors"]] == ["bad-format"]
+    assert body["errors"][0]["pointer"] == ("/labels/k" if field == "labels" else f"/{field}")
+
+
+@pytest.mark.parametrize("length", [201, 100_000])
+def test_a_name_has_its_length(client: TestClient, length: int) -> None:
+    body = assert_problem(client.post("/v1/jobs", json={**DEFAULT_JOB, "name": "n" * length}), 422, "invalid-spec")
+    assert len(body["detail"]) < 300, "no more of what was sent is said than helps"
+
+
+@pytest.mark.parametrize("text", UNSEEN)
 def test_control_characters_are_refused(client: TestClient, text: str) -> None:
     body = assert_problem(client.get("/v1/jobs", params={"label": f"k:{text}"}), 422, "invalid-parameters")
     assert "control characters" in body["detail"]
@@ -260,7 +295,7 @@ def _routes(app: FastAPI) -> list[tuple[str, str]]:
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute) and context.path is not None:
             path = context.path.replace("{step:int}", "0")
-            for name in ("job_id", "checkpoint_id", "worker_id", "name_or_id", "name"):
+            for name in ("job_id", "checkpoint_id", "worker_id", "name_or_id", "name", "key_id", "tenant"):
                 path = path.replace(f"{{{name}}}", "x")
             found += [(method, path) for method in sorted(context.methods or ())]
     return found

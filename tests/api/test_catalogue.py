@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from api.app import create_app
 from gan.spec import BUILTIN_DATASETS, PRESETS, resolve
+from jobs import clock
+from jobs.models import Worker
 from jobs.settings import Settings
 from jobs.store import workers
 from tests.api.conftest import Hand, assert_problem
@@ -69,12 +72,15 @@ def test_a_job_may_be_submitted_as_the_preset_shows_it(client: TestClient) -> No
     assert client.post("/v1/jobs", json=spec).json()["spec"] == spec
 
 
-def test_workers_are_listed_while_they_are_heard_of(client: TestClient, hand: Hand) -> None:
+def test_workers_are_listed_while_they_are_heard_of(
+    client: TestClient, hand: Hand, sqlite_settings: Settings
+) -> None:
     with hand.db.write() as s:
         workers.announce(s, "w1", "host", [{"index": 0, "name": "cpu (2 cores)", "memory_bytes": 1}])
     (row,) = client.get("/v1/workers").json()["data"]
     assert row["id"] == "w1" and row["status"] == "idle" and row["current_job_id"] is None
-    time.sleep(4.2)  # a lease of these settings
+    with hand.db.write() as s:
+        s.execute(update(Worker).values(heartbeat_at=clock.now() - sqlite_settings.lease_seconds - 1))
     (row,) = client.get("/v1/workers").json()["data"]
     assert row["status"] == "lost"
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from api import screen
-from api.client import Client
-from api.up import free_port
+from api.client import Client, Json
+from api.listening import free_port
 from jobs import leases
 from jobs.db import Database, migrate
 from jobs.settings import Settings
@@ -34,14 +35,20 @@ def test_help_is_quick_and_names_every_command() -> None:
 
 def test_a_job_is_submitted_by_flags_and_by_file(served: Settings, tmp_path: Path) -> None:
     job_id = submit(served, "--seed", "7", "--set", "optimizers.g.beta1=0.25", "--set", "labels.team=vision")
+    rates = submit(served, "--set", "optimizers.g.learning_rate=2e-5", "--set", "optimizers.d.learning_rate=1E-2")
     with Client(url_of(served)) as client:
         spec = client.job(job_id)["spec"]
+        rated = client.job(rates)["spec"]["optimizers"]
+    assert (rated["g"]["learning_rate"], rated["d"]["learning_rate"]) == (2e-5, 1e-2), "to YAML 1.1 these are words"
     assert spec["seed"] == 7 and spec["optimizers"]["g"]["beta1"] == 0.25 and spec["labels"] == {"team": "vision"}
     file = tmp_path / "job.yaml"
-    file.write_text("dataset: fashion-mnist-mini\npreset: dcgan\ntotal_steps: 9\n")
+    file.write_text(
+        "dataset: fashion-mnist-mini\npreset: dcgan\ntotal_steps: 9\noptimizers: {d: {learning_rate: 2e-5}}\n"
+    )
     done = gantry("submit", str(file), "--name", "from a file", "--json", settings=served)
     job = json.loads(done.stdout)
     assert job["name"] == "from a file" and job["spec"]["preset"] == "dcgan" and job["spec"]["total_steps"] == 9
+    assert job["spec"]["optimizers"]["d"]["learning_rate"] == 2e-5
     listed = gantry("jobs", settings=served)
     assert job["id"] in listed.stdout and "from a file" in listed.stdout
 
@@ -248,6 +255,33 @@ def test_settings_lists_every_variable_and_hides_urls() -> None:
     assert "secret" not in done.stdout and "GANTRY_DATABASE_URL=(set)" in done.stdout
     for name in Settings.model_fields:
         assert f"GANTRY_{name.upper()}=" in done.stdout
+
+
+class _Told(Client):
+    """A service that tells of a job what it is given to tell."""
+
+    def __init__(self, *states: Json) -> None:
+        super().__init__("http://127.0.0.1:9")
+        self._states = states
+
+    def watch(self, job_id: str, seconds: float | None = None) -> Iterator[Json]:
+        yield from self._states
+
+    def best_evaluation(self, job_id: str) -> None:
+        return None
+
+
+def test_a_pipe_is_not_told_the_same_twice(served: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen, "_SECONDS_A_LINE", 0.0)
+    with Client(url_of(served)) as client:
+        job = client.job(submit(served))
+    preparing = {**job, "queue": None, "status": "running", "status_reason": {"code": "preparing", "message": "."}}
+    further = {**preparing, "progress": {**job["progress"], "step": 3}}
+    out = io.StringIO()
+    with _Told(preparing, preparing, preparing, further) as client:
+        screen.follow(client, job["id"], Console(file=out, width=120))
+    told = [line for line in out.getvalue().splitlines() if "preparing: step" in line]
+    assert [line.split()[2] for line in told] == ["0", "3"]
 
 
 def test_a_terminal_gets_a_bar_and_a_file_gets_lines(served: Settings) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import select
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
+import pytest
 from sqlalchemy import update
 
 from api import screen
@@ -21,7 +25,7 @@ from jobs.db import Database
 from jobs.models import Worker
 from jobs.settings import Settings
 from jobs.status import Status
-from jobs.store import workers
+from jobs.store import jobs, workers
 from tests.api.shell import claim, gantry, give_back, play, submit, url_of
 
 
@@ -80,19 +84,88 @@ def test_a_retry_is_watched_to_its_end(served: Settings) -> None:
     assert f"{found[0]} cancelled at step 0." in done.stdout
 
 
+def test_a_job_that_is_watched_as_json_is_a_line_a_change(served: Settings) -> None:
+    job_id = submit(served)
+    with Client(url_of(served)) as client, ThreadPoolExecutor(1) as threads:
+        client.cancel(job_id)
+        watching = threads.submit(gantry, "retry", job_id, "--watch", "--json", settings=served)
+        while not (found := [job["id"] for job in client.jobs()["data"] if job["retry_of"] == job_id]):
+            time.sleep(0.05)
+        client.cancel(found[0])
+    states = [json.loads(line) for line in watching.result().stdout.splitlines()]
+    assert {state["id"] for state in states} == {found[0]} and states[-1]["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("words", [("watch",), ("events", "--follow")])
+def test_who_interrupts_gets_130_and_the_job_goes_on(served: Settings, words: tuple[str, ...]) -> None:
+    job_id = submit(served)
+    command, *options = words
+    argv = [sys.executable, "-m", "api.cli", command, job_id, *options, "--url", url_of(served)]
+    watching = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert watching.stdout is not None and watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    _, said = watching.communicate(timeout=20)
+    assert watching.returncode == 130 and "Traceback" not in said
+    assert f"{job_id} goes on" in said
+    with Client(url_of(served)) as client:
+        assert client.cancel(job_id)["status"] == "cancelled"
+
+
+def test_what_is_asked_as_json_is_answered_as_json(served: Settings) -> None:
+    job_id = submit(served)
+    for words in (("jobs",), ("workers",), ("datasets", "list"), ("presets",)):
+        assert isinstance(json.loads(gantry(*words, "--json", settings=served).stdout)["data"], list)
+    assert json.loads(gantry("show", job_id, "--json", settings=served).stdout)["id"] == job_id
+    assert json.loads(gantry("presets", "dcgan", "--json", settings=served).stdout)["name"] == "dcgan"
+    assert json.loads(gantry("curves", job_id, "--json", settings=served).stdout)["series"] == {}
+    assert json.loads(gantry("previews", job_id, "--json", settings=served).stdout) == []
+    assert json.loads(gantry("weights", job_id, "--json", settings=served).stdout)["data"] == []
+    assert json.loads(gantry("cancel", job_id, "--json", settings=served).stdout)["status"] == "cancelled"
+    assert json.loads(gantry("delete", job_id, "--json", settings=served).stdout) == {"deleted": job_id}
+    known = json.loads(gantry("settings", "--json").stdout)
+    assert known["GANTRY_PORT"]["default"] == 8000 and known["GANTRY_DATABASE_URL"]["value"] == ""
+
+
+def test_one_job_is_shown_whole(served: Settings) -> None:
+    job_id = submit(served, "--name", "clothes")
+    waiting = gantry("show", job_id, settings=served).stdout
+    assert waiting.startswith(f"{job_id} 'clothes': queued") and "You may: cancel, pause." in waiting
+    play(served, job_id, Status.FAILED)
+    failed = gantry("show", job_id, settings=served).stdout
+    assert "step 10 of 10" in failed and "D won.\nTry again." in failed and "You may: retry, delete." in failed
+
+
+def test_presets_are_listed_and_one_is_told(served: Settings) -> None:
+    listed = gantry("presets", settings=served).stdout
+    assert "Conditional DCGAN (the default)" in listed and "wgan-gp" in listed
+    told = gantry("presets", "wgan-gp", settings=served).stdout
+    assert "arXiv:1704.00028" in told and "five critic updates" in told
+    refused = gantry("presets", "nine", settings=served)
+    assert refused.returncode == 1 and "There is no preset 'nine'" in refused.stderr
+
+
+def test_a_list_that_goes_on_says_so(served: Settings) -> None:
+    submit(served), submit(served)
+    listed = gantry("jobs", "--limit", "1", settings=served)
+    assert len(listed.stdout.splitlines()) == 2 and "raise --limit" in listed.stderr
+
+
 def test_workers_are_listed_and_drained(served: Settings) -> None:
     db = Database(served.database)
+    with Client(url_of(served)) as client:
+        job_id = client.submit({"dataset": "fashion-mnist-mini"})["id"]
     with db.write() as s:
         workers.announce(s, "wrk_1", "a.host", [{"name": "cpu (2 cores)"}])
-        workers.carries(s, "wrk_1", "job_x")
+        workers.carries(s, "wrk_1", job_id)
         s.execute(update(Worker).values(heartbeat_at=clock.now() + 3600))  # not lost while the test lasts
     head, row = gantry("workers", settings=served).stdout.splitlines()
     assert head.split() == ["ID", "HOST", "DEVICE", "STATUS", "JOB"]
-    assert row.split() == ["wrk_1", "a.host", "cpu", "(2", "cores)", "busy", "job_x"]
-    assert gantry("worker", "drain", "wrk_1", settings=served).stdout == "wrk_1 gives job_x back and ends.\n"
+    assert row.split() == ["wrk_1", "a.host", "cpu", "(2", "cores)", "busy", job_id]
+    assert gantry("worker", "drain", "wrk_1", settings=served).stdout == f"wrk_1 gives {job_id} back and ends.\n"
     assert json.loads(gantry("workers", "--json", settings=served).stdout)["data"][0]["status"] == "draining"
     with db.write() as s:
         workers.leave(s, "wrk_1")
+        jobs.request_cancel(s, job_id)
     db.dispose()
     gone = gantry("worker", "drain", "wrk_1", settings=served)
     assert gone.returncode == 1 and gone.stderr == "There is no worker 'wrk_1'.\n"

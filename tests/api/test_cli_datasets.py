@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from api import client as client_module
 from api import dataset_screen
 from api.client import Client, Json
 from jobs.intake import Intake
@@ -50,6 +51,16 @@ def test_a_data_set_is_added_listed_shown_and_deleted(taking_in: Settings, tmp_p
     assert gone.returncode == 1 and "There is no data set 'my shoes'." in gone.stderr
 
 
+def test_a_folder_is_taken_as_a_zip_of_it(taking_in: Settings, tmp_path: Path) -> None:
+    for name, content in CLASSES.items():
+        (tmp_path / "my.bags" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "my.bags" / name).write_bytes(content)
+    done = gantry("datasets", "add", str(tmp_path / "my.bags"), "--size", "16", settings=taking_in)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("my.bags (ds_") and "shoe: 36" in done.stdout
+    assert json.loads(gantry("datasets", "delete", "my.bags", "--json", settings=taking_in).stdout)["deleted"]
+
+
 def test_a_refusal_names_every_file_and_is_exit_1(taking_in: Settings, tmp_path: Path) -> None:
     odd = write(tmp_path / "odd.zip", {**CLASSES, "notes.txt": b"x", "bag/a.gif": b"x"})
     done = gantry("datasets", "add", str(odd), settings=taking_in)
@@ -77,7 +88,7 @@ class Told(Client):
 
 
 def test_the_progress_line_tells_phase_and_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset_screen, "_POLL_SECONDS", 0.15)
+    monkeypatch.setattr(client_module, "_LOOK_SECONDS", 0.15)
     begun: Json = {"id": "ds_1", "status": "validating", "preparation": None, "progress": None}
     checking = {**begun, "progress": {"phase": "checking", "done": 1234, "total": 5678}}
     planned = {**checking, "preparation": {"words": "Each image is cropped."}}

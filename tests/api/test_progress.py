@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from api import plots
+from jobs.errors import PicturesBusy
+from jobs.places import Places
 from tests.api.conftest import Hand, assert_problem
 
 
@@ -95,6 +99,21 @@ def test_curves_as_a_picture(client: TestClient, hand: Hand) -> None:
 def test_a_picture_of_no_points_is_a_picture_still(client: TestClient, hand: Hand) -> None:
     answer = client.get(f"/v1/jobs/{hand.submit()}/metrics/series", headers={"Accept": "image/png"})
     assert Image.open(io.BytesIO(answer.content)).format == "PNG"
+
+
+def test_when_too_many_wait_for_a_picture_the_next_is_told_to_come_back(
+    client: TestClient, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = _collapse(hand, 30, 5)
+    hand.preview(job_id, 0, shade=9)
+    curves = partial(client.get, f"/v1/jobs/{job_id}/metrics/series", headers={"Accept": "image/png"})
+    monkeypatch.setattr(plots, "_places", places := Places(1, PicturesBusy, "Come back in a moment."))
+    with places.one():
+        for busy in (curves(), _film(client, job_id)):
+            assert_problem(busy, 503, "pictures-busy")
+            assert busy.headers["Retry-After"] == "5"
+        assert client.get(f"/v1/jobs/{job_id}/metrics/series").status_code == 200, "numbers wait for no picture"
+    assert (curves().status_code, _film(client, job_id).status_code) == (200, 200)
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,8 @@ from structlog.testing import capture_logs
 
 from api.answers import Answers
 from api.app import create_app
-from api.headers import matches, negotiate, wait_seconds
-from api.problems import BadParameters, NotAcceptable
-from api.samples import FORMATS, find_class, make_plan
+from api.problems import BadParameters
+from api.samples import find_class, make_plan
 from gan.spec import BUILTIN_DATASETS, DatasetClass
 from jobs.errors import NotConditional, UnknownLabel
 from jobs.process import end, spawn
@@ -79,6 +78,12 @@ def test_more_than_1024_images_are_refused() -> None:
         make_plan(["0"] * 17, CLASSES, n=64, seed=0, truncation=1.0)
 
 
+def test_many_labels_are_counted_before_they_are_looked_up() -> None:
+    classes = [DatasetClass(id=i, label=str(i), count=1) for i in range(10)]
+    with pytest.raises(BadParameters, match=r"9000 labels of 1 images .*; ask for 1024 labels at most"):
+        make_plan(["nowhere"] * 9000, classes, n=1, seed=0, truncation=1.0)
+
+
 def test_the_etag_changes_with_all_that_the_bytes_depend_on() -> None:
     plan = make_plan(["Bag"], CLASSES, n=4, seed=0, truncation=1.0)
     others = [
@@ -91,36 +96,6 @@ def test_the_etag_changes_with_all_that_the_bytes_depend_on() -> None:
     etags |= {other.etag("ckpt_1", "png") for other in others}
     assert len(etags) == 7
     assert plan.etag("ckpt_1", "png") == make_plan(["8"], CLASSES, n=4, seed=0, truncation=1.0).etag("ckpt_1", "png")
-
-
-@pytest.mark.parametrize(
-    ("accept", "chosen"),
-    [
-        (None, "image/png"),
-        ("*/*", "image/png"),
-        ("image/*", "image/png"),
-        ("text/html, */*;q=0.8", "image/png"),
-        ("application/zip", "application/zip"),
-        ("image/png;q=0.5, application/json", "application/json"),
-        ("application/*", "application/zip"),
-        ("APPLICATION/JSON", "application/json"),
-        ("image/png;q=0, */*;q=0.1", "application/zip"),
-    ],
-)
-def test_accept_is_weighed(accept: str | None, chosen: str) -> None:
-    assert negotiate(accept, list(FORMATS)) == chosen
-
-
-@pytest.mark.parametrize("accept", ["text/html", "image/png;q=0", "image/png;q=x", "nonsense"])
-def test_what_is_not_made_is_not_acceptable(accept: str) -> None:
-    with pytest.raises(NotAcceptable):
-        negotiate(accept, list(FORMATS))
-
-
-def test_conditions_and_preferences_are_read() -> None:
-    assert matches('W/"a", "b"', '"a"') and matches("*", '"a"') and not matches(None, '"a"')
-    assert wait_seconds("respond-async, wait=10") == 10 and wait_seconds("wait=900") == 60
-    assert wait_seconds(None) is wait_seconds("wait=soon") is wait_seconds("await=5") is None
 
 
 def test_sampling_before_a_checkpoint_is_409(client: TestClient, hand: Hand) -> None:

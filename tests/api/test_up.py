@@ -14,9 +14,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from api.client import Client
-from api.up import children, free_port, with_dashboard
+from api.listening import free_port, port_of
+from api.up import UpError, children, dashboard_socket
 from jobs.settings import Settings
 from tests.conftest import small_settings
 
@@ -82,11 +84,17 @@ def test_the_whole_service_starts_is_tended_and_leaves_nothing_behind(tmp_path: 
         findings = _findings(data)
         assert {name for name, finding in findings.items() if not finding["ok"]} <= {"devices"}, findings
         family = _children(up.pid)
-        for module in ("-m api", "-m api.relay", "-m worker", "-m worker.sampler", "-m api.ui"):
-            assert any(args.endswith(module) for args in family.values()), family
+        for module in ("api", "api.relay", "worker", "worker.sampler", "api.ui"):
+            assert any(f"-m {module} " in f"{args} " for args in family.values()), family
 
         second = _refused(data, free_port())
         assert "Another `gantry up` runs on" in second
+
+        served = next(pid for pid, args in family.items() if "-m api --fd" in args)
+        os.kill(served, signal.SIGKILL)
+        with Client(f"http://127.0.0.1:{port}") as client:
+            assert client.ready()["status"] == "ready", "whoever comes meanwhile waits, and is not refused"
+        _read_until(up, "The api ended")
 
         relay = next(pid for pid, args in family.items() if args.endswith("-m api.relay"))
         os.kill(relay, signal.SIGKILL)
@@ -154,10 +162,13 @@ def test_the_dashboard_gives_way_only_where_its_port_was_not_asked_for(tmp_path:
     with ExitStack() as stack:
         with suppress(OSError):
             stack.enter_context(socket.create_server((usual.host, usual.ui_port)))
-        moved = with_dashboard(usual)
-        asked = with_dashboard(small_settings(tmp_path, ui_port=usual.ui_port))
-    assert moved.ui_port != usual.ui_port == asked.ui_port
-    assert moved.url == f"http://127.0.0.1:{moved.port}"
+        with dashboard_socket(usual) as moved:
+            assert port_of(moved) != usual.ui_port
+        with pytest.raises(UpError, match=rf"dashboard cannot listen on .*:{usual.ui_port}: .*GANTRY_UI_PORT"):
+            dashboard_socket(small_settings(tmp_path, ui_port=usual.ui_port))
+    asked = small_settings(tmp_path, ui_port=free_port())
+    with dashboard_socket(asked) as own:
+        assert port_of(own) == asked.ui_port
 
 
 def test_there_is_a_worker_for_each_gpu_and_each_sees_its_own(sqlite_settings: Settings) -> None:

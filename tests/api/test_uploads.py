@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,9 @@ from sqlalchemy import update
 from api import uploads
 from jobs import clock, intake
 from jobs.db import Database
+from jobs.errors import UploadsBusy
 from jobs.models import Dataset
+from jobs.places import Places
 from jobs.settings import Settings
 from tests.api.conftest import Hand, assert_problem
 from tests.gan.uploads.zips import broken, files, picture, write
@@ -29,7 +32,7 @@ def post(client: TestClient, content: Mapping[str, bytes] | bytes, tmp_path: Pat
 
 def left(settings: Settings) -> list[str]:
     """What lies in the data sets' folder."""
-    root = settings.datasets_dir
+    root = settings.datasets_dir / "default"
     return sorted(str(path.relative_to(root)) for path in root.rglob("*")) if root.is_dir() else []
 
 
@@ -71,6 +74,11 @@ def test_a_name_and_a_size_may_be_given(
     assert client.get("/v1/datasets/my shoes").json()["height"] == 16
 
 
+def test_the_digest_of_the_file_may_be_announced(client: TestClient, tmp_path: Path) -> None:
+    data = write(tmp_path / "shoes.zip", CLASSES).read_bytes()
+    assert post(client, data, tmp_path, sha256=hashlib.sha256(data).hexdigest().upper()).status_code == 201
+
+
 @pytest.mark.parametrize(
     ("content", "code", "word"),
     [
@@ -78,6 +86,8 @@ def test_a_name_and_a_size_may_be_given(
         ({**CLASSES, "a.zip": b"PK"}, "unsafe-archive", "a.zip"),
         ({"bag/1.png": bytes(9_000_000)}, "archive-too-large", "times its size"),
         ({**CLASSES, "notes.txt": b"x"}, "unsupported-image", "notes.txt"),
+        ({**CLASSES, "bag/in.svg": b"<svg/>"}, "unsupported-image", "in.svg"),
+        ({"archive/data.pkl": b"cos\nsystem\n"}, "pickle-not-accepted", "archive/data.pkl"),
         ({}, "dataset-too-small", "0 images"),
         (files("bag", each=70), "one-class", "bag"),
         (b"no zip", "corrupt-archive", "not a zip"),
@@ -105,6 +115,8 @@ def test_an_archive_that_cannot_be_is_refused_and_leaves_nothing(
         ({"name": "x\ny"}, "/name", "bad-format"),
         ({"name": "ds_01JD2M9Z8V3H4W5X6Y7Z8A9B0C"}, "/name", "bad-format"),
         ({"colour": "red"}, "/colour", "unknown-field"),
+        ({"sha256": "abc"}, "/sha256", "bad-format"),
+        ({"sha256": "0" * 64}, "/sha256", "checksum-mismatch"),
     ],
 )
 def test_a_field_that_cannot_be_is_pointed_at(
@@ -166,10 +178,10 @@ def test_a_folder_that_cannot_be_written_is_said(
 def test_when_too_many_are_judged_the_next_is_told_to_come_back(
     client: TestClient, sqlite_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "_PLACES", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(intake, "_PLACES", places := Places(1, UploadsBusy, "Come back in a moment."))
     monkeypatch.setattr(intake, "_INSPECT_SECONDS", 0.1)
-    with intake._PLACES:
-        assert_problem(post(client, CLASSES, tmp_path), 503, "unavailable")
+    with places.one():
+        assert_problem(post(client, CLASSES, tmp_path), 503, "uploads-busy")
     assert left(sqlite_settings) == []
 
 
@@ -246,7 +258,7 @@ def test_a_lost_relays_data_set_is_another_ones_after_its_lease(
         s.execute(update(Dataset).where(Dataset.id == made["id"]).values(lease_until=clock.now() - 1))
     validated(hand, sqlite_settings)
     assert client.get("/v1/datasets/shoes").json()["status"] == "ready"
-    assert (sqlite_settings.datasets_dir / made["id"] / "2" / "images.bin").exists()
+    assert (sqlite_settings.datasets_dir / "default" / made["id"] / "2" / "images.bin").exists()
 
 
 def _claimed(db: Database, dataset_id: str) -> None:

@@ -18,8 +18,8 @@ from sqlalchemy.exc import OperationalError
 from gan.spec import resolve
 from jobs import clock, faultpoints, leases
 from jobs.db import Database
+from jobs.models import DEFAULT_TENANT, Job
 from jobs.models import Attempt as AttemptRow
-from jobs.models import Job
 from jobs.settings import Settings
 from jobs.status import Status
 from jobs.store import checkpoints, metrics
@@ -53,7 +53,7 @@ def expire(db: Database, job_id: str) -> None:
 def play(settings: Settings, db: Database, job: Job, *, report: bool = True) -> Exit:
     """Carry the attempt that `job` was claimed for, here; then write its success, as a supervisor does."""
     torch.set_num_threads(1)
-    code = Attempt(settings, job.id, job.attempt).carry()
+    code = Attempt(settings, DEFAULT_TENANT, job.id, job.attempt).carry()
     if code is Exit.SUCCEEDED and report:
         finish(db, job)
     return code
@@ -78,6 +78,13 @@ class Child:
             self._returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self._returncode
 
+    def wait_until_stopped(self) -> None:
+        """Until it stands still, by SIGSTOP."""
+        _, status = os.waitpid(self.pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            self._returncode = os.waitstatus_to_exitcode(status)
+        assert self._returncode is None, f"It ended, with {self._returncode}, and was to stop."
+
     def kill(self) -> None:
         """End it at once, if it has not ended."""
         if self._returncode is None:
@@ -89,7 +96,7 @@ class Child:
 def forked(settings: Settings, job: Job, faults: Path | None = None) -> Iterator[Child]:
     """As `play`, in a child that may be killed: a trainer, less the seconds that torch takes to load.
 
-    `faults`: the points at which it dies, as `jobs.faultpoints` has it.
+    `faults`: the points at which it dies or stops, as `jobs.faultpoints` has it.
     """
     child = Child(os.fork() or _train(settings, job, faults))
     try:
@@ -103,7 +110,7 @@ def _train(settings: Settings, job: Job, faults: Path | None) -> NoReturn:
     try:
         faultpoints.arm(faults)
         torch.set_num_threads(1)
-        code = Attempt(settings, job.id, job.attempt).carry()
+        code = Attempt(settings, DEFAULT_TENANT, job.id, job.attempt).carry()
     finally:
         os._exit(code)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import psycopg
 import redis
 
+from api.listening import free_port
 from tests import servers
-from tests.e2e.service import free_port
 from tests.faults.processes import children_of
 
 _DEAD_SECONDS = 10

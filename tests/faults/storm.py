@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.errors import Unavailable
 from jobs.models import Attempt, Job
@@ -27,6 +26,7 @@ from tests.faults.harm import AIMED, SHARED, Scene, plan
 from tests.faults.history import History, Told
 from tests.faults.processes import Trainer, is_frozen, trainers
 from tests.faults.undisturbed import References
+from tests.jobs.helpers import files_of
 from tests.worker.helpers import tiny
 
 _STUCK_SECONDS: Final = 150
@@ -122,7 +122,7 @@ def run(chosen: Plan, folder: Path, log: Callable[[str], None]) -> Outcome:
                 time.sleep(_TIDY_SECONDS)
         outcome.orphan_processes = fleet.left_behind(ground.settings, 10)
         db = fleet.record(ground)
-        outcome.history = history.check(db, Artifacts(ground.settings.artifacts_dir), told, References())
+        outcome.history = history.check(db, files_of(ground.settings), told, References())
         db.dispose()
     outcome.accepted, outcome.repeats = len(told.accepted), caller.repeats
     outcome.seconds = time.monotonic() - began

@@ -12,7 +12,8 @@ from tests.faults.caller import Caller
 from tests.faults.fleet import Fleet, ground, record
 from tests.worker.helpers import job_of, tiny, until
 
-_QUICK_SECONDS: Final = 1.0
+_QUICK_SECONDS: Final = 6.0
+_FROZEN_SECONDS: Final = 9.0
 
 
 @pytest.mark.postgres
@@ -26,7 +27,7 @@ def test_a_job_is_taken_at_once_and_runs_when_the_broker_is_back(tmp_path: Path)
             while_dead = _submitted_within(caller, _QUICK_SECONDS, "dead")
             on.broker.start()
             until(lambda: job_of(db, while_dead).status == "succeeded")
-            on.broker_proxy.stall(3.0)
+            on.broker_proxy.stall(_FROZEN_SECONDS)
             while_frozen = _submitted_within(caller, _QUICK_SECONDS, "frozen")
             until(lambda: job_of(db, while_frozen).status == "succeeded")
         db.dispose()

@@ -15,13 +15,12 @@ import pytest
 from sqlalchemy import select, update
 
 from gan import checkpoint
-from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.models import Checkpoint
 from jobs.settings import Settings
 from jobs.store import checkpoints, jobs
 from tests.faults.attempts import claim, forked, give_back, play, same_as_undisturbed, went_on_from
-from tests.jobs.helpers import submit
+from tests.jobs.helpers import files_of, submit
 from tests.worker.conftest import Carry
 from tests.worker.helpers import ENDLESS, endless, events_of, job_of, tiny, until, with_checkpoints
 
@@ -72,7 +71,7 @@ def rows_of(db: Database, job_id: str) -> list[Checkpoint]:
 def test_the_one_before_is_gone_on_from(sqlite_settings: Settings, sqlite_db: Database, damage: str) -> None:
     newest = rows_of(sqlite_db, _all_but_ended(sqlite_settings, sqlite_db, BODY))[0]
     harm, said = DAMAGES[damage]
-    path = Artifacts(sqlite_settings.artifacts_dir).path(newest.key)
+    path = files_of(sqlite_settings).path(newest.key)
     harm(path, lambda: _file_of_another_job(sqlite_settings, sqlite_db))
     _goes_on_from_step_40(sqlite_settings, sqlite_db, newest, said)
 
@@ -81,7 +80,7 @@ def _file_of_another_job(settings: Settings, db: Database) -> Path:
     job = with_checkpoints(settings, db, tiny(seed=1, priority=1), steps=1)
     with db.write() as s:
         jobs.request_cancel(s, job.id)
-    return Artifacts(settings.artifacts_dir).path(rows_of(db, job.id)[0].key)
+    return files_of(settings).path(rows_of(db, job.id)[0].key)
 
 
 def test_one_of_a_newer_format_is_passed_over_too(sqlite_settings: Settings, sqlite_db: Database) -> None:
@@ -110,7 +109,7 @@ def _goes_on_from_step_40(settings: Settings, db: Database, newest: Checkpoint, 
 
 
 def _write_as_of_a_newer_version(settings: Settings, db: Database, row: Checkpoint) -> None:
-    files = Artifacts(settings.artifacts_dir)
+    files = files_of(settings)
     state = checkpoint.load(files.path(row.key))
     with patch.object(checkpoint, "CHECKPOINT_FORMAT", 2), files.writing(row.key) as out:
         checkpoint.save(out, state)  # type: ignore[arg-type]
@@ -123,7 +122,7 @@ def test_when_all_are_damaged_the_job_fails_and_says_what_to_do(
     sqlite_settings: Settings, sqlite_db: Database, carry: Carry
 ) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=2)
-    files = [Artifacts(sqlite_settings.artifacts_dir).path(row.key) for row in rows_of(sqlite_db, job.id)]
+    files = [files_of(sqlite_settings).path(row.key) for row in rows_of(sqlite_db, job.id)]
     for path in files:
         one_bit_flipped(path, Path)
     left = [path.read_bytes() for path in files]
@@ -143,7 +142,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_good_one(sqlite_settings: Settin
     """It saves each step; each time that it is killed, its successor goes on from the last that was registered."""
     body = endless() | {"checkpoints": {"every_steps": 1, "keep_last": 2}}
     job = submit(sqlite_db, **body)
-    files, chance = Artifacts(sqlite_settings.artifacts_dir), random.Random(4)
+    files, chance = files_of(sqlite_settings), random.Random(4)
     unfinished = step = 0
     for _ in range(KILLS):
         claimed = claim(sqlite_db)

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import pytest
 
-from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.faultpoints import POINTS
 from tests.faults.caller import Caller
 from tests.faults.fleet import Fleet, ground, left_behind, record
 from tests.faults.history import Told, check
 from tests.faults.undisturbed import References
+from tests.jobs.helpers import files_of
 from tests.worker.helpers import job_of, tiny
 
 # As many attempts as there may be: every point that a worker or a trainer dies at costs one.
@@ -40,7 +40,7 @@ def test_a_death_at_every_point_costs_no_job(tmp_path: Path) -> None:
             _until_all_ended(db, set(told.accepted.values()), fleet)
             missed = [point for point in POINTS if (faults / point).exists()]
         assert left_behind(on.settings, seconds=20) == []
-        history = check(db, Artifacts(on.settings.artifacts_dir), told, References())
+        history = check(db, files_of(on.settings), told, References())
         db.dispose()
         assert history.violations == []
     assert missed == [], "nobody came past these"

@@ -16,16 +16,16 @@ from gan import datasets
 from gan.events import CheckpointDue, Tick
 from gan.spec import resolve
 from gan.train import Trainer
-from jobs.artifacts import Artifacts
+from jobs import faultpoints
 from jobs.db import Database, migrate
 from jobs.errors import DatabaseUnavailable
 from jobs.models import Job
 from jobs.settings import Settings
 from jobs.store import checkpoints
 from tests.conftest import small_settings
-from tests.faults.attempts import claim, finish, forked, freeze, same_as_undisturbed
+from tests.faults.attempts import claim, finish, forked, same_as_undisturbed
 from tests.faults.small_disk import SmallDisk, small_disk
-from tests.jobs.helpers import submit
+from tests.jobs.helpers import files_of, submit
 from tests.worker.conftest import Carry
 from tests.worker.helpers import events_of, job_of, tiny, until
 from worker.journal import Journal
@@ -75,7 +75,7 @@ def test_the_last_good_one_stays_while_there_is_no_space(
     submit(db, **BODY)
     job = claim(db)
     _train(settings, db, job, {20: disk.fill}, until_step=30)
-    files = Artifacts(settings.artifacts_dir)
+    files = files_of(settings)
     with db.read() as s:
         (good,) = checkpoints.page(s, job.id, limit=10).data
     assert good.step == 10
@@ -89,7 +89,7 @@ def _train(
 ) -> dict[int, bool]:
     """As `worker.trainer` does, but something happens before the checkpoints `at` some steps; which are saved."""
     torch.set_num_threads(1)
-    journal, artifacts = Journal(db, job.id, job.attempt, 600), Artifacts(settings.artifacts_dir)
+    journal, artifacts = Journal(db, job.id, job.attempt, 600), files_of(settings)
     report, keeper = Report(journal, artifacts), Keeper(journal, artifacts, keep_last=2)
     spec = resolve(BODY)
     trainer = Trainer(spec, datasets.load(spec.dataset))
@@ -127,13 +127,15 @@ def test_a_database_on_the_full_disk_is_whole_and_the_job_goes_on(
     settings = small_settings(tmp_path, lease_seconds=60)
     migrate(settings)
     db = Database(settings.database)
-    # Told after each fifty steps, when a picture is due.
     body = tiny(total_steps=600, checkpoints={"every_steps": 600}, previews={"every_steps": 50, "per_class": 1})
     submit(db, **body)
     job = claim(db)
-    with forked(settings, job) as trainer:
-        until(lambda: job_of(db, job.id).step > 0)
-        freeze(settings, job.id, trainer.pid)
+    faults = tmp_path / "faults"
+    faults.mkdir()
+    # Told after each fifty steps, when a picture is due: the first time it stops, with much to tell.
+    (faults / "metrics.committed").write_text(faultpoints.STOP)
+    with forked(settings, job, faults) as trainer:
+        trainer.wait_until_stopped()
         disk.fill()
         with pytest.raises(DatabaseUnavailable, match="full"):
             for _ in range(100):

@@ -15,13 +15,13 @@ from gan import checkpoint
 from jobs import leases
 from jobs.artifacts import Artifacts
 from jobs.db import Database, Session, migrate
-from jobs.models import Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBlock, Preview
+from jobs.models import DEFAULT_TENANT, Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBlock, Preview
 from jobs.settings import Settings
 from jobs.status import Status
 from tests.conftest import small_settings
 from tests.faults.history import Told, check
 from tests.faults.undisturbed import References
-from tests.jobs.helpers import submit
+from tests.jobs.helpers import files_of, submit
 from tests.worker.helpers import judged
 from worker import trainer
 from worker.exits import Exit
@@ -47,7 +47,7 @@ def _attempt(settings: Settings, db: Database, job_id: str, number: int, *, stop
     with db.write() as s:
         claimed = leases.claim(s, f"worker-{number}", "cpu", 0, 600)
     assert claimed is not None and (claimed.id, claimed.attempt) == (job_id, number)
-    run = trainer.Attempt(settings, job_id, number)
+    run = trainer.Attempt(settings, DEFAULT_TENANT, job_id, number)
     if stop:
         run.ask_to_stop()
     assert run.carry() == (Exit.STOPPED if stop else Exit.SUCCEEDED)
@@ -76,7 +76,7 @@ def copy(right: tuple[Settings, str], tmp_path: Path) -> tuple[Settings, str]:
 
 def _rules(settings: Settings, told: Told) -> set[str]:
     db = Database(settings.database)
-    found = check(db, Artifacts(settings.artifacts_dir), told, REFERENCES)
+    found = check(db, files_of(settings), told, REFERENCES)
     db.dispose()
     return {violation.rule for violation in found.violations}
 
@@ -84,7 +84,7 @@ def _rules(settings: Settings, told: Told) -> set[str]:
 def test_a_record_that_is_right_passes(right: tuple[Settings, str]) -> None:
     settings, job_id = right
     db = Database(settings.database)
-    found = check(db, Artifacts(settings.artifacts_dir), Told({"key": job_id}), REFERENCES)
+    found = check(db, files_of(settings), Told({"key": job_id}), REFERENCES)
     db.dispose()
     assert found.violations == []
     assert (found.jobs, found.attempts, found.ended_once) == (1, 2, 1)
@@ -267,7 +267,7 @@ def test_what_is_spoilt_is_reported(copy: tuple[Settings, str], spoil: Callable[
     db = Database(settings.database)
     with db.write() as s:
         s.connection().exec_driver_sql("pragma ignore_check_constraints = on")
-        spoil(s, Artifacts(settings.artifacts_dir))
+        spoil(s, files_of(settings))
     db.dispose()
     assert SPOILT[spoil] in _rules(settings, Told({"key": job_id}))
 

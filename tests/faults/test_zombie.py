@@ -32,7 +32,8 @@ _CARRY: Final = """
 import os
 from jobs.db import Database
 from jobs.startup import begin
-from worker.supervise import Identity, carry_one_job, trainer_environment
+from worker.room import trainer_environment
+from worker.supervise import Identity, carry_one_job
 from worker.trainers import Nursery
 settings = begin("worker")
 nursery = Nursery("the-zombies-worker-has-a-long-name", trainer_environment(settings, os.environ))

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+from benchmarks import clothes
 from gan import checkpoint
 from gan.__main__ import main
 from gan.sample import Generator
@@ -28,7 +29,8 @@ def run(tmp_path: Path, text: str) -> int:
 def test_a_spec_becomes_samples_curves_checkpoint_and_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(tmp_path, yaml.safe_dump(SMALL)) == 0
+    # As people write it, though YAML 1.1 takes it for a word.
+    assert run(tmp_path, yaml.safe_dump(SMALL) + "optimizers: {g: {learning_rate: 2e-4}}\n") == 0
     out = tmp_path / "out"
     assert "step 4/4" in capsys.readouterr().out
     assert sorted(p.name for p in out.iterdir()) == [
@@ -39,7 +41,7 @@ def test_a_spec_becomes_samples_curves_checkpoint_and_weights(
     assert [row[0] for row in rows[1:]] == ["1", "2", "3", "4"]
     assert checkpoint.load(out / "checkpoint.pt")["play"]["step"] == 4
     generator = Generator.load(out / "weights.safetensors")
-    assert generator.spec == resolve(SMALL)
+    assert generator.spec == resolve({**SMALL, "optimizers": {"g": {"learning_rate": 2e-4}}})
     assert generator.draw([9], [0]).shape == (1, 28, 28, 1)
     assert (out / "samples.png").read_bytes().startswith(b"\x89PNG")
 
@@ -87,6 +89,49 @@ def test_weights_that_cannot_be_judged_are_a_sentence(tmp_path: Path, capsys: py
     for name in ("no.safetensors", "none.safetensors"):
         assert main(["evaluate", str(tmp_path / name), "--device", "cpu"]) == 2
         assert name in capsys.readouterr().err
+
+
+def test_images_of_ones_own_are_trained_on_and_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body = {**SMALL, "evaluation": {"every_steps": 4, "images": 100}}
+    del body["dataset"]
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(body), encoding="utf-8")
+    zipped, folder = clothes.zipped(tmp_path / "mine.zip", 20, classes=4), tmp_path / "same"
+    clothes.folders(folder, 20, classes=4)
+    weights = []
+    for own in (zipped, folder):
+        out = tmp_path / f"out-{own.name}"
+        words = ["--data", str(own), "--size", "16", "--out", str(out), "--device", "cpu"]
+        assert main(["train", str(tmp_path / "spec.yaml"), *words]) == 0
+        weights.append(Generator.load(out / "weights.safetensors"))
+    assert [generator.info.name for generator in weights] == ["mine", "same"]
+    assert list(weights[0].info.labels) == ["Dress", "Pullover", "T-shirt", "Trouser"]
+    assert weights[0].info.num_images == 72 and weights[0].info.height == 16
+    for name, tensor in weights[0].network.state_dict().items():
+        assert torch.equal(tensor, weights[1].network.state_dict()[name]), "a folder is its zip"
+    capsys.readouterr()
+    best = tmp_path / "out-mine.zip" / "best.safetensors"
+    assert main(["evaluate", str(best), "--data", str(zipped), "--images", "100", "--device", "cpu"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["fcd"] >= 0
+
+
+def test_images_that_cannot_be_taken_are_named_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a/notes.txt", "b/readme.md"):
+        (tmp_path / "mine" / name).parent.mkdir(parents=True)
+        (tmp_path / "mine" / name).write_bytes(b"x")
+    assert main(["train", "--data", str(tmp_path / "mine"), "--out", str(tmp_path / "out")]) == 2
+    said = sorted(capsys.readouterr().err.splitlines())
+    assert len(said) == 2 and "notes.txt" in said[0] and "readme.md" in said[1]
+    assert main(["train", "--data", str(tmp_path / "nowhere.zip"), "--out", str(tmp_path / "out")]) == 2
+    assert "nowhere.zip" in capsys.readouterr().err
+
+
+def test_two_data_sets_at_once_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "spec.yaml").write_text("dataset: fashion-mnist-mini\n", encoding="utf-8")
+    words = ["--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(["train", str(tmp_path / "spec.yaml"), *words]) == 2
+    assert "take one of them" in capsys.readouterr().err
+    assert main(["train", "--out", str(tmp_path / "out")]) == 2
+    assert "/dataset" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

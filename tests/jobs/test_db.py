@@ -162,3 +162,14 @@ def test_what_a_read_changes_is_thrown_away(db: Database) -> None:
         s.execute(text("delete from datasets"))
     with db.read() as s:
         assert datasets.names(s) == sorted(BUILTIN_DATASETS)
+
+
+def test_files_from_before_there_were_tenants_are_the_default_ones(tmp_path: Path) -> None:
+    settings = small_settings(tmp_path)
+    for folder in (settings.artifacts_dir / "job_x", settings.datasets_dir / "ds_x"):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("kept")
+    for _ in range(2):
+        migrate(settings)
+    assert (settings.artifacts_dir / "default" / "job_x" / "file").read_text() == "kept"
+    assert (settings.datasets_dir / "default" / "ds_x" / "file").read_text() == "kept"

@@ -16,7 +16,7 @@ from jobs import intake
 from jobs.db import Database, Session
 from jobs.errors import DatasetExists, DatasetInUse, DatasetNotReady, Fenced
 from jobs.ids import new_id
-from jobs.models import Dataset
+from jobs.models import DEFAULT_TENANT, Dataset
 from jobs.settings import Settings
 from jobs.store import datasets, jobs
 from tests.gan.uploads.zips import files, zipped
@@ -26,7 +26,7 @@ from tests.jobs.helpers import submit
 def brought(db: Database, settings: Settings, name: str = "mine", content: bytes | None = None) -> str:
     """A data set that is to be validated; its id."""
     dataset_id = new_id("ds")
-    folder = settings.datasets_dir / dataset_id
+    folder = settings.datasets_dir / DEFAULT_TENANT / dataset_id
     folder.mkdir(parents=True)
     (folder / intake.UPLOAD).write_bytes(zipped(files("bag", "shoe", size=(20, 20))) if content is None else content)
     with db.write() as s:
@@ -49,7 +49,7 @@ def test_it_is_unpacked_and_ready_on_both_databases(db: Database, settings: Sett
     row = of(db)
     assert (row.status, row.num_images, row.num_held_out, row.lease_until) == ("ready", 72, 8, None)
     assert row.preparation is not None and row.preparation["side"] == 20 and row.progress is None
-    assert sorted(path.name for path in (settings.datasets_dir / dataset_id).iterdir()) == ["1"]
+    assert sorted(path.name for path in (settings.datasets_dir / DEFAULT_TENANT / dataset_id).iterdir()) == ["1"]
     assert (intake.files_of(settings, row) / "about.json").exists()
 
 
@@ -59,7 +59,7 @@ def test_a_process_that_dies_is_a_refusal(db: Database, settings: Settings, monk
     assert validated(db, settings)
     row = of(db)
     assert row.status == "failed" and row.problems[0]["code"] == "validation-failed"
-    assert list(settings.datasets_dir.iterdir()) == []
+    assert list((settings.datasets_dir / DEFAULT_TENANT).iterdir()) == []
 
 
 def test_a_process_that_is_silent_is_ended(
@@ -110,19 +110,22 @@ def test_deleted_while_it_is_validated_nothing_is_left(
     assert validated(db, settings)
     with db.read() as s:
         assert "mine" not in [row.name for row in datasets.page(s, limit=50).data]
-    assert not (settings.datasets_dir / dataset_id).exists()
+    assert not (settings.datasets_dir / DEFAULT_TENANT / dataset_id).exists()
 
 
 def test_orphans_go_and_what_is_on_record_stays(db: Database, settings: Settings) -> None:
     kept = brought(db, settings)
-    orphan, young = settings.datasets_dir / new_id("ds"), settings.datasets_dir / new_id("ds")
+    orphan, young = (
+        settings.datasets_dir / DEFAULT_TENANT / new_id("ds"),
+        settings.datasets_dir / DEFAULT_TENANT / new_id("ds"),
+    )
     for folder in (orphan, young):
         folder.mkdir()
         (folder / intake.UPLOAD).write_bytes(b"x")
-    for path in (orphan, orphan / intake.UPLOAD, settings.datasets_dir / kept):
+    for path in (orphan, orphan / intake.UPLOAD, settings.datasets_dir / DEFAULT_TENANT / kept):
         os.utime(path, (1, 1))
     assert intake.drop_orphans(db, settings, 3600) == [orphan.name]
-    assert sorted(p.name for p in settings.datasets_dir.iterdir()) == sorted([kept, young.name])
+    assert sorted(p.name for p in (settings.datasets_dir / DEFAULT_TENANT).iterdir()) == sorted([kept, young.name])
 
 
 def test_a_stale_attempt_writes_nothing(db: Database, settings: Settings) -> None:

@@ -14,7 +14,7 @@ from jobs.db import Database
 from jobs.models import Job
 from jobs.settings import Settings
 from jobs.store import checkpoints, jobs, outbox
-from tests.jobs.helpers import submit
+from tests.jobs.helpers import files_of, submit
 
 
 def test_it_sends_hints_and_gives_lost_jobs_back_until_told_to_stop(db: Database, settings: Settings) -> None:
@@ -43,25 +43,25 @@ def _back_and_sent(db: Database, job_id: str) -> bool:
 
 
 def test_files_are_left_alone_when_no_job_at_all_is_on_record(db: Database, settings: Settings) -> None:
-    artifacts = Artifacts(settings.artifacts_dir)
-    artifacts.write("job_00000000000000000000000000/x", b"")
-    os.utime(artifacts.path("job_00000000000000000000000000"), (0, 0))
+    artifacts, files = Artifacts(settings.artifacts_dir), files_of(settings)
+    files.write("job_00000000000000000000000000/x", b"")
+    os.utime(files.path("job_00000000000000000000000000"), (0, 0))
     assert sweep.drop_orphans(db, artifacts) == []
-    assert artifacts.exists("job_00000000000000000000000000/x")
+    assert files.exists("job_00000000000000000000000000/x")
 
 
 def test_files_of_a_deleted_job_go_and_others_stay(db: Database, settings: Settings) -> None:
-    artifacts = Artifacts(settings.artifacts_dir)
+    artifacts, files = Artifacts(settings.artifacts_dir), files_of(settings)
     kept = submit(db)
     for name in (kept.id, "job_00000000000000000000000000"):
-        artifacts.write(f"{name}/x", b"")
-        os.utime(artifacts.path(name), (0, 0))
+        files.write(f"{name}/x", b"")
+        os.utime(files.path(name), (0, 0))
     assert sweep.drop_orphans(db, artifacts) == ["job_00000000000000000000000000"]
-    assert artifacts.exists(f"{kept.id}/x")
+    assert files.exists(f"{kept.id}/x")
 
 
 def test_what_an_ended_job_left_unregistered_is_dropped_two_leases_later(db: Database, settings: Settings) -> None:
-    job, files = submit(db), Artifacts(settings.artifacts_dir)
+    job, files = submit(db), files_of(settings)
     with db.write() as s:
         leases.claim(s, "w1", "cpu", 0, 30)
         place = (job.id, 10, 1)
@@ -76,8 +76,8 @@ def test_what_an_ended_job_left_unregistered_is_dropped_two_leases_later(db: Dat
         jobs.request_cancel(s, job.id)
         leases.release(s, job.id, 1, crash=True, reason={"code": "trainer_crashed", "message": "Killed."})
 
-    until = sweep.tidy_ended(db, files, None, lease_seconds=30)
+    until = sweep.tidy_ended(db, Artifacts(settings.artifacts_dir), None, lease_seconds=30)
     assert all(map(files.exists, unregistered)), "whoever wrote them may be about to register them"
-    sweep.tidy_ended(db, files, until, lease_seconds=0)
+    sweep.tidy_ended(db, Artifacts(settings.artifacts_dir), until, lease_seconds=0)
     assert not any(map(files.exists, unregistered))
     assert all(map(files.exists, (file.key, weights.key, Artifacts.onnx_key(weights.key))))

@@ -13,7 +13,8 @@ import pytest
 from jobs.db import Database
 from jobs.settings import Settings
 from tests.worker.helpers import WORKER
-from worker.supervise import carry_one_job, trainer_environment
+from worker.room import trainer_environment
+from worker.supervise import carry_one_job
 from worker.trainers import Nursery
 
 

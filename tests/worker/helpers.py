@@ -19,12 +19,11 @@ from gan.features import for_dataset
 from gan.spec import TrainSpec, resolve
 from gan.train import Trainer
 from jobs import leases
-from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.models import Job, JobEvent
 from jobs.settings import Settings
 from jobs.store import events, jobs
-from tests.jobs.helpers import submit
+from tests.jobs.helpers import files_of, submit
 from worker.journal import Journal
 from worker.keeper import Keeper
 from worker.supervise import Identity
@@ -138,7 +137,7 @@ def with_checkpoints(settings: Settings, db: Database, body: dict[str, Any], ste
         claimed = leases.claim(s, "an-earlier-worker", "cpu", 0, 60)
     assert claimed is not None and claimed.id == job.id
     journal = Journal(db, job.id, 1, 60)
-    keeper = Keeper(journal, Artifacts(settings.artifacts_dir), keep_last=steps)
+    keeper = Keeper(journal, files_of(settings), keep_last=steps)
     _train(journal, keeper, resolve(body).model_copy(update={"total_steps": steps}))
     with db.write() as s:
         return leases.release(s, job.id, 1, crash=False, reason={"code": "worker_draining", "message": "Drained."})

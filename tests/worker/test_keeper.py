@@ -10,6 +10,7 @@ from jobs.db import Database
 from jobs.errors import Fenced
 from jobs.settings import Settings
 from jobs.store import checkpoints
+from tests.jobs.helpers import files_of
 from tests.worker.helpers import tiny, with_checkpoints
 from worker.journal import Journal
 from worker.keeper import Keeper
@@ -17,7 +18,7 @@ from worker.keeper import Keeper
 
 def test_files_that_the_record_does_not_name_are_deleted(sqlite_settings: Settings, sqlite_db: Database) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=3)
-    files = Artifacts(sqlite_settings.artifacts_dir)
+    files = files_of(sqlite_settings)
     with sqlite_db.write() as s:
         leases.claim(s, "a second worker", "cpu", 0, 60)
         (pruned,) = checkpoints.retire(s, job.id, keep_last=2)
@@ -35,7 +36,7 @@ def test_files_that_the_record_does_not_name_are_deleted(sqlite_settings: Settin
 
 def test_an_attempt_that_is_over_deletes_nothing(sqlite_settings: Settings, sqlite_db: Database) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=1)
-    files = Artifacts(sqlite_settings.artifacts_dir)
+    files = files_of(sqlite_settings)
     files.write(Artifacts.checkpoint_key(job.id, 5, 2), b"of a successor, who has yet to register it")
     with pytest.raises(Fenced):
         Keeper(Journal(sqlite_db, job.id, 1, 60), files, keep_last=2).tidy()
@@ -44,7 +45,7 @@ def test_an_attempt_that_is_over_deletes_nothing(sqlite_settings: Settings, sqli
 
 def test_a_job_without_checkpoints_has_nothing_to_tidy(sqlite_settings: Settings, sqlite_db: Database) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=1)
-    files = Artifacts(sqlite_settings.artifacts_dir)
+    files = files_of(sqlite_settings)
     files.delete_job(job.id)
     with sqlite_db.write() as s:
         leases.claim(s, "a second worker", "cpu", 0, 60)

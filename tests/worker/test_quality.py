@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from jobs import leases
-from jobs.artifacts import Artifacts
 from jobs.db import Database
-from jobs.models import Checkpoint, Evaluation
+from jobs.models import DEFAULT_TENANT, Checkpoint, Evaluation
 from jobs.settings import Settings
 from jobs.store import checkpoints, evaluations, health, jobs, metrics
-from tests.jobs.helpers import submit
+from tests.jobs.helpers import files_of, submit
 from tests.worker.conftest import Carry
 from tests.worker.helpers import events_of, job_of, judged, trainer_pids, uninterrupted, until, with_checkpoints
 from worker.exits import Exit
@@ -77,7 +76,7 @@ def test_a_job_ends_with_a_verdict_evaluations_and_a_best_checkpoint(
     assert curve.steps.tolist() == [0, 20, 40, 60]
     assert best.metrics["fcd"] == next(row.metrics["fcd"] for row in rows if row.step == best.step)
     assert {"loss_d", "fcd"} <= best.metrics.keys() and ended.latest_metrics["fcd"] == rows[-1].metrics["fcd"]
-    assert Artifacts(settings.artifacts_dir).exists(best.weights_key)
+    assert files_of(settings).exists(best.weights_key)
 
 
 def test_a_kill_costs_no_evaluation_and_doubles_none(
@@ -111,7 +110,7 @@ def test_a_checkpoint_that_is_asked_for_does_not_come_before_what_is_told_of_its
     with sqlite_db.write() as s:
         leases.claim(s, "the test", "cpu", 0, 60)
         jobs.request_checkpoint(s, job.id)
-    assert Attempt(sqlite_settings, job.id, 1).carry() == Exit.SUCCEEDED
+    assert Attempt(sqlite_settings, DEFAULT_TENANT, job.id, 1).carry() == Exit.SUCCEEDED
     best = best_checkpoint(sqlite_db, job.id)
     assert best.step == 20 and "fcd" in best.metrics
     order = [event.type for event in events_of(sqlite_db, job.id) if event.data.get("step") == 20]

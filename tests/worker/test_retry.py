@@ -7,20 +7,19 @@ import signal
 
 import numpy as np
 
-from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.ids import new_id
 from jobs.models import Job
 from jobs.settings import Settings
 from jobs.store import checkpoints, evaluations, jobs, metrics, previews, retries
-from tests.jobs.helpers import submit
+from tests.jobs.helpers import files_of, submit
 from tests.worker.conftest import Carry
 from tests.worker.helpers import events_of, job_of, judged, trainer_pids, uninterrupted, until
 
 
 def retry(settings: Settings, db: Database, job_id: str) -> Job:
     """As POST /v1/jobs/{id}/retry does."""
-    artifacts, new = Artifacts(settings.artifacts_dir), new_id("job")
+    artifacts, new = files_of(settings), new_id("job")
     with db.read() as s:
         left = retries.legacy(s, job_id)
     inherited = retries.link(artifacts, left, new)
@@ -31,7 +30,7 @@ def retry(settings: Settings, db: Database, job_id: str) -> Job:
 def delete(settings: Settings, db: Database, job_id: str) -> None:
     with db.write() as s:
         jobs.delete(s, job_id)
-    Artifacts(settings.artifacts_dir).delete_job(job_id)
+    files_of(settings).delete_job(job_id)
 
 
 def crash(settings: Settings, db: Database, carry: Carry, job_id: str, *, at_step: int) -> None:

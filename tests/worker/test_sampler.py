@@ -6,7 +6,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import zipfile
@@ -18,22 +17,26 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
+from PIL import Image
 
+from api.listening import free_port
+from gan import datasets
 from gan.spec import BUILTIN_DATASETS, resolve
 from jobs.artifacts import Artifacts
 from jobs.db import Database, migrate
+from jobs.ids import new_id
 from jobs.models import Checkpoint
 from jobs.settings import Settings, sampler_address
 from jobs.store import checkpoints, jobs
+from jobs.store import datasets as registered
 from tests.conftest import small_settings
+from tests.jobs.helpers import files_of
 from tests.worker.helpers import tiny, until, with_checkpoints
 
 
 @pytest.fixture(scope="module")
 def sampler_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     settings = small_settings(tmp_path_factory.mktemp("sampler"), sampler_url=url, sampler_queue=1, sampler_cache=2)
     migrate(settings)
     return settings
@@ -169,7 +172,7 @@ def test_an_unknown_checkpoint_is_not_found(client: httpx2.Client) -> None:
 
 def test_a_damaged_file_is_never_drawn_from(client: httpx2.Client, sampler_settings: Settings) -> None:
     damaged, gone, _ = trained(sampler_settings)
-    files = Artifacts(sampler_settings.artifacts_dir)
+    files = files_of(sampler_settings)
     content = bytearray(files.read(damaged.weights_key))
     content[-1] ^= 1
     files.path(damaged.weights_key).write_bytes(content)
@@ -236,7 +239,7 @@ def test_an_export_is_made_once(
     where = {"checkpoint_id": by_class[0].id, "format": "onnx"}
     first = client.get("/export", params=where)
     assert first.status_code == 200 and first.headers["content-type"] == "application/octet-stream"
-    kept = Artifacts(sampler_settings.artifacts_dir).read(Artifacts.onnx_key(by_class[0].weights_key))
+    kept = files_of(sampler_settings).read(Artifacts.onnx_key(by_class[0].weights_key))
     assert first.content == kept == client.get("/export", params=where).content
     assert client.get("/export", params={**where, "format": "tflite"}).status_code == 422
     assert client.get("/export", params={**where, "checkpoint_id": "ckpt_none"}).status_code == 404
@@ -246,3 +249,33 @@ def test_it_listens_on_a_socket_file_too(sampler_settings: Settings) -> None:
     path = sampler_settings.data_dir / "s"
     with running(sampler_settings.model_copy(update={"sampler_url": f"unix:{path}"})):
         assert path.is_socket()
+
+
+def sheet(client: httpx2.Client, dataset: str, class_ids: list[int | None], **changes: Any) -> httpx2.Response:
+    asked = {"dataset_id": dataset, "class_ids": class_ids, "n": 4, "rows": len(class_ids), **changes}
+    return client.post("/contact-sheet", json=asked)
+
+
+def test_a_contact_sheet_shows_real_images_a_row_a_class(client: httpx2.Client) -> None:
+    answer = sheet(client, "fashion-mnist-mini", [8, 1], row_labels=["Bag", "Trouser"])
+    assert answer.status_code == 200 and answer.headers["content-type"] == "image/png"
+    whole = np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert whole.shape[0] == 2 * 58 + 2 and whole.shape[1] > 4 * 58
+    one = np.asarray(Image.open(io.BytesIO(sheet(client, "fashion-mnist-mini", [8]).content)))
+    real = datasets.load("fashion-mnist-mini")
+    assert real.labels is not None
+    first = real.images[real.labels == 8][0, 0].numpy().repeat(2, 0).repeat(2, 1)
+    np.testing.assert_array_equal(one[2:58, 2:58], first)
+
+
+def test_a_contact_sheet_that_cannot_be_is_said(client: httpx2.Client, sampler_settings: Settings) -> None:
+    assert sheet(client, "nowhere", [1]).json()["code"] == "dataset-not-found"
+    assert sheet(client, "fashion-mnist-mini", [1], rows=3).status_code == 422
+    assert sheet(client, "fashion-mnist-mini", []).status_code == 422
+    db = Database(sampler_settings.database)
+    with db.write() as s:
+        row = registered.begin(s, new_id("ds"), "mine", None)
+        row.status, row.num_images, row.channels, row.height, row.width = "ready", 64, 1, 28, 28
+    db.dispose()
+    away = sheet(client, "mine", [None])
+    assert away.status_code == 409 and away.json()["code"] == "dataset-away" and "Upload it" in away.json()["detail"]

@@ -7,6 +7,7 @@ import threading
 from jobs import intake
 from jobs.db import Database
 from jobs.ids import new_id
+from jobs.models import DEFAULT_TENANT
 from jobs.settings import Settings
 from jobs.store import checkpoints, datasets, evaluations
 from tests.gan.uploads.zips import files, zipped
@@ -18,7 +19,7 @@ from tests.worker.helpers import job_of, judged, tiny
 def _ready(db: Database, settings: Settings, content: dict[str, bytes], side: int = 16) -> str:
     """A data set of that content, ready to be trained on; its id."""
     dataset_id = new_id("ds")
-    folder = settings.datasets_dir / dataset_id
+    folder = settings.datasets_dir / DEFAULT_TENANT / dataset_id
     folder.mkdir(parents=True)
     (folder / intake.UPLOAD).write_bytes(zipped(content))
     with db.write() as s:
@@ -55,7 +56,7 @@ def test_a_job_without_labels_is_trained(sqlite_settings: Settings, sqlite_db: D
 
 def test_files_that_changed_are_not_trained_on(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
     dataset_id = _ready(sqlite_db, sqlite_settings, files(each=70))
-    images = sqlite_settings.datasets_dir / dataset_id / "1" / "images.bin"
+    images = sqlite_settings.datasets_dir / DEFAULT_TENANT / dataset_id / "1" / "images.bin"
     images.write_bytes(bytes(images.stat().st_size))
     job = submit(sqlite_db, **tiny(dataset="mine"))
     carry(sqlite_settings).result()

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from nicegui import ui
+from starlette.responses import Response
 
 from api.client import ENDED, ApiError, Json, Unreachable
 from api.ui import charts, frame, words
-from api.ui.desk import Desk
+from api.ui.desk import Desk, Desks
 from api.ui.panels.samples import Wish, as_url, in_words
 
 _SECONDS: Final = 4.0
@@ -18,10 +19,12 @@ _CHOICE: Final = 100
 _CURVES: Final = {**charts.NAMES, "fcd": "FCD", "coverage": "coverage", "label_accuracy": "label accuracy"}
 
 
-def register(desk: Desk) -> None:
+def register(desks: Desks) -> None:
     @ui.page("/compare", title="Compare – Gantry", response_timeout=30)
-    async def compare(jobs: str = "") -> None:
-        await frame.page(desk, "Compare", lambda: _build(desk, [word for word in jobs.split(",") if word]))
+    async def compare(jobs: str = "") -> Response | None:
+        return await frame.page(
+            desks, "Compare", lambda desk: _build(desk, [word for word in jobs.split(",") if word])
+        )
 
 
 async def _build(desk: Desk, ids: Sequence[str]) -> None:

@@ -5,52 +5,66 @@ from __future__ import annotations
 from typing import Final
 
 from nicegui import ui
+from starlette.responses import Response
 
 from api.client import Json
 from api.ui import frame, tables, words
-from api.ui.desk import Desk
+from api.ui.desk import Desk, Desks
 
+_SECONDS: Final = 2.0
+_NAMED: Final = 12
 _COLUMNS: Final = {
-    "name": ("Name", tables.TEXT),
+    "title": ("Name", tables.LINK),
     "status": ("Status", tables.BADGE),
     "images": ("Images", tables.TEXT),
     "shape": ("Size", tables.TEXT),
     "classes": ("Classes", tables.TEXT),
-    "problems": ("Problems", tables.TEXT),
 }
-_COLOURS: Final = {"ready": "green-9", "validating": "blue-8", "failed": "red-9"}
 
 
-def register(desk: Desk) -> None:
+def register(desks: Desks) -> None:
     @ui.page("/datasets", title="Data sets – Gantry", response_timeout=30)
-    async def datasets() -> None:
-        await frame.page(desk, "Data sets", lambda: _build(desk))
+    async def datasets() -> Response | None:
+        return await frame.page(desks, "Data sets", _build)
 
 
 async def _build(desk: Desk) -> None:
     found = (await desk.ask(desk.client.datasets))["data"]
     frame.heading("Data sets")
-    if not found:
-        frame.empty("No data set is registered.")
-        return
-    tables.table("Data sets", _COLUMNS, [row(one) for one in found])
-    with ui.row().classes("gap-3"):
-        for one in found:
-            if one["status"] == "ready":
-                ui.link(f"New job on {one['name']}", f"/submit?dataset={one['name']}").classes("gantry-link")
+    ui.button("Bring your own images", icon="upload", on_click=lambda: ui.navigate.to("/datasets/upload"))
+    with ui.column().classes("w-full") as nothing:
+        frame.empty("No data set is registered, and a job needs one.")
+    root = frame.address("")
+    table = tables.table("Data sets", _COLUMNS, [])
+
+    def show(found: list[Json]) -> None:
+        nothing.visible, table.visible = not found, bool(found)
+        table.rows = [row(one, root) for one in found]
+
+    async def refresh() -> bool:
+        show((await desk.ask(desk.client.datasets))["data"])
+        return True
+
+    show(found)
+    frame.pulse(desk, _SECONDS, refresh)
 
 
-def row(found: Json) -> tables.Row:
-    colours = {1: "grey", 3: "colour"}.get(found["channels"], f"{found['channels']} channels")
-    classes = found["classes"]
-    named = ", ".join(f"{c['label']} ({words.count(c['count'])})" for c in classes[:20])
+def row(found: Json, root: str = "") -> tables.Row:
+    known = found["status"] == "ready"
     return {
         "id": found["id"],
-        "name": found["name"],
+        "title": found["name"],
+        "href": f"{root}/datasets/{found['id']}",
         "status": found["status"],
-        "status_colour": _COLOURS[found["status"]],
-        "images": words.count(found["num_images"]),
-        "shape": f"{found['width']} × {found['height']}, {colours}",
-        "classes": (named + (" …" if len(classes) > 20 else "")) or "unlabelled",
-        "problems": "; ".join(str(p) for p in found["problems"]) or "none",
+        "status_colour": frame.DATASET_COLOURS[found["status"]],
+        "status_why": words.intake(found),
+        "images": words.count(found["num_images"]) if known else words.NOTHING,
+        "shape": words.shape(found) if known else words.NOTHING,
+        "classes": _classes(found["classes"]) if known else words.NOTHING,
     }
+
+
+def _classes(classes: list[Json]) -> str:
+    named = ", ".join(f"{c['label']} ({words.count(c['count'])})" for c in classes[:_NAMED])
+    more = f" and {len(classes) - _NAMED} more" if len(classes) > _NAMED else ""
+    return named + more or "unlabelled"

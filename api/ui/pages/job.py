@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
 from nicegui import ui
+from starlette.responses import Response
 
-from api.client import ENDED, ApiError, Json, Unreachable
+from api.client import ENDED, Json
 from api.ui import frame, words
-from api.ui.desk import Desk
+from api.ui.desk import Desk, Desks
 from api.ui.panels.checkpoints import Checkpoints
 from api.ui.panels.curves import Curves, Quality
 from api.ui.panels.findings import Findings
@@ -18,13 +19,25 @@ from api.ui.panels.previews import Previews
 from api.ui.panels.samples import Samples
 
 _SECONDS: Final = 2.0
-_CANCEL: Final = "Cancel this job? It ends for good; what it has learnt is kept."
+_SAVE: Final = "save"
+_SCRATCH: Final = "scratch"
+# In the order of the page: name, icon. Saving moves a job nowhere, and so is not among the actions that it allows.
 _ACTIONS: Final = {
+    _SAVE: ("Save a checkpoint", "save"),
     "pause": ("Pause", "pause"),
     "resume": ("Resume", "play_arrow"),
     "retry": ("Retry", "replay"),
+    _SCRATCH: ("Retry from scratch", "restart_alt"),
     "cancel": ("Cancel", "stop"),
+    "delete": ("Delete", "delete"),
 }
+# What cannot be undone is asked twice.
+_ASKED_AGAIN: Final = {
+    "cancel": ("Cancel this job? It ends for good; what it has learnt is kept.", "Yes, cancel it"),
+    "delete": ("Delete this job? Its curves, pictures and checkpoints go with it, for good.", "Yes, delete it"),
+}
+_TOLD: Final = "It was told; it saves a checkpoint first."
+_SAVED: Final = "It was told; the checkpoint is in the list within seconds."
 
 
 class Panel(Protocol):
@@ -33,10 +46,10 @@ class Panel(Protocol):
     def refresh(self, job: Json) -> Awaitable[None]: ...
 
 
-def register(desk: Desk) -> None:
+def register(desks: Desks) -> None:
     @ui.page("/jobs/{job_id}", title="Job – Gantry", response_timeout=30)
-    async def job(job_id: str) -> None:
-        await frame.page(desk, "", lambda: _build(desk, job_id))
+    async def job(job_id: str) -> Response | None:
+        return await frame.page(desks, "", lambda desk: _build(desk, job_id))
 
 
 async def _build(desk: Desk, job_id: str) -> None:
@@ -98,44 +111,53 @@ class Head:
         self._facts.clear()
         with self._facts:
             frame.facts(facts(job))
-        self._offer(job["allowed_actions"])
+        self._offer(offered(job))
 
-    def _offer(self, allowed: list[str]) -> None:
-        if allowed == self._offered:
+    def _offer(self, actions: list[str]) -> None:
+        # Only when something changed: else a button would go away under a finger.
+        if actions == self._offered:
             return
-        self._offered = list(allowed)
+        self._offered = actions
         self._actions.clear()
         with self._actions:
-            for action, (name, icon) in _ACTIONS.items():
-                if action in allowed:
-                    ui.button(name, icon=icon, on_click=self._doing(action)).props("outline")
+            for action in actions:
+                name, icon = _ACTIONS[action]
+                ui.button(name, icon=icon, on_click=self._doing(action)).props("outline")
 
     def _doing(self, action: str) -> Callable[[], Awaitable[None]]:
         async def do() -> None:
-            if action != "cancel" or await _sure(_CANCEL):
-                await self._do(action)
+            if action not in _ASKED_AGAIN or await frame.sure(*_ASKED_AGAIN[action]):
+                await frame.telling(lambda: self._do(action))()
 
         return do
 
     async def _do(self, action: str) -> None:
-        client = self._desk.client
-        asked: dict[str, Callable[[str], Json]] = {
-            "pause": client.pause,
-            "resume": client.resume,
-            "retry": client.retry,
-            "cancel": client.cancel,
-        }
-        try:
-            job = await self._desk.ask(asked[action], self._job_id)
-        except (ApiError, Unreachable) as error:
-            frame.tell(error)
-            return
-        if action == "retry":
+        client, job_id = self._desk.client, self._job_id
+        if action == "delete":
+            await self._desk.ask(client.delete, job_id)
+            ui.navigate.to("/")
+        elif action in ("retry", _SCRATCH):
+            job = await self._desk.ask(client.retry, job_id, from_scratch=action == _SCRATCH)
             ui.navigate.to(f"/jobs/{job['id']}")
-            return
-        if job["status"] == "running":
-            ui.notify("It was told; it saves a checkpoint first.")
-        await self.refresh(job)
+        elif action == _SAVE:
+            await self._desk.ask(client.save_checkpoint, job_id)
+            ui.notify(_SAVED)
+        else:
+            asked = {"pause": client.pause, "resume": client.resume, "cancel": client.cancel}
+            job = await self._desk.ask(asked[action], job_id)
+            if job["status"] == "running":
+                ui.notify(_TOLD)
+            await self.refresh(job)
+
+
+def offered(job: Json) -> list[str]:
+    """What may be asked of the job on its page."""
+    allowed = set(job["allowed_actions"])
+    if job["status"] == "running":
+        allowed.add(_SAVE)
+    if "retry" in allowed and job["last_checkpoint_id"]:
+        allowed.add(_SCRATCH)
+    return [action for action in _ACTIONS if action in allowed]
 
 
 def facts(job: Json) -> dict[str, str]:
@@ -156,14 +178,3 @@ def facts(job: Json) -> dict[str, str]:
         "Submitted": words.ago(job["created_at"]),
     }
     return {name: value for name, value in shown.items() if value}
-
-
-async def _sure(question: str) -> bool:
-    with ui.dialog() as dialog, ui.card().props("role=alertdialog"):
-        ui.label(question)
-        with ui.row().classes("w-full justify-end"):
-            ui.button("Keep it", on_click=lambda: dialog.submit(False)).props("flat autofocus")
-            ui.button("Yes, cancel it", on_click=lambda: dialog.submit(True), color="red-9")
-    answer = bool(await dialog)
-    dialog.delete()
-    return answer

@@ -9,23 +9,26 @@ from typing import Annotated, Any, Final
 from fastapi import Query
 from nicegui import ui
 from nicegui.elements.mixins.validation_element import ValidationElement
+from starlette.responses import Response
 
 from api.client import ApiError, Json, Unreachable
 from api.remedies import NoSuchFinding, remedied
 from api.ui import frame, words
 from api.ui.body import OTHER, Form, placed
-from api.ui.desk import Desk
+from api.ui.desk import Desk, Desks
+from api.ui.panels.fields import Fields
+from api.ui.schema import Group, groups
 
 _LOOK_SECONDS: Final = 0.4
-_HINT: Final = "Any field, one a line, such as optimizers.g.beta1=0. API docs: GET /v1/schemas/job lists them."
+_HINT: Final = "Any field, one a line, such as optimizers.g.beta1=0: for lists, and for those who know their names"
 
 
-def register(desk: Desk) -> None:
+def register(desks: Desks) -> None:
     @ui.page("/submit", title="New job – Gantry", response_timeout=30)
     async def submit(
         dataset: str = "", preset: str = "", again: Annotated[str, Query(alias="from")] = "", remedy: str = ""
-    ) -> None:
-        await frame.page(desk, "New job", lambda: _build(desk, dataset, preset, again, remedy))
+    ) -> Response | None:
+        return await frame.page(desks, "New job", lambda desk: _build(desk, dataset, preset, again, remedy))
 
 
 async def _build(desk: Desk, dataset: str, preset: str, again: str, remedy: str) -> None:
@@ -34,12 +37,14 @@ async def _build(desk: Desk, dataset: str, preset: str, again: str, remedy: str)
     base: Json = {}
     if again:
         base = await _base(desk, again, remedy)
+    schema = await desk.ask(desk.client.schema)
     frame.heading("New job")
-    ready = [d["name"] for d in datasets if d["status"] == "ready"]
+    ready = {d["id"]: d["name"] for d in datasets if d["status"] == "ready"}
     if not ready:
         frame.empty("No data set is ready, and a job needs one.", "Data sets", "/datasets")
         return
-    _Page(desk, presets, ready, base).build(dataset, preset, again, remedy)
+    page = _Page(desk, presets, list(ready.values()), groups(schema), base)
+    page.build(ready.get(dataset, dataset), preset, again, remedy)
 
 
 async def _base(desk: Desk, again: str, remedy: str) -> Json:
@@ -54,8 +59,10 @@ async def _base(desk: Desk, again: str, remedy: str) -> Json:
 class _Page:
     """The form, and what the service says of it."""
 
-    def __init__(self, desk: Desk, presets: Sequence[Json], datasets: Sequence[str], base: Json) -> None:
-        self._desk, self._base, self._datasets = desk, base, datasets
+    def __init__(
+        self, desk: Desk, presets: Sequence[Json], datasets: Sequence[str], others: Sequence[Group], base: Json
+    ) -> None:
+        self._desk, self._base, self._datasets, self._groups = desk, base, datasets, others
         self._presets = {p["name"]: p for p in presets}
         self._fields: dict[str, Any] = {}
         self._checked: Json | None = None
@@ -90,6 +97,7 @@ class _Page:
             # Else the preset's own value, which stands in an empty field, is not seen.
             self._fields[name].classes("w-full").props("stack-label")
         self._fields["name"] = ui.input("Name, for people", value=self._base.get("name") or "").classes("w-full")
+        self._others = Fields(self._groups)
         self._fields[OTHER] = ui.textarea("Other fields").props(f'autogrow hint="{_HINT}"').classes("w-full")
 
     def _answer(self) -> None:
@@ -104,11 +112,11 @@ class _Page:
 
     def _read(self) -> Form:
         values = {name: field.value for name, field in self._fields.items() if name != OTHER}
-        return Form(**values, other=self._fields[OTHER].value or "", base=self._base)
+        return Form(**values, other=self._fields[OTHER].value or "", fields=self._others.values(), base=self._base)
 
     async def _look(self) -> None:
         form = self._read()
-        seen = tuple(field.value for field in self._fields.values())
+        seen = (*(field.value for field in self._fields.values()), *self._others.values().items())
         if seen == self._looked:
             return
         self._looked = seen
@@ -133,11 +141,14 @@ class _Page:
             self._show(answer, form.body())
 
     def _describe(self) -> None:
-        if "preset" in self._fields:
+        if "preset" not in self._fields:
+            self._others.begin_with(self._base)
+        else:
             preset = self._presets[self._fields["preset"].value]
             self._about.set_text(f"{preset['summary']} {preset['paper']}")
             self._fields["total_steps"].props(f'placeholder="{preset["spec"]["total_steps"]}, as the preset has it"')
             self._fields["seed"].props(f'placeholder="{preset["spec"]["seed"]}"')
+            self._others.begin_with(preset["spec"])
 
     def _show(self, answer: Json, body: Json) -> None:
         self._checked = body
@@ -163,7 +174,7 @@ class _Page:
         self._spec_place.visible = False
 
     def _clear(self) -> None:
-        for field in self._fields.values():
+        for field in (*self._fields.values(), *self._others.inputs.values()):
             if isinstance(field, ValidationElement):
                 field.error = None
         self._problems.clear()
@@ -171,8 +182,9 @@ class _Page:
     def _refused(self, error: ApiError, form: Form) -> None:
         at, rest = placed(error.problem.get("errors") or [], form)
         for name, detail in list(at.items()):
-            if name in self._fields:
-                self._fields[name].error = detail
+            field = self._fields.get(name, self._others.inputs.get(name))
+            if field is not None:
+                field.error = detail
             else:
                 rest.append(f"{name}: {detail}")
         count = len(at) + len(rest)
@@ -185,8 +197,12 @@ class _Page:
 
     async def _submit(self) -> None:
         form = self._read()
+        if form.problem() is None and form.body() != self._checked:
+            # Somebody was quicker than the look.
+            self._looked = None
+            await self._look()
         if self._checked is None or form.problem() is not None or form.body() != self._checked:
-            ui.notify("The fields have changed; look at what they resolve to first.")
+            # What is wrong stands at its field by now.
             return
         self._button.disable()
         try:

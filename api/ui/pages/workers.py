@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from nicegui import ui
+from nicegui import events, ui
+from starlette.responses import Response
 
 from api.client import Json
 from api.ui import frame, tables, words
-from api.ui.desk import Desk
+from api.ui.desk import Desk, Desks
 
 _SECONDS: Final = 2.0
 _COLUMNS: Final = {
@@ -21,14 +22,16 @@ _COLUMNS: Final = {
         '<a v-if="props.value" class="gantry-link" :href="props.row.href">{{ props.value }}</a><span v-else>–</span>',
     ),
     "heard": ("Heard of", tables.TEXT),
+    "drain": ("Action", tables.BUTTON),
 }
+_DRAIN: Final = "It takes no more jobs, gives back the one it carries after a checkpoint, and ends."
 _COLOURS: Final = {"idle": "green-9", "busy": "blue-8", "draining": "deep-orange-10", "lost": "red-9"}
 
 
-def register(desk: Desk) -> None:
+def register(desks: Desks) -> None:
     @ui.page("/workers", title="Workers – Gantry", response_timeout=30)
-    async def workers() -> None:
-        await frame.page(desk, "Workers", lambda: _build(desk))
+    async def workers() -> Response | None:
+        return await frame.page(desks, "Workers", _build)
 
 
 async def _build(desk: Desk) -> None:
@@ -47,6 +50,12 @@ async def _build(desk: Desk) -> None:
         show((await desk.ask(desk.client.workers))["data"])
         return True
 
+    async def drain(event: events.GenericEventArguments) -> None:
+        if await frame.sure(f"Drain {event.args}? {_DRAIN}", "Yes, drain it"):
+            await frame.telling(lambda: desk.ask(desk.client.drain, event.args))()
+            await frame.telling(refresh)()
+
+    table.on("drain", drain)
     show(found)
     frame.pulse(desk, _SECONDS, refresh)
 
@@ -54,6 +63,7 @@ async def _build(desk: Desk) -> None:
 def row(found: Json, root: str = "") -> tables.Row:
     return {
         "id": found["id"],
+        "title": found["id"],
         "host": found["host"],
         "devices": ", ".join(str(d.get("name", d)) for d in found["devices"]) or words.NOTHING,
         "status": found["status"],
@@ -61,4 +71,5 @@ def row(found: Json, root: str = "") -> tables.Row:
         "job": found["current_job_id"] or "",
         "href": f"{root}/jobs/{found['current_job_id']}",
         "heard": words.ago(found["heartbeat_at"]),
+        "drain": "Drain" if found["status"] in ("idle", "busy") else "",
     }

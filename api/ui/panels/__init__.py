@@ -1,1 +1,1 @@
-"""Parts of a job's page: each is built once, and brought up to date by its `refresh`."""
+"""Parts of a page: those of a job's are built once, and brought up to date by their `refresh`."""

@@ -58,7 +58,7 @@ class Quality:
         with frame.panel():
             frame.section("Quality")
             self._none = ui.label("No evaluation yet.").props("role=status")
-            self._best = ui.label()
+            self._best = ui.column().classes("w-full")
             self._chart = frame.chart("18rem")
             with ui.expansion("What the figures rest on").classes("w-full") as self._rest:
                 self._provenance = ui.label().classes("break-words whitespace-pre-wrap text-sm")
@@ -71,9 +71,10 @@ class Quality:
         if not found:
             return
         best = next((e for e in found if e["is_best"]), found[0])
-        self._best.set_text(
-            f"Best at step {words.count(best['step'])}: {_figures(best['metrics'], best['reference'])}."
-        )
+        self._best.clear()
+        with self._best:
+            ui.label(f"Best at step {words.count(best['step'])}; in brackets, what held-out real images reach.")
+            frame.facts(figures(best["metrics"], best["reference"]))
         names = [name for name in _QUALITY if any(name in e["metrics"] for e in found)]
         curves = {n: [[e["step"], e["metrics"].get(n)] for e in reversed(found)] for n in names}
         frame.draw(self._chart, charts.quality(found, names), charts.in_words(curves))
@@ -81,10 +82,11 @@ class Quality:
         self._provenance.set_text("\n".join(rows))
 
 
-def _figures(metrics: dict[str, float | None], reference: dict[str, float | None]) -> str:
-    said = []
+def figures(metrics: dict[str, float | None], reference: dict[str, float | None]) -> dict[str, str]:
+    """An evaluation in words, beside what real images reach."""
+    shown = {}
     for name, label in _QUALITY.items():
         if name in metrics:
-            real = f", real images {words.figure(reference[name])}" if name in reference else ""
-            said.append(f"{label} {words.figure(metrics[name])}{real}")
-    return "; ".join(said)
+            real = f" ({words.figure(reference[name])})" if name in reference else ""
+            shown[label] = f"{words.figure(metrics[name])}{real}"
+    return shown

@@ -11,12 +11,13 @@ from urllib.parse import urlencode
 from nicegui import ui
 
 from api.client import ApiError, Json, Unreachable
-from api.ui import files, frame
+from api.ui import files, frame, words
 from api.ui.body import whole
 from api.ui.desk import Desk
 
 EVERY: Final = "every class"
 _COUNT: Final = 8
+_BY_NAME: Final = {"best": "best", "last": "last"}
 
 
 @dataclass
@@ -35,8 +36,14 @@ class Wish:
             picked = ui.select([EVERY, *labels], value=EVERY, label="Class").classes("w-40") if labels else None
             count = ui.number("Images of each", value=_COUNT, min=1, max=64, precision=0).classes("w-28")
             seed = ui.number("Seed", value=0, min=0, precision=0).classes("w-28")
-            checkpoint = ui.select({"best": "best", "last": "last"}, value="last", label="Checkpoint").classes("w-28")
+            checkpoint = ui.select(dict(_BY_NAME), value="last", label="Checkpoint").classes("w-36")
         return cls(picked, count, seed, checkpoint)
+
+    def offer(self, found: Sequence[Json]) -> None:
+        """These checkpoints may be drawn from, beside the best and the last."""
+        steps = {one["id"]: f"step {words.count(one['step'])}" for one in found}
+        kept = self.checkpoint.value if self.checkpoint.value in {**_BY_NAME, **steps} else "last"
+        self.checkpoint.set_options({**_BY_NAME, **steps}, value=kept)
 
     def query(self) -> dict[str, Any]:
         """For the client's `samples`."""
@@ -64,7 +71,8 @@ class Samples:
     """The class picker of a job's page."""
 
     def __init__(self, desk: Desk, job: Json, classes: Sequence[Json]) -> None:
-        self._desk, self._job_id, self._ready = desk, job["id"], False
+        self._desk, self._job_id = desk, job["id"]
+        self._last: str | None = None
         with frame.panel():
             frame.section("Draw samples")
             self._none = ui.label("No checkpoint yet: there is nothing to draw from.").props("role=status")
@@ -80,10 +88,13 @@ class Samples:
 
     async def refresh(self, job: Json) -> None:
         self._show(job)
+        if job["last_checkpoint_id"] != self._last:
+            self._wish.offer((await self._desk.ask(self._desk.client.checkpoints, self._job_id))["data"])
+            self._last = job["last_checkpoint_id"]
 
     def _show(self, job: Json) -> None:
-        self._ready = job["last_checkpoint_id"] is not None
-        self._none.visible, self._some.visible = not self._ready, self._ready
+        ready = job["last_checkpoint_id"] is not None
+        self._none.visible, self._some.visible = not ready, ready
 
     async def _draw(self) -> None:
         query = self._wish.query()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from nicegui.testing import User, user_simulation
 
-from api.ui.desk import Desk
+from api.ui.desk import Desks
 from api.ui.server import register
 from jobs.settings import Settings
 from tests.api.live import Live, serving
@@ -63,12 +63,12 @@ async def until(seen: Callable[[], object]) -> None:
 async def visit(url: str, path: str) -> AsyncIterator[User]:
     """Somebody who has opened `path` of a dashboard that asks the service at `url`."""
     # NiceGUI's simulation forgets the modules of the pages at its end; other tests hold their classes.
-    before, desk = dict(sys.modules), Desk(url)
+    before, desks = dict(sys.modules), Desks(url)
     try:
         async with user_simulation(lambda: None) as user:
-            register(desk)
+            register(desks)
             await user.open(path)
             yield user
     finally:
         sys.modules.update(before)
-        desk.close()
+        desks.close()

@@ -58,11 +58,6 @@ async def test_the_same_wish_is_drawn_by_each(live: Live, monkeypatch: pytest.Mo
     assert sorted(asked) == sorted((job_id, ["Bag"]) for job_id in ids)
 
 
-async def test_a_job_that_is_unknown_is_said(live: Live) -> None:
-    async with visit(live.url, f"/compare?jobs={live.hand.submit()},job_nowhere") as user:
-        await user.should_see("There is no such page")
-
-
 def _trained(live: Live, name: str, loss: float) -> str:
     job_id = live.hand.train(name=name)
     live.hand.curve(job_id, np.full((20, 1), loss), "loss_g")

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from nicegui import ui
 from nicegui.testing import User
+from nicegui.testing.user_interaction import UserInteraction
 
 from api.client import Client
 from jobs.status import Status
+from jobs.store import jobs
 from tests.api.conftest import FINDING
 from tests.api.live import Live
-from tests.api.ui.conftest import estimate, visit
+from tests.api.ui.conftest import estimate, until, visit
 
 pytestmark = pytest.mark.anyio
 
@@ -129,10 +131,66 @@ async def test_a_sampler_that_is_away_is_said_where_the_images_would_be(live: Li
         await user.should_see("sampler", retries=50)
 
 
-async def test_an_unknown_job_is_no_blank_page(live: Live) -> None:
-    async with visit(live.url, "/jobs/job_nowhere") as user:
-        await user.should_see("There is no such page")
-        await user.should_see("All jobs")
+async def test_a_running_job_saves_a_checkpoint_on_request(live: Live) -> None:
+    job_id = live.hand.train()
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        user.find(kind=ui.button, content="Save a checkpoint").click()
+        await until(lambda: user.notify.contains("It was told; the checkpoint is in the list within seconds."))
+    with live.hand.db.read() as s:
+        assert jobs.get(s, job_id).checkpoint_requested_at is not None
+
+
+async def test_a_job_that_has_ended_is_deleted_when_it_is_meant(live: Live) -> None:
+    job_id = live.hand.train()
+    live.hand.finish(job_id, Status.SUCCEEDED)
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        await user.should_not_see(kind=ui.button, content="Save a checkpoint")
+        user.find(kind=ui.button, content="Delete").click()
+        await user.should_see("go with it, for good")
+        user.find("Yes, delete it").click()
+        await user.should_see("No job yet", retries=30)
+    assert live.http.get(f"/v1/jobs/{job_id}").status_code == 404
+
+
+async def test_a_retry_may_begin_from_scratch(live: Live) -> None:
+    job_id = _trained(live)
+    live.hand.finish(job_id, Status.CANCELLED)
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        user.find(kind=ui.button, content="Retry from scratch").click()
+        await user.should_see("The job it retries", retries=30)
+    (new, _) = live.http.get("/v1/jobs").json()["data"]
+    assert new["retry_of"] == job_id and new["last_checkpoint_id"] is None
+
+
+async def test_the_previews_are_a_film(live: Live) -> None:
+    job_id = live.hand.train()
+    for step in (0, 20, 40):
+        live.hand.preview(job_id, step, step)
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        await user.should_see("Preview at step 40")
+        (play,) = [b for b in user.find(ui.button).elements if b.props.get("aria-label") == "Play"]
+        UserInteraction(user, {play}, None).click()
+        await user.should_see("Preview at step 0")
+        await user.should_see("Preview at step 20", retries=30)
+        await user.should_see("Preview at step 40", retries=30)
+        await until(lambda: play.props["aria-label"] == "Play")
+
+
+async def test_samples_may_be_drawn_from_any_checkpoint(live: Live) -> None:
+    job_id = _trained(live)
+    first = live.hand.checkpoint(job_id, 80)
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        (picked,) = user.find(kind=ui.select, content="Checkpoint").elements
+        assert isinstance(picked.options, dict) and list(picked.options.values()) == [
+            "best",
+            "last",
+            "step 80",
+            "step 60",
+        ]
+        second = live.hand.checkpoint(job_id, 90)
+        picked.set_value(first.id)
+        await until(lambda: second.id in picked.options)
+        assert picked.value == first.id
 
 
 async def test_a_service_that_goes_away_is_told_and_the_last_word_stays(live: Live) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from nicegui import ui
 
-from api.up import free_port
+from api.listening import free_port
 from tests.api.live import Live
 from tests.api.ui.conftest import until, visit
 
@@ -39,6 +39,25 @@ async def test_two_that_are_ticked_can_be_compared(live: Live) -> None:
         user.find(ui.table).trigger("selection", {"added": True, "rows": table.rows, "keys": [two, one]})
         user.find(kind=ui.button, content="Compare").click()
         await user.should_see("Samples", retries=30)
+
+
+async def test_more_jobs_than_a_page_are_turned_to_and_back(live: Live) -> None:
+    ids = [live.hand.submit() for _ in range(52)]
+    async with visit(live.url, "/") as user:
+        (table,) = user.find(ui.table).elements
+        assert [row["id"] for row in table.rows] == ids[:1:-1]
+        user.find(kind=ui.button, content="Older").click()
+        await until(lambda: [row["id"] for row in table.rows] == [ids[1], ids[0]])
+        await user.should_see("Page 2")
+        user.find(kind=ui.button, content="Newer").click()
+        await until(lambda: len(table.rows) == 50)
+        (status,) = user.find(kind=ui.select, content="Show").elements
+        user.find(kind=ui.button, content="Older").click()
+        await until(lambda: len(table.rows) == 2)
+        status.set_value("paused")
+        await user.should_see("No job has this status.", retries=30)
+        status.set_value("queued")
+        await until(lambda: len(table.rows) == 50)
 
 
 async def test_a_service_that_is_away_is_named_and_can_be_tried_again() -> None:

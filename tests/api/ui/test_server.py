@@ -7,22 +7,25 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from api.cli import app as cli
-from api.up import free_port
+from api.listening import free_port
 from jobs import process
 from jobs.settings import Settings
 from tests.api.live import Live, serving
+from tests.gan.uploads.zips import files, zipped
 
 
 @pytest.fixture
 def live(sqlite_settings: Settings) -> Iterator[Live]:
-    with serving(sqlite_settings) as served:
+    with serving(sqlite_settings.model_copy(update={"upload_mb": 1})) as served:
         yield served
 
 
@@ -62,6 +65,56 @@ def test_pages_pictures_and_files_of_a_real_process(live: Live, browser: httpx2.
     assert browser.get(address).content == b"0123456789"
     part = browser.get(address, headers={"Range": "bytes=2-4"})
     assert part.status_code == 206 and part.content == b"234"
+
+
+@pytest.mark.parametrize(
+    "path", ["jobs/job_x", "datasets/ds_x", "submit?from=job_x", "compare?jobs=job_x", "no/where"]
+)
+def test_what_is_not_there_is_404_with_a_page_that_says_so(browser: httpx2.Client, path: str) -> None:
+    lost = browser.get(f"/ui/{path}")
+    assert lost.status_code == 404 and "There is no such page" in lost.text and "All jobs" in lost.text
+
+
+def test_a_remedy_that_the_job_has_not_is_404_and_says_which_it_has(live: Live, browser: httpx2.Client) -> None:
+    lost = browser.get(f"/ui/submit?from={live.hand.submit()}&remedy=mode_collapse")
+    assert lost.status_code == 404 and "no finding" in lost.text and "mode_collapse" in lost.text
+
+
+def test_losses_are_a_picture_as_small_as_a_word(live: Live, browser: httpx2.Client) -> None:
+    job_id = live.hand.train()
+    assert browser.get(f"/ui/sparks/{job_id}").text.count("<polyline") == 2
+    live.hand.curve(job_id, np.array([[1.0, 2.0], [3.0, 4.0]]), "loss_d", "loss_g")
+    live.hand.progress(job_id, 2)
+    drawn = browser.get(f"/ui/sparks/{job_id}")
+    assert drawn.headers["content-type"].startswith("image/svg") and "0.0,36.0 96.0,12.0" in drawn.text
+    assert "<polyline" not in browser.get("/ui/sparks/job_x").text
+
+
+def test_an_upload_is_passed_on_as_it_comes(live: Live, browser: httpx2.Client) -> None:
+    sent: dict[str, Any] = {"files": {"file": ("shoes.zip", zipped(files("bag", "shoe")))}, "data": {"size": "16"}}
+    assert browser.post("/ui/files/v1/datasets", **sent).status_code == 403, "a page of another site might send it"
+    ours = {"X-Gantry-Dashboard": "1"}
+    made = browser.post("/ui/files/v1/datasets", headers=ours, **sent)
+    assert made.status_code == 201 and made.json()["name"] == "shoes"
+    refused = browser.post("/ui/files/v1/datasets", headers=ours, files={"file": ("a.zip", b"no zip")})
+    assert refused.status_code == 422 and refused.json()["code"] == "corrupt-archive"
+    large = browser.post("/ui/files/v1/datasets", headers=ours, files={"file": ("a.zip", bytes(8_000_000))})
+    assert large.status_code == 413 and "larger than 1 MB" in large.json()["detail"]
+    live.stop()
+    assert browser.post("/ui/files/v1/datasets", headers=ours, **sent).status_code == 502
+
+
+def test_the_dashboard_is_framed_by_nobody_and_runs_what_it_serves(browser: httpx2.Client) -> None:
+    headers = browser.get("/healthz").headers
+    policy = headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy and "default-src 'self'" in policy and "object-src 'none'" in policy
+    assert headers["X-Frame-Options"] == "DENY" and headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+
+
+def test_who_has_no_key_fills_no_disk(browser: httpx2.Client) -> None:
+    sent = browser.post("/ui/sign-in", files={"f": ("x", b"0" * (2 << 20))})
+    assert sent.status_code == 413
 
 
 def test_only_pictures_and_files_are_passed_on(live: Live, browser: httpx2.Client) -> None:

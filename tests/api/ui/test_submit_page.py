@@ -51,6 +51,47 @@ async def test_a_problem_stands_at_its_field_and_nothing_can_be_sent(live: Live)
         assert steps.error is None and other.error is None
 
 
+async def test_who_is_quicker_than_the_look_has_it_sent_all_the_same_unless_it_is_wrong(live: Live) -> None:
+    estimate(live)
+    async with visit(live.url, "/submit") as user:
+        await user.should_see(_GOOD, retries=50)
+        _field(user, ui.number, "Steps (total_steps)").set_value(-5.0)
+        user.find(kind=ui.button, content="Submit").click()
+        await user.should_see("It is not taken yet: 1 problem.", retries=50)
+        _field(user, ui.number, "Steps (total_steps)").set_value(50.0)
+        await user.should_see(_GOOD, retries=50)
+        _field(user, ui.input, "Name, for people").set_value("quick")
+        user.find(kind=ui.button, content="Submit").click()
+        await user.should_see("0 of 50 steps", retries=50)
+    (job,) = live.http.get("/v1/jobs").json()["data"]
+    assert job["name"] == "quick"
+
+
+async def test_every_field_can_be_filled_in_and_says_what_it_is_now(live: Live) -> None:
+    estimate(live)
+    async with visit(live.url, "/submit?preset=wgan-gp") as user:
+        await user.should_see(_GOOD, retries=50)
+        part = next(e for e in user.find(ui.expansion).elements if e.text == "optimizers.g")
+        part.set_value(True)
+        beta = _field(user, ui.number, "beta1")
+        assert beta.props["hint"].startswith("Now 0. adam: decay of the mean")
+        beta.set_value(7.0)
+        await user.should_see("It is not taken yet: 1 problem.", retries=50)
+        assert beta.error
+        beta.set_value(0.25)
+        await user.should_see('"beta1": 0.25', retries=50)
+        assert beta.error is None
+        beta.set_value(None)
+        await user.should_not_see('"beta1": 0.25', retries=50)
+
+
+async def test_a_data_set_is_chosen_by_its_id_as_well(live: Live) -> None:
+    dataset_id = live.http.get("/v1/datasets/fashion-mnist").json()["id"]
+    async with visit(live.url, f"/submit?dataset={dataset_id}") as user:
+        await user.should_see("New job")
+        assert _field(user, ui.select, "Data set").value == "fashion-mnist"
+
+
 async def test_a_line_that_is_no_field_is_told_before_anybody_is_asked(live: Live) -> None:
     async with visit(live.url, "/submit") as user:
         other = _field(user, ui.textarea, "Other fields")
@@ -65,17 +106,6 @@ async def test_without_the_sampler_a_job_can_still_be_submitted(live: Live) -> N
         user.find(kind=ui.button, content="Submit").click()
         await user.should_see("Draw samples", retries=50)
     assert len(live.http.get("/v1/jobs").json()["data"]) == 1
-
-
-async def test_a_job_that_is_unknown_cannot_be_done_again(live: Live) -> None:
-    async with visit(live.url, "/submit?from=job_nowhere") as user:
-        await user.should_see("There is no such page")
-
-
-async def test_a_remedy_that_the_job_has_not_is_said(live: Live) -> None:
-    job_id = live.hand.submit()
-    async with visit(live.url, f"/submit?from={job_id}&remedy=mode_collapse") as user:
-        await user.should_see("no finding 'mode_collapse'")
 
 
 def _field(user: User, kind: type[Any], label: str) -> Any:

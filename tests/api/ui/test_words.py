@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from api.ui import charts, words
+from api.ui import charts, sparks, words
 from api.ui.body import OTHER, Form, placed
+from api.ui.schema import groups, value_at
+from gan.spec import TrainSpec
 from tests.api.conftest import FINDING
 
 
@@ -88,3 +90,40 @@ def test_a_problem_belongs_to_its_field_to_the_free_one_or_to_none() -> None:
 def test_a_field_that_was_set_in_the_free_one_has_its_problem_there() -> None:
     at, _ = placed([{"pointer": "/seed", "code": "c", "detail": "Too low."}], Form(other="seed=-1"))
     assert list(at) == [OTHER]
+
+
+def test_a_small_curve_spans_both_losses_and_skips_gaps() -> None:
+    drawn = sparks.draw({"loss_d": [[1, 0.0], [2, None], [3, 4.0]], "loss_g": [[2, 2.0]], "d_accuracy": [[1, 9.0]]})
+    assert 'points="0.0,36.0 96.0,0.0"' in drawn and 'points="48.0,18.0"' in drawn
+    assert sparks.draw({}).count('points=""') == 2
+
+
+def test_how_far_a_data_set_is_is_said_in_a_sentence() -> None:
+    assert words.intake({"status": "ready", "progress": None, "problems": []}) == ""
+    assert words.intake({"status": "failed", "progress": None, "problems": [1, 2]}) == "2 problems."
+
+
+def test_the_form_has_every_field_of_the_schema_that_is_a_number_a_truth_or_a_word() -> None:
+    found = groups(TrainSpec.model_json_schema())
+    fields = {field.path: field for group in found for field in group.fields}
+    assert found[0].title == "Training" and "batch_size" in fields and "seed" not in fields
+    assert "optimizers.g" in {group.title for group in found}
+    assert fields["generator.architecture"].options == ("dcgan", "mlp", "resnet", "r3gan")
+    assert fields["ema.enabled"].options == (True, False)
+    beta = fields["optimizers.d.beta1"]
+    assert (beta.low, beta.high, beta.whole, beta.options) == (0, 1, False, ())
+    assert fields["max_runtime_seconds"].whole
+    assert "safeguards.thresholds.warm_up_share" in fields and "penalties" not in fields
+    assert [path for path, field in fields.items() if not field.about] == []
+
+
+def test_a_value_is_found_in_a_spec() -> None:
+    assert value_at({"a": {"b": 0}}, "a.b") == 0
+    assert value_at({"a": None}, "a.b") is None
+
+
+def test_fields_that_are_filled_in_are_laid_where_they_belong() -> None:
+    form = Form(preset="cgan", dataset="d", fields={"optimizers.g.beta1": 0.25, "batch_size": 32.0})
+    assert form.body() == {"preset": "cgan", "dataset": "d", "optimizers": {"g": {"beta1": 0.25}}, "batch_size": 32}
+    at, rest = placed([{"pointer": "/optimizers/g/beta1", "code": "c", "detail": "No."}], form)
+    assert at == {"optimizers.g.beta1": "No."} and rest == []

@@ -95,6 +95,20 @@ def test_a_file_that_changed_is_not_loaded(tmp_path: Path) -> None:
     images.write_bytes(content[:-1])
     with pytest.raises(DatasetUnavailable, match="Upload it again"):
         uploaded.load(tmp_path / "out", made.info)
+    with pytest.raises(DatasetUnavailable, match="Upload it again"):
+        uploaded.mapped(tmp_path / "out", made.info)
+
+
+def test_what_is_mapped_is_what_is_loaded(tmp_path: Path) -> None:
+    for name, content in (("classes", files("bag", "shoe")), ("plain", files(each=64))):
+        made = unpack(write(tmp_path / f"{name}.zip", content), tmp_path / name, "mine")
+        data, (images, labels) = (
+            uploaded.load(tmp_path / name, made.info),
+            uploaded.mapped(tmp_path / name, made.info),
+        )
+        assert (data.images.numpy() == images).all()
+        assert (labels is None) == (data.labels is None) == (name == "plain")
+        assert labels is None or data.labels is None or (data.labels.numpy() == labels).all()
 
 
 def test_the_process_says_what_it_does_and_finds(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from jobs.db import Database, Session
 from jobs.errors import BadCursor, InvalidTransition, JobNotFound
 from jobs.models import Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBlock, Outbox, Preview
 from jobs.status import Status
-from jobs.store import checkpoints, datasets, evaluations, events, jobs, metrics, outbox, previews
+from jobs.store import checkpoints, datasets, evaluations, events, jobs, metrics, outbox, previews, queue
 from tests.jobs.helpers import submit
 
 # Of this list, but with keys that no row has and no database takes: half a surrogate pair, and a zero.
@@ -53,8 +53,8 @@ def test_a_job_its_event_and_its_hint_are_stored_together_or_not_at_all(db: Data
 
 
 def test_the_spec_comes_back_as_it_was_resolved(db: Database) -> None:
-    body = {"name": "clothes", "labels": {"team": "vision"}, "total_steps": 7, "seed": 2**53 + 1}
-    job = submit(db, **body)
+    labels = {"team": "vision"}
+    job = submit(db, name="clothes", labels=labels, total_steps=7, seed=2**53 + 1)
     with db.read() as s:
         stored = from_record(jobs.get(s, job.id).spec)
     assert stored.seed == 2**53 + 1 and stored.total_steps == 7
@@ -114,21 +114,25 @@ def test_filters_narrow_the_list(db: Database) -> None:
         assert found(labels=[("team", "a.b"), ("team", "b")]) == [], "nothing is both"
 
 
+def _ahead(s: Session, rows: Sequence[Job], most_gpus: int | None) -> dict[str, int]:
+    return {job_id: place.ahead for job_id, place in queue.places(s, rows, most_gpus).items()}
+
+
 def test_the_place_in_the_queue_is_the_order_of_claims(db: Database) -> None:
     plain, urgent, later = submit(db), submit(db, priority=3), submit(db)
     with db.read() as s:
-        assert jobs.jobs_ahead(s, [urgent, plain, later], 0) == {urgent.id: 0, plain.id: 1, later.id: 2}
+        assert _ahead(s, [urgent, plain, later], 0) == {urgent.id: 0, plain.id: 1, later.id: 2}
     started = _start(db)
     assert started.id == urgent.id
     with db.read() as s:
-        assert jobs.jobs_ahead(s, [started, later], 0) == {later.id: 1}
+        assert _ahead(s, [started, later], 0) == {later.id: 1}
 
 
 def test_a_job_that_nobody_can_run_delays_nobody(db: Database) -> None:
     submit(db, priority=9, resources={"gpus": 1})
     plain = submit(db)
     with db.read() as s:
-        assert [jobs.jobs_ahead(s, [plain], most)[plain.id] for most in (None, 0, 1)] == [0, 0, 1]
+        assert [_ahead(s, [plain], most)[plain.id] for most in (None, 0, 1)] == [0, 0, 1]
 
 
 def test_a_cursor_of_another_list_is_refused(db: Database) -> None:

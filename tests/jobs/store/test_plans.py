@@ -19,11 +19,16 @@ from gan.spec import BUILTIN_DATASETS
 from jobs import leases
 from jobs.artifacts import Stored
 from jobs.db import Database, Session
+from jobs.keys import Scope
+from jobs.models import DEFAULT_TENANT
 from jobs.status import Status
 from jobs.store import (
+    acts,
+    api_keys,
     attempts,
     checkpoints,
     datasets,
+    deliveries,
     evaluations,
     events,
     files,
@@ -33,21 +38,24 @@ from jobs.store import (
     metrics,
     outbox,
     previews,
+    queue,
     retries,
+    tenants,
     upsert,
+    webhooks,
     workers,
 )
 from tests.jobs.helpers import submit
 
 MODULES: Final = (
     *(attempts, checkpoints, datasets, evaluations, events, files, health, idempotency, jobs, leases, metrics),
-    *(outbox, previews, retries, upsert, workers),
+    *(acts, api_keys, deliveries, outbox, previews, queue, retries, tenants, upsert, webhooks, workers),
 )
 BIG: Final = (
     *("jobs", "attempts", "job_events", "metric_blocks", "checkpoints", "evaluations", "previews", "outbox"),
-    "idempotency_keys",
+    *("idempotency_keys", "webhook_deliveries", "acts"),
 )
-"""Tables that grow with the jobs; workers and data sets are few."""
+"""Tables that grow with the jobs; workers, data sets and webhooks are few."""
 WHOLE: Final = {
     "SELECT jobs.status, count(*)": "GET /metrics counts all jobs, in an index",
     "SELECT jobs.id \nFROM jobs": "once an hour, the files that no job owns",
@@ -105,6 +113,8 @@ def _life(db: Database) -> None:
         with db.write() as s:
             return act(s)
 
+    do(_webhooks)
+    do(_acts)
     do(lambda s: workers.announce(s, "w", "host", []))
     do(lambda s: workers.beat(s, "w"))
     for _ in range(4):
@@ -132,10 +142,39 @@ def _life(db: Database) -> None:
     inherited = retries.Inheritance(checkpoints=left.checkpoints[:1])
     do(lambda s: retries.create(s, second, "job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C", inherited))
     do(_intake)
+    do(_keys)
     _read(db, first, sixth)
+    do(lambda s: workers.page(s, limit=5) and (jobs.counts(s), jobs.all_ids(s), files.ended(s, None, 0)))
     do(lambda s: jobs.delete(s, second))
     do(lambda s: workers.request_drain(s, "w"))
     do(lambda s: workers.leave(s, "w"))
+
+
+def _acts(s: Session) -> None:
+    """Who did what."""
+    acts.sign(s, "key_a", "request")
+    assert acts.actor(s) == "key_a"
+    acts.note(s, "job.cancel", "job_a")
+    acts.note(s, "job.cancel", "job_b")
+    assert acts.last_actor(s, "job_a", "job.cancel") == "key_a"
+    for filters in ({}, {"subject": "job_a"}, {"actor": "key_a"}, {"tenant": "default"}):
+        acts.page(s, limit=1, cursor=acts.page(s, limit=1).next_cursor, **filters)
+
+
+def _webhooks(s: Session) -> None:
+    """What becomes of webhooks, while jobs go on."""
+    hook = webhooks.create(s, "https://hooks.example/", ["job.status"]).id
+    told = [deliveries.test(s, hook) for _ in range(2)]
+    webhooks.get(s, hook), webhooks.page(s, limit=5), webhooks.change(s, hook, enabled=True)
+    assert deliveries.waiting(s, ["x"], ["y"])
+    for outcome in (deliveries.Outcome(200, None, 1), deliveries.Outcome(500, "No.", 1)):
+        letter = deliveries.claim(s, 60, ["x"], ["y"])
+        assert letter is not None and deliveries.settle(s, letter, outcome)
+    deliveries.redeliver(s, hook, told[0].id), deliveries.page(s, hook, limit=5)
+    deliveries.forget(s)
+    doomed = webhooks.create(s, "https://hooks.example/", ["job.status"]).id
+    webhooks.change(s, doomed, enabled=False)
+    webhooks.delete(s, doomed)
 
 
 def _work(s: Session, job_id: str) -> None:
@@ -167,9 +206,24 @@ def _intake(s: Session) -> None:
     datasets.require(s, "good"), datasets.delete(s, "good")
 
 
+def _keys(s: Session) -> None:
+    """What becomes of keys and tenants."""
+    made = api_keys.create(s, "acme", "theirs", [Scope.ADMIN])
+    tenants.limit(s, "acme", {"max_queued": 1, "max_running": 1, "device_hours": 1, "storage_mb": 1})
+    tenants.admit_job(s, "acme")
+    tenants.get(s, "acme"), tenants.usage(s, tenants.get(s, "acme"))
+    tenants.page(s, limit=5), tenants.ensure(s, "acme"), queue.take_turn(s, "acme")
+    row = api_keys.holder(s, made.key)
+    assert row is not None and api_keys.is_use_to_be_noted(s, row) and api_keys.any_holds(s)
+    assert api_keys.still_holds(s, row.id)
+    api_keys.used(s, row.id)
+    api_keys.page(s, limit=5)
+    api_keys.revoke(s, api_keys.rotate(s, row.id, 60).row.id)
+
+
 def _read(db: Database, job_id: str, waiting: str) -> None:
     """What a reader asks."""
-    with db.read() as s:
+    with db.read(DEFAULT_TENANT) as s:
         for filters in (
             *({}, {"statuses": [Status.QUEUED]}, {"statuses": list(Status)}, {"dataset": "fashion-mnist"}),
             *({"preset": "cgan"}, {"statuses": [Status.QUEUED], "preset": "cgan"}),
@@ -177,15 +231,17 @@ def _read(db: Database, job_id: str, waiting: str) -> None:
             page = jobs.page(s, limit=2, **filters)
             jobs.page(s, limit=2, cursor=page.next_cursor, **filters)
         jobs.get(s, job_id), jobs.show(s, [job_id, waiting]), jobs.stamps(s, [job_id, waiting])
-        jobs.jobs_ahead(s, [jobs.get(s, waiting)], 0), jobs.counts(s), jobs.all_ids(s)
+        queue.places(s, [jobs.get(s, waiting)], 0), jobs.mine(s, [job_id])
+        datasets.of_job(s, jobs.get(s, job_id))
         metrics.series(s, job_id, ["loss_d"]), metrics.series(s, job_id, ["loss_d"], 10, 20)
         metrics.summaries(s, job_id), metrics.names_of(s, job_id)
         evaluations.page(s, job_id, limit=5), evaluations.best(s, job_id), evaluations.latest(s, job_id)
         checkpoints.page(s, job_id, limit=1), checkpoints.newest_ready(s, job_id)
         previews.listing(s, job_id), previews.get(s, job_id, 300)
         events.page(s, job_id, 0, 10), events.pulses(s, [job_id, waiting])
-        files.named(s, job_id), files.ended(s, None, 0)
+        files.named(s, job_id)
         workers.page(s, limit=5), workers.is_draining(s, "w"), workers.idle(s, 60), workers.most_gpus(s, 60)
+        workers.largest_memory(s, with_gpu=False)
         workers.on_host_of(s, "w", 60)
         jobs.require(s, job_id)
         datasets.page(s, limit=5), datasets.names(s), datasets.get(s, "fashion-mnist"), datasets.kept_ids(s)
@@ -253,11 +309,16 @@ def test_neither_a_claim_nor_a_page_sorts_all_jobs(db: Database) -> None:
     submit(db), submit(db)
     with sent(db) as statements, db.write() as s:
         leases.claim(s, "w", "cpu", 0, 60)
+    with sent(db) as asked_by_a_person, db.read(DEFAULT_TENANT) as s:
         page = jobs.page(s, limit=1, statuses=[Status.QUEUED])
         jobs.page(s, limit=1), jobs.page(s, limit=1, dataset="fashion-mnist"), jobs.page(s, limit=1, preset="cgan")
-        jobs.jobs_ahead(s, [page.data[0].row], 0)
+        queue.places(s, [page.data[0].row], 0)
     with db.read() as s:
-        asked = {key: given for key, given in statements if _is_query(key) and "ORDER BY jobs." in key}
+        asked = {
+            key: given
+            for key, given in [*statements, *asked_by_a_person]
+            if _is_query(key) and "ORDER BY jobs." in key
+        }
         explain = s.connection().exec_driver_sql
         plans = {key: str(explain(f"EXPLAIN QUERY PLAN {key}", given).all()) for key, given in asked.items()}
     assert len(plans) == 6

@@ -1,0 +1,101 @@
+"""Real images of a data set on one sheet, for people to look at before they train on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Query, Response
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+
+from api.hall import Hall, JobsRead
+from api.headers import etag_of, matches, not_modified
+from api.openapi import problems
+from api.problems import BadParameters
+from api.samples import MOST_A_LABEL, MOST_IMAGES, find_class, square_rows
+from gan.spec import DatasetClass, SpecProblem
+from jobs.errors import DatasetNotReady, Unlabelled
+from jobs.models import Dataset
+from jobs.store import datasets
+
+router = APIRouter(prefix="/v1/datasets/{name_or_id}", tags=["datasets"])
+
+_VERSION: Final = "1"
+# The name may stand for other images one day: ask each time, and get 304.
+_REVALIDATE: Final = {"Cache-Control": "private, no-cache"}
+
+
+@router.get(
+    "/contact-sheet",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}, **problems(409)},
+)
+async def contact_sheet(
+    hall: JobsRead,
+    name_or_id: str,
+    label: Annotated[
+        list[str] | None, Query(description="A class, by name or id; may be repeated. None: every class.")
+    ] = None,
+    n: Annotated[int, Query(ge=1, le=MOST_A_LABEL, description="Images of each label; 1024 in all.")] = 8,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """A row a class; of one class, or without classes, as near to a square as they fill."""
+    found = await run_in_threadpool(_look_up, hall, name_or_id, label or (), n)
+    if matches(if_none_match, found.etag):
+        return not_modified(found.etag, **_REVALIDATE)
+    content = await run_in_threadpool(hall.answers.get, found.dataset_id, found.etag)
+    later = None
+    if content is None:
+        content = await hall.sampler.contact_sheet(found.order)
+        later = BackgroundTask(hall.answers.put, found.dataset_id, found.etag, content)
+    headers = {"ETag": found.etag, **_REVALIDATE}
+    return Response(content, media_type="image/png", headers=headers, background=later)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a request for a sheet comes to."""
+
+    dataset_id: str
+    sha256: str | None
+    classes: tuple[DatasetClass | None, ...]
+    n: int
+
+    @property
+    def order(self) -> dict[str, Any]:
+        """The sampler's request."""
+        one = len(self.classes) == 1
+        return {
+            "dataset_id": self.dataset_id,
+            "class_ids": [found.id if found else None for found in self.classes],
+            "n": self.n,
+            "rows": square_rows(self.n) if one else len(self.classes),
+            "row_labels": [] if one else [found.label for found in self.classes if found],
+        }
+
+    @property
+    def etag(self) -> str:
+        return etag_of(json.dumps([_VERSION, self.sha256, self.order]))
+
+
+def _look_up(hall: Hall, name_or_id: str, labels: Sequence[str], n: int) -> _Found:
+    """Raises `DatasetNotFound`, `DatasetNotReady`, `Unlabelled`, `UnknownLabel`, `BadParameters`."""
+    with hall.read() as s:
+        row = datasets.get(s, name_or_id)
+    if row.status != datasets.READY:
+        raise DatasetNotReady(row.name, row.status)
+    classes = _classes(row, labels)
+    if len(classes) * n > MOST_IMAGES:
+        detail = f"{len(classes)} classes of {n} images are more than {MOST_IMAGES}; take fewer, or name some labels."
+        raise BadParameters([SpecProblem(pointer="/n", code="out-of-range", detail=detail)])
+    return _Found(row.id, row.sha256, classes, n)
+
+
+def _classes(row: Dataset, labels: Sequence[str]) -> tuple[DatasetClass | None, ...]:
+    known = datasets.info(row).classes
+    if labels and not known:
+        raise Unlabelled
+    return tuple(find_class(label, known) for label in dict.fromkeys(labels)) or known or (None,)

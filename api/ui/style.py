@@ -1,0 +1,59 @@
+"""How the pages look beside what Quasar does: pictures, tables that are cards on a telephone, the focus."""
+
+from __future__ import annotations
+
+from typing import Final
+
+STYLE: Final = """
+<style>
+body { font-family: system-ui, -apple-system, "Segoe UI", sans-serif; }
+.nicegui-content { padding: 1rem; max-width: 78rem; margin: 0 auto; width: 100%; align-items: stretch; }
+.skip { position: absolute; left: -999px; top: 0; z-index: 9999; background: #fff; color: #000; padding: .5rem; }
+.skip:focus { left: 0; }
+:focus-visible { outline: 3px solid #56b4e9; outline-offset: 2px; }
+.q-btn { text-transform: none; }
+.q-field--with-bottom { padding-bottom: 0; }
+.q-field__messages { line-height: 1.35; }
+.q-field__bottom--animated { position: static; transform: none; }
+.gantry-head :focus-visible { outline-color: #fff; }
+.gantry-nav { flex: 1; }
+.gantry-nav a { color: #fff; padding: .35rem .6rem; border-radius: .35rem; text-decoration: none;
+  white-space: nowrap; }
+.gantry-nav a:hover { background: rgba(255,255,255,.15); }
+.gantry-nav a[aria-current=page] { background: rgba(255,255,255,.25); }
+.gantry-dim { opacity: .75; }
+.gantry-panel { border: 1px solid rgba(128,128,128,.3); border-radius: .6rem; padding: 1rem; width: 100%; }
+.gantry-picture { max-width: 100%; height: auto; image-rendering: pixelated; border-radius: .35rem; }
+/* Of a grid of previews, two tiles from its right end: what stands to the left are labels. */
+.gantry-thumb { width: 116px; height: 58px; max-width: none; object-fit: none; object-position: right top;
+  border-radius: .35rem; background: rgba(128,128,128,.12); display: block; }
+.gantry-spark { background: rgba(128,128,128,.12); border-radius: .35rem; display: block; }
+.body--dark .text-negative { --q-negative: #ff8a80; }
+.body--dark .q-btn--outline { --q-primary: #7cc0ff; }
+.gantry-link { color: #0b6bcb; text-decoration: underline; overflow-wrap: anywhere; }
+.body--dark .gantry-link { color: #7cc0ff; }
+.gantry-file { max-width: 100%; padding: .5rem; border: 1px dashed rgba(128,128,128,.7); border-radius: .35rem; }
+.gantry-file::file-selector-button { margin-right: .75rem; padding: .35rem .75rem; border: 1px solid currentColor;
+  border-radius: .35rem; background: transparent; color: inherit; cursor: pointer; }
+.gantry-form { display: flex; flex-direction: column; align-items: flex-start; gap: .75rem; width: 100%; }
+.gantry-form label { width: 100%; max-width: 26rem; }
+.gantry-input { width: 100%; padding: .5rem; border: 1px solid rgba(128,128,128,.7);
+  border-radius: .35rem; background: transparent; color: inherit; }
+.gantry-table td { white-space: normal; overflow-wrap: anywhere; }
+@media (max-width: 640px) {
+  .nicegui-content { padding: .6rem; }
+  .gantry-head { row-gap: 0; }
+  .gantry-name { margin-right: auto; }
+  .gantry-nav { order: 1; flex: 0 0 100%; gap: 0; justify-content: space-between; }
+  .gantry-nav a { padding: .35rem .3rem; font-size: .9rem; }
+  .gantry-table thead { display: none; }
+  .gantry-table table, .gantry-table tbody { display: block; }
+  .gantry-table tbody tr { display: grid; grid-template-columns: minmax(0, 1fr); padding: .5rem 0;
+    border-bottom: 1px solid rgba(128,128,128,.3); }
+  .gantry-table tbody td { border: 0 !important; height: auto !important; padding: .15rem .75rem !important;
+    text-align: left !important; display: flex; gap: .6rem; align-items: center; }
+  .gantry-table tbody td[data-label]::before { content: attr(data-label); position: static !important;
+    background: none !important; opacity: .75; flex: 0 0 6rem; }
+}
+</style>
+"""

@@ -1,0 +1,40 @@
+"""A zip or a folder of images on this machine, judged and unpacked on the spot, as the service does with uploads."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gan.data import ImageDataset
+from gan.datasets import uploaded
+from gan.uploads.unpack import Preparation, unpack
+
+
+def bring(
+    path: Path,
+    folder: Path,
+    name: str,
+    side: int | None = None,
+    *,
+    planned: Callable[[Preparation], None] = lambda _: None,
+) -> ImageDataset:
+    """The images at `path`, a folder a class, as the data set `name`; its files are left in `folder`.
+
+    `planned` hears what is done to them. Raises `Refused`, and `OSError`.
+    """
+    with _zipped(path) as archive:
+        made = unpack(archive, folder, name, side, planned=planned)
+    return uploaded.load(folder, made.info)
+
+
+@contextmanager
+def _zipped(path: Path) -> Iterator[Path]:
+    """A folder as a zip, so that one set of rules judges both."""
+    if not path.is_dir():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as beside:
+        yield Path(shutil.make_archive(str(Path(beside) / "images"), "zip", path))

@@ -1,0 +1,28 @@
+"""So many at a time: whoever comes when all places are taken is told so, at once or after a while."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jobs.errors import Busy
+
+
+class Places:
+    """`most` places in this process, for threads and for an event loop alike."""
+
+    def __init__(self, most: int, busy: type[Busy], detail: str) -> None:
+        self._free, self._busy, self._detail = threading.BoundedSemaphore(most), busy, detail
+
+    @contextmanager
+    def one(self, within_seconds: float = 0.0) -> Iterator[None]:
+        """A place for the block. Raises the error of these places when none becomes free in time; at once, unless the
+        thread that asks may wait.
+        """
+        if not self._free.acquire(timeout=within_seconds):
+            raise self._busy(self._detail)
+        try:
+            yield
+        finally:
+            self._free.release()

@@ -1,0 +1,242 @@
+"""What webhooks are to be told: written with the event, sent by a relay, tried again for a day, kept for a month.
+
+An outbox: the delivery is written in the transaction of the event that it tells of, so that neither is there without
+the other; and it is crossed off after it was sent, so that it may be sent twice, under one id, but not be lost.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
+
+from jobs import clock
+from jobs.errors import DeliveryNotFound
+from jobs.ids import looks_like, new_id
+from jobs.models import JobEvent
+from jobs.store import acts, webhooks
+from jobs.store.pages import Page, cut, decode
+from jobs.webhooks import Webhook, WebhookDelivery
+
+PENDING: Final = "pending"
+DELIVERED: Final = "delivered"
+FAILED: Final = "failed"
+TEST: Final = "webhook.test"
+
+FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    "job.status": ("status",),
+    "checkpoint.created": ("checkpoint_id", "step", "is_best"),
+    "evaluation.completed": ("step", "is_best"),
+    "health.finding": ("code", "severity", "verdict"),
+}
+"""The types of events that a webhook may be told of, and what of their data: ids and words for machines alone."""
+PAUSES: Final = (5, 30, 120, 300, 900, 1800, 3600, 7200, 14_400, 21_600, 36_000)
+"""Before the second, third, ... attempt, s: together a day. The last has none after it."""
+
+_GONE: Final = 410
+_KEPT_SECONDS: Final = 30 * 86_400
+_KEPT_TRIES: Final = 30
+_LONGEST_PAUSE: Final = 1.1 * max(PAUSES)
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A delivery in the hands of whoever sends it."""
+
+    id: str
+    tenant: str
+    webhook_id: str
+    attempt: int
+    url: str
+    secret: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an attempt: the status that was answered, or why there was none."""
+
+    status: int | None
+    error: str | None
+    milliseconds: int
+
+    @property
+    def taken(self) -> bool:
+        """Whether the receiver has it."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+def note(s: Session, event: JobEvent) -> None:
+    """Write down for each webhook that wants to know that this has happened; in the event's own transaction."""
+    if event.type not in FIELDS:
+        return
+    place = {"job_id": event.job_id, "seq": event.seq, "attempt": event.attempt}
+    told = {name: event.data.get(name) for name in FIELDS[event.type]}
+    for hook in webhooks.listening(s, event.job_id, event.type):
+        _write(s, hook, event.type, event.at, {**place, **told}, event.job_id)
+    s.flush()
+
+
+def test(s: Session, webhook_id: str) -> WebhookDelivery:
+    """Tell it something, so that somebody sees whether it is heard. Raises `WebhookNotFound`, `WebhookDisabled`."""
+    hook = webhooks.require_enabled(s, webhook_id)
+    row = _write(s, hook, TEST, clock.read(s), {"webhook_id": webhook_id}, None)
+    acts.note(s, "webhook.test", webhook_id)
+    s.flush()
+    return row
+
+
+def waiting(s: Session, busy: Collection[str] = (), full: Collection[str] = ()) -> bool:
+    """Whether `claim` would find one."""
+    return s.scalar(_due(busy, full).limit(1)) is not None
+
+
+def claim(s: Session, lease_seconds: float, busy: Collection[str] = (), full: Collection[str] = ()) -> Letter | None:
+    """Take the delivery that has been due for longest; if nothing is heard of it for so long, another may.
+
+    Of the webhooks `busy` and of the tenants `full` none is taken. None: there is none.
+    """
+    best = _due(busy, full).order_by(WebhookDelivery.next_at).limit(1)
+    best = best.with_for_update(skip_locked=True, of=WebhookDelivery)
+    row = s.scalars(
+        update(WebhookDelivery)
+        .where(WebhookDelivery.id == best.scalar_subquery(), WebhookDelivery.state == PENDING)
+        .values(attempt=WebhookDelivery.attempt + 1, next_at=clock.now() + lease_seconds)
+        .returning(WebhookDelivery)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if row is None:
+        return None
+    hook = s.get_one(Webhook, row.webhook_id)
+    return Letter(row.id, row.tenant, hook.id, row.attempt, hook.url, hook.secret, row.body)
+
+
+def settle(s: Session, letter: Letter, outcome: Outcome) -> str | None:
+    """Note what came of the letter's attempt, and whether there is to be another; the delivery's state.
+
+    None: somebody else has taken it since, or it is deleted; then nothing is written.
+    """
+    row = _held(s, letter) if webhooks.hold(s, letter.webhook_id) else None
+    if row is None:
+        return None
+    tried = {"attempt": letter.attempt, "at": clock.read(s), **asdict(outcome)}
+    row.tries = [*row.tries, tried][-_KEPT_TRIES:]
+    if outcome.taken:
+        row.state, row.next_at = DELIVERED, None
+        webhooks.works(s, letter.webhook_id)
+    else:
+        _again(s, row)
+        s.flush()
+        webhooks.fails(s, letter.webhook_id, gone=outcome.status == _GONE)
+    s.flush()
+    s.refresh(row)
+    return row.state
+
+
+def redeliver(s: Session, webhook_id: str, delivery_id: str) -> WebhookDelivery:
+    """Send it again, now, under its old id and with as many attempts as a new one.
+
+    Raises `WebhookNotFound`, `DeliveryNotFound`, `WebhookDisabled`.
+    """
+    webhooks.require_enabled(s, webhook_id)
+    row = get(s, webhook_id, delivery_id)
+    row.state, row.next_at, row.attempts_before = PENDING, clock.read(s), row.attempt
+    acts.note(s, "webhook.redeliver", webhook_id, delivery_id=delivery_id)
+    s.flush()
+    return row
+
+
+def get(s: Session, webhook_id: str, delivery_id: str) -> WebhookDelivery:
+    """Raises `WebhookNotFound`, `DeliveryNotFound`."""
+    webhooks.get(s, webhook_id)
+    row = s.get(WebhookDelivery, delivery_id) if looks_like("msg", delivery_id) else None
+    if row is None or row.webhook_id != webhook_id:
+        raise DeliveryNotFound(delivery_id)
+    return row
+
+
+def page(s: Session, webhook_id: str, *, limit: int, cursor: str | None = None) -> Page[WebhookDelivery]:
+    """What the webhook was told or is to be told, newest first. Raises `WebhookNotFound`."""
+    webhooks.get(s, webhook_id)
+    query = select(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook_id)
+    if cursor is not None:
+        query = query.where(WebhookDelivery.id < decode(cursor, webhook_id))
+    rows = s.scalars(query.order_by(WebhookDelivery.id.desc()).limit(limit + 1))
+    return cut(list(rows), limit, webhook_id, lambda row: row.id)
+
+
+def forget(s: Session) -> None:
+    """Drop what is older than a month."""
+    # Asked once a statement: see jobs/store/idempotency.py.
+    old = WebhookDelivery.created_at < select(clock.now()).scalar_subquery() - _KEPT_SECONDS
+    s.execute(delete(WebhookDelivery).where(old))
+
+
+def _write(
+    s: Session, hook: Webhook, type: str, at: float, data: dict[str, Any], about: str | None
+) -> WebhookDelivery:
+    moment = datetime.fromtimestamp(round(at, 3), UTC).isoformat(timespec="milliseconds")
+    payload = {"type": type, "timestamp": moment.replace("+00:00", "Z"), "data": data}
+    row = WebhookDelivery(
+        id=new_id("msg"),
+        tenant=hook.tenant,
+        webhook_id=hook.id,
+        type=type,
+        about=about,
+        body=json.dumps(payload, separators=(",", ":")),
+        state=PENDING,
+        next_at=at,
+        tries=[],
+        created_at=at,
+    )
+    s.add(row)
+    return row
+
+
+def _due(busy: Collection[str], full: Collection[str]) -> Any:
+    # One that is to wait for longer than any does was written before a clock was set back.
+    late = WebhookDelivery.next_at > clock.now() + _LONGEST_PAUSE
+    return (
+        select(WebhookDelivery.id)
+        .join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
+        .where(
+            WebhookDelivery.state == PENDING,
+            or_(WebhookDelivery.next_at <= clock.now(), late),
+            Webhook.enabled,
+            WebhookDelivery.webhook_id.not_in(list(busy)),
+            WebhookDelivery.tenant.not_in(list(full)),
+        )
+    )
+
+
+def _held(s: Session, letter: Letter) -> WebhookDelivery | None:
+    mine: tuple[ColumnElement[bool], ...] = (
+        WebhookDelivery.id == letter.id,
+        WebhookDelivery.attempt == letter.attempt,
+    )
+    return s.scalars(
+        update(WebhookDelivery)
+        .where(*mine)
+        .values(attempt=WebhookDelivery.attempt)
+        .returning(WebhookDelivery)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def _again(s: Session, row: WebhookDelivery) -> None:
+    """When the next attempt is, if there is to be one."""
+    made = row.attempt - row.attempts_before
+    if row.state != PENDING:  # its webhook was disabled meanwhile
+        return
+    if made > len(PAUSES):
+        row.state, row.next_at = FAILED, None
+    else:
+        # Not all at once, where many have failed together.
+        row.next_at = clock.read(s) + PAUSES[made - 1] * random.uniform(1, 1.1)  # noqa: S311 - no secret

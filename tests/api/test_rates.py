@@ -1,0 +1,52 @@
+"""Requests are counted, by several processes together where there is a Redis between them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from api.listening import free_port
+from api.rates import Rates
+from jobs.errors import RateLimited
+from jobs.ids import new_id
+from tests.conftest import small_settings
+
+
+def _passed(rates: list[Rates], tenant: str, times: int) -> int:
+    """How many of the requests that come to each in turn are let through."""
+
+    async def ask() -> int:
+        passed = 0
+        for number in range(times):
+            try:
+                await rates[number % len(rates)].count(tenant, None)
+            except RateLimited as error:
+                assert 1 <= error.retry_after <= 60
+            else:
+                passed += 1
+        return passed
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.postgres
+def test_processes_count_together_where_the_queue_is_in_redis(tmp_path: Path, valkey_server: str) -> None:
+    settings = small_settings(tmp_path, broker_url=valkey_server, tenant_rate="6/minute")
+    both, name = [Rates(settings), Rates(settings)], new_id("job")
+    assert _passed(both, name, 9) == 6
+
+
+def test_one_process_counts_by_itself(tmp_path: Path) -> None:
+    rates = Rates(small_settings(tmp_path, tenant_rate="3/minute"))
+    assert _passed([rates], "a", 5) == 3 and _passed([rates], "b", 2) == 2
+
+
+def test_no_limit_is_no_limit(tmp_path: Path) -> None:
+    assert _passed([Rates(small_settings(tmp_path, tenant_rate="", key_rate=""))], "a", 50) == 50
+
+
+def test_each_counts_for_itself_while_redis_is_away(tmp_path: Path) -> None:
+    settings = small_settings(tmp_path, broker_url=f"redis://127.0.0.1:{free_port()}/0", tenant_rate="3/minute")
+    assert _passed([Rates(settings)], "a", 5) == 3

@@ -1,0 +1,144 @@
+"""Who sends slowly, too much, or breaks off: over real sockets, and nothing of it is kept."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api import app, protocol, uploads
+from jobs.settings import Settings
+from tests.api.live import Live, serving, until
+from tests.api.test_uploads import CLASSES, left
+from tests.gan.uploads.zips import write
+
+HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.zip"\r\n\r\n'
+UPLOAD = "POST /v1/datasets HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+
+
+@contextmanager
+def sending(live: Live, head: str, body: bytes) -> Iterator[socket.socket]:
+    """A connection on which a request has begun."""
+    with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
+        connection.sendall(head.encode() + b"\r\n" + body)
+        yield connection
+
+
+def answer(connection: socket.socket) -> tuple[int, dict[str, Any]]:
+    """Status and body, once the server has closed the connection."""
+    got = b""
+    while piece := connection.recv(65536):
+        got += piece
+    head, _, body = got.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+@pytest.fixture
+def live(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
+    monkeypatch.setattr(app, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(uploads, "_HEAD_START_SECONDS", 0.5)
+    with serving(sqlite_settings.model_copy(update={"uploads_at_once": 1})) as served:
+        yield served
+
+
+def test_a_body_that_never_comes_is_not_waited_for(live: Live) -> None:
+    head = "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n"
+    began = time.monotonic()
+    with sending(live, head, b'{"data') as connection:
+        status, body = answer(connection)
+    assert (status, body["code"]) == (408, "request-timeout") and time.monotonic() - began < 10
+    with sending(live, head.replace("/v1/jobs", "/v1/jobs/job_0/cancel"), b"{") as connection:
+        assert answer(connection)[0] == 408
+
+
+def test_a_head_that_never_ends_is_not_waited_for(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
+    with serving(sqlite_settings) as live:
+        for sent in (b"", b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nX: y"):
+            began = time.monotonic()
+            with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
+                connection.sendall(sent)
+                assert connection.recv(1000) == b"" and time.monotonic() - began < 10
+        # One connection, two requests: the time is each head's own.
+        with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
+            for _ in range(2):
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
+                time.sleep(0.7)
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
+def test_a_head_has_its_size(live: Live, end: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
+        connection.sendall(b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 70_000 + end)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400")
+    with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 60_000 + b"\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def test_an_upload_that_trickles_gives_its_place_back(live: Live, sqlite_settings: Settings) -> None:
+    with sending(live, UPLOAD + "Content-Length: 1000000\r\n", HEAD + b"PK") as connection:
+        until(lambda: left(sqlite_settings))
+        busy = live.http.post("/v1/datasets", files={"file": ("b.zip", b"PK")})
+        assert busy.status_code == 503 and busy.json()["code"] == "uploads-busy"
+        assert int(busy.headers["Retry-After"]) > 0
+        status, body = answer(connection)
+    assert (status, body["code"]) == (408, "request-timeout")
+    until(lambda: left(sqlite_settings) == [])
+    assert live.http.post("/v1/datasets", files={"file": ("b.zip", b"PK")}).json()["code"] == "corrupt-archive"
+
+
+def test_an_upload_that_comes_fast_enough_may_take_its_time(
+    live: Live, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(uploads, "_SLOWEST_BYTES_PER_SECOND", 1024)
+    content = write(tmp_path / "shoes.zip", CLASSES).read_bytes()
+    whole = HEAD + content + b"\r\n--b--\r\n"
+    step = len(whole) // 4
+    with sending(live, UPLOAD + f"Content-Length: {len(whole)}\r\nConnection: close\r\n", b"") as connection:
+        for start in range(0, len(whole), step):
+            connection.sendall(whole[start : start + step])
+            time.sleep(0.3)
+        status, body = answer(connection)
+    assert status == 201 and body["status"] == "validating"
+
+
+def test_no_upload_takes_for_ever(sqlite_settings: Settings) -> None:
+    with (
+        serving(sqlite_settings.model_copy(update={"upload_seconds": 1.0})) as live,
+        sending(live, UPLOAD + "Content-Length: 100000000\r\n", HEAD + bytes(5_000_000)) as connection,
+    ):
+        assert answer(connection)[0] == 408
+        until(lambda: left(sqlite_settings) == [])
+
+
+@pytest.mark.parametrize("part", ["name", "file"])
+def test_an_endless_body_ends_at_the_limit(
+    sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(uploads, "_MEGABYTE", 100)
+    head = HEAD.replace(b'name="file"; filename="a.zip"', f'name="{part}"'.encode())
+    with serving(sqlite_settings) as live:
+        chunk = b"4e20\r\n" + bytes(20_000) + b"\r\n"
+        begun = f"{len(head):x}\r\n".encode() + head + b"\r\n"
+        with sending(live, UPLOAD + "Transfer-Encoding: chunked\r\nConnection: close\r\n", begun) as connection:
+            # No more than is read: what lies unread when the server hangs up takes its answer along.
+            while not select.select([connection], [], [], 0.2)[0]:
+                connection.sendall(chunk)
+            status, body = answer(connection)
+    assert (status, body["code"]) == (413, "body-too-large")
+    assert left(sqlite_settings) == []
+
+
+def test_who_breaks_off_leaves_nothing(live: Live, sqlite_settings: Settings) -> None:
+    with sending(live, UPLOAD + "Content-Length: 1000000\r\n", HEAD + b"PK" * 1000):
+        until(lambda: left(sqlite_settings))
+    until(lambda: left(sqlite_settings) == [])

@@ -1,0 +1,105 @@
+"""What stands around a process that reads what strangers made."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="these walls are Linux's")
+
+
+def run(script: str, *arguments: object) -> str:
+    """What a process of its own says, which begins with the walls at hand."""
+    begin = "import os, socket, sys; from pathlib import Path; from gan import walls\n"
+    words = [sys.executable, "-c", begin + script, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+def kernel_has_landlock() -> bool:
+    return run("print(walls.write_only_in([]))") == "True"
+
+
+TRIES = """
+def tried(what):
+    try:
+        what()
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+"""
+
+
+@LINUX
+def test_nothing_is_written_made_or_removed_outside(tmp_path: Path) -> None:
+    if not kernel_has_landlock():
+        pytest.skip("this kernel has no Landlock")
+    inside, outside, named = tmp_path / "in", tmp_path / "out", tmp_path / "named"
+    for folder in (inside, outside):
+        folder.mkdir()
+    (outside / "there").write_text("untouched")
+    named.write_text("as it was")
+    said = run(
+        TRIES
+        + """
+inside, outside, named = map(Path, sys.argv[1:])
+assert walls.write_only_in([inside], [named])
+print(tried(lambda: (inside / "a").write_text("x")), tried(lambda: (inside / "a").replace(inside / "b")))
+print(tried(lambda: (inside / "d").mkdir()), tried(lambda: named.write_text("new")))
+print(tried(lambda: (outside / "there").write_text("x")), tried(lambda: (outside / "new").write_text("x")))
+print(tried(lambda: (outside / "there").unlink()), tried(lambda: (outside / "d").mkdir()))
+print(tried(lambda: (inside / "b").replace(outside / "b")))
+print(tried(lambda: (inside / "s").symlink_to(outside / "there")))
+print(tried(lambda: (inside / "s").write_text("x")), (outside / "there").read_text())
+""",
+        *(inside, outside, named),
+    )
+    words = said.split()
+    assert words[:4] == ["done"] * 4
+    assert set(words[4:9]) <= {"PermissionError", "OSError"}, words
+    assert words[10:] == ["PermissionError", "untouched"] and named.read_text() == "new"
+    assert sorted(path.name for path in outside.iterdir()) == ["there"]
+
+
+@LINUX
+def test_who_is_behind_the_wall_cannot_look_into_the_memory_of_another_process() -> None:
+    if not kernel_has_landlock():
+        pytest.skip("this kernel has no Landlock")
+    script = TRIES + "print(tried(lambda: open(f'/proc/{sys.argv[1]}/mem').close()))"
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        alone = run(script, other.pid)
+        behind = run(script.replace("print(", "walls.write_only_in([])\nprint("), other.pid)
+        other.communicate(b"\n")
+    assert behind == "PermissionError" and alone in ("done", "PermissionError")
+
+
+@LINUX
+def test_who_has_left_the_network_reaches_nobody() -> None:
+    script = """
+server = socket.create_server(("127.0.0.1", 0))
+left = walls.leave_network()
+try:
+    socket.create_connection(server.getsockname(), timeout=5)
+    reached = True
+except OSError:
+    reached = False
+print(left, reached)
+"""
+    left, reached = run(script).split()
+    if left == "False":
+        pytest.skip("this kernel lets nobody leave the network")
+    assert reached == "False"
+
+
+def test_a_limit_is_never_raised() -> None:
+    script = """
+import resource
+walls.limit({resource.RLIMIT_NOFILE: 64, resource.RLIMIT_CORE: 0})
+walls.limit({resource.RLIMIT_NOFILE: 128})
+print(*resource.getrlimit(resource.RLIMIT_NOFILE), *resource.getrlimit(resource.RLIMIT_CORE))
+"""
+    assert run(script).split() == ["64", "64", "0", "0"]
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] != 64

@@ -1,0 +1,75 @@
+"""`python -m tests.hostile.fuzz`: schemathesis against a service of its own that asks for keys. All checks, stateful.
+
+On SQLite; on a database of a PostgreSQL server where FUZZ_POSTGRES_URL names one. The workers are sent home first:
+what a fuzzer thinks of is not to be trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from tests import servers
+from tests.hostile.barrage import KEYED, service
+from tests.hostile.target import Target
+
+_ROOT: Final = Path(__file__).parents[2]
+# What a run spends at the edges of every field, and how many operations there are examples of besides.
+_AT_THE_EDGES: Final = 1_400
+_OPERATIONS: Final = 30
+
+
+def main(argv: Sequence[str]) -> int:
+    """The exit code of schemathesis: 0 when nothing was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.hostile.fuzz", description="schemathesis, all checks.")
+    parser.add_argument("--cases", type=int, default=5_000, help="About how many requests.")
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args(argv)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gantry-fuzz-")))
+        variables = {**KEYED}
+        if server := os.environ.get("FUZZ_POSTGRES_URL"):
+            variables["GANTRY_DATABASE_URL"] = stack.enter_context(servers.database(server))
+        target, _ = stack.enter_context(service(folder, variables))
+        send_workers_home(target)
+        return run(target, max(1, (asked.cases - _AT_THE_EDGES) // _OPERATIONS), asked.seed)
+
+
+def send_workers_home(target: Target) -> None:
+    """None takes a job any more."""
+    for worker in target.http.get("/v1/workers").json()["data"]:
+        target.http.post(f"/v1/workers/{worker['id']}/drain").raise_for_status()
+
+
+def run(target: Target, examples: int, seed: int, *words: str) -> int:
+    """`st run` with so many examples an operation."""
+    argv = [
+        str(Path(sys.executable).parent / "st"),
+        "run",
+        f"{target.url}/openapi.json",
+        "--checks=all",
+        "--exclude-checks=positive_data_acceptance,negative_data_rejection",
+    ]
+    argv += ["--phases=examples,coverage,fuzzing,stateful", f"--max-examples={examples}", f"--seed={seed}"]
+    argv += [
+        "--suppress-health-check=all",
+        "--generation-database=none",
+        "--request-timeout=60",
+        "--max-response-time=60",
+        "--no-color",
+    ]
+    argv += [f"--header={name}:{value}" for name, value in target.headers.items()]
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.hostile.checks", "PYTHONPATH": str(_ROOT)}
+    with tempfile.TemporaryDirectory(prefix="gantry-fuzz-") as scratch:
+        return subprocess.run([*argv, *words], check=False, env=environment, cwd=scratch).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,413 @@
+"""The matrix: what is sent, and what must be answered. A row a thing that somebody has tried on some service."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.gan.uploads.zips import broken, files, zipped
+from tests.hostile import makings
+from tests.hostile.target import BOUNDARY, FORM, JSON, Target, part
+
+LIMIT: Final = 256 * 1024
+_FILE: Final = part("file", b"PK", "a.zip")
+_END: Final = f"--{BOUNDARY}--\r\n".encode()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing to throw: of which kind, what it is, the answers that are right, and how it is thrown."""
+
+    kind: str
+    name: str
+    wanted: tuple[str, ...]
+    send: Callable[[Target], str]
+    slow: bool = False
+    """It takes as long as the service is patient."""
+
+
+def _spec(what: str, wanted: str, /, **fields: Any) -> Row:
+    return Row("spec", what, (wanted,), lambda target: target.spec(**fields))
+
+
+def _json(name: str, data: bytes, wanted: str = "400 malformed-json", **headers: str) -> Row:
+    return Row("body", name, (wanted,), lambda target: target.post(data=data, headers=headers))
+
+
+def _get(kind: str, name: str, path: str, *wanted: str, **headers: str) -> Row:
+    return Row(kind, name, wanted, lambda target: target.ask("GET", path, headers=headers))
+
+
+def _zip(name: str, wanted: str, make: Callable[[], bytes], **fields: str) -> Row:
+    return Row("archive", name, (wanted,), lambda target: target.upload(make(), **fields))
+
+
+def _image(name: str, code: str, make: Callable[[], bytes], suffix: str = "png") -> Row:
+    wanted = f"201 failed {code}"
+    return Row("image", name, (wanted,), lambda t: t.upload(makings.holding(make(), suffix=suffix)))
+
+
+def _form(name: str, wanted: str, data: bytes, content_type: str = FORM["Content-Type"]) -> Row:
+    headers = {"Content-Type": content_type}
+    return Row("upload", name, (wanted,), lambda t: t.ask("POST", "/v1/datasets", content=data, headers=headers))
+
+
+def _raw(kind: str, name: str, wanted: tuple[str, ...], make: Callable[[Target], list[bytes]]) -> Row:
+    return Row(kind, name, wanted, lambda target: target.raw(make(target), wait=20))
+
+
+def _path(name: str, path: str) -> Row:
+    return _raw("path", name, ("404 not-found",), lambda t: [t.head("GET", path, {"Connection": "close"})])
+
+
+def bodies() -> Iterator[Row]:
+    yield _json("not JSON", b"{dataset: x}")
+    yield _json("nothing", b"")
+    yield _json("NaN", b'{"seed": NaN}')
+    yield _json("Infinity", b'{"seed": -Infinity}')
+    yield _json("a key twice", b'{"seed": 1, "seed": 2}')
+    yield _json("21 deep", b"[" * 21 + b"]" * 21)
+    yield _json("100,000 deep", b"[" * 100_000)
+    yield _json("strings that never end", b'"' + b'\\"' * 120_000)
+    yield _json("a number of 5,000 digits", b'{"seed": ' + b"9" * 5_000 + b"}")
+    yield _json("not UTF-8", b'{"name": "\xff"}')
+    yield _json("half a character", b'{"name": "\\ud800"}')
+    yield _json("another type", b"{}", "415 unsupported-media-type", **{"Content-Type": "text/xml"})
+    yield _json(
+        "another charset",
+        b"{}",
+        "415 unsupported-media-type",
+        **{"Content-Type": JSON["Content-Type"] + ";charset=utf-7"},
+    )
+    yield _json("256 KiB and a byte", b" " * (LIMIT + 1), "413 body-too-large")
+    yield Row(
+        "body", "10 MB in chunks", ("413 body-too-large",), lambda t: t.post(data=(bytes(65536) for _ in range(160)))
+    )
+    yield _json("a name of 10 MB", json.dumps({"name": "n" * 10_000_000}).encode(), "413 body-too-large")
+    yield _json(
+        "15,000 unknown fields", json.dumps({f"f{i}": i for i in range(15_000)}).encode(), "422 missing-field"
+    )
+    yield Row("body", "a body that never comes", ("408 request-timeout",), _slow_body, slow=True)
+
+
+def specs() -> Iterator[Row]:
+    yield _spec("unknown field", "422 unknown-field", stepz=3)
+    yield _spec("a field of the record", "422 unknown-field", status="succeeded")
+    yield _spec("a class to import", "422 unknown-field", callback="os.system")
+    yield _spec("a class in place of a word", "422 not-one-of", loss={"kind": "os.system"})
+    yield _spec("a path in place of a name", "422 unknown-dataset", dataset="../../etc/passwd")
+    yield _spec("a number as text", "422 wrong-type", batch_size="8")
+    yield _spec("out of range", "422 out-of-range", batch_size=4_097)
+    yield _spec("10^18 steps", "422 out-of-range", total_steps=10**18)
+    yield _spec("a number of 300 digits", "422 out-of-range", seed=10**300)
+    yield _spec("1383.0 for a whole number", "200", total_steps=1383.0)
+    yield Row("spec", "more memory than any device has", ("422 over-limit",), _giant)
+    for name, text in (
+        *(
+            ("NUL in a name", "a\0b"),
+            ("a line end in a name", "a\r\nSet-Cookie: b"),
+            ("an escape in a name", "\x1b[2J"),
+        ),
+        *(
+            ("right to left in a name", "gpj.\u202egnp"),
+            ("isolates in a name", "a\u2066b"),
+            ("201 letters", "n" * 201),
+        ),
+    ):
+        wanted = "422 out-of-range" if len(text) > 200 else "422 bad-format"
+        yield _spec(name, wanted, name=text)
+    yield _spec("NUL in a label", "422 bad-format", labels={"k": "a\0b"})
+    yield _spec("a label's key as a path", "422 bad-format", labels={"../k": "v"})
+    yield _spec("17 labels", "422 out-of-range", labels={f"k{i}": "v" for i in range(17)})
+
+
+def addresses() -> Iterator[Row]:
+    for name, job_id in (
+        *(("unknown id", "job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C"), ("no id", "x"), ("SQL in an id", "x'%20OR%201=1--")),
+        *(("an id of 6,000 letters", "j" * 6000), ("an emoji", "%F0%9F%92%A3"), ("not UTF-8", "%FF%FE")),
+    ):
+        yield _get("id", name, f"/v1/jobs/{job_id}", "404 job-not-found")
+    for name, path in (
+        *(("..", "/v1/jobs/../../etc/passwd"), ("%2e%2e%2f", "/v1/jobs/%2e%2e%2fx"), ("NUL", "/v1/jobs/a%00b")),
+        *(
+            ("a line end", "/v1/jobs/a%0d%0aX: y"),
+            ("a preview's name as a path", "/v1/jobs/x/previews/..%2f..%2fa.png"),
+        ),
+        *(("static files and ..", "/static-offline-docs/..%2f..%2fcore.py"), ("a file of the disk", "/etc/passwd")),
+    ):
+        yield _path(name, path.replace(" ", ""))
+    yield _get("query", "unknown parameter", "/v1/jobs?limt=3", "422 unknown-parameter")
+    yield _get("query", "limit=0", "/v1/jobs?limit=0", "422 out-of-range")
+    yield _get("query", "limit=10^9", "/v1/jobs?limit=1000000000", "422 out-of-range")
+    yield _get("query", "a cursor of one's own", "/v1/jobs?cursor=eyJhIjogMX0", "422 bad-cursor")
+    yield _get("query", "NUL in a label", "/v1/jobs?label=k:a%00b", "422 bad-format")
+    yield _get("query", "a parameter twice", "/v1/jobs?limit=1&limit=2", "422 repeated-parameter")
+    yield _get("query", "a status that is none", "/v1/jobs?status=x", "422 not-one-of")
+    yield Row("query", "10^6 points of a curve", ("422 out-of-range",), _points)
+    yield Row("query", "from after to", ("422 out-of-range",), _backwards)
+    yield Row("query", "a type that is not made", ("406 not-acceptable",), _not_made)
+
+
+def conversations() -> Iterator[Row]:
+    yield Row("again", "the same key, another body", ("422 idempotency-key-reused",), _reused)
+    yield Row("again", "a key of 10,000 letters", ("422 out-of-range", "422 bad-format"), _long_key)
+    yield Row("action", "cancel what has ended", ("409 invalid-transition",), _cancel_twice)
+    yield Row("action", "retry what was not lost", ("409 invalid-transition",), _retry_queued)
+    yield Row("action", "draw from what has no checkpoint", ("409 no-checkpoint",), _draw)
+    yield Row("action", "delete a data set that is built in", ("409 dataset-built-in",), _delete_built_in)
+
+
+def keys() -> Iterator[Row]:
+    for name, sent, code in (
+        *(("no key", "", "missing-api-key"), ("no key at all", "Basic dXNlcjpwYXNz", "invalid-api-key")),
+        *(
+            ("a key of one's own", "Bearer gan_live_me", "invalid-api-key"),
+            ("10,000 letters", "Bearer " + "k" * 10_000, "invalid-api-key"),
+        ),
+        ("an unknown key", "Bearer gan_live_0123456789abcdefghijABCDEFGHIJ01_000000", "invalid-api-key"),
+    ):
+        yield _get("key", name, "/v1/jobs", f"401 {code}", Authorization=sent)
+    yield Row("key", "one that may only read", ("403 insufficient-scope",), _may_only_read)
+    yield Row("key", "one that was revoked", ("401 invalid-api-key",), _revoked)
+
+
+def uploads() -> Iterator[Row]:
+    good = part("file", zipped(makings.GOOD), "a.zip")
+    yield _form("not a form", "415 unsupported-media-type", b"PK", "application/zip")
+    yield _form("no boundary", "415 unsupported-media-type", _FILE + _END, "multipart/form-data")
+    yield _form("another boundary", "422 bad-format", b"--other\r\n\r\n")
+    yield _form("cut off within", "422 cut-off", _FILE)
+    yield _form("no file", "422 missing", part("name", b"x") + _END)
+    yield _form("a field that is none", "422 unknown-field", part("path", b"/etc") + _END)
+    yield _form("the file twice", "422 repeated-field", _FILE + _FILE + _END)
+    yield _form("a header of 1 MB", "422 bad-format", part("x" * 1_000_000, b"x") + _END)
+    yield _form("1,000 headers", "422 bad-format", _headers(1_000))
+    yield _form("another digest than announced", "422 checksum-mismatch", part("sha256", b"0" * 64) + good + _END)
+    yield _form("a name that is a path", "422 bad-format", part("name", b"../x") + good + _END)
+    yield _form("a name that turns round", "422 bad-format", part("name", "a\u202eb".encode()) + good + _END)
+    yield _form("a size of 10^9", "422 out-of-range", part("size", b"1000000000") + good + _END)
+    yield _raw("upload", "1 TB announced", ("413 body-too-large",), lambda t: [_begun(t, 10**12), _FILE])
+    yield _raw(
+        "upload", "more than announced", ("422 cut-off", "422 bad-format"), lambda t: [_begun(t, 20), _FILE + _END]
+    )
+    yield Row("upload", "broken off", ("nothing kept",), _broken_off)
+    yield Row("upload", "one that trickles", ("408 request-timeout",), _trickle, slow=True)
+
+
+def archives() -> Iterator[Row]:
+    unsafe = "422 unsafe-archive"
+    yield _zip("no zip", "422 corrupt-archive", lambda: b"no zip at all")
+    yield _zip("half a zip", "422 corrupt-archive", lambda: zipped(makings.GOOD)[:5000])
+    for name in (
+        "../../evil.png",
+        "/etc/evil.png",
+        "C:/evil.png",
+        "bag\\evil.png",
+        "bag/\u202egnp.png",
+        "bag//a.png",
+    ):
+        yield _zip(f"an entry {name!a}", unsafe, functools.partial(makings.with_entry, name))
+    yield _zip("NUL in a name", unsafe, makings.nul)
+    yield _zip("a symbolic link", unsafe, makings.link)
+    yield _zip("a device", unsafe, makings.device)
+    yield _zip("encrypted", unsafe, makings.encrypted)
+    yield _zip("an archive in it", unsafe, lambda: makings.with_entry("bag/in.zip", zipped(makings.GOOD)))
+    yield _zip("a name twice", unsafe, makings.doubled)
+    yield _zip("names that differ in case", unsafe, lambda: makings.with_entry("BAG/0000.PNG"))
+    yield _zip("200,001 entries", unsafe, makings.many_entries)
+    yield _zip("entries over each other", unsafe, makings.overlapping)
+    yield _zip("LZMA", unsafe, makings.lzma)
+    yield _zip("200 MB in 200 KB", "422 archive-too-large", makings.bomb)
+    yield _zip("4 GB by its own word", "422 archive-too-large", lambda: makings.claims(2**32 - 2))
+    yield _zip("100 MB that say they are 100 bytes", "201 failed corrupt-image", makings.lying)
+    yield _zip("weights of torch, a pickle", "422 pickle-not-accepted", makings.weights)
+    yield _zip("a script", "422 unsupported-image", lambda: makings.with_entry("bag/run.sh", b"#!/bin/sh"))
+    yield _zip("SVG", "422 unsupported-image", lambda: makings.with_entry("bag/a.svg", b"<svg/>"))
+    yield _zip("3 images", "422 dataset-too-small", lambda: zipped(files(each=3)))
+    yield _zip("nothing", "422 dataset-too-small", lambda: zipped({}))
+
+
+def images() -> Iterator[Row]:
+    yield _image("20,000 x 20,000 pixels", "image-too-large", makings.huge)
+    yield _image("a comment of 200 MB", "corrupt-image", makings.with_a_long_text)
+    yield Row("image", "pixels without end", ("201 failed corrupt-image", "201 ready"), _endless_pixels)
+    yield _image("no image by its content", "unsupported-image", lambda: b"#!/bin/sh\nrm -rf /")
+    yield _image("SVG by another name", "unsupported-image", lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    yield _image("PDF by another name", "unsupported-image", lambda: b"%PDF-1.7\n")
+    yield _image("TIFF by another name", "unsupported-image", lambda: makings.saved(_small(), "TIFF"))
+    yield _image("GIF by another name", "unsupported-image", lambda: makings.saved(_small(), "GIF"))
+    yield _image("a PNG cut off", "corrupt-image", lambda: makings.noise("PNG")[:4000])
+    yield _image("a JPEG cut off", "corrupt-image", lambda: makings.noise("JPEG")[:2000], "jpg")
+    yield _image("a checksum that is wrong", "corrupt-image", broken)
+    yield _image("an animation", "unsupported-image", makings.animated)
+    yield Row("image", "CMYK, 16 bits, EXIF, a palette", ("201 ready",), lambda t: t.upload(makings.odd_but_good()))
+
+
+def protocol() -> Iterator[Row]:
+    close = {"Connection": "close"}
+    yield _raw("http", "no HTTP at all", ("400", "closed"), lambda t: [b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"])
+    yield _raw(
+        "http",
+        "a header of 1 MB",
+        ("400", "431", "closed"),
+        lambda t: [t.head("GET", "/v1/jobs", {"X": "a" * 1_000_000, **close})],
+    )
+    yield _raw("http", "two lengths", ("400", "closed"), lambda t: [_smuggled(t)])
+    yield _raw(
+        "http",
+        "a method that is none",
+        ("400", "405 method-not-allowed"),
+        lambda t: [t.head("BREW", "/v1/jobs", close)],
+    )
+    yield _raw(
+        "http",
+        "a length that is none",
+        ("400", "closed"),
+        lambda t: [t.head("POST", "/v1/jobs", {"Content-Length": "-1", **close})],
+    )
+    yield _get(
+        "http", "a request id with a line end", "/v1/jobs/x", "404 job-not-found", **{"X-Request-Id": "a b" * 99}
+    )
+    yield _get("http", "a range that is none", "/healthz", "200", Range="bytes=9-1,x")
+
+
+def matrix() -> list[Row]:
+    """All of it."""
+    parts = (keys, bodies, specs, addresses, conversations, uploads, archives, images, protocol)
+    return [row for made in parts for row in made()]
+
+
+def _new_key(target: Target) -> dict[str, str]:
+    made = target.http.post("/v1/keys", json={"name": "reader", "scopes": ["jobs:read"]}).raise_for_status().json()
+    return {"id": made["id"], "Authorization": f"Bearer {made['key']}"}
+
+
+def _may_only_read(target: Target) -> str:
+    key = _new_key(target)
+    try:
+        return target.post({"dataset": "fashion-mnist-mini"}, headers={"Authorization": key["Authorization"]})
+    finally:
+        target.ask("DELETE", f"/v1/keys/{key['id']}")
+
+
+def _revoked(target: Target) -> str:
+    key = _new_key(target)
+    target.ask("DELETE", f"/v1/keys/{key['id']}")
+    return target.ask("GET", "/v1/jobs", headers={"Authorization": key["Authorization"]})
+
+
+def _slow_body(target: Target) -> str:
+    head = target.head("POST", "/v1/jobs", {**JSON, "Content-Length": 1000, "Connection": "close"})
+    return target.raw([head + b"{", *[b" "] * 100], pause=1.0)
+
+
+def _trickle(target: Target) -> str:
+    return target.raw([_begun(target, 10**6) + _FILE[:-2], *[b"x"] * 100], pause=1.0)
+
+
+def _begun(target: Target, length: int) -> bytes:
+    return target.head("POST", "/v1/datasets", {**FORM, "Content-Length": length, "Connection": "close"})
+
+
+def _broken_off(target: Target) -> str:
+    before = target.http.get("/v1/datasets").json()["data"]
+    target.raw([_begun(target, 10**6) + _FILE[:-2] + bytes(100_000)], pause=0.2, wait=0.2)
+    time.sleep(0.5)
+    return "nothing kept" if target.http.get("/v1/datasets").json()["data"] == before else "kept"
+
+
+def _headers(many: int) -> bytes:
+    lines = b"".join(b"X-%d: y\r\n" % number for number in range(many))
+    return f"--{BOUNDARY}\r\n".encode() + lines + b"\r\nx\r\n" + _END
+
+
+def _smuggled(target: Target) -> bytes:
+    both = {"Content-Length": 4, "Transfer-Encoding": "chunked", **JSON}
+    return target.head("POST", "/v1/jobs", both) + b"0\r\n\r\nGET /v1/jobs HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def _giant(target: Target) -> str:
+    body = {
+        "dataset": "fashion-mnist",
+        "preset": "sagan",
+        "batch_size": 4096,
+        "generator": {"base_channels": 256, "z_dim": 1024},
+        "discriminator": {"base_channels": 256},
+    }
+    return target.post(body)
+
+
+def _made(target: Target, headers: Mapping[str, str] | None = None) -> str:
+    """A job that nobody will train: it is cancelled at once."""
+    body = {"dataset": "fashion-mnist-mini", "total_steps": 10, "batch_size": 8, "priority": -100}
+    job_id: str = target.http.post("/v1/jobs", json=body, headers=dict(headers or {})).raise_for_status().json()["id"]
+    return job_id
+
+
+def _ended(target: Target) -> str:
+    job_id = _made(target)
+    while target.http.post(f"/v1/jobs/{job_id}/cancel").json().get("status") not in ("cancelled", 409):
+        time.sleep(0.1)
+    return job_id
+
+
+def _of_a_job(method: str, path: str, **content: Any) -> Callable[[Target], str]:
+    """Asked of a job that was cancelled, which is deleted afterwards."""
+
+    def send(target: Target) -> str:
+        job_id = _ended(target)
+        try:
+            return target.ask(method, f"/v1/jobs/{job_id}{path}", **content)
+        finally:
+            target.ask("DELETE", f"/v1/jobs/{job_id}")
+
+    return send
+
+
+_points = _of_a_job("GET", "/metrics/series?max_points=1000000")
+_backwards = _of_a_job("GET", "/metrics/series?from_step=10&to_step=5")
+_not_made = _of_a_job("GET", "/samples", headers={"Accept": "image/bmp"})
+_cancel_twice = _of_a_job("POST", "/pause")
+_draw = _of_a_job("GET", "/samples")
+
+
+def _retry_queued(target: Target) -> str:
+    job_id = _made(target)
+    try:
+        return target.ask("POST", f"/v1/jobs/{job_id}/retry")
+    finally:
+        target.ask("POST", f"/v1/jobs/{job_id}/cancel")
+        target.ask("DELETE", f"/v1/jobs/{job_id}")
+
+
+def _reused(target: Target) -> str:
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    job_id = _made(target, key)
+    try:
+        return target.post({"dataset": "fashion-mnist-mini", "seed": 9}, headers=key)
+    finally:
+        target.ask("POST", f"/v1/jobs/{job_id}/cancel")
+        target.ask("DELETE", f"/v1/jobs/{job_id}")
+
+
+def _long_key(target: Target) -> str:
+    return target.post({"dataset": "fashion-mnist-mini"}, headers={"Idempotency-Key": "k" * 10_000})
+
+
+def _delete_built_in(target: Target) -> str:
+    return target.ask("DELETE", "/v1/datasets/fashion-mnist")
+
+
+def _endless_pixels(target: Target) -> str:
+    return target.upload(makings.holding(makings.with_pixels_without_end()))
+
+
+def _small() -> Any:
+    from PIL import Image
+
+    return Image.new("RGB", (20, 20), "red")

@@ -1,0 +1,155 @@
+"""The service that things are thrown at, and what it answers: "STATUS code", as every row of the matrix has it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+BOUNDARY = "hostile"
+FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+JSON = {"Content-Type": "application/json"}
+_SECONDS = 120.0
+
+
+def said(status: int, body: bytes | str) -> str:
+    """ "422 unsafe-archive"; the status alone where the answer is no problem."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(body)
+        if isinstance(found, dict) and status >= 400:
+            errors = found.get("errors") or [{}]
+            # Of a spec with one thing wrong: what that is.
+            inner = errors[0].get("code") if found.get("code") in ("invalid-spec", "invalid-parameters") else None
+            return f"{status} {inner or found.get('code')}"
+    return str(status)
+
+
+@dataclass
+class Target:
+    """Where the service is, and who asks it."""
+
+    url: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.http = httpx2.Client(base_url=self.url, timeout=_SECONDS, trust_env=False)
+
+    def have_key(self, key: str) -> None:
+        """From now on."""
+        self.headers["Authorization"] = f"Bearer {key}"
+        self.http.headers.update(self.headers)
+
+    def close(self) -> None:
+        self.http.close()
+
+    def is_ready(self) -> bool:
+        """Whether the service answers, and there is a worker."""
+        try:
+            ready = self.http.get("/readyz").status_code == 200
+            return ready and bool(self.http.get("/v1/workers").json().get("data"))
+        except httpx2.TransportError:
+            return False
+
+    def ask(self, method: str, path: str, **content: Any) -> str:
+        """One request."""
+        answer = self.http.request(method, path, **content)
+        return said(answer.status_code, answer.content)
+
+    def post(
+        self,
+        body: Any = None,
+        *,
+        data: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """POST /v1/jobs: `body` as JSON, or `data` as it is."""
+        content = json.dumps(body).encode() if data is None else data
+        return self.ask("POST", "/v1/jobs", content=content, headers={**JSON, **(headers or {})})
+
+    def spec(self, **fields: Any) -> str:
+        """A job that is in order but for these fields; dry, so that nothing is left of one that is taken."""
+        body = {"dataset": "fashion-mnist-mini", "total_steps": 10, "batch_size": 8, **fields}
+        return self.ask("POST", "/v1/jobs?dry_run=true", json=body)
+
+    def upload(self, content: bytes, name: str = "shoes.zip", **fields: str) -> str:
+        """POST /v1/datasets; of one that is taken, what became of it. Nothing of it is left afterwards."""
+        answer = self.http.post("/v1/datasets", files={"file": (name, content, "application/zip")}, data=fields)
+        if answer.status_code != 201:
+            return said(answer.status_code, answer.content)
+        made = answer.json()
+        while made["status"] == "validating":
+            time.sleep(0.1)
+            made = self.http.get(f"/v1/datasets/{made['id']}").json()
+        self.http.delete(f"/v1/datasets/{made['id']}")
+        codes = sorted({problem["code"] for problem in made["problems"]})
+        return " ".join(["201", made["status"], *codes])
+
+    def raw(self, pieces: Iterable[bytes], pause: float = 0.0, wait: float = _SECONDS) -> str:
+        """Bytes as they are, `pause` seconds apart; what is answered, "closed" without a word, or "silence"."""
+        place = urlsplit(self.url)
+        with socket.create_connection((place.hostname or "", place.port or 80), timeout=wait) as connection:
+            got = b""
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                for piece in pieces:
+                    connection.sendall(piece)
+                    time.sleep(pause)
+                    if pause and (got := _there(connection)):
+                        break
+            try:
+                return _answered(connection, got)
+            except TimeoutError:
+                return "silence"
+
+    def head(self, method: str, path: str, headers: Mapping[str, object]) -> bytes:
+        """The beginning of a request, up to its body."""
+        place = urlsplit(self.url).netloc
+        lines = [f"{name}: {value}" for name, value in {**self.headers, **headers}.items()]
+        return "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {place}", *lines, "", ""]).encode("latin-1")
+
+
+def part(name: str, content: bytes, file_name: str | None = None) -> bytes:
+    """One part of a form."""
+    about = f'; filename="{file_name}"' if file_name else ""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{about}\r\n\r\n'
+    return head.encode() + content + b"\r\n"
+
+
+def _there(connection: socket.socket) -> bytes:
+    patience = connection.gettimeout()
+    connection.setblocking(False)
+    try:
+        return connection.recv(65536)
+    except BlockingIOError:
+        return b""
+    finally:
+        connection.settimeout(patience)
+
+
+def _answered(connection: socket.socket, got: bytes) -> str:
+    with contextlib.suppress(ConnectionResetError):
+        while b"\r\n\r\n" not in got or len(_body(got)) < _length(got):
+            piece = connection.recv(65536)
+            if not piece:
+                break
+            got += piece
+    if not got.startswith(b"HTTP/"):
+        return "closed"
+    return said(int(got.split()[1]), _body(got))
+
+
+def _body(got: bytes) -> bytes:
+    return got.partition(b"\r\n\r\n")[2]
+
+
+def _length(got: bytes) -> int:
+    for line in got.partition(b"\r\n\r\n")[0].lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return int(line.partition(b":")[2])
+    return 1 << 30

@@ -1,0 +1,108 @@
+"""What a service takes while things are thrown at it: each process's memory, its disk, its trainer's pace."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+
+from tests.faults.processes import children_of, describe
+
+_EVERY_SECONDS = 0.1
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+def family(pid: int) -> list[int]:
+    """A process and all below it."""
+    below = [child for direct in children_of(pid) for child in family(direct)]
+    return [pid, *below]
+
+
+def role(pid: int) -> str:
+    """What it is of the service: the name of its module."""
+    words = describe(pid).split()
+    for before, word in zip(["", *words], words, strict=False):
+        if before == "-m":
+            return " ".join([word, *words[words.index(word) + 1 :][:1]]) if word == "gan.uploads" else word
+    return words[0].rsplit("/", 1)[-1] if words else "gone"
+
+
+@dataclass
+class Memory:
+    """The most that each kind of process held at a time, MB."""
+
+    pid: int
+    most: dict[str, float] = field(default_factory=dict)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        watcher = threading.Thread(target=self._watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            watcher.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_EVERY_SECONDS):
+            for pid in family(self.pid):
+                name = role(pid)
+                self.most[name] = max(self.most.get(name, 0.0), resident_mb(pid))
+
+
+def resident_mb(pid: int) -> float:
+    """Its memory at most so far, of its own and shared; 0 when it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+def processor_seconds(pid: int) -> float:
+    """What it has used, all its threads together."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def files(folder: Path) -> set[str]:
+    """All that lies there."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")} if folder.is_dir() else set()
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a job trained for a while: steps a second, and steps a second of processor that its trainer got."""
+
+    wall: float
+    processor: float
+
+
+@contextmanager
+def pace(http: httpx2.Client, job_id: str, trainer: int, taken: list[Pace]) -> Iterator[None]:
+    """Add the pace of the block to `taken`."""
+    steps, used, began = _steps(http, job_id), processor_seconds(trainer), time.monotonic()
+    yield
+    done = _steps(http, job_id) - steps
+    wall, processor = time.monotonic() - began, processor_seconds(trainer) - used
+    taken.append(Pace(done / wall, done / max(processor, 1e-9)))
+
+
+def _steps(http: httpx2.Client, job_id: str) -> int:
+    """Right after a tick, so that both ends are measured alike."""
+    first = _step(http, job_id)
+    while (step := _step(http, job_id)) == first:
+        time.sleep(0.02)
+    return step
+
+
+def _step(http: httpx2.Client, job_id: str) -> int:
+    return int(http.get(f"/v1/jobs/{job_id}").json()["progress"]["step"])

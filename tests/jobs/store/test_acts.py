@@ -1,0 +1,123 @@
+"""Who did what: noted with what was done or not at all, and never changed."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import delete, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from jobs import leases
+from jobs.audit import Act
+from jobs.db import Database
+from jobs.errors import BadCursor, InvalidTransition
+from jobs.store import acts, events, jobs, tenants
+from tests.jobs.helpers import submit
+
+
+def noted(db: Database, **filters: str) -> list[tuple[str, str, str]]:
+    """(actor, action, subject), oldest first."""
+    with db.read() as s:
+        return [(row.actor, row.action, row.subject) for row in acts.page(s, limit=100, **filters).data][::-1]
+
+
+def test_an_act_and_what_it_did_are_one(db: Database) -> None:
+    job = submit(db)
+    with pytest.raises(RuntimeError), db.write() as s:
+        acts.sign(s, "key_a", "req-1")
+        jobs.request_cancel(s, job.id)
+        raise RuntimeError
+    assert noted(db) == []
+    with db.write() as s:
+        acts.sign(s, "key_a", "req-2")
+        jobs.request_cancel(s, job.id)
+    assert noted(db) == [("key_a", "job.cancel", job.id)]
+    with db.read() as s:
+        (row,) = acts.page(s, limit=5).data
+        last = events.page(s, job.id, 0, 10)[-1]
+    assert (row.request_id, row.tenant, row.at > 0) == ("req-2", "default", True)
+    assert (last.data["status"], last.actor) == ("cancelled", "key_a")
+
+
+def test_what_is_refused_or_changes_nothing_is_no_act(db: Database) -> None:
+    job = submit(db)
+    for _ in range(2):
+        with db.write() as s:
+            acts.sign(s, "key_a")
+            jobs.request_cancel(s, job.id)
+    with pytest.raises(InvalidTransition), db.write() as s:
+        acts.sign(s, "key_a")
+        jobs.request_pause(s, job.id)
+    assert noted(db) == [("key_a", "job.cancel", job.id)]
+
+
+def test_the_service_itself_signs_nothing(db: Database) -> None:
+    job = submit(db)
+    with db.write() as s:
+        leases.claim(s, "w", "cpu", 0, 60)
+        leases.release(s, job.id, 1, crash=False, reason={"code": "drained", "message": ""})
+    assert noted(db) == []
+    with db.read() as s:
+        assert {event.actor for event in events.page(s, job.id, 0, 10)} == {None}
+
+
+def test_the_event_of_a_running_jobs_end_names_who_asked_for_it(db: Database) -> None:
+    paused, cancelled = submit(db), submit(db)
+    with db.write() as s:
+        assert all(leases.claim(s, "w", "cpu", 0, 60) for _ in range(2))
+    with db.write() as s:
+        acts.sign(s, "key_p")
+        jobs.request_pause(s, paused.id)
+    with db.write() as s:
+        acts.sign(s, "key_c")
+        jobs.request_cancel(s, cancelled.id)
+    for job in (paused, cancelled):
+        with db.write() as s:
+            leases.release(s, job.id, 1, crash=False, reason={"code": "stopped", "message": "As asked."})
+    with db.read() as s:
+        ends = [events.page(s, job.id, 0, 10)[-1] for job in (paused, cancelled)]
+    assert [(e.data["status"], e.actor) for e in ends] == [("paused", "key_p"), ("cancelled", "key_c")]
+    with db.write() as s:
+        acts.sign(s, "key_r")
+        assert events.page(s, jobs.resume(s, paused.id).id, 0, 10)[-1].actor == "key_r"
+
+
+def test_it_outlives_the_job(db: Database) -> None:
+    with db.write() as s:
+        acts.sign(s, "key_a")
+    job = submit(db)
+    with db.write() as s:
+        acts.sign(s, "key_a")
+        jobs.request_cancel(s, job.id)
+        jobs.delete(s, job.id)
+    assert noted(db, subject=job.id) == [("key_a", action, job.id) for action in ("job.cancel", "job.delete")]
+
+
+def test_nobody_changes_or_removes_it(db: Database) -> None:
+    with db.write() as s:
+        acts.sign(s, "key_a")
+        acts.note(s, "job.submit", "job_1")
+    for change in (update(Act).values(actor="key_b"), delete(Act), text("delete from acts")):
+        with pytest.raises((IntegrityError, DBAPIError), match="never changed or removed"), db.write() as s:
+            s.execute(change)
+    assert noted(db) == [("key_a", "job.submit", "job_1")]
+
+
+def test_it_is_found_by_who_what_and_whose(db: Database) -> None:
+    with db.write() as s:
+        tenants.ensure(s, "theirs")
+    for number in range(6):
+        with db.write("theirs" if number % 2 else None) as s:
+            acts.sign(s, f"key_{number % 3}")
+            acts.note(s, "job.submit", f"job_{number}", colour="red")
+    assert [row[2] for row in noted(db, tenant="theirs")] == ["job_1", "job_3", "job_5"]
+    assert [row[2] for row in noted(db, actor="key_1")] == ["job_1", "job_4"]
+    assert [row[2] for row in noted(db, actor="key_1", tenant="theirs")] == ["job_1"]
+    with db.read() as s:
+        first = acts.page(s, limit=4)
+        rest = acts.page(s, limit=4, cursor=first.next_cursor)
+    assert [row.subject for row in [*first.data, *rest.data]] == [f"job_{n}" for n in range(5, -1, -1)]
+    assert rest.next_cursor is None and rest.data[0].detail == {"colour": "red"}
+    with db.read("theirs") as s:
+        assert {row.tenant for row in acts.page(s, limit=9).data} == {"theirs"}
+    with pytest.raises(BadCursor), db.read() as s:
+        acts.page(s, limit=4, cursor="WyJhY3RzIiwgIngiXQ")

@@ -1,0 +1,169 @@
+"""Whose turn it is: fair among tenants, then by priority, then by age; and what a tenant may take."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from sqlalchemy import insert
+
+from jobs import leases
+from jobs.artifacts import Stored
+from jobs.db import Database
+from jobs.errors import QuotaExceeded, QuotaUsedUp
+from jobs.ids import new_id
+from jobs.models import Job
+from jobs.status import Status
+from jobs.store import checkpoints, jobs, queue, tenants
+from tests.jobs.helpers import submit
+
+
+def _tenants(db: Database, *names: str, **quotas: object) -> None:
+    with db.write() as s:
+        for name in names:
+            tenants.limit(s, name, quotas)
+
+
+def _claim(db: Database) -> Job | None:
+    with db.write() as s:
+        return leases.claim(s, "w", "cpu", 0, 60)
+
+
+def _end(db: Database, job: Job) -> None:
+    with db.write() as s:
+        leases.finish(s, job.id, job.attempt, Status.SUCCEEDED)
+
+
+def _order(db: Database) -> list[str]:
+    """Whose jobs one worker takes, one after the other."""
+    served = []
+    while (job := _claim(db)) is not None:
+        served.append(job.tenant)
+        _end(db, job)
+    return served
+
+
+def test_one_job_is_next_however_many_another_tenant_has(db: Database) -> None:
+    _tenants(db, "many", "one")
+    one_of_many = submit(db, tenant="many")
+    values = {column.key: getattr(one_of_many, column.key) for column in Job.__table__.columns}
+    with db.write() as s:
+        s.execute(insert(Job), [{**values, "id": new_id("job"), "priority": 9} for _ in range(4999)])
+    first = _claim(db)
+    assert first is not None and first.tenant == "many"
+    lone = submit(db, tenant="one")
+    with db.read("one") as s:
+        assert queue.places(s, [lone], 0)[lone.id].ahead == 0
+    _end(db, first)
+    found = _claim(db)
+    assert found is not None and found.id == lone.id
+
+
+def test_tenants_take_turns(db: Database) -> None:
+    _tenants(db, "a", "b", "c")
+    for tenant in ("a", "a", "a", "b", "b", "c"):
+        submit(db, tenant=tenant)
+    served = _order(db)
+    assert sorted(served[:3]) == ["a", "b", "c"] and sorted(served[3:5]) == ["a", "b"] and served[5] == "a"
+
+
+def test_who_runs_fewest_is_next(db: Database) -> None:
+    _tenants(db, "a", "b")
+    submit(db, tenant="a"), submit(db, tenant="a")
+    assert _claim(db) and _claim(db)
+    submit(db, tenant="a"), submit(db, tenant="b"), submit(db, tenant="b")
+    assert [job.tenant for job in (_claim(db), _claim(db), _claim(db)) if job] == ["b", "b", "a"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_places_are_the_order_of_claims(db: Database, seed: int) -> None:
+    chance = random.Random(seed)
+    names = ["a", "b", "c"]
+    _tenants(db, *names)
+    with db.write() as s:
+        tenants.limit(s, "c", {"max_running": 2})
+    for _ in range(6):
+        submit(db, tenant=chance.choice(names), priority=chance.randrange(3))
+    for _ in range(chance.randrange(4)):
+        _claim(db)
+    waiting = [submit(db, tenant=chance.choice(names), priority=chance.randrange(3)) for _ in range(6)]
+    with db.read() as s:
+        rows = [row.row for row in jobs.page(s, limit=50, statuses=[Status.QUEUED]).data]
+        told = queue.places(s, rows, 0)
+    assert {job.id for job in waiting} <= told.keys()
+    claimed = []
+    while (job := _claim(db)) is not None:
+        claimed.append(job.id)
+    # Nobody ends meanwhile: who may run no more waits, and is told so by its tenant's limit.
+    assert [told[job_id].ahead for job_id in claimed] == sorted(told[job_id].ahead for job_id in claimed)
+    assert [told[job_id].ahead for job_id in claimed] == list(range(len(claimed)))
+
+
+def test_who_runs_as_many_as_it_may_is_passed_over_and_told_so(db: Database) -> None:
+    _tenants(db, "held", max_running=1)
+    _tenants(db, "free")
+    submit(db, tenant="held"), submit(db, tenant="held")
+    running = _claim(db)
+    assert running is not None and _claim(db) is None
+    with db.read() as s:
+        (waiting,) = [row.row for row in jobs.page(s, limit=9, statuses=[Status.QUEUED]).data]
+        assert queue.places(s, [waiting], 0)[waiting.id].held
+    submit(db, tenant="free")
+    other = _claim(db)
+    assert other is not None and other.tenant == "free"
+    _end(db, running)
+    assert (_claim(db) or other).id == waiting.id
+
+
+def test_a_tenant_may_have_so_many_waiting(db: Database) -> None:
+    _tenants(db, "small", max_queued=2)
+    first, second = submit(db, tenant="small"), submit(db, tenant="small")
+    with db.write("small") as s:
+        jobs.request_pause(s, second.id)
+    with pytest.raises(QuotaExceeded, match="2 of 2 jobs wait already"):
+        submit(db, tenant="small")
+    assert (_claim(db) or second).id == first.id
+    submit(db, tenant="small")
+
+
+def test_device_hours_are_what_attempts_have_run(db: Database) -> None:
+    _tenants(db, "small", device_hours=0.5)
+    submit(db, tenant="small")
+    job = _claim(db)
+    assert job is not None
+    with db.write() as s:
+        s.get_one(Job, job.id).claimed_at -= 1800  # type: ignore[operator]
+    _end(db, job)
+    with db.read() as s:
+        used = tenants.usage(s, tenants.get(s, "small"))
+    assert used.device_hours == pytest.approx(0.5, abs=0.01) and (used.queued, used.running) == (0, 0)
+    with pytest.raises(QuotaUsedUp, match=r"All 0.5 device hours"):
+        submit(db, tenant="small")
+
+
+def test_jobs_wait_while_the_device_hours_are_used_up(db: Database) -> None:
+    _tenants(db, "small", device_hours=1)
+    first, second = submit(db, tenant="small"), submit(db, tenant="small")
+    with db.write() as s:
+        tenants.ran(s, "small", 3600, 1)
+    assert _claim(db) is None
+    with db.read() as s:
+        places = queue.places(s, [s.get_one(Job, first.id), s.get_one(Job, second.id)], 0)
+        assert all(place.spent for place in places.values())
+    _tenants(db, "small", device_hours=2)
+    found = _claim(db)
+    assert found is not None and found.id == first.id
+
+
+def test_storage_is_checkpoints_and_data_sets(db: Database) -> None:
+    _tenants(db, "small", storage_mb=3)
+    job = submit(db, tenant="small")
+    file, weights = Stored("f", 2_000_000, "0" * 64), Stored("w", 1_500_000, "1" * 64)
+    with db.write() as s:
+        checkpoints.register(s, job.id, 1, 1, {}, file, weights, best=False)
+        assert tenants.stored_bytes(s, "small") == 3_500_000
+    with pytest.raises(QuotaUsedUp, match="would take 4 MB of 3"):
+        submit(db, tenant="small")
+    with db.write() as s:
+        tenants.limit(s, "small", {"storage_mb": None})
+    submit(db, tenant="small")

@@ -1,0 +1,110 @@
+"""A session of one tenant's knows that one's rows alone, whatever it is asked."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import delete, func, select, update
+
+from gan.spec import BUILTIN_DATASETS
+from jobs.artifacts import Stored
+from jobs.db import Database
+from jobs.errors import DatasetNotFound, JobNotFound
+from jobs.models import Base, Checkpoint, Job, JobEvent, OfJob, OfTenant
+from jobs.store import checkpoints, datasets, events, jobs, metrics, queue, tenants
+from tests.jobs.helpers import submit
+
+FILE = Stored("job_x/f", 3, "0" * 64)
+
+
+@pytest.fixture
+def two(db: Database) -> tuple[Job, Job]:
+    """A job of each of two tenants."""
+    with db.write() as s:
+        for name in ("ours", "theirs"):
+            tenants.ensure(s, name)
+    return submit(db, tenant="ours"), submit(db, tenant="theirs")
+
+
+def test_a_tenant_finds_its_own_jobs_alone(db: Database, two: tuple[Job, Job]) -> None:
+    ours, theirs = two
+    with db.read("ours") as s:
+        assert jobs.get(s, ours.id).tenant == "ours"
+        assert [row.row.id for row in jobs.page(s, limit=9).data] == [ours.id]
+        assert jobs.show(s, [ours.id, theirs.id]).keys() == jobs.stamps(s, [ours.id, theirs.id]).keys() == {ours.id}
+        for ask in (jobs.get, jobs.require):
+            with pytest.raises(JobNotFound):
+                ask(s, theirs.id)
+    with db.read() as s:
+        assert {row.row.id for row in jobs.page(s, limit=9).data} == {ours.id, theirs.id}, "the service sees all"
+
+
+@pytest.mark.parametrize(
+    "move", [jobs.request_cancel, jobs.request_pause, jobs.resume, jobs.delete, jobs.request_checkpoint]
+)
+def test_a_tenant_moves_its_own_jobs_alone(db: Database, two: tuple[Job, Job], move: object) -> None:
+    with db.write("ours") as s, pytest.raises(JobNotFound):
+        move(s, two[1].id)  # type: ignore[operator]
+
+
+def test_what_belongs_to_anothers_job_is_not_there(db: Database, two: tuple[Job, Job]) -> None:
+    theirs = two[1]
+    with db.write() as s:
+        saved = checkpoints.register(s, theirs.id, 1, 10, {}, FILE, FILE, best=True)
+    with db.read("ours") as s:
+        assert events.page(s, theirs.id, 0, 10) == [] and checkpoints.count(s, theirs.id) == 0
+        assert metrics.names_of(s, theirs.id) == []
+        assert s.get(Checkpoint, saved.id) is None
+        assert s.scalar(select(func.count()).select_from(JobEvent)) == 1
+    with db.read("theirs") as s:
+        assert s.get(Checkpoint, saved.id) is not None
+
+
+def test_changes_and_subqueries_are_narrowed_too(db: Database, two: tuple[Job, Job]) -> None:
+    ours, theirs = two
+    with db.write("ours") as s:
+        changed = s.scalars(update(Job).values(step=7).returning(Job.id)).all()
+        inner = select(Job.id).where(Job.step >= 0).subquery()
+        assert list(s.scalars(select(inner.c.id))) == changed == [ours.id]
+        s.execute(delete(Job))
+    with db.read() as s:
+        assert list(s.scalars(select(Job.id))) == [theirs.id]
+
+
+def test_a_row_of_anothers_is_not_stored(db: Database, two: tuple[Job, Job]) -> None:
+    with pytest.raises(AssertionError, match="theirs"), db.write("ours") as s:
+        s.add(Job(tenant="theirs"))
+        s.flush()
+
+
+def test_a_data_set_is_its_tenants_and_a_name_may_be_given_twice(db: Database, two: tuple[Job, Job]) -> None:
+    info = BUILTIN_DATASETS["fashion-mnist-mini"].model_copy(update={"name": "shoes"})
+    for tenant in ("ours", "theirs"):
+        with db.write(tenant) as s:
+            row = datasets.begin(s, f"ds_{tenant}", "shoes", None)
+            assert datasets.claim(s, row.id, 60)
+            datasets.accept(s, row.id, 1, info, 1)
+    with db.write() as s:
+        tenants.ensure(s, "new")
+    for tenant in ("ours", "theirs"):
+        with db.read(tenant) as s:
+            assert datasets.get(s, "shoes").id == f"ds_{tenant}"
+            assert "fashion-mnist" in datasets.names(s) and datasets.names(s).count("shoes") == 1
+    with db.read("new") as s, pytest.raises(DatasetNotFound):
+        datasets.get(s, "ds_ours")
+    job = submit(db, tenant="theirs", dataset="shoes")
+    with db.read() as s:
+        assert datasets.of_job(s, job).id == "ds_theirs", "the worker, who sees all, takes its tenant's"
+
+
+def test_a_place_in_the_queue_counts_jobs_that_cannot_be_seen(db: Database, two: tuple[Job, Job]) -> None:
+    with db.read("theirs") as s:
+        assert queue.places(s, [two[1]], 0)[two[1].id].ahead == 1
+
+
+def test_every_table_with_a_tenant_or_a_job_is_narrowed() -> None:
+    for mapper in Base.registry.mappers:
+        columns = set(mapper.columns.keys())
+        if mapper.class_.__name__ != "ApiKey" and "tenant" in columns:
+            assert issubclass(mapper.class_, OfTenant), mapper
+        if "job_id" in columns:
+            assert issubclass(mapper.class_, OfJob), mapper
