@@ -63,7 +63,7 @@ class Child:
 
 @dataclass
 class Fleet:
-    """The children, in order of starting; they stop in the other order."""
+    """The children, in order of starting."""
 
     settings: Settings
     children: list[Child]
@@ -114,10 +114,10 @@ class Fleet:
             return "".join(deque(log, maxlen=5)).strip()
 
     def end(self) -> None:
-        """Stop all: the worker first, so that what trains is saved and given back."""
-        for child in reversed(self.children):
-            if child.process is not None:
-                process.end(child.process, child.grace)
+        """Stop all: workers first, so that what trains is saved and given back while the API still tells of it."""
+        for workers in (True, False):
+            asked = (child for child in self.children if child.drains is workers)
+            process.end_all((child.process, child.grace) for child in asked if child.process is not None)
 
     def kill(self) -> None:
         """End all at once; does not wait, as a signal's handler must not."""

@@ -22,6 +22,8 @@ TASK_NAME: Final = "gantry.carry_a_job"
 QUEUE: Final = "gantry"
 
 _REACHABLE_SECONDS: Final = 5
+_POLL_SECONDS: Final = 0.2
+"""Between two looks into the folder of messages: a hint waits for it, and so does whoever tells a worker to stop."""
 
 
 def make_app(settings: Settings) -> Celery:
@@ -108,6 +110,7 @@ def _filesystem(settings: Settings) -> dict[str, Any]:
             "data_folder_out": messages,
             "control_folder": str(folders["control"]),
             "store_processed": False,
+            "polling_interval": _POLL_SECONDS,
         },
     }
 

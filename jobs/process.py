@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -55,13 +56,22 @@ def die_with_parent(parent: int, number: signal.Signals) -> None:
 
 def end(process: subprocess.Popen[bytes], grace: float) -> int:
     """Ask it to stop, wait `grace` seconds, then kill its whole session; its exit code, negative for a signal."""
-    if process.poll() is None:
+    end_all([(process, grace)])
+    return process.wait()
+
+
+def end_all(processes: Iterable[tuple[subprocess.Popen[bytes], float]]) -> None:
+    """`end` each with a grace of its own, all at once: the slowest says how long it takes."""
+    asked = [(process, grace) for process, grace in processes if process.poll() is None]
+    for process, _ in asked:
         process.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    for process, grace in asked:
         try:
-            process.wait(timeout=grace)
+            process.wait(timeout=max(0.0, started + grace - time.monotonic()))
         except subprocess.TimeoutExpired:
             kill(process)
-    return process.wait()
+            process.wait()
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,16 +37,26 @@ def valkey_server() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+PROFILES = ("sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
+
+
+@pytest.fixture(params=PROFILES)
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """Settings of a service of its own, schema made, on each of the two profiles."""
+    with settings_of(request.param, tmp_path, request) as made:
+        yield made
+
+
+@contextmanager
+def settings_of(profile: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """Settings of a service of its own on that profile, schema made."""
     with ExitStack() as stack:
         urls: dict[str, str] = {}
-        if request.param == "postgres":
+        if profile == "postgres":
             server = request.getfixturevalue("postgres_server")
             urls["database_url"] = stack.enter_context(servers.database(server))
             urls["broker_url"] = request.getfixturevalue("valkey_server")
-        made = small_settings(tmp_path, **urls)
+        made = small_settings(folder, **urls)
         migrate(made)
         yield made
 

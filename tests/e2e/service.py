@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 
 from api.listening import free_port
-from jobs.process import end, spawn
+from jobs.process import end_all, spawn
 from jobs.settings import Settings
 
 START_SECONDS = 60
@@ -91,10 +91,10 @@ def running(settings: Settings, logs: Path) -> Iterator[Service]:
     settings = settings.model_copy(update={"port": api_port, "sampler_url": f"http://127.0.0.1:{sampler_port}"})
     logs.mkdir(exist_ok=True)
     with ExitStack() as stack:
-        processes = {}
+        processes: dict[str, subprocess.Popen[bytes]] = {}
+        stack.callback(lambda: end_all((process, 20) for process in processes.values()))
         for name in ("api", "relay", "worker", "sampler"):
             processes[name] = start(name, settings, logs)
-            stack.callback(end, processes[name], 20)
         http = stack.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{api_port}", timeout=30))
         service = Service(settings, http, processes, logs)
         _until_ready(service, f"http://127.0.0.1:{sampler_port}/healthz")

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from jobs.process import end, spawn
+from jobs.process import end, end_all, spawn
 
 _SLEEP = "import time; time.sleep(60)"
 _DEAF = "import signal as s, time; s.signal(s.SIGTERM, s.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
@@ -24,6 +24,17 @@ def test_a_deaf_child_is_killed_after_its_grace() -> None:
     started = time.monotonic()
     assert end(child, grace=0.5) == -signal.SIGKILL
     assert time.monotonic() - started < 10
+
+
+def test_several_are_asked_at_once_and_each_has_its_own_grace() -> None:
+    deaf = [spawn([sys.executable, "-c", _DEAF], env=os.environ, stdout=subprocess.PIPE) for _ in range(3)]
+    willing = spawn([sys.executable, "-c", _SLEEP], env=os.environ)
+    for child in deaf:
+        assert child.stdout is not None and child.stdout.readline() == b"deaf\n"
+    started = time.monotonic()
+    end_all([(willing, 60), *((child, 4) for child in deaf)])
+    assert 4 <= time.monotonic() - started < 10, "not one after the other"
+    assert [child.returncode for child in (willing, *deaf)] == [-signal.SIGTERM, *[-signal.SIGKILL] * 3]
 
 
 def test_a_child_dies_with_a_parent_that_was_killed(tmp_path: Path) -> None:
