@@ -6,9 +6,13 @@ import signal
 import sys
 import threading
 
+import structlog
+
 from api.hooks.postman import Postman
 from jobs import sweep
 from jobs.startup import begin
+
+log = structlog.get_logger("gantry.relay")
 
 
 def main() -> int:
@@ -17,12 +21,14 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    log.info("relay started", webhooks=settings.webhooks)
     postman = Postman(settings, stop) if settings.webhooks else None
     if postman is not None:
         postman.start()
     sweep.serve(settings, stop)
     if postman is not None:
         postman.join()
+    log.info("relay stopped")
     return 0
 
 

@@ -120,7 +120,7 @@ def test_a_broker_that_is_down_is_named_and_submitting_goes_on(sqlite_settings: 
         assert not body["parts"]["broker"]["ok"] and body["parts"]["database"]["ok"]
         started = time.perf_counter()
         assert client.post("/v1/jobs", json={"dataset": "fashion-mnist-mini"}).status_code == 201
-        assert time.perf_counter() - started < 1.0
+        assert time.perf_counter() - started < 4.0, "a broker is waited for 5 s"
 
 
 def test_metrics_count_jobs_and_requests(client: TestClient, hand: Hand) -> None:

@@ -12,6 +12,7 @@ import pytest
 from jobs import process
 from jobs.settings import Settings
 from tests.api.hooks.receiver import receiving
+from tests.api.live import until
 from tests.api.shell import gantry, service, submit
 
 
@@ -19,9 +20,13 @@ from tests.api.shell import gantry, service, submit
 def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """The service with webhooks on, and its relay; one for all tests of this file."""
     on = {"webhooks": True, "webhook_allow_private": True}
-    with service(tmp_path_factory.mktemp("telling"), **on) as settings:
-        relay = process.spawn([sys.executable, "-m", "api.relay"], env={**os.environ, **settings.environment()})
+    folder = tmp_path_factory.mktemp("telling")
+    with service(folder, **on) as settings, (folder / "relay.log").open("wb") as log:
+        argv = [sys.executable, "-m", "api.relay"]
+        relay = process.spawn(argv, env={**os.environ, **settings.environment()}, stdout=log, stderr=log)
         try:
+            # Before it, there is nobody who would hear that it is to stop.
+            until(lambda: "relay started" in (folder / "relay.log").read_text())
             yield settings
         finally:
             assert process.end(relay, 40) == 0

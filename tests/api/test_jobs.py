@@ -295,4 +295,4 @@ def test_submitting_needs_no_broker(sqlite_settings: Settings, client: TestClien
     sqlite_settings.queue_dir.rmdir()
     started = time.perf_counter()
     assert client.post("/v1/jobs", json=DEFAULT_JOB).status_code == 201
-    assert time.perf_counter() - started < 1.0
+    assert time.perf_counter() - started < 4.0, "a broker is waited for 5 s"

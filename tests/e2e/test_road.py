@@ -160,7 +160,7 @@ def test_a_post_answers_quickly_while_a_job_trains(service: Service) -> None:
         service.http.post(f"/v1/jobs/{queued['id']}/cancel")
     service.http.post(f"/v1/jobs/{job['id']}/cancel")
     service.wait(job["id"])
-    assert sorted(times)[5] < 0.25
+    assert sorted(times)[5] < 1.0, "a step of the job, or an import, stood before an answer"
 
 
 def test_the_curve_is_that_of_the_spec_without_a_service(service: Service) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from api.ui.desk import Desks
 from api.ui.server import register
 from jobs.settings import Settings
 from tests.api.live import Live, serving
+
+_LOOKS = 300
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def estimate(live: Live) -> None:
 
 async def until(seen: Callable[[], object]) -> None:
     """Return as soon as it is so."""
-    for _ in range(200):
+    for _ in range(2 * _LOOKS):
         if seen():
             return
         await asyncio.sleep(0.05)
@@ -67,6 +70,9 @@ async def visit(url: str, path: str) -> AsyncIterator[User]:
     try:
         async with user_simulation(lambda: None) as user:
             register(desks)
+            # Three looks in 0.3 s, which is its default, are too few on a machine that has other work.
+            user.should_see = partial(user.should_see, retries=_LOOKS)  # type: ignore[method-assign]
+            user.should_not_see = partial(user.should_not_see, retries=_LOOKS)  # type: ignore[method-assign]
             await user.open(path)
             yield user
     finally:

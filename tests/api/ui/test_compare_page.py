@@ -38,7 +38,7 @@ async def test_each_job_is_a_line_on_one_chart(live: Live) -> None:
         ]
         (curve,) = user.find(kind=ui.select, content="Curve").elements
         curve.set_value("d_accuracy")
-        await user.should_see("None of these jobs has this curve yet.", retries=30)
+        await user.should_see("None of these jobs has this curve yet.")
 
 
 async def test_the_same_wish_is_drawn_by_each(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:

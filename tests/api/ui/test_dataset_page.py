@@ -25,11 +25,11 @@ async def test_one_on_its_way_in_is_followed_until_it_is_ready(live: Live) -> No
         words = "Each image is cropped."
         live.hand.dataset("shoes", preparation={"side": 32, "channels": 3, "words": words})
         live.hand.dataset("shoes", progress={"phase": "preparing", "done": 3, "total": 12})
-        await user.should_see("Preparing image 3 of 12.", retries=50)
+        await user.should_see("Preparing image 3 of 12.")
         await user.should_see(words)
         assert next(iter(user.find(ui.linear_progress).elements)).value == 0.25
         live.hand.dataset("shoes", status="ready", progress=None)
-        await user.should_see("Contact sheet", retries=50)
+        await user.should_see("Contact sheet")
         await user.should_see("New job")
 
 
@@ -60,7 +60,7 @@ async def test_images_that_cannot_be_shown_are_said(live: Live) -> None:
     async with visit(live.url, "/datasets/fashion-mnist-mini") as user:
         await user.should_not_see("The images cannot be shown.")
         UserInteraction(user, {_sheet(user)}, None).trigger("error")
-        await user.should_see("The images cannot be shown. The sampler cannot be reached", retries=50)
+        await user.should_see("The images cannot be shown. The sampler cannot be reached")
         (picked,) = user.find(kind=ui.select, content="Class").elements
         picked.set_value("Bag")
         await user.should_not_see("The images cannot be shown.")
@@ -79,7 +79,7 @@ async def test_one_is_deleted_when_it_is_meant_and_not_while_a_job_needs_it(live
         user.find(kind=ui.button, content="Delete").click()
         await user.should_see("Yes, delete it")
         user.find("Yes, delete it").click()
-        await user.should_see("Bring your own images", retries=50)
+        await user.should_see("Bring your own images")
     assert live.http.get("/v1/datasets/shoes").status_code == 404
 
 

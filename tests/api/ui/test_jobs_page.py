@@ -38,7 +38,7 @@ async def test_two_that_are_ticked_can_be_compared(live: Live) -> None:
         assert not next(iter(user.find(kind=ui.button, content="Compare").elements)).enabled
         user.find(ui.table).trigger("selection", {"added": True, "rows": table.rows, "keys": [two, one]})
         user.find(kind=ui.button, content="Compare").click()
-        await user.should_see("Samples", retries=30)
+        await user.should_see("Samples")
 
 
 async def test_more_jobs_than_a_page_are_turned_to_and_back(live: Live) -> None:
@@ -55,7 +55,7 @@ async def test_more_jobs_than_a_page_are_turned_to_and_back(live: Live) -> None:
         user.find(kind=ui.button, content="Older").click()
         await until(lambda: len(table.rows) == 2)
         status.set_value("paused")
-        await user.should_see("No job has this status.", retries=30)
+        await user.should_see("No job has this status.")
         status.set_value("queued")
         await until(lambda: len(table.rows) == 50)
 

@@ -49,7 +49,7 @@ async def test_without_a_worker_it_says_how_to_start_one(live: Live) -> None:
     async with visit(live.url, "/workers") as user:
         await user.should_see("`gantry worker` starts one")
         live.hand.worker("wrk_7")
-        await user.should_see(ui.table, retries=50)
+        await user.should_see(ui.table)
         (row,) = next(iter(user.find(ui.table).elements)).rows
         assert row["id"] == "wrk_7" and row["devices"] == "cpu" and row["status"] == "idle"
 

@@ -19,16 +19,16 @@ _GOOD = "It can be submitted as it is."
 async def test_what_it_costs_is_seen_before_it_is_sent(live: Live) -> None:
     estimate(live)
     async with visit(live.url, "/submit") as user:
-        await user.should_see(_GOOD, retries=50)
+        await user.should_see(_GOOD)
         await user.should_see("1,234,567")
         await user.should_see("3.0 MB")
         assert live.http.get("/v1/jobs").json()["data"] == []
         _field(user, ui.number, "Steps (total_steps)").set_value(250.0)
         _field(user, ui.input, "Name, for people").set_value("clothes")
         _field(user, ui.textarea, "Other fields").set_value("optimizers.g.beta1=0.25\nbatch_size=32")
-        await user.should_see('"batch_size": 32', retries=50)
+        await user.should_see('"batch_size": 32')
         user.find(kind=ui.button, content="Submit").click()
-        await user.should_see("0 of 250 steps", retries=50)
+        await user.should_see("0 of 250 steps")
     (job,) = live.http.get("/v1/jobs").json()["data"]
     assert job["name"] == "clothes" and job["spec"]["batch_size"] == 32
     assert job["spec"]["optimizers"]["g"]["beta1"] == 0.25
@@ -37,32 +37,32 @@ async def test_what_it_costs_is_seen_before_it_is_sent(live: Live) -> None:
 async def test_a_problem_stands_at_its_field_and_nothing_can_be_sent(live: Live) -> None:
     estimate(live)
     async with visit(live.url, "/submit") as user:
-        await user.should_see(_GOOD, retries=50)
+        await user.should_see(_GOOD)
         steps = _field(user, ui.number, "Steps (total_steps)")
         other = _field(user, ui.textarea, "Other fields")
         steps.set_value(-5.0)
         other.set_value("optimizers.g.beta1=2")
-        await user.should_see("It is not taken yet: 2 problems.", retries=50)
+        await user.should_see("It is not taken yet: 2 problems.")
         assert steps.error and other.error and "optimizers.g.beta1" in other.error
         assert not next(iter(user.find(kind=ui.button, content="Submit").elements)).enabled
         steps.set_value(100.0)
         other.set_value("")
-        await user.should_see(_GOOD, retries=50)
+        await user.should_see(_GOOD)
         assert steps.error is None and other.error is None
 
 
 async def test_who_is_quicker_than_the_look_has_it_sent_all_the_same_unless_it_is_wrong(live: Live) -> None:
     estimate(live)
     async with visit(live.url, "/submit") as user:
-        await user.should_see(_GOOD, retries=50)
+        await user.should_see(_GOOD)
         _field(user, ui.number, "Steps (total_steps)").set_value(-5.0)
         user.find(kind=ui.button, content="Submit").click()
-        await user.should_see("It is not taken yet: 1 problem.", retries=50)
+        await user.should_see("It is not taken yet: 1 problem.")
         _field(user, ui.number, "Steps (total_steps)").set_value(50.0)
-        await user.should_see(_GOOD, retries=50)
+        await user.should_see(_GOOD)
         _field(user, ui.input, "Name, for people").set_value("quick")
         user.find(kind=ui.button, content="Submit").click()
-        await user.should_see("0 of 50 steps", retries=50)
+        await user.should_see("0 of 50 steps")
     (job,) = live.http.get("/v1/jobs").json()["data"]
     assert job["name"] == "quick"
 
@@ -70,19 +70,19 @@ async def test_who_is_quicker_than_the_look_has_it_sent_all_the_same_unless_it_i
 async def test_every_field_can_be_filled_in_and_says_what_it_is_now(live: Live) -> None:
     estimate(live)
     async with visit(live.url, "/submit?preset=wgan-gp") as user:
-        await user.should_see(_GOOD, retries=50)
+        await user.should_see(_GOOD)
         part = next(e for e in user.find(ui.expansion).elements if e.text == "optimizers.g")
         part.set_value(True)
         beta = _field(user, ui.number, "beta1")
         assert beta.props["hint"].startswith("Now 0. adam: decay of the mean")
         beta.set_value(7.0)
-        await user.should_see("It is not taken yet: 1 problem.", retries=50)
+        await user.should_see("It is not taken yet: 1 problem.")
         assert beta.error
         beta.set_value(0.25)
-        await user.should_see('"beta1": 0.25', retries=50)
+        await user.should_see('"beta1": 0.25')
         assert beta.error is None
         beta.set_value(None)
-        await user.should_not_see('"beta1": 0.25', retries=50)
+        await user.should_not_see('"beta1": 0.25')
 
 
 async def test_a_data_set_is_chosen_by_its_id_as_well(live: Live) -> None:
@@ -96,15 +96,15 @@ async def test_a_line_that_is_no_field_is_told_before_anybody_is_asked(live: Liv
     async with visit(live.url, "/submit") as user:
         other = _field(user, ui.textarea, "Other fields")
         other.set_value("nonsense")
-        await user.should_see("There is a mistake in the other fields.", retries=50)
+        await user.should_see("There is a mistake in the other fields.")
         assert other.error and "'nonsense'" in other.error
 
 
 async def test_without_the_sampler_a_job_can_still_be_submitted(live: Live) -> None:
     async with visit(live.url, "/submit") as user:
-        await user.should_see("It can be submitted all the same.", retries=50)
+        await user.should_see("It can be submitted all the same.")
         user.find(kind=ui.button, content="Submit").click()
-        await user.should_see("Draw samples", retries=50)
+        await user.should_see("Draw samples")
     assert len(live.http.get("/v1/jobs").json()["data"]) == 1
 
 

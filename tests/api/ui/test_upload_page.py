@@ -70,7 +70,7 @@ async def test_a_data_set_that_was_taken_is_shown(live: Live) -> None:
     dataset_id = live.hand.dataset("shoes").id
     async with visit(live.url, "/datasets/upload") as user:
         _hear(user, status=201, body=json.dumps({"id": dataset_id}))
-        await user.should_see("It waits until it is looked at.", retries=30)
+        await user.should_see("It waits until it is looked at.")
 
 
 def _hear(user: User, **said: Any) -> None:
