@@ -19,9 +19,9 @@ from sqlalchemy import Engine, event
 
 from api.__main__ import Server
 from api.app import create_app
-from api.listening import free_port
 from jobs.settings import Settings
 from tests.api.conftest import Hand
+from tests.ports import free_port
 
 SECONDS = 30
 

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from api.client import ApiError, Client, Unreachable
-from api.listening import free_port
 from jobs import leases, process
 from jobs.db import Database, migrate
 from jobs.settings import Settings
 from jobs.status import Status
 from tests.conftest import small_settings
+from tests.ports import free_port
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from api import screen
 from api.client import Client, Json
-from api.listening import free_port
 from jobs import leases
 from jobs.db import Database, migrate
 from jobs.settings import Settings
@@ -22,6 +21,7 @@ from jobs.store import evaluations, health, metrics
 from tests.api.conftest import FINDING
 from tests.api.shell import gantry, play, submit, url_of
 from tests.conftest import small_settings
+from tests.ports import free_port
 
 
 def test_help_is_quick_and_names_every_command() -> None:

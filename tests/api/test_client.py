@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from api.client import ApiError, Client, Unreachable
-from api.listening import free_port
 from jobs.settings import Settings
 from jobs.status import Status
 from tests.api.live import Live, serving
+from tests.ports import free_port
 
 
 @pytest.fixture

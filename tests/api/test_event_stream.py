@@ -25,7 +25,6 @@ from psycopg import sql
 
 from api import auth, event_stream
 from api.client import ApiError, Client, Unreachable
-from api.listening import free_port
 from jobs import leases, process
 from jobs.keys import Scope
 from jobs.settings import Settings
@@ -35,6 +34,7 @@ from tests.api.conftest import Hand
 from tests.api.live import SECONDS, Live, counted, scissors, serving, until
 from tests.api.test_events import STREAM, write_events
 from tests.jobs.helpers import submit
+from tests.ports import free_port
 
 
 @pytest.fixture

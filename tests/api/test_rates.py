@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from api.listening import free_port
 from api.rates import Rates
 from jobs.errors import RateLimited
 from jobs.ids import new_id
 from tests.conftest import small_settings
+from tests.ports import free_port
 
 
 def _passed(rates: list[Rates], tenant: str, times: int) -> int:

@@ -17,10 +17,11 @@ import httpx2
 import pytest
 
 from api.client import Client
-from api.listening import free_port, port_of
+from api.listening import port_of
 from api.up import UpError, children, dashboard_socket
 from jobs.settings import Settings
 from tests.conftest import small_settings
+from tests.ports import free_port
 
 
 @contextmanager

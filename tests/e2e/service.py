@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx2
 
-from api.listening import free_port
 from jobs.process import end_all, spawn
 from jobs.settings import Settings
+from tests.ports import free_port
 
 START_SECONDS = 60
 JOB_SECONDS = 120

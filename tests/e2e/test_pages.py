@@ -20,10 +20,10 @@ import yaml
 from PIL import Image
 
 from api.client import Client
-from api.listening import free_port
 from benchmarks import clothes, curves_page, session
 from tests.e2e.pages import IN_PYTHON, SHORTER, Block, blocks, changed
 from tests.e2e.terminal import PLAIN, SIXEL, on_terminal
+from tests.ports import free_port
 
 # One service, one worker: whoever runs these tests runs all of them.
 pytestmark = [pytest.mark.xdist_group("pages"), pytest.mark.timeout(600)]

@@ -18,13 +18,13 @@ from typing import Any, Final, Literal, Self
 
 import httpx2
 
-from api.listening import free_port
 from jobs.db import Database, migrate
 from jobs.process import kill, spawn
 from jobs.settings import PREFIX, Settings
 from tests.faults import servers
 from tests.faults.processes import describe, of_service, signal_all
 from tests.faults.proxy import Proxy
+from tests.ports import free_port
 
 Profile = Literal["embedded", "production"]
 Role = Literal["api", "relay", "worker"]

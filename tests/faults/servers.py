@@ -13,9 +13,9 @@ from pathlib import Path
 import psycopg
 import redis
 
-from api.listening import free_port
 from tests import servers
 from tests.faults.processes import children_of
+from tests.ports import free_port
 
 _DEAD_SECONDS = 10
 

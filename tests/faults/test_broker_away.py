@@ -12,8 +12,8 @@ from tests.faults.caller import Caller
 from tests.faults.fleet import Fleet, ground, record
 from tests.worker.helpers import job_of, tiny, until
 
-_QUICK_SECONDS: Final = 6.0
-_FROZEN_SECONDS: Final = 9.0
+_QUICK_SECONDS: Final = 4.0
+_FROZEN_SECONDS: Final = 12.0
 
 
 @pytest.mark.postgres
@@ -24,17 +24,20 @@ def test_a_job_is_taken_at_once_and_runs_when_the_broker_is_back(tmp_path: Path)
         db = record(on)
         with Fleet(on, tmp_path / "logs", apis=1, relays=1, workers=1) as fleet, Caller(fleet.urls, seed=0) as caller:
             on.broker.kill()
-            while_dead = _submitted_within(caller, _QUICK_SECONDS, "dead")
+            while_dead = _submitted_quickly(caller, "dead")
             on.broker.start()
             until(lambda: job_of(db, while_dead).status == "succeeded")
             on.broker_proxy.stall(_FROZEN_SECONDS)
-            while_frozen = _submitted_within(caller, _QUICK_SECONDS, "frozen")
+            while_frozen = _submitted_quickly(caller, "frozen")
             until(lambda: job_of(db, while_frozen).status == "succeeded")
         db.dispose()
 
 
-def _submitted_within(caller: Caller, seconds: float, key: str) -> str:
-    began = time.monotonic()
-    job_id = caller.submit(tiny(), key=key)
-    assert time.monotonic() - began < seconds
-    return job_id
+def _submitted_quickly(caller: Caller, key: str) -> str:
+    """The job of a submission that waited for no broker; the second try is for a machine that stood still."""
+    for attempt in range(2):
+        began = time.monotonic()
+        job_id = caller.submit(tiny(), key=f"{key}-{attempt}")
+        if time.monotonic() - began < _QUICK_SECONDS:
+            return job_id
+    raise AssertionError(f"each of two submissions took {_QUICK_SECONDS} s or longer")

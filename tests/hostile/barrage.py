@@ -14,12 +14,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from api.listening import free_port
 from jobs.process import end, spawn
 from tests.faults.processes import trainers
 from tests.hostile.rows import Row
 from tests.hostile.target import Target
 from tests.hostile.watch import Memory, Pace, family, files, pace
+from tests.ports import free_port
 
 # What a process of the service may hold at most, MB: the trainer's and the sampler's is torch's, and what strangers
 # made is read by one whose limit is its own.

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.listening import free_port
 from gan import datasets
 from gan.spec import BUILTIN_DATASETS, resolve
 from jobs.artifacts import Artifacts
@@ -31,6 +30,7 @@ from jobs.store import checkpoints, jobs
 from jobs.store import datasets as registered
 from tests.conftest import small_settings
 from tests.jobs.helpers import files_of
+from tests.ports import free_port
 from tests.worker.helpers import tiny, until, with_checkpoints
 
 

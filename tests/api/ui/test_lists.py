@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from nicegui import ui
 
-from api.listening import free_port
 from tests.api.live import Live
 from tests.api.ui.conftest import until, visit
+from tests.ports import free_port
 
 pytestmark = pytest.mark.anyio
 

@@ -16,11 +16,11 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from api.cli import app as cli
-from api.listening import free_port
 from jobs import process
 from jobs.settings import Settings
 from tests.api.live import Live, serving
 from tests.gan.uploads.zips import files, zipped
+from tests.ports import free_port
 
 
 @pytest.fixture
