@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests import servers
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The suite promises bits, which hold on the processor alone; what needs a GPU has a target of its own.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# Who starts us in the background has us ignore what Ctrl-C sends, and with us every process that we start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Hundreds of processes are started: each would compile the whole house anew, which takes a second or more.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for name in [name for name in os.environ if name.startswith(PREFIX)]:

@@ -9,15 +9,15 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 import torch
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.exc import IntegrityError
 
 from gan import checkpoint
 from gan.spec import DatasetInfo, resolve
-from jobs import leases
+from jobs import clock, leases
 from jobs.artifacts import Artifacts
 from jobs.db import Database
-from jobs.models import Checkpoint, Job
+from jobs.models import Checkpoint, Job, Worker
 from jobs.settings import Settings
 from jobs.store import checkpoints, datasets, jobs, metrics, previews, workers
 from tests.jobs.helpers import files_of, submit
@@ -230,6 +230,8 @@ def test_a_job_takes_its_workers_part_of_the_cores(
     with sqlite_db.write() as s:
         for name in [WORKER.worker_id, *(f"wrk_{n}" for n in range(os.cpu_count() or 1))]:
             workers.announce(s, name, "here", [])
+        # Nobody plays the neighbours, and it may take a while until the trainer looks at them.
+        s.execute(update(Worker).values(heartbeat_at=clock.now() + 600))
     job = submit(sqlite_db, **tiny(total_steps=2))
     carry(sqlite_settings.model_copy(update={"trainer_threads": 0})).result()
     log = files_of(sqlite_settings).read(Artifacts.log_key(job.id, 1)).decode()
