@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import openapi, views
 from api.admission import require_a_device_for
+from api.auth import REMEMBERED_SECONDS
 from api.bodies import JsonObject, NoBody, PerhapsObject
 from api.hall import Hall, JobsRead, JobsWrite
 from api.headers import etag_of, matches, not_modified, wait_seconds
@@ -34,7 +35,7 @@ from gan.spec import (
 )
 from jobs import faultpoints, ids
 from jobs.db import Session
-from jobs.errors import DatasetNotFound, Unavailable, UnknownDataset
+from jobs.errors import DatasetNotFound, InvalidKey, Unavailable, UnknownDataset
 from jobs.models import Dataset, Job
 from jobs.status import Status
 from jobs.store import datasets, jobs, retries
@@ -141,9 +142,13 @@ async def get_job(
     """One job."""
     seconds = wait_seconds(prefer) if if_none_match is not None else None
     applied = {} if seconds is None else {"Preference-Applied": f"wait={seconds}"}
-    until = time.monotonic() + (seconds or 0)
+    began = time.monotonic()
+    until = began + (seconds or 0)
     while True:
         job = await hall.job(job_id)
+        # An answer that was waited for may outlast the key that asked.
+        if time.monotonic() - began >= REMEMBERED_SECONDS and not await hall.is_still_open():
+            raise InvalidKey
         if not matches(if_none_match, job.etag):
             return _json(job.content, {"ETag": job.etag, **applied})
         left = until - time.monotonic()

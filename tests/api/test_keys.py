@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from fastapi.testclient import TestClient
 from api import auth
 from api.app import create_app
 from api.auth import scope_of
+from api.routes import jobs as job_routes
 from jobs.db import Database
 from jobs.keys import Scope, new_key
 from jobs.settings import Settings
@@ -254,6 +256,24 @@ def test_a_revoked_key_opens_for_seconds_at_most(door: Door, monkeypatch: pytest
     door.client.delete(f"/v1/keys/{key_id}", headers=admin)
     time.sleep(0.25)
     assert door.client.get("/v1/jobs", headers=theirs).status_code == 401
+
+
+def test_who_waits_for_a_job_gets_nothing_by_a_key_that_was_revoked_meanwhile(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_routes, "REMEMBERED_SECONDS", 0.1)
+    admin, theirs = door.key(Scope.ADMIN), door.key(Scope.JOBS_READ, Scope.JOBS_WRITE)
+    job_id = door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=theirs).json()["id"]
+    assert door.hand.claim() == job_id
+    url, key_id = f"/v1/jobs/{job_id}", door.client.get("/v1/keys", headers=admin).json()["data"][0]["id"]
+    waits = {"If-None-Match": door.client.get(url, headers=theirs).headers["ETag"], "Prefer": "wait=30", **theirs}
+    with ThreadPoolExecutor(1) as apart:
+        answer = apart.submit(door.client.get, url, headers=waits)
+        time.sleep(0.5)
+        assert not answer.done()
+        door.client.delete(f"/v1/keys/{key_id}", headers=admin)
+        door.hand.progress(job_id, 7)
+        assert_problem(answer.result(), 401, "invalid-api-key")
 
 
 @pytest.mark.parametrize(
