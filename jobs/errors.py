@@ -273,6 +273,11 @@ class UploadsBusy(Busy):
     retry_after = 30
 
 
+class QueueFull(Busy):
+    code = "queue-full"
+    retry_after = 30
+
+
 class Fenced(GantryError):
     """The job has moved on without this attempt: its lease ran out or it ended. Write nothing more."""
 
@@ -365,8 +370,7 @@ class NotConditional(OneProblem):
     code = "not-conditional"
 
     def __init__(self) -> None:
-        detail = "This generator was trained without labels and cannot draw a class: leave label out."
-        super().__init__("/label", detail)
+        super().__init__("/label", "This generator was trained without labels, and draws no class: leave label out.")
 
 
 class Unlabelled(OneProblem):
@@ -388,8 +392,7 @@ class BadCursor(OneProblem):
     code = "bad-cursor"
 
     def __init__(self) -> None:
-        detail = "This cursor was not made by this list; start again without one."
-        super().__init__("/cursor", detail)
+        super().__init__("/cursor", "This cursor was not made by this list; start again without one.")
 
 
 class SettingsError(ValueError):

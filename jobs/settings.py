@@ -122,6 +122,9 @@ class Settings(BaseSettings):
     samples_cache_mb: int = Field(
         256, ge=0, le=1_000_000, description="Disk for drawn images, MB, so that repeats need no sampler; 0: none."
     )
+    queue_limit: int = Field(
+        100_000, ge=1, le=10_000_000, description="Jobs that may wait, all tenants' together; the next is refused."
+    )
     upload_mb: int = Field(2048, ge=1, le=20_000, description="Largest upload of a data set, MB.")
     webhooks: bool = Field(
         False, description="Let callers register https addresses that are told what happens to their jobs."

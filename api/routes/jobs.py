@@ -38,7 +38,7 @@ from jobs.db import Session
 from jobs.errors import DatasetNotFound, InvalidKey, Unavailable, UnknownDataset
 from jobs.models import Dataset, Job
 from jobs.status import Status
-from jobs.store import datasets, jobs, retries
+from jobs.store import datasets, jobs, queue, retries
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -235,6 +235,7 @@ def _accept(hall: Hall, once: Once, body: Mapping[str, Any], create: Callable[[S
     """Store a new job, and what the request for it was answered with."""
 
     def created() -> Answer:
+        queue.require_room(s, hall.settings.queue_limit)
         job = create(s)
         content = _content(hall, s, job)
         return Answer(201, content, {"ETag": etag_of(content), "Location": f"/v1/jobs/{job.id}"})

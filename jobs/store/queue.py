@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from jobs import tenancy
+from jobs.errors import QueueFull
 from jobs.models import Job, Tenant
 from jobs.status import Status
 from jobs.store.jobs import claimable_now
@@ -57,6 +58,17 @@ class _Line:
     def before(self, place: int) -> int:
         """How many of its jobs begin while it has no more than `place` at a time."""
         return max(0, min(self.room, place - self.running))
+
+
+def require_room(s: Session, most: int) -> None:
+    """Raises `QueueFull` where `most` jobs wait already, all tenants' together.
+
+    Two that come at the same time may both find room for one: what it guards is the service, not a price.
+    """
+    waiting = select(Job.id).where(Job.status == Status.QUEUED.value).limit(most).subquery()
+    count = s.execute(select(func.count()).select_from(waiting), execution_options=tenancy.EVERYBODYS).scalar_one()
+    if count >= most:
+        raise QueueFull(f"{count:,} jobs wait already, and no more are taken in; submit it later.")
 
 
 def turns(s: Session, gpus: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,6 +48,12 @@ class Door:
 @pytest.fixture
 def door(sqlite_settings: Settings) -> Iterator[Door]:
     settings = sqlite_settings.model_copy(update={"auth": "on", "webhooks": True})
+    with _opened(settings) as opened:
+        yield opened
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Door]:
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         hand = Hand(settings, client)
         yield Door(client, hand.db, hand)
@@ -290,6 +297,19 @@ def test_who_waits_for_a_job_gets_nothing_by_a_key_that_was_revoked_meanwhile(
 def test_a_key_that_cannot_be_is_refused_with_a_pointer(door: Door, body: dict[str, Any], pointer: str) -> None:
     answer = door.client.post("/v1/keys", json=body, headers=door.key(Scope.ADMIN))
     assert [e["pointer"] for e in assert_problem(answer, 422, "invalid-parameters")["errors"]] == [pointer]
+
+
+def test_a_queue_that_is_full_is_full_for_everybody_and_a_place_is_one(sqlite_settings: Settings) -> None:
+    with _opened(sqlite_settings.model_copy(update={"auth": "on", "queue_limit": 2})) as door:
+        ours, theirs = door.key(*_ALL), door.key(*_ALL, tenant="acme")
+        for headers in (ours, theirs):
+            assert door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=headers).status_code == 201
+        for headers in (ours, theirs):
+            refused = door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=headers)
+            assert_problem(refused, 503, "queue-full")
+            assert int(refused.headers["Retry-After"]) > 0
+        door.hand.claim()
+        assert door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=ours).status_code == 201
 
 
 def test_quotas_are_set_shown_and_kept_to(door: Door) -> None:

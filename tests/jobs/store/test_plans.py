@@ -231,6 +231,7 @@ def _read(db: Database, job_id: str, waiting: str) -> None:
             page = jobs.page(s, limit=2, **filters)
             jobs.page(s, limit=2, cursor=page.next_cursor, **filters)
         jobs.get(s, job_id), jobs.show(s, [job_id, waiting]), jobs.stamps(s, [job_id, waiting])
+        queue.require_room(s, 1_000_000)
         queue.places(s, [jobs.get(s, waiting)], 0), jobs.mine(s, [job_id])
         datasets.of_job(s, jobs.get(s, job_id))
         metrics.series(s, job_id, ["loss_d"]), metrics.series(s, job_id, ["loss_d"], 10, 20)
