@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
@@ -82,12 +82,14 @@ def evenly(items: Sequence[T], most: int = _MOST_FRAMES) -> list[T]:
     return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
-def animate(pngs: Sequence[bytes]) -> bytes:
-    """An endless GIF of the pictures, in order; the last stands longer. Needs one at least.
+def animate(pngs: Iterable[bytes], count: int) -> bytes:
+    """An endless GIF of the `count` pictures, in order; the last stands longer. Needs one at least.
+
+    Each is asked for when its turn has come, and let go before the next.
 
     Raises `PicturesBusy` where too many wait for a picture.
     """
-    durations = [_FRAME_MS] * (len(pngs) - 1) + [_LAST_FRAME_MS]
+    durations = [_FRAME_MS] * (count - 1) + [_LAST_FRAME_MS]
     film = io.BytesIO()
     with _one_at_a_time():
         first, *rest = (_frame(png) for png in pngs)

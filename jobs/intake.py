@@ -40,7 +40,7 @@ _MODULE: Final = "gan.uploads"
 _INSPECT_SECONDS: Final = 90
 # Each may take a gigabyte.
 _PLACES: Final = Places(
-    2, UploadsBusy, "More archives are being judged than there is room for; try again in a moment."
+    2, UploadsBusy, "More archives are being judged than there is room for; try again in a moment.", waiting=6
 )
 _LEASE_SECONDS: Final = 60.0
 _LONGEST_SILENCE_SECONDS: Final = 120.0
@@ -55,7 +55,7 @@ Problems = list[dict[str, Any]]
 def inspect(path: Path) -> Problems:
     """What is wrong with the archive at `path`, as far as its directory tells; nothing: it may be unpacked.
 
-    Raises `UploadsBusy` where too many are being judged for so long.
+    Raises `UploadsBusy` where too many are being judged for so long, or wait for it.
     """
     with _PLACES.one(within_seconds=_INSPECT_SECONDS):
         said = _heard("inspect", str(path))

@@ -10,19 +10,28 @@ from jobs.errors import Busy
 
 
 class Places:
-    """`most` places in this process, for threads and for an event loop alike."""
+    """`most` places in this process, for threads and for an event loop alike; `waiting` more may wait for one.
 
-    def __init__(self, most: int, busy: type[Busy], detail: str) -> None:
+    Whoever waits holds one of the threads that answer everybody.
+    """
+
+    def __init__(self, most: int, busy: type[Busy], detail: str, *, waiting: int = 0) -> None:
         self._free, self._busy, self._detail = threading.BoundedSemaphore(most), busy, detail
+        self._there = threading.BoundedSemaphore(most + waiting)
 
     @contextmanager
     def one(self, within_seconds: float = 0.0) -> Iterator[None]:
-        """A place for the block. Raises the error of these places when none becomes free in time; at once, unless the
-        thread that asks may wait.
+        """A place for the block. Raises the error of these places when none becomes free in time; at once, where as
+        many wait as may.
         """
-        if not self._free.acquire(timeout=within_seconds):
+        if not self._there.acquire(blocking=False):
             raise self._busy(self._detail)
         try:
-            yield
+            if not self._free.acquire(timeout=within_seconds):
+                raise self._busy(self._detail)
+            try:
+                yield
+            finally:
+                self._free.release()
         finally:
-            self._free.release()
+            self._there.release()

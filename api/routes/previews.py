@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Response
+from starlette.convertors import IntegerConvertor, register_url_convertor
 
 from api import plots, views
 from api.files import File
@@ -23,6 +24,15 @@ _REVALIDATE: Final = "private, no-cache"
 _FILM_VERSION: Final = "1"
 
 
+class _Step(IntegerConvertor):
+    """A number that is one for Python, too, which refuses to read thousands of digits."""
+
+    regex = "[0-9]{1,16}"
+
+
+register_url_convertor("step", _Step())
+
+
 @router.get("/previews")
 def list_previews(hall: JobsRead, job_id: str) -> list[PreviewView]:
     """Every preview, in order of step; the first was drawn before the first step."""
@@ -32,7 +42,7 @@ def list_previews(hall: JobsRead, job_id: str) -> list[PreviewView]:
 
 
 @router.get(
-    "/previews/{step:int}.png",
+    "/previews/{step:step}.png",
     response_class=File,
     responses={200: {"content": {"image/png": {}}}, **problems(500)},
 )
@@ -65,7 +75,7 @@ def get_film(hall: JobsRead, job_id: str, if_none_match: Annotated[str | None, H
     etag, headers = etag_of(_FILM_VERSION, *(row.sha256 for row in rows)), {"Cache-Control": _REVALIDATE}
     if matches(if_none_match, etag):
         return not_modified(etag, **headers)
-    film = plots.animate([hall.artifacts.read(row.key) for row in rows])
+    film = plots.animate((hall.artifacts.read(row.key) for row in rows), len(rows))
     return Response(film, media_type="image/gif", headers={"ETag": etag, **headers})
 
 

@@ -294,7 +294,7 @@ def _routes(app: FastAPI) -> list[tuple[str, str]]:
     found = []
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute) and context.path is not None:
-            path = context.path.replace("{step:int}", "0")
+            path = context.path.replace("{step:step}", "0")
             for name in ("job_id", "checkpoint_id", "worker_id", "name_or_id", "name", "key_id", "tenant"):
                 path = path.replace(f"{{{name}}}", "x")
             found += [(method, path) for method in sorted(context.methods or ())]
@@ -324,3 +324,8 @@ def test_the_guard_knows_which_parameters_may_be_repeated(client: TestClient) ->
     assert known["/v1/jobs/{job_id}/samples"]["label"] is True
     assert known["/v1/jobs/{job_id}/samples"]["n"] is False
     assert known["/v1/workers"] == {"limit": False, "cursor": False}
+
+
+@pytest.mark.parametrize("step", ["9" * 17, "9" * 5_000, "-1", "1.5", "١"])
+def test_a_step_that_is_no_number_here_is_no_page_and_no_error_of_ours(client: TestClient, step: str) -> None:
+    assert_problem(client.get(f"/v1/jobs/job_1/previews/{step}.png"), 404, "not-found")

@@ -76,7 +76,7 @@ def _scoped(app: FastAPI) -> list[tuple[str, str, Scope]]:
 
 
 def _filled(path: str, **ids: str) -> str:
-    names = {"step:int": "0", "tenant": "x", "key_id": "x", "worker_id": "x", "name": "cgan", **ids}
+    names = {"step:step": "0", "tenant": "x", "key_id": "x", "worker_id": "x", "name": "cgan", **ids}
     for name, value in names.items():
         path = path.replace(f"{{{name}}}", value)
     assert "{" not in path, f"say what to put into {path}"

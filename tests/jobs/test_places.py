@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -28,3 +30,27 @@ def test_a_place_is_left_however_its_work_ends() -> None:
         raise ZeroDivisionError
     with places.one():
         pass
+
+
+def test_as_many_wait_as_may_and_one_more_is_told_at_once() -> None:
+    places = Places(1, PicturesBusy, "Come back in a moment.", waiting=1)
+    waits = threading.Event()
+
+    def wait() -> None:
+        waits.set()
+        with places.one(within_seconds=60):
+            pass
+
+    with places.one():
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        waits.wait()
+        while places._there.acquire(blocking=False):  # until it has come in
+            places._there.release()
+            time.sleep(0.01)
+        began = time.monotonic()
+        with pytest.raises(PicturesBusy), places.one(within_seconds=60):
+            raise AssertionError("there is no room to wait")
+        assert time.monotonic() - began < 30
+    waiting.join(timeout=30)
+    assert not waiting.is_alive(), "the place that was left is its"
