@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from api import listening
 from api.app import create_app
+from api.foreign_pages import guarded
 from api.protocol import ImpatientHttp
 from jobs.settings import Settings
 from jobs.startup import begin
@@ -31,7 +32,7 @@ class Server(uvicorn.Server):
         self._app = app
         super().__init__(
             uvicorn.Config(
-                app,
+                guarded(app, settings, origins=settings.origins),
                 host=settings.host,
                 port=settings.port,
                 http=ImpatientHttp,

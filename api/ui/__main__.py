@@ -11,6 +11,7 @@ from typing import Final
 import uvicorn
 
 from api import listening
+from api.foreign_pages import guarded
 from api.protocol import ImpatientHttp
 from api.ui.server import create_app
 from jobs.startup import begin
@@ -28,11 +29,13 @@ def main() -> int:
     listening.add_argument(parser)
     asked = parser.parse_args()
     settings = begin("ui")
+    if asked.host:
+        settings = settings.model_copy(update={"host": asked.host})
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(asked.api or settings.url),
-            host=asked.host or settings.host,
+            guarded(create_app(asked.api or settings.url), settings),
+            host=settings.host,
             port=asked.port or settings.ui_port,
             http=ImpatientHttp,
             log_config=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Final
 
@@ -41,6 +42,8 @@ _ANSWERED: Final = (
     "cache-control",
 )
 _LIMITS: Final = httpx2.Timeout(150, connect=5)
+# The most that GANTRY_UPLOAD_SECONDS may be: the service has a limit of its own.
+_UPLOAD_SECONDS: Final = 86_400
 _NO_PICTURE: Final = '<svg xmlns="http://www.w3.org/2000/svg" width="116" height="58"/>'
 # The address changes with time: see `pages.jobs.row`.
 _FOR_A_WHILE: Final = {"Cache-Control": "private, max-age=600"}
@@ -107,14 +110,19 @@ async def _pass_on(desk: Desk, path: str, request: Request, *, with_query: bool 
 
 
 async def _send_on(desk: Desk, request: Request) -> Response:
-    """As it comes: no upload is gathered here."""
+    """As it comes: no upload is gathered here, and none is begun for somebody whom the service would refuse."""
     headers = {name: request.headers[name] for name in _SENT if name in request.headers}
     async with _http(desk) as http:
         try:
-            answer = await http.post(UPLOADS, content=request.stream(), headers=headers)
-        except httpx2.TransportError:
+            # The client sends a body to its end before it looks for an answer, however early that came.
+            answer = await http.get(UPLOADS, params={"limit": 1})
+            if answer.status_code != 401:
+                async with asyncio.timeout(_UPLOAD_SECONDS):
+                    answer = await http.post(UPLOADS, content=request.stream(), headers=headers)
+        except (httpx2.TransportError, TimeoutError):
             return _away()
-    return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type"))
+    told = {} if answer.is_success else {"Connection": "close"}
+    return Response(answer.content, answer.status_code, told, answer.headers.get("content-type"))
 
 
 def _away() -> Response:

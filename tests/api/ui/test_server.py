@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx2
@@ -32,6 +33,12 @@ def live(sqlite_settings: Settings) -> Iterator[Live]:
 @pytest.fixture
 def browser(live: Live) -> Iterator[httpx2.Client]:
     """At a dashboard in a process of its own."""
+    with _at_dashboard_of(live) as http:
+        yield http
+
+
+@contextmanager
+def _at_dashboard_of(live: Live) -> Iterator[httpx2.Client]:
     port = free_port()
     argv = [sys.executable, "-m", "api.ui", "--api", live.url, "--port", str(port)]
     server = process.spawn(argv, env=dict(os.environ))
@@ -102,6 +109,22 @@ def test_an_upload_is_passed_on_as_it_comes(live: Live, browser: httpx2.Client) 
     assert large.status_code == 413 and "larger than 1 MB" in large.json()["detail"]
     live.stop()
     assert browser.post("/ui/files/v1/datasets", headers=ours, **sent).status_code == 502
+
+
+def test_nothing_is_sent_on_for_somebody_who_is_not_signed_in(sqlite_settings: Settings) -> None:
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield bytes(1 << 16)
+            time.sleep(0.01)
+
+    with serving(sqlite_settings.model_copy(update={"auth": "on"})) as live, _at_dashboard_of(live) as browser:
+        told = browser.post("/ui/files/v1/datasets", headers={"X-Gantry-Dashboard": "1"}, content=endless())
+        assert told.status_code == 401 and told.headers["connection"] == "close"
+
+
+def test_pages_of_other_sites_reach_no_dashboard_that_asks_for_no_key(browser: httpx2.Client) -> None:
+    assert browser.get("/ui/", headers={"Host": "evil.example"}).status_code == 403
+    assert browser.post("/ui/sign-in", headers={"Origin": "http://evil.example"}).status_code == 403
 
 
 def test_the_dashboard_is_framed_by_nobody_and_runs_what_it_serves(browser: httpx2.Client) -> None:
