@@ -13,12 +13,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LARGEST_HEAD_BYTES: Final = 64 * 1024
 HEAD_SECONDS: Final = 20.0
+UNREAD_SECONDS: Final = 5.0
+"""For the rest of a request that was answered already: a byte of it ends uvicorn's own patience for good."""
 
 
 class ImpatientHttp(HttpToolsProtocol):
     """One connection."""
 
     _in_head = True
+    _whole = True
+    _answered_early = False
     _head_bytes = 0
     _timer: asyncio.TimerHandle | None = None
 
@@ -38,6 +42,7 @@ class ImpatientHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._whole = False
         if not self._in_head:
             self._await_head()
 
@@ -47,6 +52,21 @@ class ImpatientHttp(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > LARGEST_HEAD_BYTES:
             raise httptools.HttpParserError("the head is too large")
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._whole = True
+        super().on_message_complete()
+        if self._answered_early:
+            self._answered_early = False
+            self._stop_waiting()
+            self._await_head()
+
+    def on_response_complete(self) -> None:
+        # Of one request after the other: the next may have begun.
+        self._answered_early = not self._whole and not self._in_head and not self.pipeline
+        super().on_response_complete()
+        if self._answered_early and not self.transport.is_closing():
+            self._timer = self.loop.call_later(UNREAD_SECONDS, self.transport.close)
 
     def _await_head(self) -> None:
         self._in_head, self._head_bytes = True, 0

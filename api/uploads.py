@@ -10,7 +10,9 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, BinaryIO, Final
@@ -26,7 +28,7 @@ from api.hall import DatasetsWrite, Hall
 from api.problems import UnsupportedMediaType
 from gan.spec import SpecProblem
 from jobs.artifacts import sync_folder
-from jobs.errors import BadUpload, Unavailable, UploadTooLarge
+from jobs.errors import BadUpload, InvalidKey, Unavailable, UploadTooLarge
 from jobs.ids import looks_like, new_id
 from jobs.intake import UPLOAD, folder_of
 from jobs.settings import Settings
@@ -106,7 +108,8 @@ class Upload:
 async def _upload(request: Request, hall: DatasetsWrite) -> Upload:
     """The request's body, its file on the disk; where this raises, nothing is left behind.
 
-    Raises `UnsupportedMediaType`, `UploadTooLarge`, `BadUpload`, `Unavailable`, and 408 for one that trickles.
+    Raises `UnsupportedMediaType`, `UploadTooLarge`, `BadUpload`, `Unavailable`, 408 for one that trickles, and
+    `InvalidKey` where the key was revoked on the way.
     """
     boundary = _boundary(request.headers.get("content-type", ""))
     most = hall.settings.upload_mb * _MEGABYTE
@@ -118,9 +121,13 @@ async def _upload(request: Request, hall: DatasetsWrite) -> Upload:
     try:
         folder.mkdir(parents=True)
         # What does not say how long it is may be as long as any.
-        _require_room(folder, int(announced) if announced.isdecimal() else most)
-        with request.app.state.upload_places.one():
-            return await _received(request, hall, boundary, dataset_id, folder / UPLOAD)
+        size = int(announced) if announced.isdecimal() else most
+        with request.app.state.upload_places.one(), _room.taken(folder / UPLOAD, size):
+            upload = await _received(request, hall, boundary, dataset_id, folder / UPLOAD)
+        # It may have come for an hour.
+        if not await hall.is_still_open():
+            raise InvalidKey
+        return upload
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
@@ -255,12 +262,44 @@ def _make_durable(file: BinaryIO, path: Path) -> None:
         sync_folder(folder)
 
 
-def _require_room(folder: Path, announced: int) -> None:
-    """Raises `Unavailable` where the disk would hardly hold it, and what is unpacked of it."""
-    free = shutil.disk_usage(folder).free
-    if free < 2 * announced + _LEFT_FREE_BYTES:
-        size, room = announced / _MEGABYTE, free / _MEGABYTE
-        raise Unavailable(f"The disk has {room:,.0f} MB free, which is too little for an upload of {size:,.0f} MB.")
+class _Room:
+    """What the disk has left for uploads, when those under way in this process have come."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._promised: dict[Path, int] = {}
+
+    @contextmanager
+    def taken(self, path: Path, announced: int) -> Iterator[None]:
+        """Room, during the block, for an upload to `path`, and for what is unpacked of it. Raises `Unavailable` where
+        the disk would hardly hold both.
+        """
+        with self._lock:
+            # What has come already is no longer free.
+            to_come = sum(max(0, size - _size_of(other)) for other, size in self._promised.items())
+            free = max(0, shutil.disk_usage(path.parent).free - to_come)
+            if free < 2 * announced + _LEFT_FREE_BYTES:
+                size, room = announced / _MEGABYTE, free / _MEGABYTE
+                detail = (
+                    f"The disk has {room:,.0f} MB free for it, which is too little for an upload of {size:,.0f} MB."
+                )
+                raise Unavailable(detail)
+            self._promised[path] = 2 * announced
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._promised[path]
+
+
+_room: Final = _Room()
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # it has not begun
+        return 0
 
 
 def _boundary(content_type: str) -> bytes:

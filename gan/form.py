@@ -16,6 +16,12 @@ from gan.safeguards import SafeguardsSpec
 SPEC_VERSION: Final = 2
 MOST_PREVIEWS: Final = 10_000
 MOST_EVALUATIONS: Final = 2_000
+MOST_PREVIEW_PIXELS: Final = 100_000_000
+"""Of one preview: whoever shows it holds all of them at once."""
+
+# As `gan.sample` draws them, which imports torch: tiles smaller than this are enlarged by a whole factor, with a gap
+# between them; without classes there are so many rows.
+_READABLE_TILE, _TILE_GAP, _UNLABELLED_ROWS = 56, 2, 8
 
 UNSEEN: Final = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 """Within a regular expression's [...]: control characters, marks that break lines or turn the direction of writing.
@@ -294,6 +300,13 @@ class TrainSpec(Closed):
     def conditional(self) -> bool:
         """Whether G draws a class by its label."""
         return self.conditioning.kind != "none"
+
+    def most_per_class(self, classes: int, height: int, width: int) -> int:
+        """Images of each class that a preview has room for, of so many classes and of so many pixels an image."""
+        scale = max(1, -(-_READABLE_TILE // max(height, width)))
+        tile = (height * scale + _TILE_GAP) * (width * scale + _TILE_GAP)
+        rows = classes if self.conditional and classes else _UNLABELLED_ROWS
+        return max(1, MOST_PREVIEW_PIXELS // (rows * tile))
 
     @property
     def images_per_step(self) -> float:

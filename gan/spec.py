@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from gan.catalog import BUILTIN_DATASETS, DatasetClass, DatasetInfo
 from gan.ceiling import memory_ceiling
 from gan.closed import INTEGRAL
-from gan.form import SPEC_VERSION, UNSEEN, OptimizerSpec, TrainSpec
+from gan.form import MOST_PREVIEW_PIXELS, SPEC_VERSION, UNSEEN, OptimizerSpec, TrainSpec
 from gan.pointers import fields_of, pointer_to, put
 from gan.presets import DEFAULT_PRESET, PRESETS, Preset
 from gan.problems import PROBLEM_CODES, SpecError, SpecProblem, problem_of, the_first
@@ -127,6 +127,17 @@ def check_against(spec: TrainSpec, dataset: DatasetInfo) -> None:
                 pointer="/dataset",
                 code="images-too-large",
                 detail=f"The images are {dataset.width} x {dataset.height}; the networks reach 128 x 128.",
+            )
+        )
+    most = spec.most_per_class(len(dataset.classes), dataset.height, dataset.width)
+    if spec.previews.per_class > most:
+        problems.append(
+            SpecProblem(
+                pointer="/previews/per_class",
+                code="preview-too-large",
+                detail=f"A preview of {spec.previews.per_class} images of each class of {dataset.name!r} would be "
+                f"larger than {MOST_PREVIEW_PIXELS // 1_000_000} million pixels; set previews.per_class to {most} or "
+                "fewer.",
             )
         )
     if problems:

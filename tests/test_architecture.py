@@ -44,7 +44,7 @@ ARROWS: dict[str, set[str]] = {
     "api/protocol.py": set(),
     "api/listening.py": set(),
     # The dashboard is one more client of the public API; a process begins like every other.
-    "api/ui/__main__.py": {"api.listening", "api.protocol", "api.ui", "jobs.startup"},
+    "api/ui/__main__.py": {"api.foreign_pages", "api.listening", "api.protocol", "api.ui", "jobs.startup"},
     "api/ui/server.py": {"api.ui", "api.browser_rules", "api.middleware"},
     "api/ui": {"api.ui", "api.assignments", "api.browser_rules", "api.client", "api.remedies"},
     "migrations": {"jobs"},

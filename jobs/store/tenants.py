@@ -100,6 +100,12 @@ def admit_bytes(s: Session, tenant: str, more: int) -> None:
         _admit_bytes(s, row, more)
 
 
+def hold(s: Session, tenant: str) -> None:
+    """Keep its record from whoever else would hold it until this transaction ends: what is counted stays so."""
+    # Rows that refer to it may be written all the while.
+    s.refresh(s.get_one(Tenant, tenant), with_for_update={"key_share": True})
+
+
 def _limited(s: Session, tenant: str) -> Tenant | None:
     """The record of a tenant, held until this transaction ends; None: it has no limits, so that nobody need wait."""
     row = s.get_one(Tenant, tenant)

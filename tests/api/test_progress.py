@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from api import plots
+from jobs.artifacts import Artifacts
 from jobs.errors import PicturesBusy
 from jobs.places import Places
 from tests.api.conftest import Hand, assert_problem
@@ -188,6 +189,27 @@ def test_previews_are_listed_shown_and_strung_together(client: TestClient, hand:
     assert picture.format == "GIF" and picture.n_frames == 3  # type: ignore[attr-defined]
     headers = {"If-None-Match": film.headers["ETag"]}
     assert client.get(f"/v1/jobs/{job_id}/previews.gif", headers=headers).status_code == 304
+
+
+def test_a_film_reads_no_preview_before_its_turn_has_come(
+    client: TestClient, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = hand.train()
+    for step in (0, 50):
+        hand.preview(job_id, step, shade=step)
+    read: list[str] = []
+    reads = Artifacts.read
+
+    def noted(self: Artifacts, key: str) -> bytes:
+        read.append(key)
+        return reads(self, key)
+
+    monkeypatch.setattr(Artifacts, "read", noted)
+    monkeypatch.setattr(plots, "_places", places := Places(1, PicturesBusy, "Come back in a moment."))
+    with places.one():
+        assert_problem(_film(client, job_id), 503, "pictures-busy")
+    assert read == []
+    assert _film(client, job_id).status_code == 200 and len(read) == 2
 
 
 @pytest.mark.parametrize("step", ["7", "x", "-1", "99999999999999999999999"])

@@ -328,7 +328,7 @@ def _headers(many: int) -> bytes:
 
 def _smuggled(target: Target) -> bytes:
     both = {"Content-Length": 4, "Transfer-Encoding": "chunked", **JSON}
-    return target.head("POST", "/v1/jobs", both) + b"0\r\n\r\nGET /v1/jobs HTTP/1.1\r\nHost: x\r\n\r\n"
+    return target.head("POST", "/v1/jobs", both) + b"0\r\n\r\nGET /v1/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def _giant(target: Target) -> str:

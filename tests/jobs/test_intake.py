@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from gan.spec import resolve
 from jobs import intake
 from jobs.db import Database, Session
-from jobs.errors import DatasetExists, DatasetInUse, DatasetNotReady, Fenced
+from jobs.errors import DatasetExists, DatasetInUse, DatasetNotReady, Fenced, UploadsBusy
 from jobs.ids import new_id
 from jobs.models import DEFAULT_TENANT, Dataset
 from jobs.settings import Settings
@@ -73,6 +74,26 @@ def test_a_process_that_is_silent_is_ended(
     brought(db, settings)
     assert validated(db, settings) and of(db).status == "failed"
     assert intake.inspect(tmp_path / "a.zip")[0]["code"] == "unsafe-archive"
+
+
+def test_who_waits_to_be_judged_leaves_threads_for_everybody_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    go_on = threading.Event()
+
+    def heard(*_: str) -> bytes:
+        assert go_on.wait(30)
+        return b'{"found": {}}'
+
+    monkeypatch.setattr(intake, "_heard", heard)
+    with ThreadPoolExecutor(40) as threads:
+        asked = [threads.submit(intake.inspect, tmp_path / "a.zip") for _ in range(40)]
+        try:
+            refused = list(islice(as_completed(asked, timeout=20), 32))
+            assert all(isinstance(one.exception(), UploadsBusy) for one in refused)
+        finally:
+            go_on.set()
+        assert [one.result(timeout=30) for one in asked if one not in refused] == [[]] * 8
 
 
 def test_one_that_was_cut_off_too_often_is_refused(

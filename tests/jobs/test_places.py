@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 
 import pytest
@@ -33,24 +32,16 @@ def test_a_place_is_left_however_its_work_ends() -> None:
 
 
 def test_as_many_wait_as_may_and_one_more_is_told_at_once() -> None:
-    places = Places(1, PicturesBusy, "Come back in a moment.", waiting=1)
-    waits = threading.Event()
+    places = Places(1, PicturesBusy, "Come back in a moment.", waiting=2)
 
     def wait() -> None:
-        waits.set()
         with places.one(within_seconds=60):
             pass
 
-    with places.one():
-        waiting = threading.Thread(target=wait)
-        waiting.start()
-        waits.wait()
-        while places._there.acquire(blocking=False):  # until it has come in
-            places._there.release()
-            time.sleep(0.01)
-        began = time.monotonic()
-        with pytest.raises(PicturesBusy), places.one(within_seconds=60):
-            raise AssertionError("there is no room to wait")
-        assert time.monotonic() - began < 30
-    waiting.join(timeout=30)
-    assert not waiting.is_alive(), "the place that was left is its"
+    with ThreadPoolExecutor(3) as threads:
+        with places.one():
+            asked = [threads.submit(wait) for _ in range(3)]
+            refused = next(as_completed(asked, timeout=30))
+            assert isinstance(refused.exception(), PicturesBusy)
+            assert [one.done() for one in asked].count(True) == 1, "the others wait"
+        assert [one.exception(timeout=30) for one in asked if one is not refused] == [None, None]

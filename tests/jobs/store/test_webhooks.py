@@ -351,3 +351,24 @@ def test_there_is_a_most(db: Database) -> None:
         rest = webhooks.page(s, limit=15, cursor=page.next_cursor)
     assert len({row.id for row in [*page.data, *rest.data]}) == webhooks.MOST
     assert len({row.secret for row in [*page.data, *rest.data]}) == webhooks.MOST
+
+
+def test_of_two_that_come_at_the_same_time_the_second_counts_the_first(settings: Settings, db: Database) -> None:
+    for _ in range(webhooks.MOST - 1):
+        hooked(db)
+
+    def one_more() -> None:
+        other = Database(settings.database)
+        try:
+            hooked(other)
+        finally:
+            other.dispose()
+
+    with ThreadPoolExecutor(1) as threads:
+        with db.write() as s:
+            webhooks.create(s, "https://hooks.example/gantry", ["job.status"])
+            second = threads.submit(one_more)
+            time.sleep(0.3)
+            assert not second.done()
+        with pytest.raises(TooManyWebhooks):
+            second.result(timeout=20)
