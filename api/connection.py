@@ -102,19 +102,26 @@ class Connection:
             time.sleep(pauses.pop(0))
 
     def _list(self, path: str) -> list[Json]:
-        answer: list[Json] = self._send("GET", path).json()
+        answer: list[Json] = self._read(self._send("GET", path))
         return answer
 
     def _json(self, method: str, path: str, **content: Any) -> Json:
-        answer: Json = self._send(method, path, **content).json()
+        answer: Json = self._read(self._send(method, path, **content))
         return answer
+
+    def _read(self, response: httpx2.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError:
+            detail = f"What answers at {self.url} is not Gantry: it sent something else than JSON. See GANTRY_URL."
+            raise ApiError(response.status_code, {"detail": detail}) from None
 
     def _send(self, method: str, path: str, **content: Any) -> httpx2.Response:
         try:
             response = self._http.request(method, path, **content)
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
-        if response.is_error:
+        if response.is_error or response.has_redirect_location:
             raise ApiError(response.status_code, _problem(response))
         return response
 
@@ -122,7 +129,7 @@ class Connection:
         path, headers = f"/v1/jobs/{job_id}/events", {"Last-Event-ID": str(after)}
         try:
             with self._http.sse(path, headers=headers, timeout=_STREAM_LIMITS) as source:
-                if source.response.is_error:
+                if source.response.is_error or source.response.has_redirect_location:
                     source.response.read()
                     raise ApiError(source.response.status_code, _problem(source.response))
                 yield from source
@@ -138,4 +145,7 @@ def _problem(response: httpx2.Response) -> Json:
     if response.headers.get("content-type", "").startswith("application/problem+json"):
         problem: Json = response.json()
         return problem
+    if response.has_redirect_location:
+        # A key is not carried to wherever somebody points.
+        return {"detail": f"The service is at another address; set GANTRY_URL by {response.headers['Location']}."}
     return {"detail": f"The service answered {response.status_code} and did not say why."}

@@ -39,6 +39,9 @@ class ImpatientHttp(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head and self._head_bytes > LARGEST_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The head of this request is too large.")
+        elif self._is_forgotten():
+            # An empty line begins no request, and ends uvicorn's patience like any other bytes.
+            self._timer = self.loop.call_later(UNREAD_SECONDS, self.transport.close)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -68,7 +71,21 @@ class ImpatientHttp(HttpToolsProtocol):
         if self._answered_early and not self.transport.is_closing():
             self._timer = self.loop.call_later(UNREAD_SECONDS, self.transport.close)
 
+    def _is_forgotten(self) -> bool:
+        """Whether all is answered, and nobody's clock runs any more."""
+        return (
+            self.cycle is not None
+            and self.cycle.response_complete
+            and not self.pipeline
+            and self._timer is None
+            and self.timeout_keep_alive_task is None
+            and not self.transport.is_closing()
+            # Of a WebSocket it is another's connection by now.
+            and self.transport.get_protocol() is self
+        )
+
     def _await_head(self) -> None:
+        self._stop_waiting()
         self._in_head, self._head_bytes = True, 0
         self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,4 +37,10 @@ def _zipped(path: Path) -> Iterator[Path]:
         yield path
         return
     with tempfile.TemporaryDirectory() as beside:
-        yield Path(shutil.make_archive(str(Path(beside) / "images"), "zip", path))
+        made = Path(beside) / "images.zip"
+        # Some archives leave files of before 1980, which a zip cannot say.
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as file:
+            for found in sorted(path.rglob("*")):
+                if found.is_file() or found.is_dir():
+                    file.write(found, found.relative_to(path))
+        yield made

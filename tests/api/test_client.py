@@ -123,6 +123,30 @@ def test_what_the_service_refuses_has_a_code(client: Client) -> None:
         nobody.ready()
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "said"),
+    [
+        (301, {"Location": "https://gantry.example/v1/jobs"}, "set GANTRY_URL by https://gantry.example/v1/jobs"),
+        (200, {"Content-Type": "text/html"}, "is not Gantry"),
+        (502, {"Content-Type": "text/html"}, "answered 502"),
+    ],
+)
+def test_what_is_not_the_service_is_said(status: int, headers: dict[str, str], said: str) -> None:
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Client(f"http://127.0.0.1:{server.server_port}") as client, pytest.raises(ApiError, match=said):
+            client.jobs()
+        server.shutdown()
+
+
 def test_a_file_that_is_not_there_is_said_before_anything_is_sent(client: Client) -> None:
     with pytest.raises(FileNotFoundError):
         client.upload("nowhere.zip")

@@ -131,6 +131,23 @@ def test_who_was_answered_before_the_end_of_a_body_holds_no_connection(
         assert connection.recv(1000) == b"" and time.monotonic() - began < 10
 
 
+def test_an_empty_line_holds_no_connection(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "UNREAD_SECONDS", 0.5)
+    ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with (
+        serving(sqlite_settings) as live,
+        socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection,
+    ):
+        # Before another request it ends nothing: that one has a clock of its own.
+        for sent in (ask, b"\r\n" + ask, b"\r\n", ask):
+            connection.sendall(sent)
+            if sent.endswith(ask):
+                assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"\r\n")
+        began = time.monotonic()
+        assert connection.recv(1000) == b"" and time.monotonic() - began < 10
+
+
 def test_no_upload_takes_for_ever(sqlite_settings: Settings) -> None:
     with (
         serving(sqlite_settings.model_copy(update={"upload_seconds": 1.0})) as live,
