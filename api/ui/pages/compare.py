@@ -56,6 +56,7 @@ class _Comparison:
     def __init__(self, desk: Desk, jobs: Sequence[Json]) -> None:
         self._desk, self._jobs = desk, list(jobs)
         self._images: dict[str, tuple[ui.element, ui.label]] = {}
+        self._stands: dict[str, ui.label] = {}
 
     async def build(self) -> None:
         changed = frame.telling(self._refresh)
@@ -80,8 +81,7 @@ class _Comparison:
     def _column(self, job: Json) -> None:
         with frame.panel():
             ui.link(label(job), f"/jobs/{job['id']}").classes("gantry-link")
-            preset = job["spec"].get("preset") or "no preset"
-            ui.label(f"{preset}, {words.reached(job)}, {job['status']}").classes("gantry-dim")
+            self._stands[job["id"]] = ui.label(_standing(job)).classes("gantry-dim")
             said = ui.label().props("role=status").classes("break-words")
             self._images[job["id"]] = (frame.picture(), said)
 
@@ -100,6 +100,8 @@ class _Comparison:
 
     async def _beat(self) -> bool:
         self._jobs = list(await asyncio.gather(*(self._desk.ask(self._desk.client.job, j["id"]) for j in self._jobs)))
+        for job in self._jobs:
+            self._stands[job["id"]].set_text(_standing(job))
         await self._refresh()
         return any(job["status"] not in ENDED for job in self._jobs)
 
@@ -122,6 +124,11 @@ class _Comparison:
         else:
             said.set_text("")
             frame.show(image, as_url(png), f"{label(job)}: {in_words(query)}")
+
+
+def _standing(job: Json) -> str:
+    preset = job["spec"].get("preset") or "no preset"
+    return f"{preset}, {words.reached(job)}, {job['status']}"
 
 
 def label(job: Json) -> str:

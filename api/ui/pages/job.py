@@ -153,7 +153,7 @@ class Head:
 def offered(job: Json) -> list[str]:
     """What may be asked of the job on its page."""
     allowed = set(job["allowed_actions"])
-    if job["status"] == "running":
+    if job["status"] == "running" and "pause" in allowed:
         allowed.add(_SAVE)
     if "retry" in allowed and job["last_checkpoint_id"]:
         allowed.add(_SCRATCH)

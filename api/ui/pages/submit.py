@@ -207,11 +207,13 @@ class _Page:
         self._button.disable()
         try:
             job = await self._desk.ask(self._desk.client.submit, self._checked)
-        except ApiError as error:
-            self._refused(error, form)
-        except Unreachable as error:
-            self._button.enable()
-            frame.tell(error)
+        except (ApiError, Unreachable) as error:
+            if isinstance(error, ApiError) and error.problem.get("errors"):
+                self._refused(error, form)
+            else:
+                # Nothing is wrong with the form: what was full or away may be so no longer.
+                self._button.enable()
+                frame.tell(error)
         else:
             ui.navigate.to(f"/jobs/{job['id']}")
 

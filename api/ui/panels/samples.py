@@ -17,7 +17,9 @@ from api.ui.desk import Desk
 
 EVERY: Final = "every class"
 _COUNT: Final = 8
-_BY_NAME: Final = {"best": "best", "last": "last"}
+_BY_ITSELF: Final = ""
+"""The service's own choice, which is the command line's too."""
+_BY_NAME: Final = {_BY_ITSELF: "best, else last", "best": "best", "last": "last"}
 
 
 @dataclass
@@ -36,13 +38,13 @@ class Wish:
             picked = ui.select([EVERY, *labels], value=EVERY, label="Class").classes("w-40") if labels else None
             count = ui.number("Images of each", value=_COUNT, min=1, max=64, precision=0).classes("w-28")
             seed = ui.number("Seed", value=0, min=0, precision=0).classes("w-28")
-            checkpoint = ui.select(dict(_BY_NAME), value="last", label="Checkpoint").classes("w-36")
+            checkpoint = ui.select(dict(_BY_NAME), value=_BY_ITSELF, label="Checkpoint").classes("w-36")
         return cls(picked, count, seed, checkpoint)
 
     def offer(self, found: Sequence[Json]) -> None:
         """These checkpoints may be drawn from, beside the best and the last."""
         steps = {one["id"]: f"step {words.count(one['step'])}" for one in found}
-        kept = self.checkpoint.value if self.checkpoint.value in {**_BY_NAME, **steps} else "last"
+        kept = self.checkpoint.value if self.checkpoint.value in {**_BY_NAME, **steps} else _BY_ITSELF
         self.checkpoint.set_options({**_BY_NAME, **steps}, value=kept)
 
     def query(self) -> dict[str, Any]:
@@ -52,14 +54,14 @@ class Wish:
             "labels": [] if label is None else [label],
             "n": whole(self.count.value or _COUNT),
             "seed": whole(self.seed.value or 0),
-            "checkpoint": self.checkpoint.value,
+            "checkpoint": self.checkpoint.value or None,
         }
 
 
 def in_words(query: dict[str, Any]) -> str:
     """What was drawn, for those who do not see it."""
     of = f" of {query['labels'][0]}" if query["labels"] else ""
-    return f"{query['n']} images{of}, seed {query['seed']}, checkpoint {query['checkpoint']}"
+    return f"{query['n']} images{of}, seed {query['seed']}, checkpoint {query['checkpoint'] or _BY_NAME[_BY_ITSELF]}"
 
 
 def as_url(png: bytes) -> str:
@@ -116,7 +118,7 @@ class Samples:
 
     def _offer(self, query: dict[str, Any]) -> None:
         asked = [("label", label) for label in query["labels"]]
-        asked += [(name, query[name]) for name in ("n", "seed", "checkpoint")]
+        asked += [(name, query[name]) for name in ("n", "seed", "checkpoint") if query[name] is not None]
         path = f"{files.PREFIX}/v1/jobs/{self._job_id}/samples?{urlencode([*asked, files.AS_ZIP])}"
         self._zip.props["href"] = path
         self._zip.update()

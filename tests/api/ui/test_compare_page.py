@@ -9,6 +9,7 @@ import pytest
 from nicegui import ui
 
 from api.client import Client
+from jobs.status import Status
 from tests.api.live import Live
 from tests.api.ui.conftest import until, visit
 
@@ -39,6 +40,16 @@ async def test_each_job_is_a_line_on_one_chart(live: Live) -> None:
         (curve,) = user.find(kind=ui.select, content="Curve").elements
         curve.set_value("d_accuracy")
         await user.should_see("None of these jobs has this curve yet.")
+
+
+async def test_how_far_each_is_goes_on_with_it(live: Live) -> None:
+    ids = [_trained(live, "one", 2.0), _trained(live, "two", 3.0)]
+    async with visit(live.url, f"/compare?jobs={','.join(ids)}") as user:
+        await user.should_see("20 of 100 steps, running")
+        live.hand.progress(ids[0], 40)
+        await user.should_see("40 of 100 steps, running")
+        live.hand.finish(ids[1], Status.SUCCEEDED)
+        await user.should_see("20 of 100 steps, succeeded")
 
 
 async def test_the_same_wish_is_drawn_by_each(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:

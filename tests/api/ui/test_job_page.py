@@ -119,9 +119,9 @@ async def test_samples_of_one_class_are_drawn_on_the_spot(live: Live, monkeypatc
         assert "Sneaker" in picked.options
         picked.set_value("Sneaker")
         user.find(kind=ui.button, content="Draw").click()
-        await user.should_see("8 images of Sneaker, seed 0, checkpoint last")
+        await user.should_see("8 images of Sneaker, seed 0, checkpoint best, else last")
         await user.should_see("Download as zip")
-    assert asked == [{"labels": ["Sneaker"], "n": 8, "seed": 0, "checkpoint": "last"}]
+    assert asked == [{"labels": ["Sneaker"], "n": 8, "seed": 0, "checkpoint": None}]
 
 
 async def test_a_sampler_that_is_away_is_said_where_the_images_would_be(live: Live) -> None:
@@ -129,6 +129,15 @@ async def test_a_sampler_that_is_away_is_said_where_the_images_would_be(live: Li
     async with visit(live.url, f"/jobs/{job_id}") as user:
         user.find(kind=ui.button, content="Draw").click()
         await user.should_see("sampler")
+
+
+@pytest.mark.parametrize("wish", ["cancel", "pause"])
+async def test_a_job_that_was_told_to_stop_says_so_to_whoever_comes(live: Live, wish: str) -> None:
+    job_id = live.hand.train()
+    live.http.post(f"/v1/jobs/{job_id}/{wish}").raise_for_status()
+    async with visit(live.url, f"/jobs/{job_id}") as user:
+        await user.should_see("; it saves a checkpoint first.")
+        await user.should_not_see(kind=ui.button, content="Save a checkpoint")
 
 
 async def test_a_running_job_saves_a_checkpoint_on_request(live: Live) -> None:
@@ -182,6 +191,7 @@ async def test_samples_may_be_drawn_from_any_checkpoint(live: Live) -> None:
     async with visit(live.url, f"/jobs/{job_id}") as user:
         (picked,) = user.find(kind=ui.select, content="Checkpoint").elements
         assert isinstance(picked.options, dict) and list(picked.options.values()) == [
+            "best, else last",
             "best",
             "last",
             "step 80",

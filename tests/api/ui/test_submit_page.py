@@ -8,8 +8,10 @@ import pytest
 from nicegui import ui
 from nicegui.testing import User
 
+from jobs.models import DEFAULT_TENANT
+from jobs.store import tenants
 from tests.api.live import Live
-from tests.api.ui.conftest import estimate, visit
+from tests.api.ui.conftest import estimate, until, visit
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +67,20 @@ async def test_who_is_quicker_than_the_look_has_it_sent_all_the_same_unless_it_i
         await user.should_see("0 of 50 steps")
     (job,) = live.http.get("/v1/jobs").json()["data"]
     assert job["name"] == "quick"
+
+
+async def test_what_was_full_may_be_asked_again(live: Live) -> None:
+    estimate(live)
+    with live.hand.db.write() as s:
+        tenants.limit(s, DEFAULT_TENANT, {"max_queued": 1})
+    waiting = live.hand.submit()
+    async with visit(live.url, "/submit") as user:
+        await user.should_see(_GOOD)
+        user.find(kind=ui.button, content="Submit").click()
+        await until(lambda: user.notify.contains("1 of 1 jobs wait already"))
+        live.http.post(f"/v1/jobs/{waiting}/cancel").raise_for_status()
+        user.find(kind=ui.button, content="Submit").click()
+        await user.should_see("Place 1 in the queue.")
 
 
 async def test_every_field_can_be_filled_in_and_says_what_it_is_now(live: Live) -> None:
