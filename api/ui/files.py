@@ -116,7 +116,7 @@ async def _send_on(desk: Desk, request: Request) -> Response:
         try:
             # The client sends a body to its end before it looks for an answer, however early that came.
             answer = await http.get(UPLOADS, params={"limit": 1})
-            # Who may not read may be one who may upload; whoever has no key, or one that cannot be looked up, may not.
+            # Who may not read may be one who may upload; whoever has no key, or one that nobody can look up, may not.
             if answer.is_success or answer.status_code == 403:
                 async with asyncio.timeout(_UPLOAD_SECONDS):
                     answer = await http.post(UPLOADS, content=request.stream(), headers=headers)

@@ -14,10 +14,13 @@ import httpx2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from starlette.requests import Request
 from typer.testing import CliRunner
 
+from api import app as service
 from api.cli import app as cli
 from jobs import process
+from jobs.errors import Unavailable
 from jobs.settings import Settings
 from tests.api.live import Live, serving
 from tests.gan.uploads.zips import files, zipped
@@ -111,15 +114,27 @@ def test_an_upload_is_passed_on_as_it_comes(live: Live, browser: httpx2.Client) 
     assert browser.post("/ui/files/v1/datasets", headers=ours, **sent).status_code == 502
 
 
-def test_nothing_is_sent_on_for_somebody_who_is_not_signed_in(sqlite_settings: Settings) -> None:
-    def endless() -> Iterator[bytes]:
-        while True:
-            yield bytes(1 << 16)
-            time.sleep(0.01)
+def _endless() -> Iterator[bytes]:
+    while True:
+        yield bytes(1 << 16)
+        time.sleep(0.01)
 
+
+def test_nothing_is_sent_on_for_somebody_who_is_not_signed_in(sqlite_settings: Settings) -> None:
     with serving(sqlite_settings.model_copy(update={"auth": "on"})) as live, _at_dashboard_of(live) as browser:
-        told = browser.post("/ui/files/v1/datasets", headers={"X-Gantry-Dashboard": "1"}, content=endless())
+        told = browser.post("/ui/files/v1/datasets", headers={"X-Gantry-Dashboard": "1"}, content=_endless())
         assert told.status_code == 401 and told.headers["connection"] == "close"
+
+
+def test_nothing_is_sent_on_while_the_service_can_look_up_nobody(
+    live: Live, browser: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(request: Request) -> None:
+        raise Unavailable("The database does not answer.")
+
+    monkeypatch.setattr(service, "admitted", away)
+    told = browser.post("/ui/files/v1/datasets", headers={"X-Gantry-Dashboard": "1"}, content=_endless(), timeout=20)
+    assert told.status_code == 503 and told.json()["code"] == "unavailable"
 
 
 def test_pages_of_other_sites_reach_no_dashboard_that_asks_for_no_key(browser: httpx2.Client) -> None:
