@@ -103,7 +103,7 @@ def admit_bytes(s: Session, tenant: str, more: int) -> None:
 def hold(s: Session, tenant: str) -> None:
     """Keep its record from whoever else would hold it until this transaction ends: what is counted stays so."""
     # Rows that refer to it may be written all the while.
-    s.refresh(s.get_one(Tenant, tenant), with_for_update={"key_share": True})
+    s.refresh(ensure(s, tenant), with_for_update={"key_share": True})
 
 
 def _limited(s: Session, tenant: str) -> Tenant | None:

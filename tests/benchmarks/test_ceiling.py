@@ -31,4 +31,5 @@ def test_the_shares_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert head.startswith("1 threads, cpu") and lines[0].startswith("W4 fp32: 1.31 GFLOP a step")
     for line in lines:
         own, alone, reached = (float(share) for share in re.findall(r"(\d+\.\d+) \(", line))
-        assert 0 < own < 1.5 and 0 < alone < 1.5 and own == pytest.approx(alone * reached, abs=0.02)
+        # How large they are is the machine's business, which may have had other work; each is rounded to a hundredth.
+        assert own > 0 and alone > 0 and own == pytest.approx(alone * reached, abs=0.01 * (1 + alone + reached))
