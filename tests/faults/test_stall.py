@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 from jobs.db import Database
 from jobs.settings import Settings
-from tests.faults.attempts import claim, play, same_as_undisturbed
+from tests.faults.attempts import claim, freeze, play, same_as_undisturbed
 from tests.jobs.helpers import submit
 from tests.worker.conftest import Carry
 from tests.worker.helpers import job_of, tiny, trainer_pids, until
@@ -18,9 +15,10 @@ def test_a_silent_trainer_is_ended_and_another_goes_on(
 ) -> None:
     body = tiny()
     job = submit(sqlite_db, **body)
-    carried = carry(sqlite_settings.model_copy(update={"stall_seconds": 8.0}))
+    # So long a lease outlasts any stall of the machine: it is the trainer that is silent, and not its supervisor.
+    carried = carry(sqlite_settings.model_copy(update={"stall_seconds": 8.0, "lease_seconds": 60.0}))
     until(lambda: trainer_pids(job.id) != [])
-    os.kill(trainer_pids(job.id)[0], signal.SIGSTOP)
+    freeze(sqlite_settings, job.id, *trainer_pids(job.id))
     carried.result()
 
     given_back = job_of(sqlite_db, job.id)
