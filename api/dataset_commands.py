@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -38,14 +34,15 @@ def add(
     from rich.console import Console  # noqa: PLC0415
 
     from api.dataset_screen import follow, uploading  # noqa: PLC0415
+    from gan.uploads.zipped import zipped  # noqa: PLC0415
 
     console = Console(stderr=True)
     with Client(url) as client:
         try:
             with (
-                _zipped(file) as zipped,
-                zipped.open("rb") as content,
-                uploading(console, content, zipped.stat().st_size) as told,
+                zipped(file) as archive,
+                archive.open("rb") as content,
+                uploading(console, content, archive.stat().st_size) as told,
             ):
                 made = client.add_dataset(told, _file_name(file), name=name, size=size)
         except OSError as error:
@@ -83,22 +80,6 @@ def delete(dataset: Name, as_json: AsJson = False, url: Url = DEFAULT_URL) -> No
 def _file_name(path: Path) -> str:
     """What the service calls the data set by, less the suffix."""
     return f"{path.resolve().name}.zip" if path.is_dir() else path.name
-
-
-@contextmanager
-def _zipped(path: Path) -> Iterator[Path]:
-    """A folder as a zip."""
-    if not path.is_dir():
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as beside:
-        made = Path(beside) / "images.zip"
-        # Some archives leave files of before 1980, which a zip cannot say.
-        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as file:
-            for found in sorted(path.rglob("*")):
-                if found.is_file() or found.is_dir():
-                    file.write(found, found.relative_to(path))
-        yield made
 
 
 def _print(dataset: Json, as_json: bool) -> None:

@@ -36,10 +36,12 @@ ARROWS: dict[str, set[str]] = {
     "gan/presets.py": set(),
     # The process that reads what strangers made holds as little as can be.
     "gan/uploads/archive.py": set(),
+    "gan/uploads/zipped.py": set(),
     "gan": {"gan"},
     "jobs": {"jobs", "gan.spec"},
     "worker": {"worker", "jobs", "gan"},
     "api": {"api", "jobs", "gan.spec"},
+    "api/dataset_commands.py": {"api", "gan.uploads.zipped"},
     "api/browser_rules.py": set(),
     "api/protocol.py": set(),
     "api/listening.py": set(),
