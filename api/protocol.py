@@ -21,8 +21,6 @@ class ImpatientHttp(HttpToolsProtocol):
     """One connection."""
 
     _in_head = True
-    _whole = True
-    _answered_early = False
     _head_bytes = 0
     _timer: asyncio.TimerHandle | None = None
 
@@ -45,7 +43,6 @@ class ImpatientHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._whole = False
         if not self._in_head:
             self._await_head()
 
@@ -55,21 +52,6 @@ class ImpatientHttp(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > LARGEST_HEAD_BYTES:
             raise httptools.HttpParserError("the head is too large")
         super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self._whole = True
-        super().on_message_complete()
-        if self._answered_early:
-            self._answered_early = False
-            self._stop_waiting()
-            self._await_head()
-
-    def on_response_complete(self) -> None:
-        # Of one request after the other: the next may have begun.
-        self._answered_early = not self._whole and not self._in_head and not self.pipeline
-        super().on_response_complete()
-        if self._answered_early and not self.transport.is_closing():
-            self._timer = self.loop.call_later(UNREAD_SECONDS, self.transport.close)
 
     def _is_forgotten(self) -> bool:
         """Whether all is answered, and nobody's clock runs any more."""
