@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
 from starlette.requests import Request
@@ -20,7 +24,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 COOKIE: Final = "gantry_visitor"
+STAY_SECONDS: Final = 7 * 86_400
+"""How long a visitor is known: the cookie as well as the key."""
 _MOST_VISITORS: Final = 1000
+# Most of them wait for an answer: samples that are drawn are not to keep the pages from theirs.
+_MOST_QUESTIONS: Final = 64
+
+
+@dataclass(frozen=True, eq=False)
+class _Visitor:
+    key: str
+    client: Client
+    until: float = float("inf")
+    """On the monotonic clock."""
 
 
 class Desks:
@@ -28,37 +44,42 @@ class Desks:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._stranger = Client(url, key="")
-        self._known: OrderedDict[str, tuple[str, Client]] = OrderedDict()
+        self.threads = ThreadPoolExecutor(_MOST_QUESTIONS, thread_name_prefix="gantry-desk")
+        self._stranger = _Visitor("", Client(url, key=""))
+        self._visitors: OrderedDict[str, _Visitor] = OrderedDict()
 
     def of(self, request: Request | None) -> Desk:
         """The desk of whoever sent the request."""
         return Desk(self, "" if request is None else request.cookies.get(COOKIE, ""))
 
     def welcome(self, key: str) -> str:
-        """A visitor with this key; the word by which the browser is known from now on."""
+        """A visitor with this key; the word by which the browser is known for `STAY_SECONDS`."""
         word = secrets.token_urlsafe(32)
-        self._known[word] = (key, Client(self.url, key=key))
-        while len(self._known) > _MOST_VISITORS:
-            self._known.popitem(last=False)[1][1].close()
+        self._visitors[word] = _Visitor(key, Client(self.url, key=key), time.monotonic() + STAY_SECONDS)
+        while len(self._visitors) > _MOST_VISITORS:
+            self._visitors.popitem(last=False)[1].client.close()
         return word
 
     def dismiss(self, word: str) -> None:
         """Forget a visitor and the key."""
-        if (found := self._known.pop(word, None)) is not None:
-            found[1].close()
+        if (found := self._visitors.pop(word, None)) is not None:
+            found.client.close()
 
-    def known(self, word: str) -> tuple[str, Client]:
-        """A visitor's key and client; of strangers no key."""
-        if word not in self._known:
-            return "", self._stranger
-        self._known.move_to_end(word)
-        return self._known[word]
+    def known(self, word: str) -> _Visitor:
+        """Who goes by the word; whom it is too long ago is a stranger again, without a key."""
+        found = self._visitors.get(word)
+        if found is None:
+            return self._stranger
+        if time.monotonic() > found.until:
+            self.dismiss(word)
+            return self._stranger
+        self._visitors.move_to_end(word)
+        return found
 
     def close(self) -> None:
-        for _, client in self._known.values():
-            client.close()
-        self._stranger.close()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        for visitor in (*self._visitors.values(), self._stranger):
+            visitor.client.close()
 
 
 class Desk:
@@ -70,12 +91,12 @@ class Desk:
 
     @property
     def client(self) -> Client:
-        return self._desks.known(self.word)[1]
+        return self._desks.known(self.word).client
 
     @property
     def headers(self) -> dict[str, str]:
         """What a request of this visitor's carries."""
-        key = self._desks.known(self.word)[0]
+        key = self._desks.known(self.word).key
         return {"Authorization": f"Bearer {key}"} if key else {}
 
     @property
@@ -84,7 +105,9 @@ class Desk:
 
     async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the client's method answers. Raises `ApiError` and `Unreachable`, as it does."""
-        return await asyncio.to_thread(question, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._desks.threads, partial(question, *args, **kwargs)
+        )
 
     async def curves(self, job_id: str, names: Sequence[str], max_points: int = 1000) -> dict[str, Any]:
         """Those of these curves that the job has, as [step, value] pairs."""

@@ -181,7 +181,8 @@ def telling(ask: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None
 
 async def sure(question: str, yes: str, no: str = "Keep it") -> bool:
     """Whether it is meant; for what cannot be undone."""
-    with ui.dialog() as dialog, ui.card().props("role=alertdialog"):
+    with ui.dialog() as dialog, ui.card().props("role=alertdialog aria-modal=true") as card:
+        card.props["aria-label"] = question
         ui.label(question).classes("break-words")
         with ui.row().classes("w-full justify-end"):
             ui.button(no, on_click=lambda: dialog.submit(False)).props("flat autofocus")

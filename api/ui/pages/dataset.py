@@ -162,14 +162,14 @@ def wish(found: Json, label: str | None) -> tuple[list[int], int, str]:
     """The ids of the classes of a sheet, how many images of each, and what it shows."""
     classes = found["classes"]
     if not classes:
-        return [], _ALONE, f"{_ALONE} of its images."
+        return [], _ALONE, f"Up to {_ALONE} of its images."
     if label is not None:
         one = next(c for c in classes if c["label"] == label)
         number = min(_ALONE, one["count"])
-        return [one["id"]], number, f"{number} of the {words.count(one['count'])} images of {label}."
+        return [one["id"]], number, f"Up to {number} of the {words.count(one['count'])} images of {label}."
     shown = classes[:_ROWS]
     rest = f" The picker has all {len(classes)} classes." if len(classes) > _ROWS else ""
-    said = f"{_EACH} images of each of {', '.join(c['label'] for c in shown)}.{rest}"
+    said = f"Up to {_EACH} images of each of {', '.join(c['label'] for c in shown)}.{rest}"
     return [c["id"] for c in shown], _EACH, said
 
 

@@ -16,9 +16,8 @@ from starlette.responses import RedirectResponse, Response
 
 from api.client import ApiError, Client, Unreachable
 from api.ui import frame
-from api.ui.desk import COOKIE, Desk, Desks
+from api.ui.desk import COOKIE, STAY_SECONDS, Desk, Desks
 
-_WEEK_SECONDS: Final = 7 * 86_400
 # A page of this dashboard, and no other site's.
 _HERE: Final = re.compile(r"/(?![/\\])[^\s\\]*")
 _WRONG: Final = {
@@ -112,7 +111,7 @@ def _keep(request: Request, answer: Response, word: str) -> None:
     answer.set_cookie(
         COOKIE,
         word,
-        max_age=_WEEK_SECONDS,
+        max_age=STAY_SECONDS,
         path=_root(request) or "/",
         secure=request.url.scheme == "https",
         httponly=True,

@@ -49,11 +49,11 @@ async def test_of_one_that_failed_every_file_is_named_with_its_reason(live: Live
 async def test_a_contact_sheet_of_every_class_and_of_one(live: Live) -> None:
     async with visit(live.url, "/datasets/fashion-mnist-mini") as user:
         assert "contact-sheet?n=10&label=0&label=1" in _sheet(user).props["src"]
-        assert "10 images of each of T-shirt/top, Trouser" in _sheet(user).props["alt"]
+        assert "Up to 10 images of each of T-shirt/top, Trouser" in _sheet(user).props["alt"]
         (picked,) = user.find(kind=ui.select, content="Class").elements
         picked.set_value("Bag")
         assert _sheet(user).props["src"].endswith("contact-sheet?n=60&label=8")
-        assert _sheet(user).props["alt"] == "60 of the 500 images of Bag."
+        assert _sheet(user).props["alt"] == "Up to 60 of the 500 images of Bag."
 
 
 async def test_images_that_cannot_be_shown_are_said(live: Live) -> None:
@@ -93,8 +93,8 @@ def test_a_sheet_of_very_many_classes_shows_the_first() -> None:
     found: Any = {"classes": [{"id": i, "label": f"c{i}", "count": 9} for i in range(90)]}
     shown, each, said = wish(found, None)
     assert shown == list(range(20)) and each == 10 and "all 90 classes" in said
-    assert wish({"classes": []}, None) == ([], 60, "60 of its images.")
-    assert wish(found, "c7") == ([7], 9, "9 of the 9 images of c7.")
+    assert wish({"classes": []}, None) == ([], 60, "Up to 60 of its images.")
+    assert wish(found, "c7") == ([7], 9, "Up to 9 of the 9 images of c7.")
 
 
 def _sheet(user: User) -> ui.element:

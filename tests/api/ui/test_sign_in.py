@@ -114,9 +114,9 @@ async def test_each_visitor_has_the_key_that_they_signed_in_with(closed: tuple[L
     with _desks(live.url) as desks:
         first, second = desks.welcome(key), desks.welcome("gan_live_other")
         assert first != second and key not in first
-        assert desks.known(first)[0] == key and desks.known(second)[0] == "gan_live_other"
+        assert desks.known(first).key == key and desks.known(second).key == "gan_live_other"
         desks.dismiss(first)
-        assert desks.known(first)[0] == desks.known("")[0] == "" and desks.known(second)[0] == "gan_live_other"
+        assert desks.known(first).key == desks.known("").key == "" and desks.known(second).key == "gan_live_other"
 
 
 async def test_pictures_are_asked_with_the_visitors_key(closed: tuple[Live, str]) -> None:
