@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
@@ -13,8 +14,11 @@ import typer
 import yaml
 
 from api import cli
+from api.client import Client
 from benchmarks.curves_page import slug
+from benchmarks.failures import body_of
 from gan.findings import Code
+from gan.pointers import put
 from gan.safeguards import ThresholdsSpec
 from gan.spec import BUILTIN_DATASETS, PRESETS, TrainSpec, resolve
 from jobs.settings import PREFIX, Settings
@@ -198,3 +202,24 @@ def test_the_page_on_curves_quotes_what_was_seen() -> None:
     told = {finding["message"] for job in seen for finding in job["raised"]}
     assert quoted and [quote for quote in quoted if quote not in told] == []
     assert [job["job"] for job in seen if f"curves/{slug(job['job'])}.png" not in page] == []
+
+
+def test_the_page_on_curves_says_how_each_job_was_made() -> None:
+    sections = (ROOT / "docs" / "curves.md").read_text(encoding="utf-8").split("\n## ")
+    (good,) = blocks("docs/curves.md", "yaml")
+    submitted = resolve(body_of("healthy", 600))
+    assert resolve(yaml.safe_load(good.text)) == submitted.model_copy(
+        update={name: TrainSpec.model_fields[name].default for name in ("previews", "checkpoints")}
+    )
+    for job in json.loads((ROOT / "docs" / "curves" / "seen.json").read_text(encoding="utf-8")):
+        (section,) = (text for text in sections if f"curves/{slug(job['job'])}.png" in text)
+        told: dict[str, Any] = {}
+        for path, value in re.findall(r"`([a-z_.]+): ([0-9.e-]+)`", section):
+            put(told, "/" + path.replace(".", "/"), float(value))
+        assert told == job["changes"], job["job"]
+
+
+def test_the_page_on_python_names_every_method_of_the_client() -> None:
+    table = (ROOT / "docs" / "python.md").read_text(encoding="utf-8").split("\nAll methods, ")[1]
+    methods = [name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")]
+    assert sorted(re.findall(r"`([a-z_]+)`", table)) == methods

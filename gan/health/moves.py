@@ -60,8 +60,9 @@ class Case:
 
 def lower_what_is_high(case: Case) -> Plan:
     """The usual learning rates in place of ones that nearly no run survives."""
-    high = [o for o in _optimizers(case).values() if o.learning_rate > _HIGH[o.kind]]
-    return usual_rates(case, f"{high[0].learning_rate:g} is far too high for {high[0].kind}.") if high else ()
+    high = {p: o for p, o in _optimizers(case).items() if o.learning_rate > _HIGH[o.kind]}
+    blame = {p: f"{o.learning_rate:g} is far too high for {o.kind}." for p, o in high.items()}
+    return usual_rates(case, "The usual rate, to go with the other player's.", **blame) if high else ()
 
 
 def even_pace(case: Case) -> Plan:
@@ -85,12 +86,15 @@ def scale_rates(case: Case, factor: float, players: str) -> Plan:
     return tuple(_rate(player, rates[player], why) for player in players)
 
 
-def usual_rates(case: Case, why: str) -> Plan:
-    """The preset's own learning rates; where it has another optimizer, those that train nearly anything."""
+def usual_rates(case: Case, why: str, **own: str) -> Plan:
+    """The preset's own learning rates; where it has another optimizer, those that train nearly anything.
+
+    `own`: the reason of a player that has one of its own.
+    """
     preset = preset_spec(case.spec.preset, case.spec.dataset).optimizers
     of_preset = {"g": preset.g, "d": preset.d}
     same = {p: of_preset[p].learning_rate for p, o in _optimizers(case).items() if of_preset[p].kind == o.kind}
-    return tuple(_rate(p, same.get(p, _SAFE[o.kind]), why) for p, o in _optimizers(case).items())
+    return tuple(_rate(p, same.get(p, _SAFE[o.kind]), own.get(p, why)) for p, o in _optimizers(case).items())
 
 
 def smoothing(case: Case) -> Plan:

@@ -100,6 +100,18 @@ def test_a_learning_rate_that_is_far_too_high_is_blamed_first() -> None:
         assert advised(code, optimizers=fast, generator={"z_dim": 1}) == rates
 
 
+@pytest.mark.parametrize(("g", "d"), [(0.3, 0.02), (2e-5, 0.02), (0.3, 1e-6)])
+def test_each_learning_rate_is_blamed_for_what_it_is_itself(g: float, d: float) -> None:
+    spec = resolve(merged(PLAIN, {"optimizers": {"g": {"learning_rate": g}, "d": {"learning_rate": d}}}))
+    told = {remedy.pointer: remedy.why for remedy in finding_of("vanishing_gradients", spec).remedy}
+    assert told == {
+        f"/optimizers/{player}/learning_rate": f"{rate:g} is far too high for adam."
+        if rate > 2e-3
+        else "The usual rate, to go with the other player's."
+        for player, rate in (("g", g), ("d", d))
+    }
+
+
 def test_a_d_that_leaves_g_behind_is_slowed_and_g_brought_along() -> None:
     rates = {"d": {"learning_rate": 0.02}, "g": {"learning_rate": 1e-5}}
     assert advised("vanishing_gradients", optimizers=rates) == {
