@@ -12,12 +12,15 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.browser_rules import BrowserRules, of_api
 from api.problems import problem
 from jobs.settings import Settings
 
+_log = structlog.get_logger("gantry.api")
 _READS: Final = ("GET", "HEAD", "OPTIONS")
 _KEYS_HELP: Final = "With GANTRY_AUTH=on, which asks for keys, it answers whoever has one."
 
@@ -32,8 +35,11 @@ class ForeignPages:
         why = self._why_not(scope) if scope["type"] in ("http", "websocket") else None
         if why is None:
             await self.app(scope, receive, send)
-        elif scope["type"] == "http":
-            await problem(scope["path"], 403, "foreign-page", why)(scope, receive, send)
+            return
+        _log.warning("a page of somebody else's was refused", path=scope["path"], why=why)
+        if scope["type"] == "http":
+            refusal = problem(scope["path"], 403, "foreign-page", why)
+            await BrowserRules(refusal, of_api)(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008, "reason": "foreign-page"})
 

@@ -24,6 +24,8 @@ _HTTPS_PORT: Final = 443
 _NOT_PUBLIC: Final = "its host leads to no address, or to one that is not public"
 _LAST_PORT: Final = 65_535
 _HOST: Final = re.compile(rb"[A-Za-z0-9._:-]+")
+# What some reader of names takes for an IPv4 address: by the last label, as the URL standard of browsers has it.
+_NUMBERS: Final = re.compile(r"(.*\.)?([0-9]+|0[xX][0-9A-Fa-f]*)\.?")
 _UNICAST: Final = IPv6Network("2000::/3")
 """All that IANA gives out of IPv6. `is_global` is true of more, such as site-local fec0::/10 and multicast."""
 _NAT64: Final = IPv6Network("64:ff9b::/96")
@@ -84,6 +86,8 @@ class Addresses:
             raise UrlNotAllowed("it holds a user's name or password")
         if read.port not in (None, _HTTPS_PORT) and not self._allow_private:
             raise UrlNotAllowed(f"its port is {read.port}, and only {_HTTPS_PORT} is called")
+        if not self._allow_private and (":" in read.host or _NUMBERS.fullmatch(read.host)):
+            raise UrlNotAllowed("its host is an IP address, and only names are called")
         return read
 
     def of(self, host: str, port: int) -> Sequence[str]:

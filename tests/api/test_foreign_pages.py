@@ -28,6 +28,7 @@ def test_by_a_name_that_was_turned_to_this_machine_nothing_is_read(live: Live, h
         answer = live.http.get(path, headers={"Host": host})
         assert answer.status_code == 403 and answer.json()["code"] == "foreign-page"
         assert "GANTRY_AUTH=on" in answer.json()["detail"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff" and answer.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def _named(*addresses: str) -> Addresses:
 def test_a_public_address_is_called(address: str) -> None:
     assert is_public(address)
     assert _named(address).of("hooks.example", 443) == [address]
-    Addresses().check(f"https://{f'[{address}]' if ':' in address else address}/hooks?key=1")
+    _named(address).check("https://hooks.example/hooks?key=1")
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
@@ -49,7 +49,7 @@ def test_no_other_is_by_name_or_by_number(address: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "LOCALHOST."])
 def test_nor_what_this_host_takes_for_one(host: str) -> None:
-    with pytest.raises(UrlNotAllowed, match=r"not public|no address|cannot be read"):
+    with pytest.raises(UrlNotAllowed, match=r"not public|IP address|cannot be read"):
         Addresses().check(f"https://{host}/")
 
 
@@ -91,6 +91,13 @@ def test_a_name_without_an_address() -> None:
         ("https://[::1/", "read"),
         ("https://hooks example/", "read"),
         ("https://[fe80::1%25lo]/", "read"),
+        # Addresses are not called, public or not.
+        ("https://8.8.8.8/", "IP address"),
+        ("https://8.8.8.8./", "IP address"),
+        ("https://134744072/", "IP address"),
+        ("https://0x8.010.8.0x8/", "IP address"),
+        ("https://hooks.example.7/", "IP address"),
+        ("https://[2606:4700::1111]/", "IP address"),
         ("https://hooks.example%2f@10.0.0.1/", "user"),
         ("https://hooks.example\\@10.0.0.1/", "user"),
         ("https://hooks.example/" + "x" * 2000, "longer"),
@@ -104,7 +111,8 @@ def test_a_url_that_is_refused_whatever_it_leads_to(url: str, why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://hooks.example", "https://hooks.example:443/a?b=c", "https://bücher.example/"]
+    "url",
+    ["https://hooks.example", "https://hooks.example:443/a?b=c", "https://bücher.example/", "https://8.example/"],
 )
 def test_a_url_that_is_called(url: str) -> None:
     _named("93.184.216.34").check(url)
