@@ -49,6 +49,8 @@ from jobs.errors import (
 )
 
 MEDIA_TYPE: Final = "application/problem+json"
+# An archive may have a hundred.
+_MOST_IN_DETAIL: Final = 10
 REQUEST_ID: Final = "X-Request-Id"
 
 
@@ -245,7 +247,9 @@ def _code(error: GantryError | InvalidRequest | SpecError) -> str:
 
 def _detail(error: Exception) -> str:
     if isinstance(error, SpecError | InvalidRequest):
-        return " ".join(p.detail for p in error.problems)
+        more = len(error.problems) - _MOST_IN_DETAIL
+        rest = [f"The other {more} {'is' if more == 1 else 'are'} in `errors`."] if more > 0 else []
+        return " ".join([p.detail for p in error.problems[:_MOST_IN_DETAIL]] + rest)
     return str(error)
 
 

@@ -27,6 +27,8 @@ MOST_CLASSES: Final = 1_000
 FEWEST_IMAGES: Final = 64
 FEWEST_IN_A_CLASS: Final = 2
 LONGEST_LABEL: Final = 100
+# They are kept with the data set, and shown.
+MOST_TOLD: Final = 100
 
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp")
 _ARCHIVES: Final = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst", ".jar", ".iso")
@@ -36,7 +38,6 @@ _LITTER: Final = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 _PLAIN: Final = (0, stat.S_IFREG, stat.S_IFDIR)
 _ENCRYPTED: Final = 0x1 | 0x40
 _LOCAL_HEADER_BYTES: Final = 30
-_MOST_TOLD: Final = 20
 _UNREADABLE: Final = (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, struct.error)
 
 
@@ -53,14 +54,30 @@ class Problem:
 
 
 class Refused(Exception):
-    """The archive cannot become a data set; `problems` names every reason, the first ones where there are many."""
+    """The archive cannot become a data set; `problems` names every reason, or of very many the first of each kind."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = list(problems[:_MOST_TOLD])
-        if len(problems) > _MOST_TOLD:
-            more = f"So it is with {len(problems) - _MOST_TOLD:,} more."
-            self.problems.append(Problem(None, problems[-1].code, more))
+    def __init__(self, problems: Sequence[Problem], *, looked_at_all: bool = True) -> None:
+        self.problems, left_out = _the_first(problems)
+        rest = [f"So it is with {len(left_out):,} more."] if left_out else []
+        if not looked_at_all:
+            rest.append("It was looked at no further.")
+        if rest:
+            self.problems.append(Problem(None, (left_out or problems)[-1].code, " ".join(rest)))
         super().__init__(" ".join(p.detail for p in self.problems))
+
+
+def _the_first(problems: Sequence[Problem]) -> tuple[list[Problem], list[Problem]]:
+    """As many as are told, and the others, both in their order: a thousand of one kind leave room for the next."""
+    seen: Counter[str] = Counter()
+    ranks: list[int] = []
+    for problem in problems:
+        ranks.append(seen[problem.code])
+        seen[problem.code] += 1
+    told = set(sorted(range(len(problems)), key=ranks.__getitem__)[:MOST_TOLD])
+    return (
+        [problem for number, problem in enumerate(problems) if number in told],
+        [problem for number, problem in enumerate(problems) if number not in told],
+    )
 
 
 @dataclass(frozen=True)
@@ -82,7 +99,8 @@ def read(path: Path) -> Contents:
     if len(entries) > MOST_ENTRIES:
         detail = f"The archive has {len(entries):,} entries; {MOST_ENTRIES:,} is the most that is taken."
         raise Refused([Problem(None, "unsafe-archive", detail)])
-    for check in (_unsafe, _bombs, _of_other_kinds):
+    # In an archive that could do harm nothing else is looked at.
+    for check in (_unsafe, _bombs):
         if found := list(check(entries, path)):
             raise Refused(found)
     return _sorted(entries)
@@ -148,44 +166,27 @@ def _bombs(entries: Sequence[zipfile.ZipInfo], path: Path) -> Iterator[Problem]:
         end = entry.header_offset + _LOCAL_HEADER_BYTES + entry.compress_size
 
 
-def _of_other_kinds(entries: Sequence[zipfile.ZipInfo], path: Path) -> Iterator[Problem]:
-    for entry in _files(entries):
-        suffix = PurePosixPath(entry.filename).suffix.lower()
-        if suffix in _ARCHIVES:
-            detail = f"{shown(entry.filename)} is an archive inside the archive."
-            yield Problem(entry.filename, "unsafe-archive", detail)
-        elif suffix in _PICKLES:
-            detail = f"{shown(entry.filename)} is a pickle by its name, which can run anything and is never opened."
-            yield Problem(entry.filename, "pickle-not-accepted", detail)
-        elif suffix not in _SUFFIXES:
-            detail = f"{shown(entry.filename)} is no image by its name; PNG, JPEG and WebP are taken."
-            yield Problem(entry.filename, "unsupported-image", detail)
-
-
-def _files(entries: Sequence[zipfile.ZipInfo]) -> Iterator[zipfile.ZipInfo]:
-    return (entry for entry in entries if not entry.is_dir() and not _is_litter(entry.filename))
-
-
 def _is_litter(name: str) -> bool:
     return any(part in _LITTER for part in name.rstrip("/").split("/"))
 
 
 def _sorted(entries: Sequence[zipfile.ZipInfo]) -> Contents:
-    """The images by class and name. Raises `Refused` where they are too few or do not lie in classes."""
-    names = sorted(entry.filename for entry in _files(entries))
-    if len(names) < FEWEST_IMAGES:
-        detail = f"The archive has {len(names)} images; {FEWEST_IMAGES} is the least."
-        raise Refused([Problem(None, "dataset-too-small", detail)])
-    paths, around = {name: name.split("/") for name in names}, 0
+    """The images by class and name. Raises `Refused`, with all that is wrong with files, numbers and folders."""
+    kept = [entry for entry in entries if not _is_litter(entry.filename)]
+    names = sorted(entry.filename for entry in kept if not entry.is_dir())
+    others = [name for name in names if _suffix(name) not in _SUFFIXES]
+    # Only images are counted, and only they say where the classes lie.
+    paths, around = {name: name.split("/") for name in names if _suffix(name) in _SUFFIXES}, 0
     while all(len(path) > around + 2 for path in paths.values()) and len({p[around] for p in paths.values()}) == 1:
         around += 1
-    folders = (
-        e.filename.rstrip("/").split("/")[around:] for e in entries if e.is_dir() and not _is_litter(e.filename)
-    )
-    declared = {folder[0] for folder in folders if folder}
     places = {name: path[around:-1] for name, path in paths.items()}
     counts = Counter(place[0] for place in places.values() if place)
-    if found := list(_misplaced(places, counts, declared)):
+    folders = [entry.filename.rstrip("/").split("/")[around:] for entry in kept if entry.is_dir()]
+    # A folder with nothing but files of other kinds is told by these.
+    filled = {*counts, *(name.split("/")[around] for name in others if name.count("/") > around)}
+    empty = {folder[0] for folder in folders if folder} - filled
+    about_all, about_one = _wrong_as_a_whole(places, counts, empty), _misplaced(places, counts, empty)
+    if found := [*_of_other_kinds(others), *about_all, *about_one]:
         raise Refused(found)
     # Folders that are numbers stand in the order of those: the class of the folder 2 is not the eleventh.
     numbers = all(label.isascii() and label.isdecimal() for label in counts)
@@ -195,27 +196,53 @@ def _sorted(entries: Sequence[zipfile.ZipInfo]) -> Contents:
     return Contents(tuple(sorted(files, key=lambda file: (file[1], file[0]))), labels)
 
 
-def _misplaced(places: dict[str, list[str]], counts: Counter[str], declared: set[str]) -> Iterator[Problem]:
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _of_other_kinds(names: Sequence[str]) -> list[Problem]:
+    """Archives and pickles first: the first problem's code is that of the whole refusal."""
+    return sorted(map(_of_another_kind, names), key=lambda problem: problem.code == "unsupported-image")
+
+
+def _of_another_kind(name: str) -> Problem:
+    if _suffix(name) in _ARCHIVES:
+        return Problem(name, "unsafe-archive", f"{shown(name)} is an archive inside the archive.")
+    if _suffix(name) in _PICKLES:
+        detail = f"{shown(name)} is a pickle by its name, which can run anything and is never opened."
+        return Problem(name, "pickle-not-accepted", detail)
+    detail = f"{shown(name)} is no image by its name; PNG, JPEG and WebP are taken."
+    return Problem(name, "unsupported-image", detail)
+
+
+def _wrong_as_a_whole(places: dict[str, list[str]], counts: Counter[str], empty: set[str]) -> Iterator[Problem]:
+    """How many images there are, and how many classes."""
+    if len(places) < FEWEST_IMAGES:
+        detail = f"The archive has {len(places)} images; {FEWEST_IMAGES} is the least."
+        yield Problem(None, "dataset-too-small", detail)
+    if len(counts) == 1 and all(places.values()) and not empty:
+        detail = f"All images lie in one folder, {shown(*counts)}, and one class is none: put them at the top, "
+        yield Problem(None, "one-class", detail + "for a data set without labels, or add a second class.")
+    if len(counts) > MOST_CLASSES:
+        detail = f"The archive has {len(counts):,} classes; {MOST_CLASSES:,} is the most."
+        yield Problem(None, "bad-layout", detail)
+
+
+def _misplaced(places: dict[str, list[str]], counts: Counter[str], empty: set[str]) -> Iterator[Problem]:
+    """Images that lie where none should, and folders that are no classes."""
     for name, place in places.items():
         if len(place) > 1:
             detail = f"{shown(name)} lies too deep: put each class into one folder, with nothing but images in it."
             yield Problem(name, "bad-layout", detail)
-    loose = [name for name, place in places.items() if not place]
-    if counts and loose:
-        detail = f"{shown(loose[0])} lies beside the folders of classes: put every image into a folder, or none."
-        yield Problem(loose[0], "bad-layout", detail)
-    if len(counts) == 1 and not loose and not (declared - counts.keys()):
-        detail = f"All images lie in one folder, {shown(*counts)}, and one class is none: put them at the top, "
-        yield Problem(None, "one-class", detail + "for a data set without labels, or add a second class.")
-    for label in sorted(declared - counts.keys()):
+        elif counts and not place:
+            detail = f"{shown(name)} lies beside the folders of classes: put every image into a folder, or none."
+            yield Problem(name, "bad-layout", detail)
+    for label in sorted(empty):
         yield Problem(label, "empty-class", f"The folder {shown(label)} has no images.")
     for label, count in sorted(counts.items()):
         if not label.strip() or len(label) > LONGEST_LABEL:
             detail = f"A class's folder needs a name of 1 to {LONGEST_LABEL} characters, not {shown(label)}."
             yield Problem(label, "bad-layout", detail)
-        elif count < FEWEST_IN_A_CLASS:
+        if count < FEWEST_IN_A_CLASS:
             detail = f"The class {shown(label)} has {count} image; {FEWEST_IN_A_CLASS} is the least."
             yield Problem(label, "dataset-too-small", detail)
-    if len(counts) > MOST_CLASSES:
-        detail = f"The archive has {len(counts):,} classes; {MOST_CLASSES:,} is the most."
-        yield Problem(None, "bad-layout", detail)

@@ -23,7 +23,7 @@ import numpy as np
 
 from gan.catalog import DatasetClass, DatasetInfo
 from gan.uploads import archive, pictures
-from gan.uploads.archive import Contents, Problem, Refused, shown
+from gan.uploads.archive import MOST_TOLD, Contents, Problem, Refused, shown
 from gan.uploads.pictures import Look, Unfit
 
 ABOUT: Final = "about.json"
@@ -31,8 +31,6 @@ HELD_OUT_SHARE: Final = 10
 MOST_HELD_OUT: Final = 10_000
 MOST_BYTES: Final = 4 * 2**30
 SMALLEST_SIDE, USUAL_SIDE, LARGEST_SIDE = 16, 64, 128
-# Looking goes on after the first bad file, so that all of them are named; not for ever.
-_ENOUGH_PROBLEMS: Final = 100
 _DAMAGED: Final = (zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error)
 
 Tell = Callable[[str, int, int], None]
@@ -96,23 +94,22 @@ def _looks(source: zipfile.ZipFile, files: Sequence[tuple[str, int]], tell: Tell
         tell("checking", number, len(files))
     if problems:
         # It is refused anyway: who mends it is to know of everything at once.
-        problems |= _broken(source, list(looks), tell)
-        raise Refused([problems[name] for name, _ in files if name in problems])
+        looked_at_all = _add_broken(problems, source, list(looks), tell)
+        raise Refused([problems[name] for name, _ in files if name in problems], looked_at_all=looked_at_all)
     return list(looks.values())
 
 
-def _broken(source: zipfile.ZipFile, names: Sequence[str], tell: Tell) -> dict[str, Problem]:
-    """Of images whose headers are good: those that cannot be decoded, or enough of them."""
-    found: dict[str, Problem] = {}
+def _add_broken(problems: dict[str, Problem], source: zipfile.ZipFile, names: Sequence[str], tell: Tell) -> bool:
+    """Of images whose headers are good, those that cannot be decoded. False: there were enough before the last."""
     for number, name in enumerate(names, 1):
+        if len(problems) >= MOST_TOLD:
+            return False
         try:
             pictures.square(_bytes(source, name), SMALLEST_SIDE, 1)
         except Unfit as error:
-            found[name] = _problem(name, error)
+            problems[name] = _problem(name, error)
         tell("preparing", number, len(names))
-        if len(found) >= _ENOUGH_PROBLEMS:
-            break
-    return found
+    return True
 
 
 def _plan(looks: Sequence[Look], asked: int | None) -> Preparation:
@@ -146,12 +143,13 @@ def _write(
     digests = {True: hashlib.sha256(), False: hashlib.sha256()}
     with (folder / "images.bin").open("wb") as kept, (folder / "held_out_images.bin").open("wb") as apart:
         for number, (file, class_id) in enumerate(contents.files, 1):
+            # Looking goes on after the first bad file, so that all of them are named; not for ever.
+            if len(problems) >= MOST_TOLD:
+                raise Refused(problems, looked_at_all=False)
             try:
                 pixels = pictures.square(_bytes(source, file), plan.side, plan.channels).tobytes()
             except Unfit as error:
                 problems.append(_problem(file, error))
-                if len(problems) >= _ENOUGH_PROBLEMS:
-                    break
                 continue
             (apart if file in held_out else kept).write(pixels)
             digests[file in held_out].update(pixels)

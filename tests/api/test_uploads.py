@@ -109,6 +109,17 @@ def test_an_archive_that_cannot_be_is_refused_and_leaves_nothing(
     assert left(sqlite_settings) == [] and listed(client) == []
 
 
+def test_of_many_files_that_are_wrong_each_is_named_and_the_sentence_stays_short(
+    client: TestClient, tmp_path: Path
+) -> None:
+    many = {f"bag/{number:03d}.txt": b"x" for number in range(30)}
+    answer = post(client, {**CLASSES, **many, "boot/": b""}, tmp_path)
+    assert answer.status_code == 422 and answer.json()["code"] == "unsupported-image"
+    told = [error["detail"] for error in answer.json()["errors"]]
+    assert len(told) == 31 and all(any(name in detail for detail in told) for name in (*many, "boot"))
+    assert answer.json()["detail"] == " ".join([*told[:10], "The other 21 are in `errors`."])
+
+
 @pytest.mark.parametrize(
     ("fields", "pointer", "code"),
     [

@@ -165,6 +165,60 @@ def test_what_is_no_zip_is_refused(tmp_path: Path, damage: object) -> None:
     assert refused(path)[0][1] == "corrupt-archive"
 
 
+def test_files_and_folders_and_numbers_are_told_at_once(tmp_path: Path) -> None:
+    odd = {"z.txt": b"", "bag/data.pkl": b"", "a.png": picture(), "bag/deep/1.png": picture(), "hat/": b""}
+    content = {**odd, "b.png": picture(), "cap/1.png": picture(), **files("bag", each=3)}
+    found = [(file, code) for file, code, _ in refused(write(tmp_path / "a.zip", content))]
+    assert found == [
+        ("bag/data.pkl", "pickle-not-accepted"),
+        ("z.txt", "unsupported-image"),
+        (None, "dataset-too-small"),
+        ("a.png", "bad-layout"),
+        ("b.png", "bad-layout"),
+        ("bag/deep/1.png", "bad-layout"),
+        ("hat", "empty-class"),
+        ("cap", "dataset-too-small"),
+    ]
+    backwards = write(tmp_path / "b.zip", dict(reversed(content.items())))
+    assert [(file, code) for file, code, _ in refused(backwards)] == found
+
+
+def test_in_an_archive_that_could_do_harm_nothing_else_is_looked_at(tmp_path: Path) -> None:
+    found = refused(write(tmp_path / "a.zip", {"../evil.png": picture(), "notes.txt": b"", "hat/": b""}))
+    assert [(file, code) for file, code, _ in found] == [("../evil.png", "unsafe-archive")]
+
+
+@pytest.mark.parametrize("around", ["", "my data/"])
+def test_files_of_other_kinds_make_nothing_else_wrong(tmp_path: Path, around: str) -> None:
+    odd = ["read.me", *(f"{around}{name}" for name in ("hat/", "hat/1.txt", "hat/deep/2.txt", "bag/3.txt", "4.txt"))]
+    good = {f"{around}{name}": data for name, data in GOOD.items()}
+    found = refused(write(tmp_path / "a.zip", {**dict.fromkeys(odd, b""), **good}))
+    assert sorted(str(file) for file, _, _ in found) == sorted(name for name in odd if not name.endswith("/"))
+    assert {code for _, code, _ in found} == {"unsupported-image"}
+
+
+def test_a_folder_of_other_files_is_no_second_class(tmp_path: Path) -> None:
+    found = refused(write(tmp_path / "a.zip", {**files("images", each=70), "labels/": b"", "labels/1.txt": b""}))
+    assert [(file, code) for file, code, _ in found] == [("labels/1.txt", "unsupported-image"), (None, "one-class")]
+
+
+def test_too_few_are_too_few_images_and_not_files(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", {**files(each=60), **{f"{n}.txt": b"" for n in range(9)}})
+    assert refused(path)[-1] == (None, "dataset-too-small", "The archive has 60 images; 64 is the least.")
+
+
 def test_many_problems_are_told_as_the_first_ones_and_a_number(tmp_path: Path) -> None:
-    found = refused(write(tmp_path / "a.zip", {f"{n}.txt": b"" for n in range(50)}))
-    assert len(found) == 21 and "30 more" in found[-1][2]
+    found = refused(write(tmp_path / "a.zip", {**GOOD, **{f"{n:04d}.txt": b"" for n in range(1334)}}))
+    assert [file for file, _, _ in found] == [*(f"{n:04d}.txt" for n in range(100)), None]
+    assert found[-1][1:] == ("unsupported-image", "So it is with 1,234 more.")
+
+
+def test_as_many_problems_as_are_told_are_all_told(tmp_path: Path) -> None:
+    found = refused(write(tmp_path / "a.zip", {**GOOD, **{f"{n}.txt": b"" for n in range(100)}}))
+    assert len(found) == 100 and all(file for file, _, _ in found)
+
+
+def test_many_problems_of_one_kind_do_not_hide_another(tmp_path: Path) -> None:
+    found = refused(write(tmp_path / "a.zip", {**GOOD, "hat/": b"", **{f"{n}.txt": b"" for n in range(300)}}))
+    assert ("hat", "empty-class") in [(file, code) for file, code, _ in found]
+    assert len(found) == 101 and found[-1][1:] == ("unsupported-image", "So it is with 201 more.")

@@ -71,6 +71,29 @@ def test_an_image_that_breaks_only_when_it_is_decoded_is_named(tmp_path: Path) -
     assert [(p.file, p.code) for p in caught.value.problems] == [("z.png", "corrupt-image")]
 
 
+@pytest.mark.parametrize(
+    ("headless", "undecodable", "rest"),
+    [
+        (100, 0, None),
+        (0, 100, None),
+        (60, 40, None),
+        (300, 0, "So it is with 200 more."),
+        (300, 1, "So it is with 200 more. It was looked at no further."),
+        (0, 101, "It was looked at no further."),
+        (60, 41, "It was looked at no further."),
+    ],
+)
+def test_of_very_many_bad_files_a_hundred_are_named(
+    tmp_path: Path, headless: int, undecodable: int, rest: str | None
+) -> None:
+    bad = {f"{n:03d}.png": b"no image" for n in range(headless)} | {f"z{n}.png": broken() for n in range(undecodable)}
+    with pytest.raises(Refused) as caught:
+        unpack(write(tmp_path / "a.zip", bad), tmp_path / "out", "mine")
+    told = caught.value.problems
+    assert [p.file in bad for p in told[:100]] == [True] * 100
+    assert [p.detail for p in told[100:]] == ([rest] if rest else [])
+
+
 def test_a_data_set_that_no_memory_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpacking, "MOST_BYTES", 1000)
     with pytest.raises(Refused, match="smaller size"):
