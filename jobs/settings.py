@@ -155,7 +155,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _closed_by_default(self) -> Self:
-        if self.host not in _LOOPBACK and self.auth == "off":
+        if not self.on_loopback and self.auth == "off":
             raise ValueError(
                 f"GANTRY_HOST {self.host!r} opens the API to the network, where GANTRY_AUTH=off asks nobody for a "
                 "key; listen on 127.0.0.1, or leave GANTRY_AUTH at auto"
@@ -163,9 +163,14 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def on_loopback(self) -> bool:
+        """Whether what listens here is reached from this machine alone."""
+        return self.host in _LOOPBACK
+
+    @property
     def asks_for_keys(self) -> bool:
         """Whether a request needs a key."""
-        return self.auth == "on" or (self.auth == "auto" and self.host not in _LOOPBACK)
+        return self.auth == "on" or (self.auth == "auto" and not self.on_loopback)
 
     @property
     def database(self) -> str:

@@ -15,6 +15,7 @@ from api.browser_rules import BrowserRules, of_dashboard
 from api.middleware import BodyLimit, BodyTime
 from api.ui import files, frame
 from api.ui.desk import Desks
+from api.ui.exposed import Exposed
 from api.ui.pages import PAGES
 
 ROOT: Final = "/ui"
@@ -36,8 +37,11 @@ def _takes_files(scope: Scope) -> bool:
     return (scope["method"], scope["path"]) == ("POST", f"{ROOT}{files.PREFIX}{files.UPLOADS}")
 
 
-def create_app(api_url: str) -> FastAPI:
-    """The application for the one process of the dashboard."""
+def create_app(api_url: str, *, exposed: bool = False) -> FastAPI:
+    """The application for the one process of the dashboard. `exposed`: others than this machine's can reach it.
+
+    Raises `ValueError` where `api_url` is none.
+    """
     desks = Desks(api_url)
 
     @asynccontextmanager
@@ -49,6 +53,8 @@ def create_app(api_url: str) -> FastAPI:
     # Whoever has no key yet gets a sentence, and neither our disk nor our patience.
     app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES, but=_takes_files)
     app.add_middleware(BodyTime, seconds=_BODY_SECONDS, but=_takes_files)
+    if exposed:
+        app.add_middleware(Exposed, desks=desks)
     app.add_middleware(BrowserRules, rules=of_dashboard)
 
     @app.get("/healthz")
