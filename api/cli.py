@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from api import commands, dataset_commands, fetch_commands, key_commands, webhook_commands
-from api.client import ApiError, Unreachable
+from api.client import ApiError, BadSetting, Unreachable
 
 SERVICE: Final = "Running the service"
 HELP: Final = """Gantry trains GANs for people who ask over HTTP.
@@ -195,6 +195,8 @@ def main() -> None:
     """The entry point."""
     try:
         app()
+    except BadSetting as error:
+        fail(str(error), 2)
     except ApiError as error:
         fail(_sentence(error))
     except Unreachable as error:
@@ -202,15 +204,15 @@ def main() -> None:
 
 
 def fail(sentence: str, code: int = 1) -> NoReturn:
-    """One sentence on stderr, and out."""
+    """What is wrong on stderr, and out."""
     typer.echo(sentence, err=True)
     sys.exit(code)
 
 
 def _sentence(error: ApiError) -> str:
-    """Every problem's own sentence; before it the way to a nested field, when the sentence does not say it."""
+    """Every problem on a line of its own; before it the way to a nested field, when the sentence does not say it."""
     said = [_located(p["pointer"], p["detail"]) for p in error.problem.get("errors") or []]
-    return " ".join(said) or str(error)
+    return "\n".join(said) or str(error)
 
 
 def _located(pointer: str, detail: str) -> str:

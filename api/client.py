@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote
 
-from api.connection import DEFAULT_URL, ApiError, Connection, Json, Patience, Unreachable
+from api.connection import DEFAULT_URL, ApiError, BadSetting, Connection, Json, Patience, Unreachable
 
 if TYPE_CHECKING:
     from api.results import Curve, Preview, Sample
 
-__all__ = ["DEFAULT_URL", "ENDED", "ApiError", "Client", "Json", "Unreachable"]
+__all__ = ["DEFAULT_URL", "ENDED", "ApiError", "BadSetting", "Client", "Json", "Unreachable", "stopping"]
 
 ENDED: Final = ("succeeded", "failed", "cancelled")
 
@@ -32,6 +32,15 @@ _LONGEST_PAGE: Final = 200
 _LONGEST_SERIES: Final = 10_000
 _WAIT_SECONDS: Final = 20
 _LOOK_SECONDS: Final = 0.3
+
+
+def stopping(job: Json) -> str:
+    """What a running job was told and has not done yet: `cancelling`, `pausing`; empty: to go on."""
+    if job["status"] != "running":
+        return ""
+    if not job["allowed_actions"]:
+        return "cancelling"
+    return "pausing" if "resume" in job["allowed_actions"] else ""
 
 
 class Client(Connection):

@@ -189,11 +189,9 @@ def drain(
     """Have a worker give its job back after a checkpoint, and end."""
     with Client(url) as client:
         answer = client.drain(worker)
-    if as_json:
-        print_json(answer)
-    else:
-        carried = answer["current_job_id"]
-        typer.echo(f"{worker} {f'gives {carried} back and ends' if carried else 'takes no more jobs and ends'}.")
+    carried = answer["current_job_id"]
+    does = f"gives {carried} back and ends" if carried else "takes no more jobs and ends"
+    print_answer(answer, f"{worker} {does}.", as_json)
 
 
 def _tell_new(client: Client, job: Json, watching: bool, as_json: bool) -> None:
@@ -209,10 +207,8 @@ def _tell_new(client: Client, job: Json, watching: bool, as_json: bool) -> None:
 def _ask(job: str, action: Callable[[Client, str], Json], while_it_runs: str, as_json: bool, url: str) -> None:
     with Client(url) as client:
         answer = action(client, job)
-    if as_json:
-        print_json(answer)
-    else:
-        typer.echo(f"{job} {while_it_runs if answer['status'] == 'running' else 'is ' + answer['status']}.")
+    does = while_it_runs if answer["status"] == "running" else f"is {answer['status']}"
+    print_answer(answer, f"{job} {does}.", as_json)
 
 
 def _follow(client: Client, job_id: str, *, as_json: bool = False) -> None:
@@ -278,12 +274,17 @@ def print_json(answer: Json | list[Json]) -> None:
     typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
 
 
+def print_answer(answer: Json, sentence: str, as_json: bool) -> None:
+    """What came of it: a sentence for people, the whole answer for programs."""
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo(sentence)
+
+
 def tell_deleted(name: str, as_json: bool) -> None:
     """That it is no more."""
-    if as_json:
-        print_json({"deleted": name})
-    else:
-        typer.echo(f"{name} is deleted.")
+    print_answer({"deleted": name}, f"{name} is deleted.", as_json)
 
 
 def print_page(page: Json, table: Callable[[Sequence[Json]], str], as_json: bool) -> None:

@@ -42,6 +42,10 @@ class Unreachable(Exception):
     """Nobody answers at the address."""
 
 
+class BadSetting(ValueError):
+    """The address or the key cannot be one. The sentence says which, and holds no key."""
+
+
 class Patience:
     """With a service that was heard and is away for a moment, as while it is started again."""
 
@@ -67,11 +71,17 @@ class Connection:
     """One connection pool to the service at `url`, and how it is asked."""
 
     def __init__(self, url: str = DEFAULT_URL, key: str | None = None) -> None:
-        """`key` is what the service asks for; left out: what GANTRY_KEY holds, and where it is empty none."""
+        """`key` is what the service asks for; left out: what GANTRY_KEY holds, and where it is empty none.
+
+        Raises `BadSetting`.
+        """
+        _require_address(url)
         self.url = url.rstrip("/")
         # A proxy of the environment leads away from this machine's own loopback.
         self.trusts_environment = urlsplit(self.url).hostname not in _LOOPBACK
         key = os.environ.get("GANTRY_KEY") if key is None else key
+        if key:
+            _require_key(key)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx2.Client(
             base_url=self.url, headers=headers, timeout=_LIMITS, trust_env=self.trusts_environment
@@ -139,6 +149,32 @@ class Connection:
     def _unreachable(self, error: httpx2.TransportError) -> Unreachable:
         reason = str(error) or type(error).__name__
         return Unreachable(f"Nobody answers at {self.url} ({reason}); is `gantry up` running?")
+
+
+def _require_address(url: str) -> None:
+    wrong = ""
+    if not url.lower().startswith(("http://", "https://")):
+        wrong = "must start with http:// or https://"
+    else:
+        try:
+            # The client takes a port of any size, and a bracket that nothing closes.
+            _ = urlsplit(url).port
+            if not httpx2.URL(url).host:
+                wrong = "names no host"
+        except (ValueError, httpx2.InvalidURL):
+            wrong = "has a host or a port that cannot be"
+    if wrong:
+        where = "GANTRY_URL, or what is given in its place"
+        raise BadSetting(f"The service's address ({where}) {wrong}; it looks like {DEFAULT_URL}.")
+
+
+def _require_key(key: str) -> None:
+    # Where such a header cannot be sent, the error holds it.
+    if not (key.isascii() and key.isprintable() and key == key.strip()):
+        raise BadSetting(
+            "The key (GANTRY_KEY, or what is given in its place) holds a line break, a space at an end, "
+            "or a character that is not ASCII; it looks like gan_live_..., and is one word."
+        )
 
 
 def _problem(response: httpx2.Response) -> Json:

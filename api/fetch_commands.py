@@ -121,21 +121,24 @@ def previews(
 
 def weights(
     job: JobId,
-    out: Annotated[Path, typer.Option("-o", "--out", help="A .safetensors or .onnx file.")] = Path(
-        "generator.safetensors"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="A .safetensors or .onnx file.  [default: generator.safetensors]"),
+    ] = None,
     checkpoint: Annotated[str | None, typer.Option(help="best, last or an id.  [default: best, else last]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the job's checkpoints as JSON; fetch none.")] = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Fetch a job's generator, to draw from it elsewhere."""
-    _require_type(out, _WEIGHTS_TYPES)
     with Client(url) as client:
         if as_json:
+            _refuse_beside_json(out)
             print_json(client.checkpoints(job))
-        else:
-            chosen = _checkpoint(client.job(job), checkpoint)
-            _write(out, client.weights(chosen, format=_WEIGHTS_TYPES[out.suffix.lower()]))
+            return
+        file = out or Path("generator.safetensors")
+        _require_type(file, _WEIGHTS_TYPES)
+        chosen = _checkpoint(client.job(job), checkpoint)
+        _write(file, client.weights(chosen, format=_WEIGHTS_TYPES[file.suffix.lower()]))
 
 
 def _destination(out: Path | None, show: bool, usual: str, types: dict[str, str]) -> tuple[Path | None, bool]:
@@ -155,9 +158,9 @@ def _require_type(out: Path, types: dict[str, str]) -> None:
         raise typer.BadParameter(f"{out} must end in {' or '.join(types)}.")
 
 
-def _refuse_beside_json(out: Path | None, show: bool) -> None:
+def _refuse_beside_json(out: Path | None, show: bool = False) -> None:
     if out is not None or show:
-        raise typer.BadParameter("--json prints, and goes with neither -o nor --show.")
+        raise typer.BadParameter(f"--json prints, and does not go with {'--show' if out is None else '-o'}.")
 
 
 def _show_curves(client: Client, job: str, names: list[str]) -> None:

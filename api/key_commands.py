@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from api.client import DEFAULT_URL, Client, Json
-from api.commands import AsJson, Limit, Url, print_json, print_page
+from api.commands import AsJson, Limit, Url, print_answer, print_json, print_page
 
 keys = typer.Typer(
     no_args_is_help=True,
@@ -95,10 +95,11 @@ def rotate(
 
 
 @keys.command()
-def revoke(key: KeyId, url: Url = DEFAULT_URL) -> None:
+def revoke(key: KeyId, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     """Have a key open nothing any more, within seconds and for good."""
     with Client(url) as client:
-        typer.echo(f"{client.revoke_key(key)['id']} is revoked.")
+        revoked = client.revoke_key(key)
+    print_answer(revoked, f"{revoked['id']} is revoked.", as_json)
 
 
 @tenants.command("list")
@@ -119,6 +120,7 @@ def limit(
     running: Annotated[str | None, typer.Option(help="Jobs that may run at a time, or none.")] = None,
     device_hours: Annotated[str | None, typer.Option(help="Hours that its jobs may run altogether, or none.")] = None,
     storage_mb: Annotated[str | None, typer.Option(help="MB of checkpoints and data sets, or none.")] = None,
+    as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Set a tenant's quotas; `none` takes a limit away, what is left out stays."""
@@ -130,7 +132,8 @@ def limit(
     }
     quotas = {name: _number(name, text) for name, text in asked.items() if text is not None}
     with Client(url) as client:
-        typer.echo(_told(client.limit_tenant(tenant, quotas)))
+        limited = client.limit_tenant(tenant, quotas)
+    print_answer(limited, _told(limited), as_json)
 
 
 def audit(

@@ -10,16 +10,20 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from rich.console import Console
+from rich.columns import Columns
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from api.client import Client, Json
+from api.client import Client, Json, stopping
 from gan.spec import fields_of
 
 _SECONDS_A_LINE: Final = 5.0
 _WIDEST: Final = 2000
+# Characters that a bar and its numbers need beside each other.
+_BESIDE: Final = 110
+_BETWEEN: Final = "  "
 _NUMBERS: Final = ("STEP", "IMAGES/S", "AGE", "IMAGES", "CLASSES", "LAST", "MIN", "MAX")
 _QUALITY: Final = ("fcd", "coverage", "precision", "recall", "label_accuracy")
 
@@ -52,7 +56,7 @@ def numbers(job: Json) -> str:
         words.append(f"{progress['images_per_second']:,.0f} images/s")
     if progress["eta_seconds"] is not None:
         words.append(f"{_clock(progress['eta_seconds'])} left")
-    return "  ".join(words)
+    return _BETWEEN.join(words)
 
 
 def ending(job: Json) -> str:
@@ -213,10 +217,8 @@ def standing(job: Json) -> str:
         return f"queued, {job['queue']['jobs_ahead']} ahead"
     if job["status"] != "running":
         return str(job["status"])
-    if not job["allowed_actions"]:
-        return "cancelling"
-    if "resume" in job["allowed_actions"]:
-        return "pausing"
+    if told := stopping(job):
+        return told
     if (job["status_reason"] or {}).get("code") == "preparing":
         return "preparing"
     return f"attempt {job['attempt']}" if job["attempt"] > 1 else "running"
@@ -227,14 +229,27 @@ def _display(console: Console) -> Iterator[_Shown]:
     if not console.is_terminal:
         yield _Lines(console)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[numbers]}"),
-    )
-    with Progress(*columns, console=console) as progress:
+    with _Numbered(console) as progress:
         yield _Bar(progress)
+
+
+class _Numbered(Progress):
+    """A bar with its numbers beside it, or below it where the terminal is too narrow for both."""
+
+    def __init__(self, console: Console) -> None:
+        # Asked before Progress knows its own.
+        self._screen = console
+        super().__init__(console=console)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        beside = self._screen.width >= _BESIDE
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+        self.columns = (*columns, TextColumn("{task.fields[numbers]}")) if beside else columns
+        yield from super().get_renderables()
+        for task in self.tasks:
+            if not beside and (words := task.fields["numbers"]):
+                # In columns, so that no number is torn from its name.
+                yield Columns(map(Text, words.split(_BETWEEN)), padding=(0, len(_BETWEEN)))
 
 
 class _Bar:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from api.client import DEFAULT_URL, Client, Json
-from api.commands import AsJson, Limit, Url, print_json, print_page
+from api.commands import AsJson, Limit, Url, print_answer, print_page, tell_deleted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,12 +35,8 @@ def add(
     """Register an address; its secret is shown this once."""
     with Client(url) as client:
         made = client.add_webhook(address, event or ())
-    if as_json:
-        print_json(made)
-    else:
-        typer.echo(
-            f"{made['id']} is told of {', '.join(made['events'])}.\nIts secret, shown this once: {made['secret']}"
-        )
+    said = f"{made['id']} is told of {', '.join(made['events'])}.\nIts secret, shown this once: {made['secret']}"
+    print_answer(made, said, as_json)
 
 
 @app.command("list")
@@ -55,27 +51,29 @@ def change(
     webhook: WebhookId,
     enable: Annotated[bool | None, typer.Option("--enable/--disable", help="Whether it is told anything.")] = None,
     event: Events = None,
+    as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Enable or disable one, or have it told of other events."""
     changes: dict[str, bool | list[str]] = {} if enable is None else {"enabled": enable}
     with Client(url) as client:
         hook = client.change_webhook(webhook, **changes, **({"events": event} if event else {}))
-    typer.echo(f"{webhook} is {_state(hook)} and told of {', '.join(hook['events'])}.")
+    print_answer(hook, f"{webhook} is {_state(hook)} and told of {', '.join(hook['events'])}.", as_json)
 
 
 @app.command()
-def delete(webhook: WebhookId, url: Url = DEFAULT_URL) -> None:
+def delete(webhook: WebhookId, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     """Forget one, and what it was told."""
     with Client(url) as client:
         client.delete_webhook(webhook)
-    typer.echo(f"{webhook} is deleted.")
+    tell_deleted(webhook, as_json)
 
 
 @app.command()
 def test(
     webhook: WebhookId,
     seconds: Annotated[float, typer.Option(min=0, help="How long to wait for what comes of it.")] = 30,
+    as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Send one a webhook.test, and tell what came of it. Exit 0: delivered; 1: not, or not yet."""
@@ -84,7 +82,7 @@ def test(
         while not told["tries"] and time.monotonic() < until:
             time.sleep(_POLL_SECONDS)
             told = client.delivery(webhook, told["id"])
-    typer.echo(f"{told['id']} is {told['state']}: {_last(told)}")
+    print_answer(told, f"{told['id']} is {told['state']}: {_last(told)}", as_json)
     raise typer.Exit(0 if told["state"] == "delivered" else 1)
 
 
@@ -104,12 +102,13 @@ def deliveries(
 def redeliver(
     webhook: WebhookId,
     delivery: Annotated[str, typer.Argument(metavar="DELIVERY", help="A delivery's id.")],
+    as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Send a delivery again, under its old id."""
     with Client(url) as client:
-        client.redeliver(webhook, delivery)
-    typer.echo(f"{delivery} is sent again.")
+        again = client.redeliver(webhook, delivery)
+    print_answer(again, f"{delivery} is sent again.", as_json)
 
 
 def _table(hooks: Sequence[Json]) -> str:

@@ -30,7 +30,7 @@ _HEAD: Final = """# A session at the command line
 
 Written by `make session`; do not edit. `benchmarks/session.py` made `clothes.zip` ({each} real images a class, of
 those that ship with Gantry), started a service, ran these commands one after the other, and wrote down what they
-printed. The output went through a pipe: on a terminal, `--watch` is one line that moves, and `gantry samples` and
+printed. The output went through a pipe: on a terminal, `--watch` is a bar that moves, and `gantry samples` and
 `gantry curves` without `-o` show their pictures. `GANTRY_URL` says where the service is.
 """
 

@@ -31,10 +31,15 @@ def main() -> int:
     settings = begin("ui")
     if asked.host:
         settings = settings.model_copy(update={"host": asked.host})
+    try:
+        app = create_app(asked.api or settings.url, exposed=not settings.on_loopback)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = uvicorn.Server(
         uvicorn.Config(
-            guarded(create_app(asked.api or settings.url), settings),
+            guarded(app, settings),
             host=settings.host,
             port=asked.port or settings.ui_port,
             http=ImpatientHttp,

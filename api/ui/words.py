@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from api.client import Json
+from api.client import Json, stopping
 
 NOTHING: Final = "–"
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
@@ -74,10 +74,8 @@ def standing(job: Json) -> str:
     if job["error"]:
         at = "" if job["error"]["step"] is None else f" at step {count(job['error']['step'])}"
         return " ".join(filter(None, [f"{job['error']['code']}{at}:", job["error"]["message"], job["error"]["hint"]]))
-    if job["status"] == "running" and "cancel" not in job["allowed_actions"]:
-        return "It was told to end; it saves a checkpoint first."
-    if job["status"] == "running" and "resume" in job["allowed_actions"]:
-        return "It was told to pause; it saves a checkpoint first."
+    if told := stopping(job):
+        return f"It was told to {'end' if told == 'cancelling' else 'pause'}; it saves a checkpoint first."
     said = [job["status_reason"]["message"]] if job["status_reason"] else []
     if job["queue"]:
         said.append(f"Place {job['queue']['position']} in the queue.")

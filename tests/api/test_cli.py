@@ -91,6 +91,23 @@ def test_nobody_at_the_address_is_one_sentence() -> None:
     assert done.returncode == 1 and "is `gantry up` running?" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [("jobs",), ("watch", "job_0"), ("keys", "list"), ("webhooks", "delete", "x")])
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("GANTRY_URL", "http://127.0.0.1:abc", "has a host or a port that cannot be"),
+        ("GANTRY_URL", "127.0.0.1:8000", "must start with http:// or https://"),
+        ("GANTRY_KEY", "gan_live_se\ncret", "holds a line break"),
+    ],
+)
+def test_an_address_or_a_key_that_cannot_be_is_one_sentence_and_exit_2(
+    words: tuple[str, ...], name: str, value: str, said: str
+) -> None:
+    done = gantry(*words, variables={name: value})
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and done.stdout == ""
+    assert name in done.stderr and said in done.stderr and "cret" not in done.stderr
+
+
 @pytest.mark.parametrize("command", ["up", "api", "relay", "migrate", "settings", "doctor"])
 def test_a_bad_variable_is_one_sentence_and_exit_2(command: str) -> None:
     done = gantry(command, variables={"GANTRY_PORT": "many"})
@@ -282,6 +299,31 @@ def test_a_pipe_is_not_told_the_same_twice(served: Settings, monkeypatch: pytest
         screen.follow(client, job["id"], Console(file=out, width=120))
     told = [line for line in out.getvalue().splitlines() if "preparing: step" in line]
     assert [line.split()[2] for line in told] == ["0", "3"]
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (40, ["loss_d -0.409  loss_g 2.065", "fcd 257.676    1,294 images/s", "6:02:18 left"]),
+        (60, ["loss_d -0.409  loss_g 2.065  fcd 257.676  1,294 images/s", "6:02:18 left"]),
+        (80, ["loss_d -0.409  loss_g 2.065  fcd 257.676  1,294 images/s  6:02:18 left"]),
+        (120, []),
+    ],
+)
+def test_a_narrow_terminal_gets_the_numbers_below_the_bar(served: Settings, width: int, lines: list[str]) -> None:
+    with Client(url_of(served)) as client:
+        job = client.job(submit(served))
+    progress = {**job["progress"], "step": 5, "images_per_second": 1294.0, "eta_seconds": 21738}
+    latest = {"loss_d": -0.409, "loss_g": 2.065, "fcd": 257.676}
+    running = {**job, "queue": None, "status": "running", "progress": progress, "latest_metrics": latest}
+    out = io.StringIO()
+    with _Told(running) as client:
+        screen.follow(client, job["id"], Console(file=out, force_terminal=True, color_system=None, width=width))
+    shown = [line.rstrip() for line in out.getvalue().splitlines()]
+    (bar,) = (place for place, line in enumerate(shown) if "running" in line and "50%" in line)
+    assert shown[bar].count("━") >= 10 and shown[bar + 1 : bar + 1 + len(lines)] == lines
+    if not lines:
+        assert shown[bar].endswith("50% loss_d -0.409  loss_g 2.065  fcd 257.676  1,294 images/s  6:02:18 left")
 
 
 def test_a_terminal_gets_a_bar_and_a_file_gets_lines(served: Settings) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -120,10 +121,28 @@ def test_what_is_asked_as_json_is_answered_as_json(served: Settings) -> None:
     assert json.loads(gantry("curves", job_id, "--json", settings=served).stdout)["series"] == {}
     assert json.loads(gantry("previews", job_id, "--json", settings=served).stdout) == []
     assert json.loads(gantry("weights", job_id, "--json", settings=served).stdout)["data"] == []
+    key = json.loads(gantry("keys", "create", "notebook", "--json", settings=served).stdout)["id"]
+    revoked = json.loads(gantry("keys", "revoke", key, "--json", settings=served).stdout)
+    assert revoked["id"] == key and revoked["revoked_at"]
+    limit = ("tenants", "limit", "default", "--queued", "900")
+    assert json.loads(gantry(*limit, "--json", settings=served).stdout)["quotas"]["max_queued"] == 900
     assert json.loads(gantry("cancel", job_id, "--json", settings=served).stdout)["status"] == "cancelled"
     assert json.loads(gantry("delete", job_id, "--json", settings=served).stdout) == {"deleted": job_id}
     known = json.loads(gantry("settings", "--json").stdout)
     assert known["GANTRY_PORT"]["default"] == 8000 and known["GANTRY_DATABASE_URL"]["value"] == ""
+
+
+def test_a_key_is_revoked_and_a_tenant_limited(served: Settings) -> None:
+    key = json.loads(gantry("keys", "create", "notebook", "--json", settings=served).stdout)["id"]
+    assert gantry("keys", "revoke", key, settings=served).stdout == f"{key} is revoked.\n"
+    assert "of 800 queued" in gantry("tenants", "limit", "default", "--queued", "800", settings=served).stdout
+
+
+@pytest.mark.parametrize("command", ["samples", "curves", "previews", "weights"])
+def test_what_is_printed_as_json_is_not_saved_too(tmp_path: Path, command: str) -> None:
+    done = gantry(command, "job_0", "--json", "-o", str(tmp_path / "file"))
+    assert done.returncode == 2 and "--json prints, and does not go with -o." in done.stderr
+    assert not (tmp_path / "file").exists()
 
 
 def test_one_job_is_shown_whole(served: Settings) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,23 @@ def test_one_is_added_tested_listed_and_deleted(telling: Settings) -> None:
     assert gantry("webhooks", "delete", hook, settings=telling).stdout == f"{hook} is deleted.\n"
     gone = gantry("webhooks", "delete", hook, settings=telling)
     assert gone.returncode == 1 and "There is no webhook" in gone.stderr
+
+
+def test_what_is_asked_as_json_is_answered_as_json(telling: Settings) -> None:
+    def asked(*words: str) -> dict[str, Any]:
+        done = gantry("webhooks", *words, "--json", settings=telling)
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    with receiving() as receiver:
+        hook = asked("add", receiver.url)["id"]
+        told = asked("test", hook)
+        assert (told["type"], told["state"]) == ("webhook.test", "delivered")
+        assert asked("redeliver", hook, told["id"])["id"] == told["id"]
+    changed = asked("change", hook, "--disable")
+    assert changed["id"] == hook and not changed["enabled"] and "secret" not in changed
+    assert asked("delete", hook) == {"deleted": hook}
 
 
 def test_a_test_that_is_refused_is_exit_1_and_says_why(telling: Settings) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.client import ApiError, Client, Unreachable
+from api.client import ApiError, BadSetting, Client, Unreachable, stopping
 from jobs.settings import Settings
 from jobs.status import Status
 from tests.api.live import Live, serving
@@ -58,6 +58,53 @@ def test_a_key_goes_with_every_request_and_nothing_without_one() -> None:
         server.shutdown()
         thread.join()
     assert _Hears.heard == ["Bearer gk_secret", "Bearer gk_secret", None]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("127.0.0.1:8000", "must start with http:// or https://"),
+        ("ftp://127.0.0.1", "must start with http:// or https://"),
+        ("", "must start with http:// or https://"),
+        ("http://", "names no host"),
+        ("http://127.0.0.1:abc", "has a host or a port that cannot be"),
+        ("http://127.0.0.1:99999", "has a host or a port that cannot be"),
+        ("http://[bad", "has a host or a port that cannot be"),
+        ("http://127.0.0.1\n", "has a host or a port that cannot be"),
+        ("http://\udcff", "has a host or a port that cannot be"),
+    ],
+)
+def test_an_address_that_cannot_be_is_said(url: str, said: str) -> None:
+    with pytest.raises(BadSetting, match=f"GANTRY_URL.* {said}; it looks like http://127.0.0.1:8000"):
+        Client(url)
+
+
+@pytest.mark.parametrize(
+    "key", ["se\ncret", "secret\n", " secret", "secret ", "se\x01cret", "sécret", "\udcffsecret"]
+)
+@pytest.mark.parametrize("given", [True, False])
+def test_a_key_that_cannot_be_is_said_and_not_shown(key: str, given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not given:
+        monkeypatch.setenv("GANTRY_KEY", key)
+    with pytest.raises(BadSetting, match="GANTRY_KEY") as refused:
+        Client(key=key if given else None)
+    assert "cret" not in str(refused.value) and refused.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("status", "actions", "said"),
+    [
+        ("running", ["cancel", "pause"], ""),
+        ("running", ["cancel", "resume"], "pausing"),
+        ("running", [], "cancelling"),
+        ("paused", ["cancel", "resume"], ""),
+        ("succeeded", ["delete"], ""),
+    ],
+)
+def test_what_a_running_job_was_told_is_seen_by_what_it_may_still_be_asked(
+    status: str, actions: list[str], said: str
+) -> None:
+    assert stopping({"status": status, "allowed_actions": actions}) == said
 
 
 def test_curves_are_arrays_and_what_is_not_finite_is_nan(client: Client, live: Live) -> None:

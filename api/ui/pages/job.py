@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from nicegui import ui
 from starlette.responses import Response
 
-from api.client import ENDED, Json
+from api.client import ENDED, Json, stopping
 from api.ui import frame, words
 from api.ui.desk import Desk, Desks
 from api.ui.panels.checkpoints import Checkpoints
@@ -145,7 +145,7 @@ class Head:
         else:
             asked = {"pause": client.pause, "resume": client.resume, "cancel": client.cancel}
             job = await self._desk.ask(asked[action], job_id)
-            if job["status"] == "running":
+            if stopping(job):
                 ui.notify(_TOLD)
             await self.refresh(job)
 
@@ -153,7 +153,7 @@ class Head:
 def offered(job: Json) -> list[str]:
     """What may be asked of the job on its page."""
     allowed = set(job["allowed_actions"])
-    if job["status"] == "running" and "pause" in allowed:
+    if job["status"] == "running" and not stopping(job):
         allowed.add(_SAVE)
     if "retry" in allowed and job["last_checkpoint_id"]:
         allowed.add(_SCRATCH)

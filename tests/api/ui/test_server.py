@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -177,6 +178,14 @@ def _until_alive(http: httpx2.Client) -> None:
         except httpx2.TransportError:
             time.sleep(0.1)
     raise AssertionError("the dashboard was not there within half a minute")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:abc", "http://[bad", "127.0.0.1:8000"])
+def test_an_address_that_cannot_be_is_one_sentence_and_exit_2(url: str) -> None:
+    argv = [sys.executable, "-m", "api.ui", "--api", url, "--port", str(free_port())]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "it looks like http://127.0.0.1:8000" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_command_becomes_the_process_with_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
