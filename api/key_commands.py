@@ -119,7 +119,7 @@ def limit(
     queued: Annotated[str | None, typer.Option(help="Jobs that may wait, or none.")] = None,
     running: Annotated[str | None, typer.Option(help="Jobs that may run at a time, or none.")] = None,
     device_hours: Annotated[str | None, typer.Option(help="Hours that its jobs may run altogether, or none.")] = None,
-    storage_mb: Annotated[str | None, typer.Option(help="MB of checkpoints and data sets, or none.")] = None,
+    storage_mb: Annotated[str | None, typer.Option(help="MB of checkpoints, previews, data sets, or none.")] = None,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:

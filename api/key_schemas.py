@@ -71,7 +71,7 @@ class Quotas(Asked):
     )
     device_hours: float | None = Field(None, ge=0, le=1e9, description="That its jobs may run altogether.")
     storage_mb: Annotated[int, Field(ge=0, le=10**9), INTEGRAL] | None = Field(
-        None, description="Of checkpoints and data sets, MB."
+        None, description="Of checkpoints, previews and data sets, MB."
     )
 
 

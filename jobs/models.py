@@ -84,7 +84,7 @@ class Tenant(Base):
     device_hours: Mapped[float | None]
     """That its jobs may run altogether: an hour of a job with two GPUs is two."""
     storage_mb: Mapped[int | None]
-    """Of checkpoints and data sets, MB."""
+    """Of checkpoints, previews and data sets, MB."""
     device_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
     """That its jobs have run so far, those that are over."""
     served_at: Mapped[float] = mapped_column(default=0.0, server_default="0")

@@ -8,6 +8,8 @@ from typing import Any, Final
 from api.client import Json, stopping
 
 NOTHING: Final = "–"
+# As many are named; a line after them says how many there are beside these, or that nobody looked.
+_MOST_PROBLEMS: Final = 100
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -92,6 +94,8 @@ def intake(dataset: Json) -> str:
     """How far a data set is on its way in, or that something is wrong with it; empty when it is ready."""
     if dataset["status"] == "failed":
         number = len(dataset["problems"])
+        if number > _MOST_PROBLEMS:
+            return f"At least {_MOST_PROBLEMS} problems."
         return f"{count(number)} problem{'' if number == 1 else 's'}."
     if dataset["status"] != "validating":
         return ""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from jobs import clock
 from jobs.errors import QuotaExceeded, QuotaUsedUp, TenantNotFound
-from jobs.models import Checkpoint, Dataset, Job, Tenant
+from jobs.models import Checkpoint, Dataset, Job, Preview, Tenant
 from jobs.status import Status
 from jobs.store import acts
 from jobs.store.pages import Page, cut, decode
@@ -122,20 +122,22 @@ def _admit_bytes(s: Session, row: Tenant, more: int) -> None:
     taken = stored_bytes(s, row.id) + more
     if taken > row.storage_mb * _MEGABYTE:
         detail = (
-            f"Checkpoints and data sets would take {taken / _MEGABYTE:,.0f} MB of {row.storage_mb:,}; "
+            f"Checkpoints, previews and data sets would take {taken / _MEGABYTE:,.0f} MB of {row.storage_mb:,}; "
             "delete jobs or data sets, or ask an administrator for more."
         )
         raise QuotaUsedUp(detail)
 
 
 def stored_bytes(s: Session, tenant: str) -> int:
-    """Of checkpoints that can be had, and of the images of data sets that are ready."""
-    each = Checkpoint.bytes + Checkpoint.weights_bytes
-    of_jobs = select(func.sum(each)).join(Job, Job.id == Checkpoint.job_id)
-    checkpoints = s.scalar(of_jobs.where(Job.tenant == tenant, Checkpoint.state == "ready"))
+    """Of checkpoints that can be had, of previews, and of the images of data sets that are ready."""
+    saved = Checkpoint.bytes + Checkpoint.weights_bytes
     pixels = Dataset.num_images * Dataset.channels * Dataset.height * Dataset.width
-    datasets = s.scalar(select(func.sum(pixels)).where(Dataset.tenant == tenant))
-    return int(checkpoints or 0) + int(datasets or 0)
+    sums = (
+        select(func.sum(saved)).join(Job).where(Job.tenant == tenant, Checkpoint.state == "ready"),
+        select(func.sum(Preview.bytes)).join(Job).where(Job.tenant == tenant),
+        select(func.sum(pixels)).where(Dataset.tenant == tenant),
+    )
+    return sum(int(s.scalar(each) or 0) for each in sums)
 
 
 def ran(s: Session, tenant: str, seconds: float, devices: int) -> None:

@@ -68,7 +68,7 @@ class Office:
 
 @pytest.fixture
 def office(sqlite_settings: Settings) -> Iterator[Office]:
-    settings = sqlite_settings.model_copy(update={"auth": "on", "webhooks": True})
+    settings = sqlite_settings.model_copy(update={"auth": "on", "webhooks": True, "webhook_allow_private": True})
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         made = Office(settings, client)
         yield made

@@ -47,7 +47,7 @@ class Door:
 
 @pytest.fixture
 def door(sqlite_settings: Settings) -> Iterator[Door]:
-    settings = sqlite_settings.model_copy(update={"auth": "on", "webhooks": True})
+    settings = sqlite_settings.model_copy(update={"auth": "on", "webhooks": True, "webhook_allow_private": True})
     with _opened(settings) as opened:
         yield opened
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +21,18 @@ from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
 from tests.api.hooks.receiver import Receiver, receiving
 from tests.api.live import until
 
-PUBLIC = "https://93.184.216.34/gantry"
+PUBLIC = "https://hooks.example/gantry"
+
+
+@pytest.fixture(autouse=True)
+def _named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that knows hooks.example, wherever the tests run."""
+    ask = socket.getaddrinfo
+
+    def answer(host: Any, *args: Any, **more: Any) -> Any:
+        return ask("93.184.216.34" if host == "hooks.example" else host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
 
 
 @pytest.fixture
@@ -111,8 +123,15 @@ def test_a_body_that_cannot_be(strict: TestClient, body: dict[str, Any], pointer
 @pytest.mark.parametrize(
     "url",
     [
-        *("http://93.184.216.34/", "https://127.0.0.1/", "https://localhost/", "https://[::1]/", "https://10.1.2.3/"),
-        *("https://169.254.169.254/latest/meta-data", "https://user:pw@93.184.216.34/", "https://93.184.216.34:22/"),
+        *(
+            "http://hooks.example/",
+            "https://8.8.8.8/",
+            "https://127.0.0.1/",
+            "https://localhost/",
+            "https://[::1]/",
+            "https://10.1.2.3/",
+        ),
+        *("https://169.254.169.254/latest/meta-data", "https://user:pw@hooks.example/", "https://hooks.example:22/"),
         *("https://[::ffff:192.168.0.1]/", "https://2130706433/", "file:///etc/passwd", "https://", "nonsense"),
     ],
 )

@@ -101,6 +101,7 @@ def test_a_small_curve_spans_both_losses_and_skips_gaps() -> None:
 def test_how_far_a_data_set_is_is_said_in_a_sentence() -> None:
     assert words.intake({"status": "ready", "progress": None, "problems": []}) == ""
     assert words.intake({"status": "failed", "progress": None, "problems": [1, 2]}) == "2 problems."
+    assert words.intake({"status": "failed", "progress": None, "problems": [1] * 101}) == "At least 100 problems."
 
 
 def test_the_form_has_every_field_of_the_schema_that_is_a_number_a_truth_or_a_word() -> None:
