@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from api import listening
 from api.app import create_app
 from api.foreign_pages import guarded
-from api.protocol import ImpatientHttp
+from api.protocol import KEEP_ALIVE_SECONDS, ImpatientHttp
 from jobs.settings import Settings
 from jobs.startup import begin
 
@@ -39,6 +39,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_LAST_REQUESTS_SECONDS,
             )
         )

@@ -13,6 +13,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LARGEST_HEAD_BYTES: Final = 64 * 1024
 HEAD_SECONDS: Final = 20.0
+KEEP_ALIVE_SECONDS: Final = 30
+"""Of a connection on which nothing is asked: longer than usual clients keep theirs, which is 5 s, so that no request
+crosses with the end of its connection.
+"""
 UNREAD_SECONDS: Final = 5.0
 """For the rest of a request that was answered already: a byte of it ends uvicorn's own patience for good."""
 

@@ -54,6 +54,8 @@ T = TypeVar("T")
 
 _CPU_THREADS: Final = 2
 _PACKERS: Final = 2
+# The API keeps an idle connection for 5 s; were it ended at the same time, a request would be lost.
+_KEEP_ALIVE_SECONDS: Final = 30
 _BUSY: Final = "The sampler has more to draw than it takes on; try again in a moment."
 _MEDIA: Final = {"png": "image/png", "zip": "application/zip", "npz": "application/x-npz"}
 
@@ -178,7 +180,8 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     log.info("sampler started", url=settings.sampler_url)
-    uvicorn.Server(uvicorn.Config(make_app(settings), log_config=None, access_log=False, **where)).run()
+    app, kept = make_app(settings), _KEEP_ALIVE_SECONDS
+    uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_keep_alive=kept, **where)).run()
     log.info("sampler stopped")
     return 0
 

@@ -12,7 +12,7 @@ import uvicorn
 
 from api import listening
 from api.foreign_pages import guarded
-from api.protocol import ImpatientHttp
+from api.protocol import KEEP_ALIVE_SECONDS, ImpatientHttp
 from api.ui.server import create_app
 from jobs.startup import begin
 
@@ -46,6 +46,7 @@ def main() -> int:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_LAST_REQUESTS_SECONDS,
         )
     )
