@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from jobs.db import Database, migrate
 from jobs.settings import PREFIX, Settings
@@ -22,6 +24,9 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Hundreds of processes are started: each would compile the whole house anew, which takes a second or more.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# However long the machine stands still in the midst of an example.
+hypothesis_settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("unhurried")
 for name in [name for name in os.environ if name.startswith(PREFIX)]:
     del os.environ[name]
 
@@ -83,10 +88,10 @@ def db(settings: Settings) -> Iterator[Database]:
 def small_settings(folder: Path, **values: object) -> Settings:
     """Short times, so that a test need not wait; one thread a trainer.
 
-    But for the lease: a busy machine stands still for seconds, and who holds it then would lose it.
+    But for the lease: a busy machine stands still for seconds, more than once, and who holds it then would lose it.
     """
     quick = {
-        "lease_seconds": 10,
+        "lease_seconds": 30,
         "poll_seconds": 0.1,
         "republish_seconds": 2,
         "grace_seconds": 20,

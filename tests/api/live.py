@@ -23,7 +23,7 @@ from jobs.settings import Settings
 from tests.api.conftest import Hand
 from tests.ports import free_port
 
-SECONDS = 30
+SECONDS = 60
 
 
 class Live:
@@ -33,6 +33,8 @@ class Live:
         self.port = port or free_port()
         self.app: FastAPI = create_app(settings)
         self.server = Server(self.app, settings.model_copy(update={"port": self.port}))
+        # A machine that stands still for uvicorn's 5 s would find a connection closed that a test is about to use.
+        self.server.config.timeout_keep_alive = SECONDS
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx2.Client(base_url=self.url, timeout=SECONDS, trust_env=False)
         self.hand = Hand(settings, cast(TestClient, self.http))
@@ -73,6 +75,17 @@ def until(seen: Callable[[], object], seconds: float = SECONDS) -> None:
     while not seen():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+def until_silent(seconds: float = 0.7) -> None:
+    """Return once no database of this process has been asked anything for so long."""
+
+    def nothing_asked() -> bool:
+        with counted() as statements:
+            time.sleep(seconds)
+        return statements.count == 0
+
+    until(nothing_asked)
 
 
 class Scissors:

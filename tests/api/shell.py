@@ -30,7 +30,7 @@ def service(folder: Path, **values: object) -> Iterator[Settings]:
             _until_ready(client, server)
         yield settings
     finally:
-        assert process.end(server, 20) == 0
+        assert process.end(server, 60) == 0
 
 
 def url_of(settings: Settings) -> str:
@@ -38,14 +38,14 @@ def url_of(settings: Settings) -> str:
 
 
 def _until_ready(client: Client, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
+    for _ in range(1200):
         try:
             client.ready()
             return
         except (Unreachable, ApiError):
             assert server.poll() is None, "the server ended"
             time.sleep(0.1)
-    raise AssertionError("the server was not ready within a minute")
+    raise AssertionError("the server was not ready within two minutes")
 
 
 def gantry(

@@ -118,9 +118,13 @@ def test_a_broker_that_is_down_is_named_and_submitting_goes_on(sqlite_settings: 
     with TestClient(create_app(settings)) as client:
         body = assert_problem(client.get("/readyz"), 503, "not-ready")
         assert not body["parts"]["broker"]["ok"] and body["parts"]["database"]["ok"]
-        started = time.perf_counter()
-        assert client.post("/v1/jobs", json={"dataset": "fashion-mnist-mini"}).status_code == 201
-        assert time.perf_counter() - started < 4.0, "a broker is waited for 5 s"
+        taken = []
+        for _ in range(3):
+            started = time.perf_counter()
+            assert client.post("/v1/jobs", json={"dataset": "fashion-mnist-mini"}).status_code == 201
+            taken.append(time.perf_counter() - started)
+        # Each would have waited; a machine that stands still does so for one of them.
+        assert min(taken) < 4.0, "a broker is waited for 5 s"
 
 
 def test_metrics_count_jobs_and_requests(client: TestClient, hand: Hand) -> None:

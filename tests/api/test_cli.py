@@ -27,7 +27,7 @@ from tests.ports import free_port
 def test_help_is_quick_and_names_every_command() -> None:
     started = time.perf_counter()
     done = gantry("--help")
-    assert done.returncode == 0 and time.perf_counter() - started < 20
+    assert done.returncode == 0 and time.perf_counter() - started < 30
     jobs = ("submit", "watch", "samples", "curves", "pause", "resume", "cancel", "retry", "workers")
     for command in (*jobs, "up", "worker", "doctor", "migrate", "settings", "demo"):
         assert f" {command} " in done.stdout

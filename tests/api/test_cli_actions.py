@@ -105,7 +105,7 @@ def test_who_interrupts_gets_130_and_the_job_goes_on(served: Settings, words: tu
     watching = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert watching.stdout is not None and watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
-    _, said = watching.communicate(timeout=20)
+    _, said = watching.communicate(timeout=60)
     assert watching.returncode == 130 and "Traceback" not in said
     assert f"{job_id} goes on" in said
     with Client(url_of(served)) as client:

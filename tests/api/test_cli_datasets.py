@@ -31,7 +31,7 @@ def taking_in(served: Settings) -> Iterator[Settings]:
     thread.start()
     yield served
     stop.set()
-    thread.join(timeout=20)
+    thread.join(timeout=60)
     assert not thread.is_alive()
 
 

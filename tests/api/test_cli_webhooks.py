@@ -30,7 +30,7 @@ def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
             until(lambda: "relay started" in (folder / "relay.log").read_text())
             yield settings
         finally:
-            assert process.end(relay, 40) == 0
+            assert process.end(relay, 60) == 0
 
 
 def test_one_is_added_tested_listed_and_deleted(telling: Settings) -> None:

@@ -148,7 +148,7 @@ def test_waiting_ends_with_the_job(client: Client, live: Live) -> None:
     ending.start()
     assert client.wait(job_id)["status"] == "succeeded"
     ending.join()
-    assert client.wait(job_id, seconds=5)["status"] == "succeeded"
+    assert client.wait(job_id, seconds=60)["status"] == "succeeded"
 
 
 def test_waiting_has_an_end_where_the_job_has_none(client: Client, live: Live) -> None:
@@ -156,7 +156,7 @@ def test_waiting_has_an_end_where_the_job_has_none(client: Client, live: Live) -
     began = time.monotonic()
     with pytest.raises(TimeoutError, match=f"{job_id} has not ended after 1.5 s; it goes on"):
         client.wait(job_id, seconds=1.5)
-    assert 1.5 <= time.monotonic() - began < 10
+    assert 1.5 <= time.monotonic() - began < 30
     assert client.job(job_id)["status"] == "running"
 
 

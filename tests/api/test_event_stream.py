@@ -23,6 +23,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from api import __main__ as serve
 from api import auth, event_stream
 from api.client import ApiError, Client, Unreachable
 from jobs import leases, process
@@ -31,7 +32,7 @@ from jobs.settings import Settings
 from jobs.status import Status
 from jobs.store import api_keys, events, jobs
 from tests.api.conftest import Hand
-from tests.api.live import SECONDS, Live, counted, scissors, serving, until
+from tests.api.live import SECONDS, Live, counted, scissors, serving, until, until_silent
 from tests.api.test_events import STREAM, write_events
 from tests.jobs.helpers import submit
 from tests.ports import free_port
@@ -106,7 +107,7 @@ def test_what_happens_is_told_at_once(live: Live) -> None:
         assert news.event == "job.progress" and json.loads(news.data)["data"] == {"step": 7}
         live.hand.finish(job_id, Status.SUCCEEDED)
         assert [next(told).event for _ in range(2)] == ["job.status", "stream.end"]
-        assert time.monotonic() - began < 10 and next(told, None) is None
+        assert time.monotonic() - began < SECONDS and next(told, None) is None
 
 
 def test_a_silent_stream_has_a_heartbeat(live: Live) -> None:
@@ -119,12 +120,9 @@ def test_a_silent_stream_has_a_heartbeat(live: Live) -> None:
 def test_the_head_of_a_stream_is_all_of_it(live: Live) -> None:
     began = time.monotonic()
     answer = live.http.head(f"/v1/jobs/{live.hand.train()}/events", headers=STREAM)
-    assert answer.status_code == 200 and answer.content == b"" and time.monotonic() - began < 20
+    assert answer.status_code == 200 and answer.content == b"" and time.monotonic() - began < SECONDS
     assert answer.headers["content-type"].startswith("text/event-stream")
-    time.sleep(0.5)
-    with counted() as silent:
-        time.sleep(0.7)
-    assert silent.count == 0, "the reader that is gone is still listened for"
+    until_silent()  # or the reader that is gone is still listened for
 
 
 def test_a_job_that_is_deleted_under_its_readers_ends_their_streams(live: Live) -> None:
@@ -181,14 +179,17 @@ async def _crowd(live: Live, job_id: str, readers: int, threads: list[int]) -> l
 
 
 def test_three_hundred_readers_ask_no_more_of_the_database_than_three(live: Live) -> None:
-    asked, threads = {}, {}
+    asked, threads, seconds = {}, {}, {}
     for readers in (3, 300):
-        job_id, seen = live.hand.train(), list[int]()
+        job_id, seen, began = live.hand.train(), list[int](), time.monotonic()
         with counted() as statements:
             told = asyncio.run(_crowd(live, job_id, readers, seen))
         assert told == [[str(seq) for seq in range(1, 64)]] * readers
         asked[readers], threads[readers] = statements.count, max(seen)
-    assert asked[300] <= 1.3 * asked[3] + 10, asked
+        seconds[readers] = time.monotonic() - began
+    # Four looks a second, of three statements at most: a crowd that takes longer may have asked for longer.
+    longer = 12 * max(0.0, seconds[300] - seconds[3])
+    assert asked[300] <= 1.3 * asked[3] + 10 + longer, (asked, seconds)
     assert threads[300] <= threads[3] + 5, threads
 
 
@@ -197,10 +198,7 @@ def test_nothing_is_asked_while_nobody_listens(live: Live) -> None:
     with live.stream(job_id) as told, counted() as heard:
         next(told)
         until(lambda: heard.count > 5)
-    time.sleep(1)  # the connection's end is noticed, and the last look is over
-    with counted() as silent:
-        time.sleep(0.7)
-    assert silent.count == 0
+    until_silent()
 
 
 def test_who_waits_for_a_change_costs_little(live: Live) -> None:
@@ -225,21 +223,32 @@ def test_who_waits_for_a_change_costs_little(live: Live) -> None:
     assert statements.count < 10 * 4 * one_read.count + 50
 
 
-def test_a_service_that_stops_ends_streams_and_waits_at_once(live: Live, caplog: pytest.LogCaptureFixture) -> None:
-    job_id = live.hand.train()
-    path, ended = f"/v1/jobs/{job_id}", list[Any]()
-    headers = {"If-None-Match": live.http.get(path).headers["ETag"], "Prefer": "wait=60"}
-    waiting = threading.Thread(target=lambda: ended.append(live.http.get(path, headers=headers).status_code))
-    waiting.start()
-    with live.stream(job_id) as told:
-        assert next(told).id == "1"
-        time.sleep(0.3)
-        live.stop()
-        assert FORCED not in caplog.text
-        # No end of the story: whoever hears this far comes again.
-        assert [news.event for news in told] == ["job.status"]
-    waiting.join(SECONDS)
-    assert ended == [304]
+def test_a_service_that_stops_ends_streams_and_waits_at_once(
+    sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # What is not ended at once is broken off only then, however long the machine stands still.
+    monkeypatch.setattr(serve, "_LAST_REQUESTS_SECONDS", SECONDS / 2)
+    with serving(sqlite_settings) as live:
+        job_id = live.hand.train()
+        path, ended = f"/v1/jobs/{job_id}", list[Any]()
+        headers = {"If-None-Match": live.http.get(path).headers["ETag"], "Prefer": "wait=60"}
+        waiting = threading.Thread(target=lambda: ended.append(live.http.get(path, headers=headers).status_code))
+        waiting.start()
+        with live.stream(job_id) as told:
+            assert next(told).id == "1"
+            until(lambda: _listeners(live, job_id) == 2)
+            live.stop()
+            assert FORCED not in caplog.text
+            # No end of the story: whoever hears this far comes again.
+            assert [news.event for news in told] == ["job.status"]
+        waiting.join(SECONDS)
+        assert ended == [304]
+
+
+def _listeners(live: Live, job_id: str) -> int:
+    """How many streams and waits there are of a job."""
+    desk = live.app.state.services.newsroom._desks.get(job_id)
+    return desk.listeners if desk is not None else 0
 
 
 def test_a_process_that_is_told_to_stop_does_not_wait_for_its_readers(
@@ -302,7 +311,9 @@ def _away(server: str, database: str) -> Iterator[None]:
     door = sql.SQL("alter database {} with allow_connections {}")
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(door.format(sql.Identifier(database), sql.SQL("false")))
-        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [database])
+        # Each is told, and gone only a moment later.
+        inside = "from pg_stat_activity where datname = %s and backend_type = 'client backend'"
+        until(lambda: not connection.execute(f"select pg_terminate_backend(pid) {inside}", [database]).fetchall())
         yield
         connection.execute(door.format(sql.Identifier(database), sql.SQL("true")))
 

@@ -1,4 +1,7 @@
-"""Requests are counted, by several processes together where there is a Redis between them."""
+"""Requests are counted, by several processes together where there is a Redis between them.
+
+By the day: a minute may be over between two requests.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from api import rates as counting
 from api.rates import Rates
 from jobs.errors import RateLimited
 from jobs.ids import new_id
@@ -23,7 +27,7 @@ def _passed(rates: list[Rates], tenant: str, times: int) -> int:
             try:
                 await rates[number % len(rates)].count(tenant, None)
             except RateLimited as error:
-                assert 1 <= error.retry_after <= 60
+                assert 1 <= error.retry_after <= 86_400
             else:
                 passed += 1
         return passed
@@ -32,14 +36,18 @@ def _passed(rates: list[Rates], tenant: str, times: int) -> int:
 
 
 @pytest.mark.postgres
-def test_processes_count_together_where_the_queue_is_in_redis(tmp_path: Path, valkey_server: str) -> None:
-    settings = small_settings(tmp_path, broker_url=valkey_server, tenant_rate="6/minute")
+def test_processes_count_together_where_the_queue_is_in_redis(
+    tmp_path: Path, valkey_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Who waits for it in vain counts for itself; a machine that stands still is no server that is away.
+    monkeypatch.setattr(counting, "_PATIENCE_SECONDS", 60.0)
+    settings = small_settings(tmp_path, broker_url=valkey_server, tenant_rate="6/day")
     both, name = [Rates(settings), Rates(settings)], new_id("job")
     assert _passed(both, name, 9) == 6
 
 
 def test_one_process_counts_by_itself(tmp_path: Path) -> None:
-    rates = Rates(small_settings(tmp_path, tenant_rate="3/minute"))
+    rates = Rates(small_settings(tmp_path, tenant_rate="3/day"))
     assert _passed([rates], "a", 5) == 3 and _passed([rates], "b", 2) == 2
 
 
@@ -48,5 +56,5 @@ def test_no_limit_is_no_limit(tmp_path: Path) -> None:
 
 
 def test_each_counts_for_itself_while_redis_is_away(tmp_path: Path) -> None:
-    settings = small_settings(tmp_path, broker_url=f"redis://127.0.0.1:{free_port()}/0", tenant_rate="3/minute")
+    settings = small_settings(tmp_path, broker_url=f"redis://127.0.0.1:{free_port()}/0", tenant_rate="3/day")
     assert _passed([Rates(settings)], "a", 5) == 3

@@ -280,6 +280,8 @@ def _sampler(settings: Settings, socket: Path) -> Iterator[None]:
                 except httpx2.TransportError:
                     assert process.poll() is None, "the sampler ended"
                     time.sleep(0.1)
+            else:
+                raise AssertionError("the sampler was not ready within a minute")
         yield
     finally:
         end(process, 10)

@@ -8,7 +8,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,16 +31,23 @@ UPLOAD = "POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipa
 @contextmanager
 def sending(live: Live, head: str, body: bytes) -> Iterator[socket.socket]:
     """A connection on which a request has begun."""
-    with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
-        connection.sendall(head.encode() + b"\r\n" + body)
+    with socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection:
+        send(connection, head.encode() + b"\r\n" + body)
         yield connection
+
+
+def send(connection: socket.socket, content: bytes) -> None:
+    """What of it is taken: a server that has answered already may have closed the connection."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(content)
 
 
 def answer(connection: socket.socket) -> tuple[int, dict[str, Any]]:
     """Status and body, once the server has closed the connection."""
     got = b""
-    while piece := connection.recv(65536):
-        got += piece
+    with suppress(ConnectionResetError):  # which is how it closes one with something unread on it
+        while piece := connection.recv(65536):
+            got += piece
     head, _, body = got.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)
 
@@ -58,7 +65,7 @@ def test_a_body_that_never_comes_is_not_waited_for(live: Live) -> None:
     began = time.monotonic()
     with sending(live, head, b'{"data') as connection:
         status, body = answer(connection)
-    assert (status, body["code"]) == (408, "request-timeout") and time.monotonic() - began < 10
+    assert (status, body["code"]) == (408, "request-timeout") and time.monotonic() - began < 25
     with sending(live, head.replace("/v1/jobs", "/v1/jobs/job_0/cancel"), b"{") as connection:
         assert answer(connection)[0] == 408
 
@@ -68,11 +75,11 @@ def test_a_head_that_never_ends_is_not_waited_for(sqlite_settings: Settings, mon
     with serving(sqlite_settings) as live:
         for sent in (b"", b"GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX: y"):
             began = time.monotonic()
-            with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
-                connection.sendall(sent)
-                assert connection.recv(1000) == b"" and time.monotonic() - began < 10
+            with socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection:
+                send(connection, sent)
+                assert connection.recv(1000) == b"" and time.monotonic() - began < 18
         # One connection, two requests: the time is each head's own.
-        with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection:
             for _ in range(2):
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
@@ -81,21 +88,28 @@ def test_a_head_that_never_ends_is_not_waited_for(sqlite_settings: Settings, mon
 
 @pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
 def test_a_head_has_its_size(live: Live, end: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
-        connection.sendall(b"GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 70_000 + end)
+    with socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection:
+        send(connection, b"GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 70_000 + end)
         assert connection.recv(1000).startswith(b"HTTP/1.1 400")
-    with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 60_000 + b"\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
 
 
-def test_an_upload_that_trickles_gives_its_place_back(live: Live, sqlite_settings: Settings) -> None:
+def test_an_upload_that_trickles_gives_its_place_back(
+    live: Live, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "_HEAD_START_SECONDS", 3600.0)
     with sending(live, UPLOAD + "Content-Length: 1000000\r\n", HEAD + b"PK") as connection:
         until(lambda: left(sqlite_settings))
         busy = live.http.post("/v1/datasets", files={"file": ("b.zip", b"PK")})
         assert busy.status_code == 503 and busy.json()["code"] == "uploads-busy"
         assert int(busy.headers["Retry-After"]) > 0
+        # From its next byte on it has no more time than it has earned.
+        monkeypatch.setattr(uploads, "_HEAD_START_SECONDS", 0.5)
+        send(connection, b"x")
         status, body = answer(connection)
+    monkeypatch.setattr(uploads, "_HEAD_START_SECONDS", 3600.0)
     assert (status, body["code"]) == (408, "request-timeout")
     until(lambda: left(sqlite_settings) == [])
     assert live.http.post("/v1/datasets", files={"file": ("b.zip", b"PK")}).json()["code"] == "corrupt-archive"
@@ -104,9 +118,10 @@ def test_an_upload_that_trickles_gives_its_place_back(live: Live, sqlite_setting
 def test_an_upload_that_comes_fast_enough_may_take_its_time(
     live: Live, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(uploads, "_SLOWEST_BYTES_PER_SECOND", 1024)
     content = write(tmp_path / "shoes.zip", CLASSES).read_bytes()
     whole = HEAD + content + b"\r\n--b--\r\n"
+    # Longer than the head start, and a fraction of what it earns.
+    monkeypatch.setattr(uploads, "_SLOWEST_BYTES_PER_SECOND", len(whole) // 240)
     step = len(whole) // 4
     with sending(live, UPLOAD + f"Content-Length: {len(whole)}\r\nConnection: close\r\n", b"") as connection:
         for start in range(0, len(whole), step):
@@ -126,9 +141,9 @@ def test_who_was_answered_before_the_end_of_a_body_holds_no_connection(
     with serving(sqlite_settings.model_copy(update={"auth": "on"})) as live, sending(live, head, b"{") as connection:
         assert b"401" in connection.recv(65536)
         # Of its keep-alive this is the end: uvicorn takes it for the beginning of something.
-        connection.sendall(rest)
+        send(connection, rest)
         began = time.monotonic()
-        assert connection.recv(1000) == b"" and time.monotonic() - began < 10
+        assert connection.recv(1000) == b"" and time.monotonic() - began < 25
 
 
 def test_an_empty_line_holds_no_connection(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +151,7 @@ def test_an_empty_line_holds_no_connection(sqlite_settings: Settings, monkeypatc
     ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with (
         serving(sqlite_settings) as live,
-        socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection,
+        socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection,
     ):
         # Before another request it ends nothing: that one has a clock of its own.
         for sent in (ask, b"\r\n" + ask, b"\r\n", ask):
@@ -145,7 +160,7 @@ def test_an_empty_line_holds_no_connection(sqlite_settings: Settings, monkeypatc
                 assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
         connection.sendall(b"\r\n")
         began = time.monotonic()
-        assert connection.recv(1000) == b"" and time.monotonic() - began < 10
+        assert connection.recv(1000) == b"" and time.monotonic() - began < 25
 
 
 def test_no_upload_takes_for_ever(sqlite_settings: Settings) -> None:
@@ -204,13 +219,14 @@ def test_an_endless_body_ends_at_the_limit(
         with sending(live, UPLOAD + "Transfer-Encoding: chunked\r\nConnection: close\r\n", begun) as connection:
             # No more than is read: what lies unread when the server hangs up takes its answer along.
             while not select.select([connection], [], [], 0.2)[0]:
-                connection.sendall(chunk)
+                send(connection, chunk)
             status, body = answer(connection)
     assert (status, body["code"]) == (413, "body-too-large")
     assert left(sqlite_settings) == []
 
 
-def test_who_breaks_off_leaves_nothing(live: Live, sqlite_settings: Settings) -> None:
-    with sending(live, UPLOAD + "Content-Length: 1000000\r\n", HEAD + b"PK" * 1000):
-        until(lambda: left(sqlite_settings))
-    until(lambda: left(sqlite_settings) == [])
+def test_who_breaks_off_leaves_nothing(sqlite_settings: Settings) -> None:
+    with serving(sqlite_settings) as live:
+        with sending(live, UPLOAD + "Content-Length: 1000000\r\n", HEAD + b"PK" * 1000):
+            until(lambda: left(sqlite_settings))
+        until(lambda: left(sqlite_settings) == [])

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -68,7 +68,7 @@ def _alive(pid: int) -> bool:
 
 
 def _gone(pids: set[int]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if not any(_alive(pid) for pid in pids):
             return True
@@ -82,7 +82,11 @@ def test_the_whole_service_starts_is_tended_and_leaves_nothing_behind(tmp_path: 
         lines = _read_until(up, "Ctrl-C stops it.")
         assert f"http://127.0.0.1:{port}" in lines[0] and sum("gantry " in line for line in lines) >= 3
         assert f"export GANTRY_URL=http://127.0.0.1:{port}" in "\n".join(lines)
-        findings = _findings(data)
+        # The doctor waits 5 s for each; a machine that stands still for as long is asked again.
+        for _ in range(3):
+            findings = _findings(data)
+            if {name for name, finding in findings.items() if not finding["ok"]} <= {"devices"}:
+                break
         assert {name for name, finding in findings.items() if not finding["ok"]} <= {"devices"}, findings
         family = _children(up.pid)
         for module in ("api", "api.relay", "worker", "worker.sampler", "api.ui"):
@@ -127,10 +131,12 @@ def test_a_second_interrupt_ends_all_at_once(tmp_path: Path) -> None:
     with _up(tmp_path / "data", free_port()) as up:
         _read_until(up, "Ctrl-C stops it.")
         family = _children(up.pid)
+        # One that cannot end: or all would have ended by themselves before the second signal comes.
+        os.kill(next(pid for pid, args in family.items() if args.endswith("-m api.relay")), signal.SIGSTOP)
         up.send_signal(signal.SIGINT)
         _read_until(up, "Stopping")
         up.send_signal(signal.SIGINT)
-        assert up.wait(20) == 130
+        assert up.wait(60) == 130
         assert _gone(set(family))
 
 
@@ -147,7 +153,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
 
 def _refused(data: Path, port: int) -> str:
     argv = [sys.executable, "-m", "api.cli", "up", "--port", str(port), "--data", str(data)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1 and done.stdout == "" and len(done.stderr.splitlines()) == 1, done
     return done.stderr
 
@@ -159,14 +165,17 @@ def _findings(data: Path) -> dict[str, dict[str, object]]:
 
 
 def test_the_dashboard_gives_way_only_where_its_port_was_not_asked_for(tmp_path: Path) -> None:
-    usual = small_settings(tmp_path)
-    with ExitStack() as stack:
-        with suppress(OSError):
-            stack.enter_context(socket.create_server((usual.host, usual.ui_port)))
+    # Not the usual one, which a service beside this test may take and free at any moment.
+    class Elsewhere(Settings):
+        ui_port: int = free_port()
+
+    usual = Elsewhere(data_dir=tmp_path / "data")
+    taken = usual.ui_port
+    with socket.create_server((usual.host, taken)):
         with dashboard_socket(usual) as moved:
-            assert port_of(moved) != usual.ui_port
-        with pytest.raises(UpError, match=rf"dashboard cannot listen on .*:{usual.ui_port}: .*GANTRY_UI_PORT"):
-            dashboard_socket(small_settings(tmp_path, ui_port=usual.ui_port))
+            assert port_of(moved) != taken
+        with pytest.raises(UpError, match=rf"dashboard cannot listen on .*:{taken}: .*GANTRY_UI_PORT"):
+            dashboard_socket(small_settings(tmp_path, ui_port=taken))
     asked = small_settings(tmp_path, ui_port=free_port())
     with dashboard_socket(asked) as own:
         assert port_of(own) == asked.ui_port

@@ -17,6 +17,7 @@ from api.routes import webhooks
 from jobs.errors import LookupsBusy
 from jobs.places import Places
 from jobs.settings import Settings
+from jobs.store import deliveries
 from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
 from tests.api.hooks.receiver import Receiver, receiving
 from tests.api.live import until
@@ -63,7 +64,7 @@ def delivered(open_settings: Settings) -> Iterator[None]:
     postman.start()
     yield
     stop.set()
-    postman.join(timeout=40)
+    postman.join(timeout=60)
 
 
 def _add(client: TestClient, url: str = PUBLIC, **fields: Any) -> dict[str, Any]:
@@ -213,7 +214,13 @@ def test_a_jobs_moves_are_told_signed_and_logged(caller: TestClient) -> None:
     assert (page["data"], rest["data"]) == ([last], [first])
 
 
-@pytest.mark.usefixtures("delivered")
+@pytest.fixture
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not taken is not told again before the test is over, by itself."""
+    monkeypatch.setattr(deliveries, "PAUSES", (3600,) * len(deliveries.PAUSES))
+
+
+@pytest.mark.usefixtures("_unhurried", "delivered")
 def test_a_test_is_told_and_can_be_told_again(caller: TestClient) -> None:
     with receiving(500, 200) as receiver:
         hook = _add(caller, receiver.url)["id"]

@@ -52,6 +52,9 @@ def test_the_comparison_prints_a_ratio_for_each(capfd: pytest.CaptureFixture[str
         "1",
         "--only",
         "examples,gantry auto",
+        # The machine may stand still for as long as a hundred measurements.
+        "--clock",
+        "cpu",
     ]
     assert training.main(asked) == 0
     lines = capfd.readouterr().out.splitlines()

@@ -18,8 +18,8 @@ from jobs.process import end_all, spawn
 from jobs.settings import Settings
 from tests.ports import free_port
 
-START_SECONDS = 60
-JOB_SECONDS = 120
+START_SECONDS = 180
+JOB_SECONDS = 240
 
 # A conditional DCGAN small enough for a test: the default's shape, a fraction of its width.
 TINY: dict[str, Any] = {
@@ -92,10 +92,10 @@ def running(settings: Settings, logs: Path) -> Iterator[Service]:
     logs.mkdir(exist_ok=True)
     with ExitStack() as stack:
         processes: dict[str, subprocess.Popen[bytes]] = {}
-        stack.callback(lambda: end_all((process, 20) for process in processes.values()))
+        stack.callback(lambda: end_all((process, 40) for process in processes.values()))
         for name in ("api", "relay", "worker", "sampler"):
             processes[name] = start(name, settings, logs)
-        http = stack.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{api_port}", timeout=30))
+        http = stack.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{api_port}", timeout=60))
         service = Service(settings, http, processes, logs)
         _until_ready(service, f"http://127.0.0.1:{sampler_port}/healthz")
         yield service

@@ -9,10 +9,10 @@ from jobs.errors import Fenced, InvalidTransition
 from jobs.leases import Orders
 from jobs.status import TERMINAL, Status
 
-LEASE: Final = 600.0
-REPUBLISH: Final = 300.0
-MAX_RUNTIME: Final = 1020
-JUMPS: Final = (90.0, 400.0, 700.0)
+LEASE: Final = 6_000.0
+REPUBLISH: Final = 3_000.0
+MAX_RUNTIME: Final = 10_200
+JUMPS: Final = (900.0, 4_000.0, 7_000.0)
 """How time passes, s. No sum of these is near a limit above: what a test itself takes makes no difference."""
 PAUSE: Final = 50.0
 """How long a job waits after a crash: longer than a test, shorter than any jump."""

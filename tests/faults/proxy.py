@@ -45,14 +45,14 @@ class Proxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10), "the proxy did not start"
+        assert self._ready.wait(60), "the proxy did not start"
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
 
     @property
     def connections(self) -> int:
@@ -104,7 +104,7 @@ class Proxy:
             done.set()
 
         self._loop.call_soon_threadsafe(act)
-        assert done.wait(10), "the proxy hangs"
+        assert done.wait(60), "the proxy hangs"
 
     def _reset_all(self, only_swallowing: bool = False) -> None:
         for pair in list(self._pairs):

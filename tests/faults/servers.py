@@ -17,7 +17,7 @@ from tests import servers
 from tests.faults.processes import children_of
 from tests.ports import free_port
 
-_DEAD_SECONDS = 10
+_DEAD_SECONDS = 30
 
 
 class Server:
@@ -113,5 +113,5 @@ def _running(server: Server) -> Iterator[None]:
 
 
 def _asked(port: int, command: str) -> None:
-    with redis.Redis(port=port, socket_timeout=2, socket_connect_timeout=2) as client:
+    with redis.Redis(port=port, socket_timeout=20, socket_connect_timeout=20) as client:
         client.execute_command(command)

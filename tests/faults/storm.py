@@ -31,7 +31,7 @@ from tests.worker.helpers import tiny
 
 _STUCK_SECONDS: Final = 150
 """Longer than the longest pause after a crash: when nothing has moved for so long, nothing will."""
-_TIDY_SECONDS: Final = 2 * LEASE_SECONDS + 4
+_TIDY_SECONDS: Final = 2 * LEASE_SECONDS + 10
 """After which the sweeper has deleted what killed and fenced attempts have left."""
 _LOOK_SECONDS: Final = 0.1
 _LATE_STEPS: Final = 0.9
@@ -120,7 +120,7 @@ def run(chosen: Plan, folder: Path, log: Callable[[str], None]) -> Outcome:
                 storm = Storm(chosen, outcome, Scene(ground, service, caller, told, hands, chosen.seed), db, log)
                 storm.rage()
                 time.sleep(_TIDY_SECONDS)
-        outcome.orphan_processes = fleet.left_behind(ground.settings, 10)
+        outcome.orphan_processes = fleet.left_behind(ground.settings, 30)
         db = fleet.record(ground)
         outcome.history = history.check(db, files_of(ground.settings), told, References())
         db.dispose()

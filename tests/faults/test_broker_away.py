@@ -13,7 +13,7 @@ from tests.faults.fleet import Fleet, ground, record
 from tests.worker.helpers import job_of, tiny, until
 
 _QUICK_SECONDS: Final = 4.0
-_FROZEN_SECONDS: Final = 12.0
+_FROZEN_SECONDS: Final = 20.0
 
 
 @pytest.mark.postgres
@@ -34,10 +34,10 @@ def test_a_job_is_taken_at_once_and_runs_when_the_broker_is_back(tmp_path: Path)
 
 
 def _submitted_quickly(caller: Caller, key: str) -> str:
-    """The job of a submission that waited for no broker; the second try is for a machine that stood still."""
-    for attempt in range(2):
+    """The job of a submission that waited for no broker; the other tries are for a machine that stood still."""
+    for attempt in range(3):
         began = time.monotonic()
         job_id = caller.submit(tiny(), key=f"{key}-{attempt}")
         if time.monotonic() - began < _QUICK_SECONDS:
             return job_id
-    raise AssertionError(f"each of two submissions took {_QUICK_SECONDS} s or longer")
+    raise AssertionError(f"each of three submissions took {_QUICK_SECONDS} s or longer")

@@ -117,7 +117,7 @@ def _relay(settings: Settings) -> Iterator[None]:
         thread.join()
 
 
-def _heard(settings: Settings, seconds: float = 8.0) -> bool:
+def _heard(settings: Settings, seconds: float = 20.0) -> bool:
     """Whether a hint came within so long; it is gone from the broker then."""
     app = broker.make_app(settings)
     with app.connection_for_read() as connection:

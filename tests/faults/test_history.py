@@ -161,7 +161,7 @@ def _an_attempt_without_a_row(s: Session, files: Artifacts) -> None:
 
 
 def _an_attempt_that_went_on_from_nowhere(s: Session, files: Artifacts) -> None:
-    s.execute(update(Attempt).where(Attempt.attempt == 2).values(resumed_from_step=7))
+    s.execute(update(Attempt).where(Attempt.attempt == 2).values(resumed_from_step=59))
 
 
 def _an_attempt_without_an_end(s: Session, files: Artifacts) -> None:

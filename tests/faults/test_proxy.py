@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.proxy import Proxy
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def _answer(connection: socket.socket) -> None:
 
 
 def _connect(proxy: Proxy) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", proxy.port), timeout=20)
+    client = socket.create_connection(("127.0.0.1", proxy.port), timeout=60)
     assert _said(client, b"hello") == b"hello"
     return client
 
@@ -68,7 +69,7 @@ def test_it_hangs_up_when_the_other_end_does(proxy: Proxy) -> None:
     with _connect(proxy) as client:
         client.shutdown(socket.SHUT_WR)
         assert client.recv(1) == b""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while proxy.connections and time.monotonic() < deadline:
         time.sleep(0.01)
     assert proxy.connections == 0
@@ -103,8 +104,9 @@ def test_a_black_hole_swallows_open_connections_and_leaves_new_ones_alone(proxy:
 
 def test_a_black_hole_for_all_ends_with_broken_connections(proxy: Proxy) -> None:
     with _connect(proxy) as before:
-        proxy.black_hole(0.6, new_ones_too=True)
-        with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as new:
+        # Longer than the machine stands still before the new one is there.
+        proxy.black_hole(8, new_ones_too=True)
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as new:
             new.sendall(b"anybody?")
             for client in (before, new):
                 with pytest.raises(ConnectionResetError):
@@ -125,11 +127,9 @@ def test_a_connection_is_cut_after_so_many_bytes(proxy: Proxy) -> None:
 
 
 def test_nobody_behind_it_is_a_broken_connection() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with Proxy(port) as proxy:
+    with Proxy(free_port()) as proxy:
         try:
-            with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+            with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
                 assert _hangs_up(client)
         except ConnectionResetError:
             pass  # so soon that connecting has not returned yet

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from jobs.db import Database
 from jobs.settings import Settings
-from tests.faults.attempts import claim, freeze, play, same_as_undisturbed
+from tests.faults.attempts import claim, play, same_as_undisturbed
 from tests.jobs.helpers import submit
 from tests.worker.conftest import Carry
-from tests.worker.helpers import job_of, tiny, trainer_pids, until
+from tests.worker.halts import Halting
+from tests.worker.helpers import job_of, tiny, trainer_pids, trains
 
 
 def test_a_silent_trainer_is_ended_and_another_goes_on(
@@ -16,9 +17,9 @@ def test_a_silent_trainer_is_ended_and_another_goes_on(
     body = tiny()
     job = submit(sqlite_db, **body)
     # So long a lease outlasts any stall of the machine: it is the trainer that is silent, and not its supervisor.
-    carried = carry(sqlite_settings.model_copy(update={"stall_seconds": 8.0, "lease_seconds": 60.0}))
-    until(lambda: trainer_pids(job.id) != [])
-    freeze(sqlite_settings, job.id, *trainer_pids(job.id))
+    halting = Halting(sqlite_settings.model_copy(update={"stall_seconds": 8.0, "lease_seconds": 60.0}))
+    carried = carry(halting.settings)
+    halting.when(trains(sqlite_db, job.id), job.id)
     carried.result()
 
     given_back = job_of(sqlite_db, job.id)

@@ -25,7 +25,8 @@ PRODUCTION = ("kill trainer", "kill postgres", "kill supervisor", "black-hole da
 )
 def test_a_short_storm_is_weathered(profile: Profile, script: tuple[str, ...], tmp_path: Path) -> None:
     lines: list[str] = []
-    chosen = Plan(profile, jobs=4, faults=0, seed=1, steps=600, workers=2, pause_seconds=2, script=script)
+    # So many steps that jobs are left to strike when the test itself has stood still for seconds.
+    chosen = Plan(profile, jobs=4, faults=0, seed=1, steps=1500, workers=2, pause_seconds=2, script=script)
     outcome = storm.run(chosen, tmp_path, lines.append)
     assert outcome.violations == [], "\n".join(lines)
     assert outcome.accepted == 4 and outcome.history is not None

@@ -24,7 +24,8 @@ from jobs.settings import Settings
 from jobs.status import Status
 from tests.faults.attempts import claim, expire, finish, forked, freeze, same_as_undisturbed
 from tests.jobs.helpers import submit
-from tests.worker.helpers import events_of, job_of, tiny, trainer_pids, until
+from tests.worker.halts import Halting
+from tests.worker.helpers import events_of, job_of, tiny, trainer_pids, trains, until
 
 # Told after each fifty steps, when a picture is due: it can be frozen early on.
 BODY: Final = tiny(total_steps=600, checkpoints={"every_steps": 100}, previews={"every_steps": 50, "per_class": 1})
@@ -46,10 +47,10 @@ carry_one_job(settings, Database(settings.database), Identity("the zombie", "cpu
 def test_a_frozen_attempt_that_wakes_writes_nothing(settings: Settings, db: Database, tmp_path: Path) -> None:
     patient = settings.model_copy(update={"lease_seconds": 60})
     job = submit(db, **BODY)
-    with _supervisor(patient, tmp_path / "zombie.log") as zombie:
-        until(lambda: job_of(db, job.id).step > 0)
-        (trainer,) = trainer_pids(job.id)
-        freeze(patient, job.id, trainer, zombie.pid)
+    halting = Halting(patient)
+    with _supervisor(halting.settings, tmp_path / "zombie.log") as zombie:
+        trainer = halting.when(trains(db, job.id), job.id)
+        freeze(patient, job.id, zombie.pid)
         expire(db, job.id)
         sweep.sweep_once(db, patient)
         given_back = job_of(db, job.id)
@@ -61,7 +62,7 @@ def test_a_frozen_attempt_that_wakes_writes_nothing(settings: Settings, db: Data
             os.kill(trainer, signal.SIGCONT)
             until(lambda: trainer_pids(job.id) == [])
             os.kill(zombie.pid, signal.SIGCONT)
-            assert (zombie.wait(timeout=60), successor.wait()) == (0, 0)
+            assert (zombie.wait(timeout=120), successor.wait()) == (0, 0)
 
     assert '"returncode": 75' in (tmp_path / "zombie.log").read_text(), "the trainer was refused, and ended itself"
     finish(db, second)

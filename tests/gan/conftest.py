@@ -1,4 +1,4 @@
-"""What the tests of learning share: a quick spec, a small data set, one thread."""
+"""What the tests of learning share: a quick spec, a small data set, one thread, the same chance in every run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _same_chance() -> None:
+    """What a test draws without a seed of its own depends on no test before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture

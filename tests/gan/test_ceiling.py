@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gan.catalog import BUILTIN_DATASETS, DatasetClass, DatasetInfo
@@ -57,7 +57,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
     return body
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(body=bodies(), info=st.sampled_from([MINI, LARGE]))
 def test_no_spec_takes_more_than_its_ceiling(body: dict[str, Any], info: DatasetInfo) -> None:
     for part in ("discriminator", "conditioning"):

@@ -241,7 +241,7 @@ def test_two_processes_may_keep_the_same_network_at_once(tmp_path: Path) -> None
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = {process.communicate(timeout=120)[0] for process in both}
+    said = {process.communicate(timeout=200)[0] for process in both}
     assert [process.returncode for process in both] == [0, 0]
     assert len(said) == 1
     assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]

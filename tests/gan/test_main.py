@@ -120,7 +120,7 @@ def test_images_that_cannot_be_taken_are_named_one_by_one(tmp_path: Path, capsys
         (tmp_path / "mine" / name).write_bytes(b"x")
     assert main(["train", "--data", str(tmp_path / "mine"), "--out", str(tmp_path / "out")]) == 2
     said = sorted(capsys.readouterr().err.splitlines())
-    assert len(said) == 2 and "notes.txt" in said[0] and "readme.md" in said[1]
+    assert len(said) == 3 and "notes.txt" in said[0] and "readme.md" in said[1] and "has 0 images" in said[2]
     assert main(["train", "--data", str(tmp_path / "nowhere.zip"), "--out", str(tmp_path / "out")]) == 2
     assert "nowhere.zip" in capsys.readouterr().err
 

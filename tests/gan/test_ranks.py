@@ -57,7 +57,7 @@ def play(name: str, ranks: Ranks) -> tuple[torch.Tensor, dict[str, torch.Tensor]
 
 def test_two_ranks_equal_one_with_the_double_batch(tmp_path: Path) -> None:
     ranks = [subprocess.Popen([sys.executable, "-c", ONE_RANK, str(rank), str(tmp_path)]) for rank in range(2)]
-    assert [process.wait(120) for process in ranks] == [0, 0]
+    assert [process.wait(200) for process in ranks] == [0, 0]
     for name in CHANGES:
         metrics, weights = play(name, ALONE)
         halves = [torch.load(tmp_path / f"{name}.{rank}", weights_only=True) for rank in range(2)]

@@ -16,7 +16,7 @@ def run(script: str, *arguments: object) -> str:
     """What a process of its own says, which begins with the walls at hand."""
     begin = "import os, socket, sys; from pathlib import Path; from gan import walls\n"
     words = [sys.executable, "-c", begin + script, *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
 
 
 def kernel_has_landlock() -> bool:

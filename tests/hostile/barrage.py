@@ -38,7 +38,8 @@ BOUNDS_MB: Final = {
 # With keys, and as many requests as one likes.
 KEYED: Final = {"GANTRY_AUTH": "on", "GANTRY_KEY_RATE": "", "GANTRY_TENANT_RATE": ""}
 _FIRST_KEY: Final = re.compile(r"GANTRY_KEY=(\S+)")
-_STARTING_SECONDS: Final = 120
+_STARTING_SECONDS: Final = 180
+_TIDYING_SECONDS: Final = 20
 _BODY: Final[dict[str, Any]] = {
     "dataset": "fashion-mnist-mini",
     "total_steps": 10_000_000,
@@ -116,7 +117,7 @@ def run(rows: Sequence[Row], folder: Path, tell: Callable[[str], None], quiet_se
         outcome.memory = memory.most
         outcome.lost = [f"process {pid}" for pid in sorted(alive - set(family(up)))]
         target.http.post(f"/v1/jobs/{job_id}/cancel")
-        outcome.left = sorted(name for name in files(folder) - before if not _ours(name, job_id))
+        outcome.left = _left(folder, before, job_id)
     return outcome
 
 
@@ -131,6 +132,16 @@ def _throw(rows: Sequence[Row], target: Target, outcome: Outcome, tell: Callable
         outcome.answers.append((row, got, seconds))
         mark = " " if got in row.wanted else "!"
         tell(f"{mark} {row.kind:8} {row.name[:44]:44} {got[:60]:40} {seconds:6.2f} s")
+
+
+def _left(folder: Path, before: set[str], job_id: str) -> list[str]:
+    """What is there in the end; what somebody is about to remove is waited for."""
+    deadline = time.monotonic() + _TIDYING_SECONDS
+    while True:
+        left = sorted(name for name in files(folder) - before if not _ours(name, job_id))
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.2)
 
 
 def _ours(name: str, job_id: str) -> bool:

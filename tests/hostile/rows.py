@@ -58,7 +58,7 @@ def _form(name: str, wanted: str, data: bytes, content_type: str = FORM["Content
 
 
 def _raw(kind: str, name: str, wanted: tuple[str, ...], make: Callable[[Target], list[bytes]]) -> Row:
-    return Row(kind, name, wanted, lambda target: target.raw(make(target), wait=20))
+    return Row(kind, name, wanted, lambda target: target.raw(make(target), wait=60))
 
 
 def _path(name: str, path: str) -> Row:

@@ -94,7 +94,7 @@ class Target:
     def raw(self, pieces: Iterable[bytes], pause: float = 0.0, wait: float = _SECONDS) -> str:
         """Bytes as they are, `pause` seconds apart; what is answered, "closed" without a word, or "silence"."""
         place = urlsplit(self.url)
-        with socket.create_connection((place.hostname or "", place.port or 80), timeout=wait) as connection:
+        with socket.create_connection((place.hostname or "", place.port or 80), timeout=_SECONDS) as connection:
             got = b""
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 for piece in pieces:
@@ -102,6 +102,7 @@ class Target:
                     time.sleep(pause)
                     if pause and (got := _there(connection)):
                         break
+            connection.settimeout(wait)
             try:
                 return _answered(connection, got)
             except TimeoutError:

@@ -75,7 +75,9 @@ def processor_seconds(pid: int) -> float:
 
 def files(folder: Path) -> set[str]:
     """All that lies there."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")} if folder.is_dir() else set()
+    # Not by rglob, which fails where a folder goes away while it looks.
+    found = (Path(inside, name) for inside, inner, names in os.walk(folder) for name in (*inner, *names))
+    return {str(path.relative_to(folder)) for path in found}
 
 
 @dataclass(frozen=True)

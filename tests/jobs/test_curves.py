@@ -1,7 +1,7 @@
 """Thinning keeps every spike."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.curves import Curve, head, reduce_minmax
@@ -11,7 +11,6 @@ def _curve(values: list[float]) -> Curve:
     return Curve(np.arange(1, len(values) + 1), np.array(values, dtype=np.float32))
 
 
-@settings(deadline=None)
 @given(
     values=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=400),
     max_points=st.integers(4, 100),

@@ -145,8 +145,8 @@ def test_the_clock_is_the_databases_and_moves_within_a_transaction(db: Database)
         first = clock.read(s)
         time.sleep(0.05)
         second = clock.read(s)
-    assert 0.04 < second - first < 5
-    assert abs(first - time.time()) < 5
+    assert 0.04 < second - first < 60
+    assert abs(first - time.time()) < 60
 
 
 def test_a_block_that_raises_leaves_no_trace(db: Database) -> None:

@@ -59,8 +59,12 @@ def carry(nurseries: Queue[Nursery]) -> Iterator[Carry]:
 
 def _carry(settings: Settings, nurseries: Queue[Nursery]) -> str | None:
     db, nursery = Database(settings.database), nurseries.get()
+    lent = nursery._process
     try:
         return carry_one_job(settings, db, WORKER, nursery)
     finally:
+        if nursery._process is not lent:
+            # Started here in the place of one that was killed: it would die with this thread, some time later.
+            nursery.close()
         nurseries.put(nursery)
         db.dispose()

@@ -12,6 +12,7 @@ from jobs.status import Status
 from jobs.store import checkpoints, jobs, metrics
 from tests.jobs.helpers import submit
 from tests.worker.conftest import Carry
+from tests.worker.halts import Halting
 from tests.worker.helpers import endless, events_of, job_of, tiny, trainer_pids, trains, uninterrupted, until
 
 
@@ -25,10 +26,12 @@ def test_a_paused_job_gives_its_device_back_and_goes_on_from_there(
 ) -> None:
     body = tiny(total_steps=1500, checkpoints={"every_steps": 1500}, previews={"every_steps": 1500})
     job = submit(db, **body)
-    carried = carry(settings)
-    until(trains(db, job.id))
+    halting = Halting(settings)
+    carried = carry(halting.settings)
+    halting.when(trains(db, job.id), job.id)
     with db.write() as s:
         jobs.request_pause(s, job.id)
+    halting.go_on(job.id)
     carried.result()
     paused = job_of(db, job.id)
     assert (paused.status, paused.crashes, paused.lease_until, paused.lease_owner) == ("paused", 0, None, None)

@@ -64,7 +64,7 @@ def test_training_goes_on_while_the_database_is_away_and_no_point_is_lost(db: Da
     started = time.monotonic()
     for step in range(1, 6):
         tick(patient, step, away)
-    assert time.monotonic() - started < 10, "nobody waited"
+    assert time.monotonic() - started < 40, "nobody waited until a write was given up"
     assert points(db, job.id) == []
     away.over.set()
     patient.write()

@@ -52,7 +52,7 @@ def test_a_hint_wakes_the_worker_and_a_term_signal_drains_it(
     assert job_of(db, second.id).lease_owner == row.id
 
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=60) == 0
+    assert worker.wait(timeout=120) == 0
     given_back = job_of(db, second.id)
     assert (given_back.status, given_back.crashes) == ("queued", 0)
     assert count(db) == 0 and trainer_pids(second.id) == []

@@ -65,7 +65,7 @@ def test_a_worker_says_so_again_when_it_was_not_heard(
     # Long enough for its first word. Were it not, this would pass without having tested anything, and not fail.
     time.sleep(1.0)
     run_sql(sqlite_db, back)
-    until(lambda: len(known(sqlite_db)) == 1, seconds=20)
+    until(lambda: len(known(sqlite_db)) == 1)
 
 
 def test_a_worker_that_was_forgotten_is_announced_again_as_it_was(sqlite_db: Database, presence: Presence) -> None:
@@ -75,7 +75,7 @@ def test_a_worker_that_was_forgotten_is_announced_again_as_it_was(sqlite_db: Dat
     until(lambda: known(sqlite_db)[0].draining)
     with sqlite_db.write() as s:
         workers.leave(s, "wrk_test")
-    until(lambda: len(known(sqlite_db)) == 1, seconds=20)
+    until(lambda: len(known(sqlite_db)) == 1)
     (row,) = known(sqlite_db)
     assert row.draining and row.devices[0]["name"] == "cpu"
 

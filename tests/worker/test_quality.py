@@ -16,7 +16,8 @@ from jobs.settings import Settings
 from jobs.store import checkpoints, evaluations, health, jobs, metrics
 from tests.jobs.helpers import files_of, submit
 from tests.worker.conftest import Carry
-from tests.worker.helpers import events_of, job_of, judged, trainer_pids, uninterrupted, until, with_checkpoints
+from tests.worker.halts import Halting
+from tests.worker.helpers import events_of, job_of, judged, uninterrupted, until, with_checkpoints
 from worker.exits import Exit
 from worker.report import plain
 from worker.trainer import Attempt
@@ -85,9 +86,10 @@ def test_a_kill_costs_no_evaluation_and_doubles_none(
     rarely = {"every_steps": 5000}
     body = judged(total_steps=200, checkpoints=rarely | {"keep_last": 2}, previews=rarely | {"per_class": 1})
     job = submit(sqlite_db, **body)
-    first = carry(sqlite_settings)
-    until(lambda: len(told(sqlite_db, job.id, "evaluation.completed")) >= 4)
-    os.kill(trainer_pids(job.id)[0], signal.SIGKILL)
+    halting = Halting(sqlite_settings)
+    first = carry(halting.settings)
+    victim = halting.when(lambda: len(told(sqlite_db, job.id, "evaluation.completed")) >= 4, job.id)
+    os.kill(victim, signal.SIGKILL)
     first.result()
     until(lambda: carry(sqlite_settings).result() is not None)
     ended = job_of(sqlite_db, job.id)

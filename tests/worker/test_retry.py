@@ -14,7 +14,8 @@ from jobs.settings import Settings
 from jobs.store import checkpoints, evaluations, jobs, metrics, previews, retries
 from tests.jobs.helpers import files_of, submit
 from tests.worker.conftest import Carry
-from tests.worker.helpers import events_of, job_of, judged, trainer_pids, uninterrupted, until
+from tests.worker.halts import Halting
+from tests.worker.helpers import events_of, job_of, judged, uninterrupted
 
 
 def retry(settings: Settings, db: Database, job_id: str) -> Job:
@@ -35,9 +36,16 @@ def delete(settings: Settings, db: Database, job_id: str) -> None:
 
 def crash(settings: Settings, db: Database, carry: Carry, job_id: str, *, at_step: int) -> None:
     """Let the job train past a checkpoint, then end it with its only attempt."""
-    carried = carry(settings)
-    until(lambda: job_of(db, job_id).step > at_step)
-    os.kill(trainer_pids(job_id)[0], signal.SIGKILL)
+    halting = Halting(settings)
+    carried = carry(halting.settings)
+
+    def has_come_so_far() -> bool:
+        with db.read() as s:
+            saved = checkpoints.newest_ready(s, job_id)
+        # It is written while training goes on, and so may come later.
+        return saved is not None and saved.step >= at_step and job_of(db, job_id).step > saved.step
+
+    os.kill(halting.when(has_come_so_far, job_id), signal.SIGKILL)
     carried.result()
     assert job_of(db, job_id).status == "failed"
 
@@ -49,7 +57,7 @@ def test_a_retry_goes_on_where_the_old_job_was_even_when_that_is_deleted(
     body = judged(total_steps=steps, checkpoints={"every_steps": 40, "keep_last": 2}, max_attempts=1)
     body["evaluation"] = {"every_steps": 60, "images": 100}
     old = submit(db, **body)
-    crash(settings, db, carry, old.id, at_step=85)
+    crash(settings, db, carry, old.id, at_step=80)
     new = retry(settings, db, old.id)
     assert (new.status, new.retry_of, new.attempt, new.crashes) == ("queued", old.id, 0, 0)
     assert new.step >= 80 and new.images_seen == new.step * 8

@@ -63,11 +63,14 @@ def running(settings: Settings) -> Iterator[httpx2.Client]:
     process = subprocess.Popen([sys.executable, "-m", "worker.sampler"], env={**os.environ, **settings.environment()})
     url, path = sampler_address(settings.sampler_url)
     transport = httpx2.HTTPTransport(uds=path) if path else None
-    with httpx2.Client(base_url=url, timeout=60, transport=transport) as client:
-        until(lambda: alive(client))
-        yield client
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 0
+    try:
+        with httpx2.Client(base_url=url, timeout=60, transport=transport) as client:
+            until(lambda: alive(client))
+            yield client
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
 
 
 def alive(client: httpx2.Client) -> bool:

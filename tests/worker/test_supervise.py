@@ -22,6 +22,7 @@ from jobs.settings import Settings
 from jobs.store import checkpoints, datasets, jobs, metrics, previews, workers
 from tests.jobs.helpers import files_of, submit
 from tests.worker.conftest import Carry
+from tests.worker.halts import Halting
 from tests.worker.helpers import (
     WORKER,
     endless,
@@ -98,9 +99,9 @@ def test_a_killed_trainer_is_replaced_and_its_curve_has_no_seam(
 ) -> None:
     body = tiny(total_steps=500, checkpoints={"every_steps": 25, "keep_last": 3}, previews={"every_steps": 500})
     job = submit(db, **body)
-    first = carry(settings)
-    until(lambda: len(ready(db, job.id)) >= 2)
-    os.kill(trainer_pids(job.id)[0], signal.SIGKILL)
+    halting = Halting(settings)
+    first = carry(halting.settings)
+    os.kill(halting.when(lambda: len(ready(db, job.id)) >= 2, job.id), signal.SIGKILL)
     first.result()
 
     between = job_of(db, job.id)

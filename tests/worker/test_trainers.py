@@ -50,6 +50,9 @@ def test_a_trainer_is_a_process_of_its_own_whose_words_are_in_its_log(
 def test_a_trainer_that_is_killed_before_it_is_born_takes_its_nursery_along(
     nursery: Nursery, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
+    nursery.warm_up()
+    assert nursery._process is not None
+    os.kill(nursery._process.pid, signal.SIGSTOP)  # it hears of the trainer, and makes none
     trainer = nursery.start(sqlite_settings, DEFAULT_TENANT, "job_of_nobody", 1, tmp_path / "log")
     with pytest.raises(subprocess.TimeoutExpired):
         trainer.wait(timeout=0.01)
@@ -102,16 +105,20 @@ time.sleep(600)
 
 @pytest.mark.parametrize("who", ["supervisor", "nursery"])
 def test_no_trainer_outlives_those_above_it_not_even_a_frozen_one(
-    who: str, sqlite_settings: Settings, tmp_path: Path
+    who: str, sqlite_settings: Settings, sqlite_db: Database, tmp_path: Path
 ) -> None:
-    argv = [sys.executable, "-c", _KEEPER, "job_of_nobody", str(tmp_path / "log")]
+    # One that would not end by itself before it is frozen.
+    job = submit(sqlite_db, **endless())
+    with sqlite_db.write() as s:
+        leases.claim(s, "wrk", "cpu", 0, 600)
+    argv = [sys.executable, "-c", _KEEPER, job.id, str(tmp_path / "log")]
     environment = {**os.environ, **sqlite_settings.environment()}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment) as supervisor:
         assert supervisor.stdout is not None
         try:
             trainer, its_nursery = (int(word) for word in supervisor.stdout.readline().split())
             os.kill(its_nursery if who == "nursery" else supervisor.pid, signal.SIGKILL)
-            until(lambda: not _lives(trainer) and not _lives(its_nursery), 10)
+            until(lambda: not _lives(trainer) and not _lives(its_nursery), 60)
         finally:
             supervisor.kill()
 
@@ -120,7 +127,7 @@ def test_a_warm_nursery_needs_no_second_to_begin(nursery: Nursery, sqlite_settin
     nursery.start(sqlite_settings, DEFAULT_TENANT, "job_of_nobody", 1, tmp_path / "log").wait(timeout=120)
     cold = _seconds_of_a_cold_one(sqlite_settings)
     warm = []
-    for attempt in (2, 3, 4):  # the best of them: a machine may stand still for seconds
+    for attempt in range(2, 8):  # the best of them: a machine may stand still for seconds
         began = time.monotonic()
         nursery.start(sqlite_settings, DEFAULT_TENANT, "job_of_nobody", attempt, tmp_path / "log").wait(timeout=120)
         warm.append(time.monotonic() - began)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,7 @@ from worker.watchdog import Watchdog
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     yield process
     process.kill()
     process.wait()
@@ -24,17 +25,20 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 def test_unheard_for_too_long_it_kills(sleeper: subprocess.Popen[bytes]) -> None:
     watchdog = Watchdog(sleeper, 0.3, time.monotonic())
     watchdog.start()
-    assert sleeper.wait(timeout=10) == -signal.SIGKILL
+    assert sleeper.wait(timeout=60) == -signal.SIGKILL
     watchdog.stop()
     assert watchdog.fired
 
 
-def test_heard_in_time_it_lets_live(sleeper: subprocess.Popen[bytes]) -> None:
-    # 3 s before its time is over it is fed, and then has a minute: the machine may be slow.
-    watchdog = Watchdog(sleeper, 60.0, time.monotonic() - 57.0)
+def test_heard_in_time_it_lets_live(sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    # By a clock of the test's own: the machine's goes on while it stands still, and before the watchdog is fed.
+    now = [0.0]
+    monkeypatch.setattr("worker.watchdog.time", SimpleNamespace(monotonic=lambda: now[0]))
+    watchdog = Watchdog(sleeper, 1.0, 0.0)
     watchdog.start()
-    watchdog.feed(time.monotonic())
-    time.sleep(3.5)
+    watchdog.feed(5.0)
+    now[0] = 5.5
+    time.sleep(2.5)
     watchdog.stop()
     assert not watchdog.fired and sleeper.poll() is None
 
@@ -42,5 +46,5 @@ def test_heard_in_time_it_lets_live(sleeper: subprocess.Popen[bytes]) -> None:
 def test_time_counts_from_before_the_heartbeat_was_sent(sleeper: subprocess.Popen[bytes]) -> None:
     watchdog = Watchdog(sleeper, 60.0, time.monotonic() - 61.0)
     watchdog.start()
-    assert sleeper.wait(timeout=30) == -signal.SIGKILL
+    assert sleeper.wait(timeout=60) == -signal.SIGKILL
     watchdog.stop()

@@ -18,7 +18,7 @@ from api.ui.server import register
 from jobs.settings import Settings
 from tests.api.live import Live, serving
 
-_LOOKS = 300
+_LOOKS = 600
 
 
 @pytest.fixture

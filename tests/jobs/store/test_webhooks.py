@@ -285,7 +285,7 @@ def test_a_deletion_waits_for_an_event_that_is_being_told(db: Database, settings
     job = submit(db)
 
     def forget() -> None:
-        other = Database(settings.database)
+        other = Database(settings.database, in_a_hurry=False)
         with other.write() as s:
             webhooks.delete(s, hook)
         other.dispose()
@@ -296,7 +296,7 @@ def test_a_deletion_waits_for_an_event_that_is_being_told(db: Database, settings
             gone = threads.submit(forget)
             time.sleep(0.3)
             assert not gone.done()
-        gone.result(timeout=20)
+        gone.result(timeout=60)
     with db.read() as s:
         assert jobs.get(s, job.id).status == "cancelled"
         assert s.scalar(select(func.count()).select_from(WebhookDelivery)) == 0
@@ -358,7 +358,7 @@ def test_of_two_that_come_at_the_same_time_the_second_counts_the_first(settings:
         hooked(db)
 
     def one_more() -> None:
-        other = Database(settings.database)
+        other = Database(settings.database, in_a_hurry=False)
         try:
             hooked(other)
         finally:
@@ -371,4 +371,4 @@ def test_of_two_that_come_at_the_same_time_the_second_counts_the_first(settings:
             time.sleep(0.3)
             assert not second.done()
         with pytest.raises(TooManyWebhooks):
-            second.result(timeout=20)
+            second.result(timeout=60)
