@@ -27,7 +27,7 @@ class Exposed:
 
     def __init__(self, app: ASGIApp, desks: Desks) -> None:
         self.app, self._desk = app, desks.of(None)
-        self._trusted_until = float("-inf")
+        self._trusted_until: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or scope["path"] == "/healthz":
@@ -42,7 +42,7 @@ class Exposed:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _why_not(self) -> str | None:
-        if time.monotonic() < self._trusted_until:
+        if self._trusted_until is not None and time.monotonic() < self._trusted_until:
             return None
         try:
             await self._desk.ask(self._desk.client.jobs, limit=1)
@@ -50,7 +50,8 @@ class Exposed:
             if error.status != 401:
                 return _UNKNOWN
         except Unreachable:
-            return _UNKNOWN
+            # One that asked for keys, and is started again: the pages say so themselves.
+            return _UNKNOWN if self._trusted_until is None else None
         else:
             return _OPEN
         self._trusted_until = time.monotonic() + _TRUSTED_SECONDS

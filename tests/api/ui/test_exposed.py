@@ -9,6 +9,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from api.ui import exposed
 from api.ui.desk import Desks
 from api.ui.exposed import Exposed
 from jobs.settings import Settings
@@ -38,13 +39,14 @@ def test_of_a_service_that_asks_nobody_nothing_is_shown(sqlite_settings: Setting
         assert visitor.get("/healthz").status_code == 200, "it is alive all the same"
 
 
-def test_of_one_that_asks_for_keys_the_pages_are(sqlite_settings: Settings) -> None:
+def test_of_one_that_asks_for_keys_the_pages_are(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exposed, "_TRUSTED_SECONDS", 0.0)
     with serving(sqlite_settings.model_copy(update={"auth": "on"})) as live:
         visitor = _dashboard(live.url)
         assert visitor.get("/ui/").text == "a page"
         with visitor.websocket_connect("/ui/wire") as wire:
             assert wire.receive_text() == "news"
-        # For a minute it is believed: a service that is started again takes nobody's page away.
+        # A service that is started again takes nobody's page away, which says so itself.
         live.stop()
         assert visitor.get("/ui/").text == "a page"
 
