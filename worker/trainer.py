@@ -111,7 +111,7 @@ class Attempt:
         An error that nobody foresaw passes through: Python prints its traceback and returns `Exit.INTERNAL`.
         """
         try:
-            return self._train()
+            return self._train_in_peace()
         except Fenced as error:
             log.warning("stopped: the job is no longer this attempt's", reason=str(error))
             self._tidy()
@@ -134,6 +134,14 @@ class Attempt:
         if self._keeper is not None:
             self._keeper.close()
         self._journal.close()
+
+    def _train_in_peace(self) -> Exit:
+        """As `_train`. Raises `Fenced` where a file has gone while it was written, by a successor's sweep."""
+        try:
+            return self._train()
+        except FileNotFoundError:
+            self._journal.write()
+            raise
 
     def _train(self) -> Exit:
         job = self._open()

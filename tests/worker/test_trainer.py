@@ -62,6 +62,28 @@ def test_a_trainer_that_was_fenced_writes_nothing_more(sqlite_settings: Settings
         assert checkpoints.count(s, job.id) == 0
 
 
+@pytest.mark.parametrize("taken_away", [True, False])
+def test_a_file_that_went_while_it_was_written_was_swept_away_by_a_successor_or_is_a_fault(
+    sqlite_settings: Settings, sqlite_db: Database, monkeypatch: pytest.MonkeyPatch, taken_away: bool
+) -> None:
+    body = tiny(checkpoints={"every_steps": 1000, "keep_last": 1})
+    job = claimed(sqlite_db, submit(sqlite_db, **body))
+
+    def draw(*_: object) -> bytes:
+        if taken_away:
+            with sqlite_db.write() as s:
+                leases.release(s, job.id, 1, crash=False, reason={"code": "worker_lost", "message": "Taken away."})
+        raise FileNotFoundError("000000050.1.png.tmp")
+
+    monkeypatch.setattr("worker.report.grid_png", draw)
+    attempt = Attempt(sqlite_settings, DEFAULT_TENANT, job.id, 1)
+    if taken_away:
+        assert attempt.carry() == Exit.STOPPED
+    else:
+        with pytest.raises(FileNotFoundError):
+            attempt.carry()
+
+
 def test_a_trainer_of_an_attempt_that_is_over_starts_nothing(sqlite_settings: Settings, sqlite_db: Database) -> None:
     job = submit(sqlite_db, **tiny())
     with trainer(sqlite_settings, job.id, 1) as process:
