@@ -16,8 +16,8 @@ def test_a_silent_trainer_is_ended_and_another_goes_on(
 ) -> None:
     body = tiny()
     job = submit(sqlite_db, **body)
-    # So long a lease outlasts any stall of the machine: it is the trainer that is silent, and not its supervisor.
-    halting = Halting(sqlite_settings.model_copy(update={"stall_seconds": 8.0, "lease_seconds": 60.0}))
+    # Longer than a start takes on a machine that stands still; the lease is longer yet: the trainer alone is silent.
+    halting = Halting(sqlite_settings.model_copy(update={"stall_seconds": 20.0, "lease_seconds": 60.0}))
     carried = carry(halting.settings)
     halting.when(trains(sqlite_db, job.id), job.id)
     carried.result()
@@ -25,6 +25,6 @@ def test_a_silent_trainer_is_ended_and_another_goes_on(
     given_back = job_of(sqlite_db, job.id)
     assert (given_back.status, given_back.crashes) == ("queued", 1) and trainer_pids(job.id) == []
     assert given_back.status_reason is not None and given_back.status_reason["code"] == "stalled"
-    assert "no progress for 8 s" in given_back.status_reason["message"]
+    assert "no progress for 20 s" in given_back.status_reason["message"]
     assert play(sqlite_settings, sqlite_db, claim(sqlite_db)) == 0
     same_as_undisturbed(sqlite_db, job.id, body)
