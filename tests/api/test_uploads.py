@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from jobs.places import Places
 from jobs.settings import Settings
 from tests.api.conftest import Hand, assert_problem
 from tests.gan.uploads.zips import broken, files, picture, write
+from tests.hostile import watch
 
 CLASSES = files("bag", "shoe", size=(20, 20))
 
@@ -34,9 +34,7 @@ def post(client: TestClient, content: Mapping[str, bytes] | bytes, tmp_path: Pat
 def left(settings: Settings) -> list[str]:
     """What lies in the data sets' folder."""
     root = settings.datasets_dir / "default"
-    # Not by rglob, which fails where a folder goes away while it looks.
-    places = [Path(folder, name) for folder, inner, names in os.walk(root) for name in (*inner, *names)]
-    return sorted(str(path.relative_to(root)) for path in places)
+    return sorted(watch.files(root))
 
 
 def listed(client: TestClient) -> list[str]:

@@ -14,7 +14,7 @@ from nicegui import app, ui
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from api.client import ApiError, Client, Unreachable
+from api.client import ApiError, BadSetting, Client, Unreachable
 from api.ui import frame
 from api.ui.desk import COOKIE, STAY_SECONDS, Desk, Desks
 
@@ -81,16 +81,15 @@ def _hidden(name: str, value: str) -> None:
 
 async def _wrong_with(desks: Desks, key: str) -> str:
     """A word of `_WRONG` for what is wrong with the key; empty: the service takes it."""
-    if not key.isascii() or not key.isprintable():
+    try:
+        with Client(desks.url, key=key) as client:
+            await desks.of(None).ask(client.jobs, limit=1)
+    except BadSetting:
         return "key"
-    desk = desks.of(None)
-    with Client(desks.url, key=key) as client:
-        try:
-            await desk.ask(client.jobs, limit=1)
-        except Unreachable:
-            return "away"
-        except ApiError as error:
-            return {401: "key", 403: "", 429: "busy"}.get(error.status, "away")
+    except Unreachable:
+        return "away"
+    except ApiError as error:
+        return {401: "key", 403: "", 429: "busy"}.get(error.status, "away")
     return ""
 
 
