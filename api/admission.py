@@ -1,6 +1,6 @@
 """Whether there is a device that could hold a job: asked before it is taken, so that it need not fail to be known.
 
-    bounds of the spec's fields (gan.form) -> its ceiling (arithmetic) -> the estimate of its networks (the sampler)
+    bounds of the spec's fields (gan.spec.fields) -> its ceiling (arithmetic) -> the estimate of its networks (the sampler)
 
 Most jobs stay below their ceiling's worth of any device, and nobody is asked. Where the sampler does not answer, the
 first two are all that is held against a job: it is taken, and may still fail with `out_of_memory`.
@@ -14,9 +14,9 @@ from typing import Final
 import structlog
 from starlette.concurrency import run_in_threadpool
 
-from api.hall import Hall
+from api.context import TenantContext
 from gan.spec import DatasetInfo, TrainSpec, image_size, memory_ceiling
-from jobs.errors import DatasetNotFound, OverLimit, Unavailable
+from jobs.errors import DatasetNotFoundError, OverLimitError, UnavailableError
 from jobs.store import datasets, workers
 
 _log = structlog.get_logger("gantry.admission")
@@ -27,32 +27,32 @@ _SMALLEST_DEVICE_BYTES: Final = 2 * 2**30
 _PATIENCE_SECONDS: Final = 15.0
 
 
-async def require_a_device_for(hall: Hall, spec: TrainSpec) -> None:
-    """Raise `OverLimit` where `spec` needs more memory than the largest device on record has."""
+async def require_a_device_for(context: TenantContext, spec: TrainSpec) -> None:
+    """Raise `OverLimitError` where `spec` needs more memory than the largest device on record has."""
     if memory_ceiling(spec) <= _SMALLEST_DEVICE_BYTES:
         return
-    info, largest = await run_in_threadpool(_looked_up, hall, spec)
+    info, largest = await run_in_threadpool(_looked_up, context, spec)
     if info is None or largest is None:
         return
     if memory_ceiling(spec, image_size(spec, info)) + _bytes_of(info) <= largest:
         return
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            needed = int((await hall.sampler.estimate(spec, info))["memory_bytes"])
-    except (Unavailable, TimeoutError) as error:
+            needed = int((await context.sampler.estimate(spec, info))["memory_bytes"])
+    except (UnavailableError, TimeoutError) as error:
         _log.warning("a job is taken without an estimate of its memory", reason=str(error) or "it took too long")
         return
     if needed > largest:
-        raise OverLimit(needed, largest)
+        raise OverLimitError(needed, largest)
 
 
-def _looked_up(hall: Hall, spec: TrainSpec) -> tuple[DatasetInfo | None, int | None]:
+def _looked_up(context: TenantContext, spec: TrainSpec) -> tuple[DatasetInfo | None, int | None]:
     """The data set, and the memory of the largest device; None: of one that is not there others will tell."""
-    with hall.read() as s:
+    with context.read() as s:
         largest = workers.largest_memory(s, with_gpu=spec.resources.gpus > 0)
         try:
             row = datasets.get(s, spec.dataset)
-        except DatasetNotFound:
+        except DatasetNotFoundError:
             return None, largest
         return (datasets.info(row) if row.status == datasets.READY else None), largest
 

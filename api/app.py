@@ -15,12 +15,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import Scope
 
-from api import browser_rules, problems, telemetry
-from api.auth import OPEN, admitted
-from api.browser_rules import BrowserRules
-from api.middleware import AccessLog, BodyLimit, BodyTime, Head, Problems
+from api import prometheus
+from api.auth import OPEN, authenticate
+from api.http import problems, security_headers
+from api.http.middleware import AccessLog, BodyLimit, BodyTime, HeadRequests, ProblemResponses
+from api.http.parameters import checked
+from api.http.security_headers import SecurityHeaders
 from api.openapi import ANY_PROBLEM, document
-from api.parameters import checked
 from api.routes import (
     audit,
     checkpoints,
@@ -40,9 +41,9 @@ from api.routes import (
     workers,
 )
 from api.services import Services
-from jobs.errors import UploadsBusy
-from jobs.places import Places
-from jobs.settings import Settings
+from jobs.errors import UploadsBusyError
+from jobs.runtime.limiter import ConcurrencyLimiter
+from jobs.runtime.settings import Settings
 
 LARGEST_BODY_BYTES: Final = 256 * 1024
 BODY_SECONDS: Final = 30.0
@@ -101,9 +102,9 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for module in _ROUTES:
         app.include_router(module.router)
-    app.state.upload_places = Places(
+    app.state.upload_places = ConcurrencyLimiter(
         settings.uploads_at_once,
-        UploadsBusy,
+        UploadsBusyError,
         "As many uploads as are taken at a time are under way; try again in a while.",
     )
     problems.install(app)
@@ -114,7 +115,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 async def _at_the_door(request: Request) -> None:
     """What stands before every route; one dependency, as FastAPI's own work for each is a tenth of a poll."""
-    await admitted(request)
+    await authenticate(request)
     await checked(request)
 
 
@@ -124,7 +125,7 @@ def _takes_files(scope: Scope) -> bool:
 
 def _surround(app: FastAPI, settings: Settings) -> None:
     """Middleware; what is added last stands outermost."""
-    telemetry.install(app, lambda: app.state.services.db)
+    prometheus.install(app, lambda: app.state.services.db)
     app.add_middleware(BodyTime, seconds=BODY_SECONDS, but=_takes_files)
     # Inside Problems, as it answers in its own words; FastAPI's max_body_size= would stand outside of it.
     app.add_middleware(BodyLimit, most_bytes=LARGEST_BODY_BYTES, but=_takes_files)
@@ -137,9 +138,9 @@ def _surround(app: FastAPI, settings: Settings) -> None:
             allow_headers=_ASKED_FROM_ELSEWHERE,
             expose_headers=_TOLD_ELSEWHERE,
         )
-    app.add_middleware(Problems)
-    app.add_middleware(Head)
-    app.add_middleware(BrowserRules, rules=browser_rules.of_api)
+    app.add_middleware(ProblemResponses)
+    app.add_middleware(HeadRequests)
+    app.add_middleware(SecurityHeaders, rules=security_headers.of_api)
     app.add_middleware(AccessLog)
     app.add_middleware(
         CorrelationIdMiddleware,

@@ -1,6 +1,6 @@
 """Who is asking, and may they: a key in, a caller out, or 401, 403 and 429.
 
-Every route names the scope that it needs, by the hall that it asks for (`api.hall`) or with `OPEN`; one that names
+Every route names the scope that it needs, by the hall that it asks for (`api.context`) or with `OPEN`; one that names
 none is answered to nobody. The look comes before anything of the request is read.
 """
 
@@ -17,9 +17,9 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from api.rates import Rates
+from api.rate_limits import RateLimiter
 from jobs.db import Database
-from jobs.errors import InsufficientScope, InvalidKey, MissingKey, Unavailable
+from jobs.errors import InsufficientScopeError, InvalidKeyError, MissingKeyError, UnavailableError
 from jobs.keys import Scope, digest_of, handle_of
 from jobs.models import DEFAULT_TENANT
 from jobs.store import acts, api_keys
@@ -55,35 +55,35 @@ LOCAL: Final = Caller(DEFAULT_TENANT, None, frozenset(Scope))
 """Whoever calls where no key is asked for."""
 
 
-class Needs:
+class RequiresScope:
     """That a route needs a key with this scope; None: that it is open to all."""
 
     def __init__(self, scope: Scope | None) -> None:
         self.scope = scope
 
     async def __call__(self) -> None:
-        """Nothing: `admitted` has seen to it."""
+        """Nothing: `authenticate` has seen to it."""
 
 
-OPEN: Final = Depends(Needs(None))
+OPEN: Final = Depends(RequiresScope(None))
 
 
-class Doorkeeper:
+class Authenticator:
     """One a process: looks keys up, remembers them for a moment, and counts their requests."""
 
-    def __init__(self, db: Database, rates: Rates, *, asks: bool) -> None:
+    def __init__(self, db: Database, rates: RateLimiter, *, asks: bool) -> None:
         self._asks = asks
         self._db, self._rates = db, rates
         self._known: dict[str, tuple[float, Caller]] = {}
 
     async def admit(self, sent: str | None, scope: Scope) -> Caller:
-        """Whoever sent this Authorization. Raises `MissingKey`, `InvalidKey`, `InsufficientScope`, `RateLimited`."""
+        """Whoever sent this Authorization. Raises `MissingKeyError`, `InvalidKeyError`, `InsufficientScopeError`, `RateLimitedError`."""
         if not self._asks:
             return LOCAL
         caller = await self._caller(_key_in(sent))
         await self._rates.count(caller.tenant, caller.key_id)
         if not caller.may(scope):
-            raise InsufficientScope(scope)
+            raise InsufficientScopeError(scope)
         return caller
 
     async def still_admits(self, caller: Caller) -> bool:
@@ -92,7 +92,7 @@ class Doorkeeper:
             return True
         try:
             return await run_in_threadpool(self._still_holds, caller.key_id)
-        except Unavailable:
+        except UnavailableError:
             return True
 
     def _still_holds(self, key_id: str) -> bool:
@@ -114,26 +114,26 @@ class Doorkeeper:
 
     def _look_up(self, key: str) -> Caller:
         if handle_of(key) is None:
-            raise InvalidKey
+            raise InvalidKeyError
         with self._db.read() as s:
             row = api_keys.holder(s, key)
             stale = row is not None and api_keys.is_use_to_be_noted(s, row)
         if row is None:
-            raise InvalidKey
+            raise InvalidKeyError
         if stale:
             with self._db.write() as s:
                 api_keys.used(s, row.id)
         return Caller(row.tenant, row.id, frozenset(row.scopes))
 
 
-async def admitted(request: Request) -> None:
+async def authenticate(request: Request) -> None:
     """Stands before every route of the app, and before all else that is asked of a request."""
     route = request.scope["route"]
     assert isinstance(route, APIRoute)
     scope = scope_of(route)
     if scope is not None:
-        doorkeeper: Doorkeeper = request.app.state.services.doorkeeper
-        request.state.caller = await doorkeeper.admit(request.headers.get("authorization"), scope)
+        authenticator: Authenticator = request.app.state.services.authenticator
+        request.state.caller = await authenticator.admit(request.headers.get("authorization"), scope)
 
 
 def caller_of(request: Request) -> Caller:
@@ -151,22 +151,22 @@ def scope_of(route: APIRoute) -> Scope | None:
         return None
     if route.endpoint not in _SCOPES:
         named = {need.scope for need in _needs(route.dependant)}
-        assert len(named) == 1, f"{route.path} names {len(named)} scopes and not one: ask for a hall of api.hall"
+        assert len(named) == 1, f"{route.path} names {len(named)} scopes and not one: ask for a hall of api.context"
         _SCOPES[route.endpoint] = named.pop()
     return _SCOPES[route.endpoint]
 
 
-def _needs(dependant: Dependant) -> Iterator[Needs]:
+def _needs(dependant: Dependant) -> Iterator[RequiresScope]:
     for inner in dependant.dependencies:
-        if isinstance(inner.call, Needs):
+        if isinstance(inner.call, RequiresScope):
             yield inner.call
         yield from _needs(inner)
 
 
 def _key_in(sent: str | None) -> str:
-    """Raises `MissingKey`, `InvalidKey`."""
+    """Raises `MissingKeyError`, `InvalidKeyError`."""
     if not sent:
-        raise MissingKey
+        raise MissingKeyError
     if not sent.lower().startswith(_BEARER):
-        raise InvalidKey
+        raise InvalidKeyError
     return sent[len(_BEARER) :].strip()

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Header, Request, Response
 
 from api.auth import caller_of
-from api.problems import BadParameters
+from api.http.errors import BadParametersError
 from gan.spec import SpecProblem
 from jobs.db import Session
 from jobs.models import IdempotencyKey
@@ -33,7 +33,7 @@ _WORDS: Final = (
 
 
 @dataclass(frozen=True)
-class Answer:
+class StoredResponse:
     """What a creating request is answered with: all that is kept of it."""
 
     status: int
@@ -47,24 +47,24 @@ class Answer:
         return Response(self.body, self.status, {**self.headers, **again}, media_type="application/json")
 
 
-class Once:
+class IdempotentRequest:
     """Sees to it that a request is carried out once, however often it is sent; each time, if it brings no key."""
 
     def __init__(self, caller: str, key: str | None, address: str) -> None:
         self._caller, self._key, self._address = caller, key, address
 
-    def answered(self, s: Session, content: object) -> Answer | None:
-        """What this very request was answered with before; None where it was not. Raises `IdempotencyKeyReused`."""
+    def answered(self, s: Session, content: object) -> StoredResponse | None:
+        """What this very request was answered with before; None where it was not. Raises `IdempotencyKeyReusedError`."""
         if self._key is None:
             return None
         found = idempotency.answer(s, self._caller, self._key, self._fingerprint(content))
         return None if found is None else _again(found)
 
-    def carry_out(self, s: Session, content: object, create: Callable[[], Answer]) -> Answer:
+    def carry_out(self, s: Session, content: object, create: Callable[[], StoredResponse]) -> StoredResponse:
         """What `create` answers, kept in the same transaction; or what was answered before, and nothing is created.
 
         The same request at the same time waits until this transaction has ended. `content` is what the request holds
-        beside its address, as JSON values. Raises `IdempotencyKeyReused`.
+        beside its address, as JSON values. Raises `IdempotencyKeyReusedError`.
         """
         if self._key is None:
             return create()
@@ -83,17 +83,17 @@ class Once:
 async def _once(
     request: Request,
     key: Annotated[str | None, Header(alias=KEY, description=_WORDS, json_schema_extra=_FORM)] = None,
-) -> Once:
-    """Raises `BadParameters`."""
+) -> IdempotentRequest:
+    """Raises `BadParametersError`."""
     if len(request.headers.getlist(KEY)) > 1 or (key is not None and not _VISIBLE.fullmatch(key)):
         detail = f"{KEY} takes one key of 1 to 255 visible ASCII characters, such as a UUID."
-        raise BadParameters([SpecProblem(pointer=f"/{KEY}", code="bad-format", detail=detail)])
+        raise BadParametersError([SpecProblem(pointer=f"/{KEY}", code="bad-format", detail=detail)])
     url = request.url
-    return Once(caller_of(request).tenant, key, f"{request.method} {url.path}?{url.query}")
+    return IdempotentRequest(caller_of(request).tenant, key, f"{request.method} {url.path}?{url.query}")
 
 
-def _again(found: IdempotencyKey) -> Answer:
-    return Answer(found.status, found.body, found.headers, replayed=True)
+def _again(found: IdempotencyKey) -> StoredResponse:
+    return StoredResponse(found.status, found.body, found.headers, replayed=True)
 
 
-OnceOnly = Annotated[Once, Depends(_once)]
+Idempotent = Annotated[IdempotentRequest, Depends(_once)]

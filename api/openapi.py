@@ -17,14 +17,12 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 
 from api.auth import scope_of
-from api.bodies import reads_body
-from api.files import File
-from api.hall import needs_services
-from api.hooks.schemas import WebhookBody, WebhookChange
+from api.context import needs_services
+from api.http.bodies import reads_body
+from api.http.files import File
+from api.http.problems import MEDIA_TYPE, REQUEST_ID
 from api.idempotency import KEY, REPLAYED
-from api.key_schemas import NewKey, Quotas, Rotation
-from api.problems import MEDIA_TYPE, REQUEST_ID
-from api.schemas import Problem
+from api.schemas import NewKey, Problem, Quotas, Rotation, WebhookBody, WebhookChange
 from gan.spec import UNSEEN, TrainSpec
 
 Json = dict[str, Any]

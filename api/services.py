@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from api.answers import Answers
-from api.auth import Doorkeeper
-from api.jobs_desk import JobsDesk
-from api.newsroom import Newsroom
-from api.rates import Rates
-from api.sampler_client import Sampler
+from api.auth import Authenticator
+from api.live.event_hub import EventHub
+from api.live.job_reader import JobReader
+from api.rate_limits import RateLimiter
+from api.samples.cache import SampleCache
+from api.samples.sampler_client import SamplerClient
 from gan.spec import DatasetClass, from_record
 from jobs import broker
-from jobs.artifacts import Artifacts
 from jobs.db import Database
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
+from jobs.storage.disk import Artifacts
 from jobs.store import datasets, jobs
 
 _MEGABYTE: Final = 1_000_000
@@ -31,17 +31,17 @@ class Services:
     settings: Settings
     db: Database
     artifacts: Artifacts
-    answers: Answers
-    sampler: Sampler
+    answers: SampleCache
+    sampler: SamplerClient
     classes: Callable[[str], tuple[DatasetClass, ...]]
-    """Those that a job's generator draws; none when it is unconditional. Raises `JobNotFound`, but not always: a
+    """Those that a job's generator draws; none when it is unconditional. Raises `JobNotFoundError`, but not always: a
     job's spec never changes, so they are remembered, also of a job that is deleted since.
     """
     celery: object
     """Asked by /readyz alone: the face sends no message."""
-    newsroom: Newsroom
-    jobs_desk: JobsDesk
-    doorkeeper: Doorkeeper
+    event_hub: EventHub
+    job_reader: JobReader
+    authenticator: Authenticator
 
     @classmethod
     def open(cls, settings: Settings) -> Services:
@@ -50,17 +50,17 @@ class Services:
             settings,
             db,
             Artifacts(settings.artifacts_dir),
-            Answers(settings.answers_dir, settings.samples_cache_mb * _MEGABYTE),
-            Sampler(settings.sampler_url),
+            SampleCache(settings.answers_dir, settings.samples_cache_mb * _MEGABYTE),
+            SamplerClient(settings.sampler_url),
             lru_cache(_REMEMBERED_JOBS)(lambda job_id: _classes(db, job_id)),
             broker.make_app(settings),
-            Newsroom(db),
-            JobsDesk(db, settings.lease_seconds),
-            Doorkeeper(db, Rates(settings), asks=settings.asks_for_keys),
+            EventHub(db),
+            JobReader(db, settings.lease_seconds),
+            Authenticator(db, RateLimiter(settings), asks=settings.asks_for_keys),
         )
 
     async def close(self) -> None:
-        await self.newsroom.finish()
+        await self.event_hub.finish()
         await self.sampler.close()
         self.db.dispose()
 

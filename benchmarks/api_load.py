@@ -23,13 +23,13 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from api.client import ApiError, Client, Unreachable
-from api.listening import free_port
 from benchmarks import GOAL_MISSED, filled
 from benchmarks.clients import latencies
+from gantry.client import ApiError, Client, UnreachableError
+from gantry.local.ports import free_port
 from jobs.db import Database, migrate
-from jobs.process import end, spawn
-from jobs.settings import Settings
+from jobs.runtime.process import end, spawn
+from jobs.runtime.settings import Settings
 
 POLL_LIMIT: Final = 3.0
 SERIES_LIMIT_MS: Final = 150.0
@@ -208,7 +208,7 @@ def _training(settings: Settings, client: Client, count: int) -> Iterator[None]:
     """So many workers, each with a job that outlasts the measurement."""
     folder = settings.data_dir
     with ExitStack() as stack:
-        stack.enter_context(_process(["api.relay"], settings, folder / "relay.log"))
+        stack.enter_context(_process(["jobs.relay"], settings, folder / "relay.log"))
         for number in range(count):
             stack.enter_context(_process(["worker"], settings, folder / f"worker-{number}.log"))
         body = {"dataset": filled.DATASET, "preset": "goodfellow2014", "total_steps": 1_000_000}
@@ -238,7 +238,7 @@ def _wait(answers: Callable[[], object], server: subprocess.Popen[bytes]) -> Non
         try:
             answers()
             return
-        except (Unreachable, ApiError, OSError):
+        except (UnreachableError, ApiError, OSError):
             time.sleep(0.2)
     raise SystemExit("A server did not start.")
 

@@ -21,7 +21,7 @@ from typing import Final
 import torch
 
 from benchmarks import GOAL_MISSED
-from gan.precision import precision_on
+from gan.adversarial.precision import precision_on
 
 PARTS: Final[dict[str, list[str]]] = {
     "The training step beside the peers'": ["benchmarks.training"],

@@ -19,8 +19,8 @@ from torch.utils.flop_counter import flop_registry
 
 from benchmarks.training import OURS, parser_of, trainer_of
 from benchmarks.turns import Spread
+from gan.adversarial.precision import precision_on
 from gan.events import Tick
-from gan.precision import precision_on
 from gan.train import Trainer
 
 _SIDE: Final = 2048

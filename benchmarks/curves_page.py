@@ -17,11 +17,11 @@ from typing import Any, Final
 
 from PIL import Image
 
-from api.client import Client
 from benchmarks import clothes
 from benchmarks.failures import JOBS, body_of
 from benchmarks.served import service
 from gan.spec import merged
+from gantry.client import Client
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "curves"
 # What the page shows besides: too few images, so that D knows them by heart.

@@ -19,20 +19,20 @@ from typing import Any, Final
 import torch
 
 from benchmarks.apart import all_apart, folder
-from gan import features
 from gan.data import HeldOut, ImageDataset
 from gan.datasets import load
 from gan.events import Evaluated, HealthChanged
-from gan.findings import Code, Finding, remedied
+from gan.findings import Code, HealthFinding, remedied
+from gan.quality import features
 from gan.randomness import generator
 from gan.spec import merged, resolve
-from gan.train import Diverged, Trainer
+from gan.train import DivergedError, Trainer
 
 DATASET: Final = "fashion-mnist-mini"
 
 
 @dataclass(frozen=True)
-class Job:
+class FailureCase:
     """What is wrong with a job, and the findings of which one must say so; (): nothing is."""
 
     expected: tuple[Code, ...]
@@ -45,16 +45,16 @@ def _rates(**rates: float) -> dict[str, Any]:
     return {"optimizers": {player: {"learning_rate": rate} for player, rate in rates.items()}}
 
 
-JOBS: Final[dict[str, Job]] = {
-    "healthy": Job(()),
-    "D far too strong": Job(("vanishing_gradients",), _rates(g=2e-5, d=2e-2)),
+JOBS: Final[dict[str, FailureCase]] = {
+    "healthy": FailureCase(()),
+    "D far too strong": FailureCase(("vanishing_gradients",), _rates(g=2e-5, d=2e-2)),
     # Which way such a run falls apart is chance; that the rates are to blame is not.
-    "learning rates far too high": Job(
+    "learning rates far too high": FailureCase(
         ("divergence", "non_finite", "mode_collapse", "class_collapse", "never_learned"), _rates(g=0.2, d=0.2)
     ),
-    "labels shuffled": Job(("conditioning_ignored",), shuffled=True),
-    "z_dim 1": Job(("mode_collapse", "class_collapse"), {"generator": {"z_dim": 1}}),
-    "D far too weak": Job(("generator_dominates",), _rates(g=2e-3, d=1e-6)),
+    "labels shuffled": FailureCase(("conditioning_ignored",), shuffled=True),
+    "z_dim 1": FailureCase(("mode_collapse", "class_collapse"), {"generator": {"z_dim": 1}}),
+    "D far too weak": FailureCase(("generator_dominates",), _rates(g=2e-3, d=1e-6)),
 }
 
 
@@ -64,12 +64,12 @@ class Trial:
 
     verdict: str
     """At its end; "diverged" where it did not come that far."""
-    raised: tuple[Finding, ...]
+    raised: tuple[HealthFinding, ...]
     metrics: dict[str, float]
     """Of the last evaluation."""
     seconds: float
 
-    def first(self, codes: Sequence[Code]) -> Finding | None:
+    def first(self, codes: Sequence[Code]) -> HealthFinding | None:
         """The finding of one of these codes that was raised first."""
         return next((finding for finding in self.raised if finding.code in codes), None)
 
@@ -80,7 +80,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Row:
+class FailureRow:
     """A job as it was made to fail, and as its remedy made it; `after` is None where there was nothing to cure."""
 
     job: str
@@ -127,19 +127,19 @@ def shuffled(data: ImageDataset) -> ImageDataset:
     return replace(data, info=info, labels=labels[torch.randperm(len(labels), generator=source)], held_out=held_out)
 
 
-def run(name: str, steps: int, folder: Path | None = None) -> Row:
+def run(name: str, steps: int, folder: Path | None = None) -> FailureRow:
     """The job as it was made to fail; then, where the right finding was raised, as its remedy makes it."""
     data, body = data_of(name), body_of(name, steps)
     net = features.for_dataset(data, folder)
     before = trial(body, data, net)
     finding = before.first(JOBS[name].expected)
-    return Row(name, before, None if finding is None else trial(remedied(body, finding), data, net))
+    return FailureRow(name, before, None if finding is None else trial(remedied(body, finding), data, net))
 
 
 def trial(body: Mapping[str, Any], data: ImageDataset, net: features.FeatureNet) -> Trial:
     """Train, and keep what health says."""
     trainer, began = Trainer(resolve(body), data, features=net), time.monotonic()
-    raised: list[Finding] = []
+    raised: list[HealthFinding] = []
     metrics: dict[str, float] = {}
     verdict = None
     try:
@@ -148,12 +148,12 @@ def trial(body: Mapping[str, Any], data: ImageDataset, net: features.FeatureNet)
                 raised += event.raised
             if isinstance(event, Evaluated):
                 metrics = event.evaluation.metrics
-    except Diverged:
+    except DivergedError:
         verdict = "diverged"
     return Trial(verdict or trainer.health.verdict, tuple(raised), metrics, time.monotonic() - began)
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[FailureRow]) -> str:
     """Markdown, a row a job."""
     titles = ("job", "must be found", "found", "evidence", "also found", "remedy", "with the remedy", "")
     lines = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
@@ -161,7 +161,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: FailureRow) -> tuple[str, ...]:
     expected = JOBS[row.job].expected
     finding = row.before.first(expected)
     also = sorted({f.code for f in row.before.raised if finding is None or f.code != finding.code})
@@ -201,19 +201,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if len(rows) == len(asked.jobs) and all(row.as_it_should_be for row in rows) else 1
 
 
-def keep(out: Path, row: Row) -> None:
+def keep(out: Path, row: FailureRow) -> None:
     """Write `row` into the folder."""
     _file(out, row.job).write_text(json.dumps(asdict(row), indent=1) + "\n", encoding="utf-8")
 
 
-def kept(out: Path, name: str) -> Row:
+def kept(out: Path, name: str) -> FailureRow:
     """What `keep` wrote of a job."""
     values = json.loads(_file(out, name).read_text(encoding="utf-8"))
     before, after = (
-        values[when] and Trial(**{**values[when], "raised": tuple(map(Finding.from_json, values[when]["raised"]))})
+        values[when]
+        and Trial(**{**values[when], "raised": tuple(map(HealthFinding.from_json, values[when]["raised"]))})
         for when in ("before", "after")
     )
-    return Row(name, before, after)
+    return FailureRow(name, before, after)
 
 
 def _file(out: Path, name: str) -> Path:

@@ -15,13 +15,13 @@ SIDE = 32
 _PIXELS = 28 * 28
 
 
-class Plain(nn.Module):
+class PlainNetwork(nn.Module):
     """A network; `label_type` is how torchgan is told that it hands on no labels."""
 
     label_type = "none"
 
 
-class PlainDrawer(Plain):
+class PlainDrawer(PlainNetwork):
     """A G, which draws from z of `z_dim`, known to torchgan as `encoding_dims`."""
 
     def __init__(self, z_dim: int) -> None:
@@ -50,7 +50,7 @@ class PlainGenerator(PlainDrawer):
         return images
 
 
-class PlainDiscriminator(Plain):
+class PlainDiscriminator(PlainNetwork):
     """DCGAN's D, or without BatchNorm a critic: images -> logits (N,); the label's embedding as a channel."""
 
     def __init__(self, base: int, classes: int = 0, batchnorm: bool = True) -> None:
@@ -93,7 +93,7 @@ class PlainMlpGenerator(PlainDrawer):
         return images
 
 
-class PlainMlpDiscriminator(Plain):
+class PlainMlpDiscriminator(PlainNetwork):
     """images -> logits (N,), its hidden units halving once."""
 
     def __init__(self, units: int) -> None:

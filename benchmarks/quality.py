@@ -22,12 +22,13 @@ import torch
 
 from benchmarks import quality_page
 from benchmarks.apart import all_apart, folder
-from gan import checkpoint, features
+from gan import checkpoint
 from gan.data import ImageDataset
 from gan.datasets import load
-from gan.evaluate import Evaluation
 from gan.events import CheckpointDue, Evaluated, HealthChanged, Tick
-from gan.sample import Generator, grid_png
+from gan.quality import features
+from gan.quality.evaluate import EvaluationResult
+from gan.sample import TrainedGenerator, grid_png
 from gan.spec import PRESETS, TrainSpec, resolve
 from gan.train import Trainer
 
@@ -82,7 +83,7 @@ def _run(name: str, data: ImageDataset, asked: argparse.Namespace) -> Result:
     spec = _fitting(name, data, asked.minutes * 60.0, asked.device)
     trainer = Trainer(spec, data, asked.device, features=net)
     began = time.monotonic()
-    evaluations: list[Evaluation] = []
+    evaluations: list[EvaluationResult] = []
     raised: list[str] = []
     for event in trainer.run():
         match event:
@@ -127,7 +128,7 @@ def _fitting(name: str, data: ImageDataset, seconds: float, device: str) -> Trai
 
 def _picture(weights: Path) -> bytes:
     """Ten rows, a class a row; of an unconditional generator, eight rows."""
-    return grid_png(*Generator.load(weights).overview(WIDTH, seed=0))
+    return grid_png(*TrainedGenerator.load(weights).overview(WIDTH, seed=0))
 
 
 def _keep(out: Path, result: Result) -> None:

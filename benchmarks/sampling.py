@@ -3,7 +3,7 @@
 A short default job is trained by a service of its own. Then, in turn and pair by pair: 64 new images over HTTP (API
 process, sampler process), and the bare forward and `grid_png` of the same images in this process, on as many threads
 as the sampler has; both must be the same bytes. This process has its allocator as Python starts it, the sampler keeps
-freed memory (`worker/memory.py`), which takes a quarter off a forward pass: that is part of what is measured. Then
+freed memory (`worker/sampler/malloc.py`), which takes a quarter off a forward pass: that is part of what is measured. Then
 the same request repeated, and many clients at once.
 """
 
@@ -29,10 +29,10 @@ from urllib.parse import urlsplit
 
 import torch
 
-from api.client import Client
 from benchmarks import GOAL_MISSED
 from benchmarks.served import service
-from gan.sample import Generator, grid_png
+from gan.sample import TrainedGenerator, grid_png
+from gantry.client import Client
 
 LIMIT: Final = 1.3
 """Of the ratio: the goal of the sampling service."""
@@ -47,7 +47,7 @@ _WARM_UP: Final = 3
 
 
 @dataclass(frozen=True)
-class Row:
+class SamplingRow:
     """One figure: its median, and what half of the measurements lie between."""
 
     name: str
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return GOAL_MISSED * (rows[0].value > LIMIT)
 
 
-def measure(rounds: int, steps: int, threads: int) -> list[Row]:
+def measure(rounds: int, steps: int, threads: int) -> list[SamplingRow]:
     """The ratio first, then all else. Raises `AssertionError` where both ways do not give the same bytes."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder, service(Path(folder), threads) as (client, url):
@@ -112,7 +112,7 @@ class _Both:
         checkpoint = json.loads(http.get(f"/v1/jobs/{job_id}/checkpoints")[2])["data"][0]["id"]
         self.http, self._path = http, f"/v1/jobs/{job_id}/samples?checkpoint={checkpoint}&n={_EACH}"
         weights = http.get(f"/v1/checkpoints/{checkpoint}/content?part=generator&format=safetensors")[2]
-        self._generator = Generator.load(weights)
+        self._generator = TrainedGenerator.load(weights)
         self._labels = self._generator.info.labels[:_CLASSES]
         self._seeds = count(1000, _EACH)
 
@@ -133,7 +133,7 @@ class _Both:
         return grid_png(images, _CLASSES, self._labels)
 
 
-def _pairs(both: _Both, rounds: int) -> Iterator[Row]:
+def _pairs(both: _Both, rounds: int) -> Iterator[SamplingRow]:
     ratios, served, bare = [], [], []
     for number in range(-_WARM_UP, rounds):
         address, seed = both.address()
@@ -150,7 +150,7 @@ def _pairs(both: _Both, rounds: int) -> Iterator[Row]:
     yield _row("the bare forward and grid of the same", "ms", bare)
 
 
-def _repeats(both: _Both, rounds: int) -> Iterator[Row]:
+def _repeats(both: _Both, rounds: int) -> Iterator[SamplingRow]:
     address, _ = both.address()
     _, etag, body = both.http.get(address)
     whole, unchanged = [], []
@@ -165,7 +165,7 @@ def _repeats(both: _Both, rounds: int) -> Iterator[Row]:
     yield _row("the same request again, with If-None-Match", "ms", unchanged)
 
 
-def _crowd(url: str, both: _Both) -> Row:
+def _crowd(url: str, both: _Both) -> SamplingRow:
     """Images a second that 16 clients get together, one after the other each."""
 
     def one(addresses: Sequence[str]) -> None:
@@ -200,9 +200,9 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return 1000 * (time.perf_counter() - began), made
 
 
-def _row(name: str, unit: str, values: Sequence[float], goal: str = "") -> Row:
+def _row(name: str, unit: str, values: Sequence[float], goal: str = "") -> SamplingRow:
     low, _, high = quantiles(values, n=4, method="inclusive")
-    return Row(name, unit, median(values), low, high, goal)
+    return SamplingRow(name, unit, median(values), low, high, goal)
 
 
 def _sampler_threads() -> int:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from api.client import Client, Unreachable
-from api.listening import free_port
-from jobs.process import end, spawn
+from gantry.client import Client, UnreachableError
+from gantry.local.ports import free_port
+from jobs.runtime.process import end, spawn
 
 _STARTING_SECONDS: Final = 120
 
@@ -22,7 +22,7 @@ _STARTING_SECONDS: Final = 120
 def service(folder: Path, threads: int) -> Iterator[tuple[Client, str]]:
     """`gantry up` in `folder`, ready, and its address; its trainers have so many threads."""
     port = free_port()
-    argv = [sys.executable, "-m", "api.cli", "up", "--port", str(port), "--data", str(folder / "data")]
+    argv = [sys.executable, "-m", "gantry", "up", "--port", str(port), "--data", str(folder / "data")]
     environment = {**os.environ, "GANTRY_TRAINER_THREADS": str(threads)}
     with (folder / "up.log").open("wb") as log:
         up = spawn(argv, env=environment, stdout=log, stderr=log)
@@ -40,7 +40,7 @@ def _wait(client: Client, up: subprocess.Popen[bytes], log: Path) -> None:
         try:
             if client.ready() and client.workers()["data"]:
                 return
-        except Unreachable:
+        except UnreachableError:
             pass
         time.sleep(0.2)
     raise SystemExit(f"The service did not start:\n{log.read_text()}")

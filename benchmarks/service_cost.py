@@ -22,9 +22,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from api.client import Client
 from benchmarks import GOAL_MISSED
 from benchmarks.served import service
+from gantry.client import Client
 
 LIMIT: Final = 1.02
 
@@ -69,7 +69,7 @@ def _bare(body: dict[str, Any], asked: argparse.Namespace) -> int:
     import torch  # noqa: PLC0415 - the comparing process does without
 
     from gan.datasets import load  # noqa: PLC0415
-    from gan.features import for_dataset  # noqa: PLC0415
+    from gan.quality.features import for_dataset  # noqa: PLC0415
     from gan.spec import resolve  # noqa: PLC0415
     from gan.train import Trainer  # noqa: PLC0415
 

@@ -16,10 +16,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from api.client import Client
 from benchmarks import GOAL_MISSED
 from benchmarks.served import service
 from benchmarks.turns import Spread
+from gantry.client import Client
 
 GOAL: Final = 1.0
 _BODY: Final = {"dataset": "fashion-mnist-mini", "total_steps": 1, "evaluation": {"enabled": False}}

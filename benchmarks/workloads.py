@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from benchmarks.plain import (
-    Plain,
     PlainDiscriminator,
     PlainDrawer,
     PlainGenerator,
     PlainMlpDiscriminator,
     PlainMlpGenerator,
+    PlainNetwork,
 )
 
 CLASSES: Final = 10
@@ -26,7 +26,7 @@ class Workload:
     batch_size: int
     job: dict[str, Any]
     """What is asked of ours, over `_ALONE`."""
-    networks: Callable[[], tuple[PlainDrawer, Plain]]
+    networks: Callable[[], tuple[PlainDrawer, PlainNetwork]]
     """(G, D), plain."""
     side: int = 32
     critic_updates: int = 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,21 +19,22 @@ from typing import Any, Final, Literal, NoReturn
 
 import torch
 import torch.distributed as dist
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-from gan import features
-from gan.checkpoint import CheckpointUnreadable
+from gan.adversarial.distributed import ALONE, Ranks
+from gan.checkpoint import CheckpointUnreadableError
 from gan.data import ImageDataset
-from gan.datasets import DatasetUnavailable, load, uploaded
+from gan.datasets import DatasetUnavailableError, load, uploaded
 from gan.datasets.brought import bring
-from gan.evaluate import Evaluator, classifier_trained_on_fakes
-from gan.features import FeatureNet
-from gan.folder import Folder
-from gan.ranks import ALONE, Ranks
-from gan.sample import Generator
+from gan.folder import RunFolder
+from gan.quality import features
+from gan.quality.evaluate import Evaluator, classifier_trained_on_fakes
+from gan.quality.features import FeatureNet
+from gan.sample import TrainedGenerator
 from gan.spec import BUILTIN_DATASETS, SpecError, check_against, resolve
-from gan.train import Diverged, Trainer
-from gan.uploads.archive import Refused
+from gan.train import DivergedError, Trainer
+from gan.uploads.archive import ArchiveRefusedError
 from gan.uploads.unpack import LARGEST_SIDE, SMALLEST_SIDE
 
 _STARTED_BY_TORCHRUN: Final = "TORCHELASTIC_RUN_ID"
@@ -51,11 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(f"{asked.file or 'spec'}: {problem.pointer or '/'}: {problem.detail}", file=sys.stderr)
         return 2
-    except Refused as error:
+    except ArchiveRefusedError as error:
         for found in error.problems:
             print(f"{asked.data}: {found.detail}", file=sys.stderr)
         return 2
-    except (ValueError, OSError, DatasetUnavailable, CheckpointUnreadable) as error:
+    except (ValueError, OSError, DatasetUnavailableError, CheckpointUnreadableError) as error:
         print(f"{asked.file or asked.data}: {error}", file=sys.stderr)
         return 2
     return code
@@ -68,12 +68,12 @@ def _train(asked: argparse.Namespace) -> int:
         check_against(spec, data.info)
         net = _features(data) if spec.evaluation.enabled else None
         trainer = Trainer(spec, data, asked.device, features=net, ranks=ranks)
-        folder = Folder(asked.out, trainer) if ranks.rank == 0 else None
+        folder = RunFolder(asked.out, trainer) if ranks.rank == 0 else None
         try:
             for event in trainer.run():
                 if folder is not None:
                     folder.take(event)
-        except Diverged as error:
+        except DivergedError as error:
             print(error, file=sys.stderr)
             return 1
     if trainer.ended_early:
@@ -82,7 +82,7 @@ def _train(asked: argparse.Namespace) -> int:
 
 
 def _evaluate(asked: argparse.Namespace) -> int:
-    drawn = Generator.load(asked.file, asked.device)
+    drawn = TrainedGenerator.load(asked.file, asked.device)
     with tempfile.TemporaryDirectory() as folder:
         data = _images(drawn.info.name, asked.data, drawn.info.height, Path(folder), ALONE)
     chosen = drawn.spec.evaluation.model_copy(update={"enabled": True, "images": asked.images})
@@ -183,22 +183,13 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-class _Reader(yaml.SafeLoader):
-    """YAML, in which 2e-5 is a number, as everybody who writes it means; to YAML 1.1 it is a word."""
-
-
-_Reader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
-)
-
-
 def _body(path: Path) -> dict[str, Any]:
     """The POST body as YAML. Raises `ValueError` with a sentence."""
     try:
-        body = _Reader(path.read_text(encoding="utf-8")).get_single_data()
+        body = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"the file cannot be read ({error}).") from error
-    except yaml.YAMLError as error:
+    except YAMLError as error:
         raise ValueError(f"this is not YAML: {error}") from error
     if not isinstance(body, dict) or not all(isinstance(key, str) for key in body):
         raise ValueError("the file must hold fields and values, such as `dataset: fashion-mnist-mini`.")

@@ -20,8 +20,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from gan.catalog import DatasetInfo
 from gan.spec import TrainSpec, from_record
+from gan.spec.catalog import DatasetInfo
 
 CHECKPOINT_FORMAT: Final = 1
 WEIGHTS_FORMAT: Final = 1
@@ -29,7 +29,7 @@ WEIGHTS_FORMAT: Final = 1
 _METADATA_KEY: Final = "gantry"
 
 
-class CheckpointUnreadable(Exception):
+class CheckpointUnreadableError(Exception):
     """A file that is damaged, or that another version of this program wrote."""
 
 
@@ -39,17 +39,17 @@ def save(file: BinaryIO, state: Mapping[str, Any]) -> None:
 
 
 def load(path: str | PathLike[str], map_location: torch.device | str = "cpu") -> dict[str, Any]:
-    """`Trainer.state()` as it was saved. Raises `CheckpointUnreadable`; a missing file is FileNotFoundError."""
+    """`Trainer.state()` as it was saved. Raises `CheckpointUnreadableError`; a missing file is FileNotFoundError."""
     if not zipfile.is_zipfile(path):
         Path(path).stat()
-        raise CheckpointUnreadable(f"The checkpoint {Path(path).name} is cut off or is no checkpoint.")
+        raise CheckpointUnreadableError(f"The checkpoint {Path(path).name} is cut off or is no checkpoint.")
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise CheckpointUnreadable(f"The checkpoint {Path(path).name} cannot be read: {error}") from error
+        raise CheckpointUnreadableError(f"The checkpoint {Path(path).name} cannot be read: {error}") from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != CHECKPOINT_FORMAT:
-        raise CheckpointUnreadable(
+        raise CheckpointUnreadableError(
             f"The checkpoint {Path(path).name} has format {found}, and this program reads {CHECKPOINT_FORMAT}."
         )
     state: dict[str, Any] = content["state"]
@@ -78,18 +78,18 @@ def save_weights(weights: Mapping[str, Tensor], spec: TrainSpec, info: DatasetIn
 
 
 def load_weights(source: str | PathLike[str] | bytes) -> Weights:
-    """Read what `save_weights` wrote, from a path or from bytes. Raises `CheckpointUnreadable`, FileNotFoundError."""
+    """Read what `save_weights` wrote, from a path or from bytes. Raises `CheckpointUnreadableError`, FileNotFoundError."""
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     try:
         tensors = safetensors.torch.load(data)
         length = int.from_bytes(data[:8], "little")
         about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_METADATA_KEY])
         if about["format"] != WEIGHTS_FORMAT:
-            raise CheckpointUnreadable(
+            raise CheckpointUnreadableError(
                 f"These weights have format {about['format']}, and this program reads {WEIGHTS_FORMAT}."
             )
         spec = from_record(about["spec"])
         info = DatasetInfo.model_validate(about["info"])
         return Weights(tensors, spec, info, int(about["step"]))
     except (safetensors.SafetensorError, KeyError, TypeError, ValidationError, json.JSONDecodeError) as error:
-        raise CheckpointUnreadable(f"These weights cannot be read: {error}") from error
+        raise CheckpointUnreadableError(f"These weights cannot be read: {error}") from error

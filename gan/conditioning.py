@@ -4,7 +4,7 @@
 [z, e(y)]; D sees the image with e(y) as one more channel, so that it judges the match and not only the realism.
 `projection` (Miyato and Koyama 2018, arXiv:1802.05637): the match is an inner product in D's last layer.
 `conditional_batch_norm` of G is in `gan.layers.conditional_batchnorm`; the class head of D, which is given no label
-and names one, in `gan.architectures.judgement`.
+and names one, in `gan.architectures.discriminator`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.form import ConditioningKind, ConditioningSpec
+from gan.spec.fields import ConditioningKind, ConditioningSpec
 
 
-class Join(nn.Module):
+class LabelJoin(nn.Module):
     """(x, labels) -> x with what the label says joined to it; `extra` is how many features or channels that adds."""
 
     extra: int
 
 
-class Ignore(Join):
+class IgnoreLabel(LabelJoin):
     """The input as it is, whatever the labels."""
 
     extra = 0
@@ -31,7 +31,7 @@ class Ignore(Join):
         return x
 
 
-class JoinToVector(Join):
+class JoinLabelToVector(LabelJoin):
     """(N, F) and labels (N,) -> (N, F + dim): the label's embedding behind the features."""
 
     def __init__(self, classes: int, dim: int) -> None:
@@ -44,7 +44,7 @@ class JoinToVector(Join):
         return torch.cat([x, self.embedding(labels).to(x.dtype)], dim=1)
 
 
-class JoinToImage(Join):
+class JoinLabelToImage(LabelJoin):
     """(N, C, S, S) and labels (N,) -> (N, C + 1, S, S): the label's embedding as one more channel."""
 
     extra = 1
@@ -75,17 +75,17 @@ class Projection(nn.Module):
         return (F.embedding(labels, self.embedding.weight) * features).sum(dim=1)
 
 
-def join_to_vector(kind: ConditioningKind, classes: int, dim: int) -> Join:
+def join_to_vector(kind: ConditioningKind, classes: int, dim: int) -> LabelJoin:
     """How a label of `classes` enters a network that takes vectors."""
-    return JoinToVector(classes, dim) if kind == "concat" else Ignore()
+    return JoinLabelToVector(classes, dim) if kind == "concat" else IgnoreLabel()
 
 
-def join_to_image(kind: ConditioningKind, classes: int, size: int) -> Join:
+def join_to_image(kind: ConditioningKind, classes: int, size: int) -> LabelJoin:
     """How a label of `classes` enters a network that takes images of `size` x `size`."""
-    return JoinToImage(classes, size) if kind == "concat" else Ignore()
+    return JoinLabelToImage(classes, size) if kind == "concat" else IgnoreLabel()
 
 
-def join_to_z(spec: ConditioningSpec, classes: int) -> Join:
+def join_to_z(spec: ConditioningSpec, classes: int) -> LabelJoin:
     """How a label of `classes` is joined to G's z: not where G knows no classes, or has them in its BatchNorm."""
     joined = spec.kind != "none" and spec.generator == "concat"
     return join_to_vector("concat" if joined else "none", classes, spec.embedding_dim)

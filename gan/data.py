@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan.catalog import DatasetInfo
 from gan.randomness import generator
+from gan.spec.catalog import DatasetInfo
 
 
 @dataclass(frozen=True)

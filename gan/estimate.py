@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gan.architectures import networks_without_weights
-from gan.catalog import DatasetInfo
 from gan.spec import TrainSpec, image_size
+from gan.spec.catalog import DatasetInfo
 
 _FP32: Final = 4
 _MOMENTS: Final = {"adam": 2, "rmsprop": 1}
@@ -22,7 +22,7 @@ _METRICS_PER_STEP: Final = 256
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ResourceEstimate:
     """Sizes in bytes. Memory is of the device that trains, without torch itself."""
 
     generator_parameters: int
@@ -35,14 +35,14 @@ class Estimate:
     """The whole job at its largest: checkpoints kept, their weights, previews, curves."""
 
 
-def estimate(spec: TrainSpec, info: DatasetInfo) -> Estimate:
+def estimate(spec: TrainSpec, info: DatasetInfo) -> ResourceEstimate:
     """The cost of training `spec` on `info`."""
     G, D = networks_without_weights(spec, info)
     g, d = _tensor_bytes(G), _tensor_bytes(D)
     kept = _kept(spec, g, d)
     checkpoint = kept + _OVERHEAD
     dataset = info.num_images * (info.channels * info.height * info.width + 8)
-    return Estimate(
+    return ResourceEstimate(
         generator_parameters=_count(G),
         discriminator_parameters=_count(D),
         # A gradient lives for a phase.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gan.evaluate import Evaluation
-from gan.findings import Finding
+from gan.findings import HealthFinding
+from gan.quality.evaluate import EvaluationResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Evaluated:
     """How good the generator is at `step`; `best` where no earlier step was better."""
 
     step: int
-    evaluation: Evaluation
+    evaluation: EvaluationResult
     best: bool
 
 
@@ -53,8 +53,8 @@ class HealthChanged:
 
     step: int
     verdict: str
-    findings: tuple[Finding, ...]
-    raised: tuple[Finding, ...]
+    findings: tuple[HealthFinding, ...]
+    raised: tuple[HealthFinding, ...]
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,20 @@ from torch import Tensor, nn
 
 from gan.data import margins
 from gan.layers import spectral_norm
-from gan.sample import Generator
+from gan.sample import TrainedGenerator
 from gan.spec import image_size
 
 _LIBRARIES: Final = ("onnx", "onnxscript")
 
 
-class ExportUnavailable(Exception):
+class OnnxUnavailableError(Exception):
     """The libraries that write ONNX are not installed; the text says how to get them."""
 
 
 class _Drawing(nn.Module):
     """(z, class_ids) -> images in [-1, 1], cropped to the data set's own size."""
 
-    def __init__(self, drawn: Generator) -> None:
+    def __init__(self, drawn: TrainedGenerator) -> None:
         super().__init__()
         self.network = spectral_norm.divided_out(drawn.network)
         self.height, self.width = drawn.info.height, drawn.info.width
@@ -35,14 +35,14 @@ class _Drawing(nn.Module):
         return images[:, :, self.top : self.top + self.height, self.left : self.left + self.width]
 
 
-def to_onnx(drawn: Generator) -> bytes:
+def to_onnx(drawn: TrainedGenerator) -> bytes:
     """`drawn` as an ONNX model.
 
     Inputs: z (N, z_dim) float32 and, of a conditional generator, class_ids (N,) int64. Output: images (N, C, H, W)
     float32 in [-1, 1]. N is free. Raises `ExportUnavailable` where the extra `onnx` is not installed.
     """
     if missing := [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]:
-        raise ExportUnavailable(
+        raise OnnxUnavailableError(
             f"To write ONNX, {' and '.join(missing)} must be installed: `pip install 'gantry[onnx]'`."
         )
     z = torch.zeros(2, drawn.spec.generator.z_dim)

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from gan.pointers import put
+from gan.spec.pointers import put
 
 Code = Literal[
     "non_finite",
@@ -30,7 +30,7 @@ SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
 
 
 @dataclass(frozen=True)
-class Evidence:
+class FindingEvidence:
     """One figure, and the threshold that it is past."""
 
     metric: str
@@ -39,7 +39,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Remedy:
+class SpecChange:
     """One field of the POST body to set: an RFC 6901 pointer, its whole new value, and why."""
 
     pointer: str
@@ -48,7 +48,7 @@ class Remedy:
 
 
 @dataclass(frozen=True)
-class Finding:
+class HealthFinding:
     """One observation about a run. `remedy` is one set: all of it together makes a spec that is taken."""
 
     code: Code
@@ -57,8 +57,8 @@ class Finding:
     """First step of what it rests on."""
     found_at_step: int
     message: str
-    evidence: tuple[Evidence, ...]
-    remedy: tuple[Remedy, ...]
+    evidence: tuple[FindingEvidence, ...]
+    remedy: tuple[SpecChange, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Dicts, lists and plain values."""
@@ -66,19 +66,19 @@ class Finding:
         return plain | {"evidence": list(plain["evidence"]), "remedy": list(plain["remedy"])}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Finding:
+    def from_json(cls, values: Mapping[str, Any]) -> HealthFinding:
         """What `to_json` wrote, read back."""
-        evidence = tuple(Evidence(**one) for one in values["evidence"])
-        remedy = tuple(Remedy(**one) for one in values["remedy"])
+        evidence = tuple(FindingEvidence(**one) for one in values["evidence"])
+        remedy = tuple(SpecChange(**one) for one in values["remedy"])
         return cls(**{**values, "evidence": evidence, "remedy": remedy})
 
 
-def remedied(body: Mapping[str, Any], finding: Finding) -> dict[str, Any]:
+def remedied(body: Mapping[str, Any], finding: HealthFinding) -> dict[str, Any]:
     """`body` with the finding's remedy applied: what to post in its place."""
     return applied(body, finding.remedy)
 
 
-def applied(body: Mapping[str, Any], remedies: Iterable[Remedy]) -> dict[str, Any]:
+def applied(body: Mapping[str, Any], remedies: Iterable[SpecChange]) -> dict[str, Any]:
     """A copy of `body` in which each field that is pointed at is replaced whole."""
     new = deepcopy(dict(body))
     for remedy in remedies:

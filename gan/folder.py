@@ -9,12 +9,12 @@ from pathlib import Path
 
 from gan import checkpoint
 from gan.events import CheckpointDue, Evaluated, Event, HealthChanged, PreviewReady, Tick
-from gan.findings import Finding
+from gan.findings import HealthFinding
 from gan.sample import grid_png
 from gan.train import METRICS, Trainer
 
 
-class Folder:
+class RunFolder:
     """`samples.png`, `metrics.csv`, `checkpoint.pt`, `weights.safetensors`; of a run that is evaluated also
     `evaluations.jsonl` and `best.safetensors`; `health.json` once there is a verdict.
     """
@@ -88,7 +88,7 @@ class Folder:
         (self._path / f"{name}.new").replace(self._path / name)
 
 
-def told(finding: Finding) -> str:
+def told(finding: HealthFinding) -> str:
     """A finding in words: what it is, since when, what it rests on, and what to set."""
     lines = [f"  {finding.severity}: {finding.code}, since step {finding.began_at_step}. {finding.message}"]
     lines += [f"    {e.metric} {e.value:.4g} (threshold {e.threshold:.4g})" for e in finding.evidence]

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from gan import checkpoint
 from gan.architectures import build_networks, place
-from gan.catalog import DatasetInfo
 from gan.data import margins
 from gan.randomness import generator, latents
 from gan.spec import TrainSpec
+from gan.spec.catalog import DatasetInfo
 
 Images = npt.NDArray[np.uint8]
 
@@ -33,7 +33,7 @@ CHUNK: Final = 32
 UNLABELLED_ROWS: Final = 8
 
 
-class Wanted(NamedTuple):
+class SampleRequestItem(NamedTuple):
     """One image: all that it is a function of, besides the weights."""
 
     class_id: int | None
@@ -42,7 +42,7 @@ class Wanted(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Generator:
+class TrainedGenerator:
     """A network that draws, in eval mode, with all that must be known to draw from it."""
 
     network: nn.Module
@@ -51,14 +51,14 @@ class Generator:
     step: int
 
     @classmethod
-    def load(cls, source: str | PathLike[str] | bytes, device: torch.device | str = "cpu") -> Generator:
-        """From a file (or the bytes) that `checkpoint.save_weights` wrote. Raises `CheckpointUnreadable`."""
+    def load(cls, source: str | PathLike[str] | bytes, device: torch.device | str = "cpu") -> TrainedGenerator:
+        """From a file (or the bytes) that `checkpoint.save_weights` wrote. Raises `CheckpointUnreadableError`."""
         weights = checkpoint.load_weights(source)
         G, _ = build_networks(weights.spec, weights.info)
         try:
             G.load_state_dict(weights.tensors)
         except RuntimeError as error:
-            raise checkpoint.CheckpointUnreadable(
+            raise checkpoint.CheckpointUnreadableError(
                 f"These weights do not fit the spec beside them: {error}"
             ) from error
         place(G.requires_grad_(False).eval(), device)
@@ -72,11 +72,11 @@ class Generator:
         """
         self.check(class_ids, seeds, truncation)
         classes = [None] * len(seeds) if class_ids is None else class_ids
-        wanted = [Wanted(*pair, truncation) for pair in zip(classes, seeds, strict=True)]
+        wanted = [SampleRequestItem(*pair, truncation) for pair in zip(classes, seeds, strict=True)]
         passes = [self._pass(wanted[i : i + CHUNK]) for i in range(0, len(wanted), CHUNK)]
         return to_pixels(torch.cat(passes), self.info.height, self.info.width)
 
-    def draw_together(self, wanted: Sequence[Wanted]) -> Images:
+    def draw_together(self, wanted: Sequence[SampleRequestItem]) -> Images:
         """At most `CHUNK` images in one forward pass, each as `draw` gives it; each must have passed `check`."""
         return to_pixels(self._pass(wanted), self.info.height, self.info.width)
 
@@ -107,7 +107,7 @@ class Generator:
         class_ids = [row for row in range(rows) for _ in range(per_row)]
         return self.draw(class_ids, list(range(seed, seed + per_row)) * rows), rows, self.info.labels
 
-    def _pass(self, wanted: Sequence[Wanted]) -> Tensor:
+    def _pass(self, wanted: Sequence[SampleRequestItem]) -> Tensor:
         """(n, C, S, S) in [-1, 1], for n up to `CHUNK`."""
         z = torch.stack([self._latent(image.seed) * image.truncation for image in wanted])
         labels = torch.tensor([image.class_id for image in wanted]) if self.spec.conditional else None

@@ -15,20 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan.adversarial.distributed import ALONE, Ranks
+from gan.adversarial.state import METRICS, TrainingState
 from gan.data import ImageDataset
-from gan.evaluate import Evaluation, Evaluator, classifier_trained_on_fakes
 from gan.events import CheckpointDue, Evaluated, Event, HealthChanged, PreviewReady, Tick
-from gan.features import FeatureNet
-from gan.findings import Finding
-from gan.health import Health
-from gan.play import METRICS, Play
-from gan.probes import Prober
-from gan.ranks import ALONE, Ranks
-from gan.sample import Generator
+from gan.findings import HealthFinding
+from gan.frozen import in_eval
+from gan.health import HealthMonitor
+from gan.quality.evaluate import EvaluationResult, Evaluator, classifier_trained_on_fakes
+from gan.quality.features import FeatureNet
+from gan.quality.probes import Prober
+from gan.sample import TrainedGenerator
 from gan.spec import TrainSpec
-from gan.stillness import in_eval
 
-__all__ = ["METRICS", "TICK_STEPS", "Diverged", "StateMismatch", "Trainer", "fingerprint"]
+__all__ = ["METRICS", "TICK_STEPS", "DivergedError", "StateMismatchError", "Trainer", "fingerprint"]
 
 # Steps at most between two ticks: what the device holds of the curves until somebody reads them.
 TICK_STEPS: Final = 1_000
@@ -39,7 +39,7 @@ _NOT_LEARNING: Final = {
 }  # fmt: skip
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """Losses or gradients are not finite, and to roll back did not help. `step` is where that began."""
 
     def __init__(self, step: int, why: str) -> None:
@@ -47,7 +47,7 @@ class Diverged(Exception):
         super().__init__(why)
 
 
-class StateMismatch(ValueError):
+class StateMismatchError(ValueError):
     """A checkpoint of another spec, another data set or another version of the spec."""
 
 
@@ -56,7 +56,7 @@ class Trainer:
 
     Two runs of the same spec on the same CPU, with the same number of torch's threads and the same torch, give the
     same weights, bit for bit; with other threads, sums are added up in another order, and their last bits differ.
-    Raises `StateMismatch` where `state` belongs to another spec or data set. `features` is what the images are judged
+    Raises `StateMismatchError` where `state` belongs to another spec or data set. `features` is what the images are judged
     by, needed where the spec evaluates.
     """
 
@@ -77,28 +77,28 @@ class Trainer:
         self.ranks = ranks
         self.ended_early: str | None = None
         self._tick_seconds = tick_seconds
-        self._play = Play(spec, data, self.device, ranks)
-        self.health = Health(spec, data.info)
+        self._state = TrainingState(spec, data, self.device, ranks)
+        self.health = HealthMonitor(spec, data.info)
         self._prober = Prober(spec, data, self.device)
         self._evaluator = _evaluator(spec, data, features, self.device)
         self._unread = torch.zeros(TICK_STEPS, len(METRICS), device=self.device)
         self._first_unread = 1
         self._unseen: list[np.ndarray[Any, np.dtype[np.float32]]] = []
-        self._diverged: Diverged | None = None
+        self._diverged: DivergedError | None = None
         self._marks: deque[tuple[float, int]] = deque(maxlen=8)
         if state is not None:
             self._restore(state)
-        self._good = copied(self._play.learned())
+        self._good = copied(self._state.learned())
 
     @property
     def step(self) -> int:
         """Steps done."""
-        return self._play.step
+        return self._state.step
 
     @property
     def images_seen(self) -> int:
         """Real images shown to D."""
-        return self._play.images_seen
+        return self._state.images_seen
 
     @property
     def best_step(self) -> int | None:
@@ -116,7 +116,7 @@ class Trainer:
         `stop` is asked after a tick, once all that belongs to its step is told: whoever goes on from there misses
         nothing, as what is left out of a step is not told again.
         A preview and an evaluation before the first step; a tick every `tick_seconds`; previews, evaluations and
-        checkpoints where the spec says and at the end, each after a tick of its own step. Raises `Diverged`, after
+        checkpoints where the spec says and at the end, each after a tick of its own step. Raises `DivergedError`, after
         the tick that shows it.
         """
         self._raise_if_diverged()
@@ -147,20 +147,20 @@ class Trainer:
 
     def weights(self) -> dict[str, Tensor]:
         """What samples are drawn from: G_ema, or G where the average is off. Copies, on the CPU."""
-        tensors: dict[str, Tensor] = copied(self._play.sampled.state_dict())
+        tensors: dict[str, Tensor] = copied(self._state.sampled.state_dict())
         return tensors
 
     @contextmanager
-    def sampling(self) -> Iterator[Generator]:
+    def sampling(self) -> Iterator[TrainedGenerator]:
         """What samples are drawn from, as it is now, in eval mode inside the block."""
-        network = self._play.sampled
+        network = self._state.sampled
         with in_eval(network):
-            yield Generator(network, self.spec, self.info, self.step)
+            yield TrainedGenerator(network, self.spec, self.info, self.step)
 
     def state(self) -> dict[str, Any]:
         """All that is needed to go on, tensors (copies, on the CPU) and plain values.
 
-        A state is always of the moment between two steps. Raises `Diverged` where the run has.
+        A state is always of the moment between two steps. Raises `DivergedError` where the run has.
         """
         self._raise_if_diverged()
         return {
@@ -171,7 +171,7 @@ class Trainer:
                 "spec": self.spec.spec_version,
                 "threads": torch.get_num_threads(),
             },
-            "play": copied(self._play.state()),
+            "play": copied(self._state.state()),
             "health": self.health.state(),
             "unseen": torch.from_numpy(np.concatenate([_no_rows(), *self._unseen, self._unread_rows()])),
             "ended_early": self.ended_early,
@@ -179,11 +179,11 @@ class Trainer:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         if state["fingerprint"] != fingerprint(self.spec, self._data.sha256):
-            raise StateMismatch(
+            raise StateMismatchError(
                 "This checkpoint was made with another spec, another data set or another version of this program. "
                 "Go on with what it was made with, or start anew."
             )
-        self._play.load(state["play"])
+        self._state.load(state["play"])
         self.health.load(state["health"])
         self._unseen = [state["unseen"].numpy()]
         self.ended_early = state["ended_early"]
@@ -191,7 +191,7 @@ class Trainer:
 
     def _advance(self) -> None:
         """One step; its metrics stay on the device."""
-        metrics = self._play.advance()
+        metrics = self._state.advance()
         self._unread[self.step - self._first_unread] = metrics
 
     def _due(self, section: str) -> bool:
@@ -234,14 +234,16 @@ class Trainer:
             self._unseen = []
             raised += self.health.look(self.step - len(values) + 1, METRICS, values)
         if self._probes():
-            raised += self.health.probe(self._prober.probe(self._play.sampled, self._play.game.d.network, self.step))
+            raised += self.health.probe(
+                self._prober.probe(self._state.sampled, self._state.adversarial.d.network, self.step)
+            )
         yield from self._tell_health(before, raised)
 
     def _evaluate(self) -> Iterator[Evaluated | HealthChanged]:
         """How good the images are; nothing where the spec does not evaluate."""
         if self._evaluator is None:
             return
-        weights: Literal["ema", "raw"] = "raw" if self._play.ema is None else "ema"
+        weights: Literal["ema", "raw"] = "raw" if self._state.ema is None else "ema"
         with self.sampling() as drawn:
             found = self._evaluator.evaluate(drawn, self.step, self.images_seen, weights)
         if self.finished and self.spec.evaluation.train_on_fakes:
@@ -251,13 +253,13 @@ class Trainer:
         yield Evaluated(self.step, found, best=self.best_step == self.step)
         yield from self._tell_health(before, raised)
 
-    def _with_classifier(self, found: Evaluation) -> Evaluation:
+    def _with_classifier(self, found: EvaluationResult) -> EvaluationResult:
         """The last evaluation, with the accuracy on reals of a classifier that was trained on fakes alone."""
         with self.sampling() as drawn:
             accuracy = classifier_trained_on_fakes(drawn, self._data, self.spec.seed)
         return replace(found, metrics={**found.metrics, "accuracy_trained_on_fakes": accuracy})
 
-    def _tell_health(self, before: object, raised: list[Finding]) -> Iterator[HealthChanged]:
+    def _tell_health(self, before: object, raised: list[HealthFinding]) -> Iterator[HealthChanged]:
         self._act()
         if self._verdict() != before:
             yield HealthChanged(self.step, self.health.verdict, self.health.findings, tuple(raised))
@@ -270,21 +272,21 @@ class Trainer:
         action = self.ranks.agree(self.health.action)
         match action.kind:
             case "fail":
-                self._diverged = Diverged(action.step, action.why)
+                self._diverged = DivergedError(action.step, action.why)
             case "stop":
                 self.ended_early = action.why
             case "roll_back" if self.finished and any(f.code == "non_finite" for f in self.health.findings):
                 # No step is left in which other weights could do better.
-                self._diverged = Diverged(action.step, action.why)
+                self._diverged = DivergedError(action.step, action.why)
             case "roll_back":
-                self._play.put_back(self._good)
-                self._play.rate_scale /= 2
+                self._state.put_back(self._good)
+                self._state.rate_scale /= 2
                 self.health.rolled_back(self.step)
 
     def _keep_if_good(self) -> None:
         """Hold a copy of what was learned, to roll back to, unless something is wrong with it."""
-        if self.health.verdict in ("unknown", "healthy") and self._play.finite:
-            self._good = copied(self._play.learned())
+        if self.health.verdict in ("unknown", "healthy") and self._state.finite:
+            self._good = copied(self._state.learned())
 
     def _raise_if_diverged(self) -> None:
         if self._diverged is not None:
@@ -328,5 +330,7 @@ def _evaluator(
     if not spec.evaluation.enabled:
         return None
     if features is None:
-        raise ValueError("This spec evaluates: give the Trainer a feature network (gan.features.for_dataset).")
+        raise ValueError(
+            "This spec evaluates: give the Trainer a feature network (gan.quality.features.for_dataset)."
+        )
     return Evaluator(spec, data, features, device)

@@ -12,10 +12,10 @@ from typing import Any, Final
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from jobs import faultpoints
 from jobs.db import Database
-from jobs.errors import BrokerUnavailable
-from jobs.settings import Settings
+from jobs.errors import BrokerUnavailableError
+from jobs.runtime import failpoints
+from jobs.runtime.settings import Settings
 from jobs.store import outbox
 
 TASK_NAME: Final = "gantry.carry_a_job"
@@ -53,13 +53,13 @@ def make_app(settings: Settings) -> Celery:
 
 
 def send_hint(app: Celery) -> None:
-    """Wake a worker. Raises `BrokerUnavailable` within seconds when the broker does not take it."""
+    """Wake a worker. Raises `BrokerUnavailableError` within seconds when the broker does not take it."""
     with _named("The broker does not take messages", app):
         app.send_task(TASK_NAME, queue=QUEUE, retry=False, ignore_result=True)
 
 
 def check(app: Celery) -> None:
-    """Raise `BrokerUnavailable` when the broker cannot be reached within a few seconds, or takes nothing."""
+    """Raise `BrokerUnavailableError` when the broker cannot be reached within a few seconds, or takes nothing."""
     with _named("The broker does not answer", app), app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1, timeout=_REACHABLE_SECONDS, reraise_as_library_errors=True)
         connection.default_channel.queue_declare(QUEUE, passive=False, durable=True)
@@ -72,11 +72,11 @@ def _named(what: str, app: Celery) -> Iterator[None]:
     try:
         yield
     except (OperationalError, OSError, *transport.connection_errors, *transport.channel_errors) as error:
-        raise BrokerUnavailable(f"{what}: {_reason(error)}.") from error
+        raise BrokerUnavailableError(f"{what}: {_reason(error)}.") from error
 
 
 def relay_once(db: Database, app: Celery, limit: int = 50) -> int:
-    """Send the hints that are due; how many. Raises `BrokerUnavailable`, `DatabaseUnavailable`.
+    """Send the hints that are due; how many. Raises `BrokerUnavailableError`, `DatabaseUnavailableError`.
 
     Sent first, crossed off after: a crash between the two sends a hint twice, which wakes a worker for nothing.
     """
@@ -84,10 +84,10 @@ def relay_once(db: Database, app: Celery, limit: int = 50) -> int:
         hints = outbox.due(s, limit)
     for hint in hints:
         send_hint(app)
-        faultpoints.passed("relay.sent")
+        failpoints.passed("relay.sent")
         with db.write() as s:
             outbox.sent(s, [hint])
-        faultpoints.passed("relay.crossed_off")
+        failpoints.passed("relay.crossed_off")
     return len(hints)
 
 

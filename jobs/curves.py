@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Curve:
+class ReducedCurve:
     """One metric over the steps of a job, in order of step; a value may be NaN or infinite."""
 
     steps: NDArray[np.int64]
@@ -20,12 +20,12 @@ class Curve:
         return len(self.steps)
 
 
-def head(curve: Curve, max_points: int) -> Curve:
+def head(curve: ReducedCurve, max_points: int) -> ReducedCurve:
     """The curve's first `max_points` points, none left out."""
-    return Curve(curve.steps[:max_points], curve.values[:max_points])
+    return ReducedCurve(curve.steps[:max_points], curve.values[:max_points])
 
 
-def reduce_minmax(curve: Curve, max_points: int) -> Curve:
+def reduce_minmax(curve: ReducedCurve, max_points: int) -> ReducedCurve:
     """At most `max_points` (4 or more) of the curve's own points: each bucket's first, min, max and last.
 
     A collapse of one step is some bucket's min or max, so it is never lost; nothing is averaged. A bucket that
@@ -37,7 +37,7 @@ def reduce_minmax(curve: Curve, max_points: int) -> Curve:
     edges = np.linspace(0, len(curve), max_points // 4 + 1).astype(np.int64)
     buckets = [_pick(curve.values, int(lo), int(hi)) for lo, hi in itertools.pairwise(edges)]
     picked = np.unique(np.concatenate(buckets))
-    return Curve(curve.steps[picked], curve.values[picked])
+    return ReducedCurve(curve.steps[picked], curve.values[picked])
 
 
 def _pick(values: NDArray[np.float32], lo: int, hi: int) -> NDArray[np.int64]:

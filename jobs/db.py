@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from gan.spec import BUILTIN_DATASETS
 from jobs import tenancy
-from jobs.errors import DatabaseUnavailable, MigrationsPending
+from jobs.errors import DatabaseUnavailableError, MigrationsPendingError
 from jobs.models import DEFAULT_TENANT
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.store import datasets
 
 __all__ = ["Database", "Dialect", "Session", "migrate"]
@@ -58,7 +58,7 @@ class Database:
         """One write transaction: commits when the block ends, rolls back when it raises.
 
         SQLite begins it IMMEDIATE, so that two writers queue up instead of failing at the first write.
-        Raises `DatabaseUnavailable` when the database cannot be reached or gives up.
+        Raises `DatabaseUnavailableError` when the database cannot be reached or gives up.
         """
         with self._session(tenant, begin="BEGIN IMMEDIATE") as s:
             yield s
@@ -66,12 +66,12 @@ class Database:
 
     @contextmanager
     def read(self, tenant: str | None = None) -> Iterator[Session]:
-        """One read transaction; what it changes is thrown away. Raises `DatabaseUnavailable`."""
+        """One read transaction; what it changes is thrown away. Raises `DatabaseUnavailableError`."""
         with self._session(tenant, begin="BEGIN") as s:
             yield s
 
     def check(self) -> None:
-        """Raise `DatabaseUnavailable`, or `MigrationsPending` when the schema is not this code's."""
+        """Raise `DatabaseUnavailableError`, or `MigrationsPendingError` when the schema is not this code's."""
         # Here and in `migrate` alone: it takes a good part of a second, which a trainer that is awaited has not.
         from alembic.migration import MigrationContext  # noqa: PLC0415
         from alembic.script import ScriptDirectory  # noqa: PLC0415
@@ -80,7 +80,7 @@ class Database:
             current = MigrationContext.configure(s.connection()).get_current_revision()
         newest = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
         if current != newest:
-            raise MigrationsPending(
+            raise MigrationsPendingError(
                 f"The schema is at {current or 'nothing'}, this code wants {newest}: run `gantry migrate`."
             )
 
@@ -98,14 +98,14 @@ class Database:
                 yield s
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             if "no such table" in str(error):
-                raise MigrationsPending("The database has no tables yet: run `gantry migrate`.") from error
-            raise DatabaseUnavailable(f"The database does not answer: {_reason(error)}.") from error
+                raise MigrationsPendingError("The database has no tables yet: run `gantry migrate`.") from error
+            raise DatabaseUnavailableError(f"The database does not answer: {_reason(error)}.") from error
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
-                raise MigrationsPending("The database has no tables yet: run `gantry migrate`.") from error
+                raise MigrationsPendingError("The database has no tables yet: run `gantry migrate`.") from error
             if not error.connection_invalidated:
                 raise
-            raise DatabaseUnavailable("The connection to the database was lost.") from error
+            raise DatabaseUnavailableError("The connection to the database was lost.") from error
 
 
 def migrate(settings: Settings) -> None:

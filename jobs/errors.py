@@ -11,7 +11,7 @@
     +-- OneProblem .......... with one thing wrong, whose code is the class's own
     SettingsError(ValueError)   a GANTRY_* variable cannot be
 
-`api/problems.py` maps each class to its HTTP status; a test finds the one that was forgotten.
+`api/http/problems.py` maps each class to its HTTP status; a test finds the one that was forgotten.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class GantryError(Exception):
     code: ClassVar[str] = "internal"
 
 
-class NotFound(GantryError):
+class NotFoundError(GantryError):
     """An id or a name that stands for nothing here."""
 
     code = "not-found"
@@ -38,53 +38,53 @@ class NotFound(GantryError):
         super().__init__(f"There is no {self.what} {name[:200]!r}.")
 
 
-class JobNotFound(NotFound):
+class JobNotFoundError(NotFoundError):
     code, what = "job-not-found", "job"
 
 
-class CheckpointNotFound(NotFound):
+class CheckpointNotFoundError(NotFoundError):
     code, what = "checkpoint-not-found", "checkpoint"
 
 
-class PreviewNotFound(NotFound):
+class PreviewNotFoundError(NotFoundError):
     code, what = "preview-not-found", "preview"
 
 
-class DatasetNotFound(NotFound):
+class DatasetNotFoundError(NotFoundError):
     code, what = "dataset-not-found", "data set"
 
 
-class PresetNotFound(NotFound):
+class PresetNotFoundError(NotFoundError):
     code, what = "preset-not-found", "preset"
 
 
-class WorkerNotFound(NotFound):
+class WorkerNotFoundError(NotFoundError):
     code, what = "worker-not-found", "worker"
 
 
-class KeyNotFound(NotFound):
+class KeyNotFoundError(NotFoundError):
     code, what = "key-not-found", "key that holds"
 
 
-class TenantNotFound(NotFound):
+class TenantNotFoundError(NotFoundError):
     code, what = "tenant-not-found", "tenant"
 
 
-class WebhookNotFound(NotFound):
+class WebhookNotFoundError(NotFoundError):
     code, what = "webhook-not-found", "webhook"
 
 
-class DeliveryNotFound(NotFound):
+class DeliveryNotFoundError(NotFoundError):
     code, what = "delivery-not-found", "delivery"
 
 
-class Conflict(GantryError):
+class ConflictError(GantryError):
     """The thing is there, but its state does not allow this."""
 
     code = "conflict"
 
 
-class InvalidTransition(Conflict):
+class InvalidTransitionError(ConflictError):
     """An action that the job's status does not allow."""
 
     code = "invalid-transition"
@@ -95,13 +95,13 @@ class InvalidTransition(Conflict):
         super().__init__(f"A job that is {current_status} cannot take {action!r}; it can take {can}.")
 
 
-class NoCheckpoint(Conflict):
+class NoCheckpointError(ConflictError):
     """There is nothing to draw from or to go on from yet."""
 
     code = "no-checkpoint"
 
 
-class DatasetInUse(Conflict):
+class DatasetInUseError(ConflictError):
     """Jobs on record name it: to be trained, drawn from by label, or retried."""
 
     code = "dataset-in-use"
@@ -114,7 +114,7 @@ class DatasetInUse(Conflict):
         )
 
 
-class DatasetBuiltIn(Conflict):
+class DatasetBuiltInError(ConflictError):
     """It is part of Gantry, and would be back after the next upgrade."""
 
     code = "dataset-built-in"
@@ -123,7 +123,7 @@ class DatasetBuiltIn(Conflict):
         super().__init__(f"The data set {name!r} is part of Gantry and cannot be deleted.")
 
 
-class DatasetExists(Conflict):
+class DatasetExistsError(ConflictError):
     """The name is taken."""
 
     code = "dataset-exists"
@@ -132,7 +132,7 @@ class DatasetExists(Conflict):
         super().__init__(f"There is a data set {name!r} already. Take another name, or delete that one first.")
 
 
-class DatasetNotReady(Conflict):
+class DatasetNotReadyError(ConflictError):
     """It is being validated, or has failed that."""
 
     code = "dataset-not-ready"
@@ -142,26 +142,26 @@ class DatasetNotReady(Conflict):
         super().__init__(f"The data set {name!r} is {status}: {todo}.")
 
 
-class DatasetAway(Conflict):
+class DatasetAwayError(ConflictError):
     """Its images are not on this machine, or damaged; the message says what to install or do."""
 
     code = "dataset-away"
 
 
-class Refused(GantryError):
+class RefusedError(GantryError):
     """Whoever asks may not have this."""
 
     code = "refused"
 
 
-class MissingKey(Refused):
+class MissingKeyError(RefusedError):
     code = "missing-api-key"
 
     def __init__(self) -> None:
         super().__init__("This service asks for a key: send it as `Authorization: Bearer gan_live_...`.")
 
 
-class InvalidKey(Refused):
+class InvalidKeyError(RefusedError):
     """Unknown, mistyped, revoked or over: one answer for all, as which of them is nobody's business."""
 
     code = "invalid-api-key"
@@ -170,7 +170,7 @@ class InvalidKey(Refused):
         super().__init__("This key opens nothing here: it is unknown, revoked or over.")
 
 
-class InsufficientScope(Refused):
+class InsufficientScopeError(RefusedError):
     code = "insufficient-scope"
 
     def __init__(self, scope: str) -> None:
@@ -178,20 +178,20 @@ class InsufficientScope(Refused):
         super().__init__(f"This needs a key with the scope {scope}.")
 
 
-class QuotaExceeded(Refused):
+class QuotaExceededError(RefusedError):
     """A tenant has all that it may take at a time; `retry_after` seconds are worth waiting."""
 
     code = "quota-exceeded"
     retry_after: ClassVar[int] = 30
 
 
-class QuotaUsedUp(Refused):
+class QuotaUsedUpError(RefusedError):
     """A tenant has all that it may take; time does not help."""
 
     code = "quota-exceeded"
 
 
-class RateLimited(Refused):
+class RateLimitedError(RefusedError):
     """Too many requests of one key or of one tenant."""
 
     code = "rate-limited"
@@ -201,7 +201,7 @@ class RateLimited(Refused):
         super().__init__(f"More than {limit}; go on in {retry_after} s.")
 
 
-class WebhooksOff(Conflict):
+class WebhooksOffError(ConflictError):
     """This service calls nobody."""
 
     code = "webhooks-off"
@@ -210,7 +210,7 @@ class WebhooksOff(Conflict):
         super().__init__("Webhooks are off here; whoever runs the service turns them on with GANTRY_WEBHOOKS=true.")
 
 
-class WebhookDisabled(Conflict):
+class WebhookDisabledError(ConflictError):
     """It is told nothing until it is enabled again."""
 
     code = "webhook-disabled"
@@ -219,7 +219,7 @@ class WebhookDisabled(Conflict):
         super().__init__(f'The webhook {webhook_id} is disabled. Enable it first: PATCH it with {{"enabled": true}}.')
 
 
-class TooManyWebhooks(Conflict):
+class TooManyWebhooksError(ConflictError):
     """There is no room for one more."""
 
     code = "too-many-webhooks"
@@ -228,69 +228,69 @@ class TooManyWebhooks(Conflict):
         super().__init__(f"There are {most} webhooks already, which is the most that there may be. Delete one first.")
 
 
-class Unavailable(GantryError):
+class UnavailableError(GantryError):
     """A part of the service is down or busy. `retry_after` seconds are worth waiting."""
 
     code = "unavailable"
     retry_after: ClassVar[int] = 5
 
 
-class DatabaseUnavailable(Unavailable):
+class DatabaseUnavailableError(UnavailableError):
     code = "database-unavailable"
 
 
-class MigrationsPending(Unavailable):
+class MigrationsPendingError(UnavailableError):
     code = "migrations-pending"
 
 
-class BrokerUnavailable(Unavailable):
+class BrokerUnavailableError(UnavailableError):
     code = "broker-unavailable"
 
 
-class SamplerUnavailable(Unavailable):
+class SamplerUnavailableError(UnavailableError):
     code = "sampler-unavailable"
 
 
-class Busy(Unavailable):
+class BusyError(UnavailableError):
     """As much is under way as is let wait: how a part holds itself upright, not a fault of it."""
 
 
-class SamplerBusy(Busy):
+class SamplerBusyError(BusyError):
     code = "sampler-busy"
     retry_after = 2
 
 
-class PicturesBusy(Busy):
+class RenderingBusyError(BusyError):
     code = "pictures-busy"
 
 
-class LookupsBusy(Busy):
+class NameLookupBusyError(BusyError):
     code = "lookups-busy"
 
 
-class UploadsBusy(Busy):
+class UploadsBusyError(BusyError):
     code = "uploads-busy"
     retry_after = 30
 
 
-class QueueFull(Busy):
+class QueueFullError(BusyError):
     code = "queue-full"
     retry_after = 30
 
 
-class Fenced(GantryError):
+class FencedError(GantryError):
     """The job has moved on without this attempt: its lease ran out or it ended. Write nothing more."""
 
     code = "fenced"
 
 
-class ArtifactLost(GantryError):
+class ArtifactLostError(GantryError):
     """A file that the record names is missing, or is not the bytes that were written."""
 
     code = "artifact-lost"
 
 
-class InvalidRequest(ValueError):
+class InvalidRequestError(ValueError):
     """What the user sent cannot be. `problems` says where and what to do, `valid` names what would do."""
 
     code: ClassVar[str] = "invalid-request"
@@ -300,14 +300,14 @@ class InvalidRequest(ValueError):
         super().__init__(" ".join(p.detail for p in self.problems))
 
 
-class OneProblem(InvalidRequest):
+class SingleProblemError(InvalidRequestError):
     """A request with one thing wrong, whose code is the class's own."""
 
     def __init__(self, pointer: str, detail: str, *, valid: Sequence[str] = ()) -> None:
         super().__init__([SpecProblem(pointer=pointer, code=self.code, detail=detail)], valid=valid)
 
 
-class IdempotencyKeyReused(OneProblem):
+class IdempotencyKeyReusedError(SingleProblemError):
     code = "idempotency-key-reused"
 
     def __init__(self, key: str) -> None:
@@ -315,7 +315,7 @@ class IdempotencyKeyReused(OneProblem):
         super().__init__("/Idempotency-Key", detail)
 
 
-class UnknownDataset(OneProblem):
+class UnknownDatasetError(SingleProblemError):
     code = "unknown-dataset"
 
     def __init__(self, name: str, valid: Sequence[str]) -> None:
@@ -323,7 +323,7 @@ class UnknownDataset(OneProblem):
         super().__init__("/dataset", detail, valid=valid)
 
 
-class OverLimit(OneProblem):
+class OverLimitError(SingleProblemError):
     """A spec that no device here could hold."""
 
     code = "over-limit"
@@ -336,20 +336,20 @@ class OverLimit(OneProblem):
         super().__init__("/batch_size", detail)
 
 
-class BadUpload(InvalidRequest):
+class BadUploadError(InvalidRequestError):
     """An upload that cannot become a data set; each problem's code says of what kind it is."""
 
     code = "invalid-upload"
 
 
-class UploadTooLarge(OneProblem):
+class UploadTooLargeError(SingleProblemError):
     code = "body-too-large"
 
     def __init__(self, most_mb: int) -> None:
         super().__init__("/file", f"The upload is larger than {most_mb:,} MB, which is the most that is taken here.")
 
 
-class UrlNotAllowed(OneProblem):
+class UrlNotAllowedError(SingleProblemError):
     """An address that the service does not call."""
 
     code = "url-not-allowed"
@@ -358,7 +358,7 @@ class UrlNotAllowed(OneProblem):
         super().__init__("/url", f"The service does not call this url: {why}.")
 
 
-class UnknownLabel(OneProblem):
+class UnknownLabelError(SingleProblemError):
     code = "unknown-label"
 
     def __init__(self, label: str, valid: Sequence[str]) -> None:
@@ -366,21 +366,21 @@ class UnknownLabel(OneProblem):
         super().__init__("/label", detail, valid=valid)
 
 
-class NotConditional(OneProblem):
+class NotConditionalError(SingleProblemError):
     code = "not-conditional"
 
     def __init__(self) -> None:
         super().__init__("/label", "This generator was trained without labels, and draws no class: leave label out.")
 
 
-class Unlabelled(OneProblem):
+class UnlabelledError(SingleProblemError):
     code = "unlabelled"
 
     def __init__(self) -> None:
         super().__init__("/label", "The images of this data set carry no labels: leave label out.")
 
 
-class UnknownMetric(OneProblem):
+class UnknownMetricError(SingleProblemError):
     code = "unknown-metric"
 
     def __init__(self, name: str, valid: Sequence[str]) -> None:
@@ -388,7 +388,7 @@ class UnknownMetric(OneProblem):
         super().__init__("/names", detail, valid=valid)
 
 
-class BadCursor(OneProblem):
+class BadCursorError(SingleProblemError):
     code = "bad-cursor"
 
     def __init__(self) -> None:

@@ -14,9 +14,10 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
-from jobs import clock, faultpoints
-from jobs.errors import Fenced
+from jobs import clock
+from jobs.errors import FencedError
 from jobs.models import Attempt, Job
+from jobs.runtime import failpoints
 from jobs.status import MOVES, TERMINAL, Status
 from jobs.store import attempts, events, jobs, queue, tenants, workers
 
@@ -25,7 +26,7 @@ HOLD_SHARE: Final = 0.8
 
 
 @dataclass(frozen=True)
-class Orders:
+class JobRequests:
     """What is asked of a running job."""
 
     cancel: bool = False
@@ -51,7 +52,7 @@ def claim(s: Session, worker_id: str, device: str, gpus: int, ttl: float) -> Job
         if served is not None and job is not None:
             served.served_at = clock.read(s)
             _open_attempt(s, job, worker_id, device)
-            faultpoints.passed("claim.before_commit")
+            failpoints.passed("claim.before_commit")
             return job
     return None
 
@@ -83,16 +84,16 @@ def _take(s: Session, tenant: str, worker_id: str, device: str, gpus: int, ttl: 
     ).one_or_none()
 
 
-def renew(s: Session, job_id: str, attempt: int, ttl: float) -> Orders:
-    """The worker is still there. Raises `Fenced` when the job is no longer this attempt's."""
+def renew(s: Session, job_id: str, attempt: int, ttl: float) -> JobRequests:
+    """The worker is still there. Raises `FencedError` when the job is no longer this attempt's."""
     return fence(s, job_id, attempt, ttl)
 
 
-def fence(s: Session, job_id: str, attempt: int, ttl: float, **progress: Any) -> Orders:
+def fence(s: Session, job_id: str, attempt: int, ttl: float, **progress: Any) -> JobRequests:
     """Open a write of this attempt: takes the job's row lock until the transaction ends.
 
     `progress` sets step, images_seen, images_per_second, latest_metrics, device or status_reason on the way.
-    Raises `Fenced` when the job is no longer this attempt's; then nothing must be written.
+    Raises `FencedError` when the job is no longer this attempt's; then nothing must be written.
     """
     values: dict[str, Any] = {"lease_until": clock.now() + ttl, "heartbeat_at": clock.now(), **progress}
     if "step" in progress:
@@ -116,7 +117,7 @@ def fence(s: Session, job_id: str, attempt: int, ttl: float, **progress: Any) ->
         events.progress(s, job_id, progress["step"], attempt=attempt)
     *asked, ran, longest = row
     cancel, pause, checkpoint = (moment is not None for moment in asked)
-    return Orders(cancel, pause, checkpoint, overdue=longest is not None and ran >= longest)
+    return JobRequests(cancel, pause, checkpoint, overdue=longest is not None and ran >= longest)
 
 
 def resumed(s: Session, job_id: str, attempt: int, step: int) -> None:
@@ -134,7 +135,7 @@ def finish(
 ) -> Job:
     """End the job; `reason` is {"code", "message"} where the status alone does not say why.
 
-    One that somebody has asked to cancel ends cancelled, whatever came of it meanwhile. Raises `Fenced` when it is no
+    One that somebody has asked to cancel ends cancelled, whatever came of it meanwhile. Raises `FencedError` when it is no
     longer this attempt's to end.
     """
     assert status in TERMINAL and (status is Status.FAILED) == (error is not None)
@@ -152,7 +153,7 @@ def release(
     cancelled, has run for as long as it may, or has crashed too often.
 
     A crash counts and is retried later each time (1, 2, 4, ... s); a drained or preempted worker does not count.
-    `reason` is {"code", "message"}; `hint` says what to do should this have been the last attempt. Raises `Fenced`.
+    `reason` is {"code", "message"}; `hint` says what to do should this have been the last attempt. Raises `FencedError`.
     """
     return _release(s, _lock(s, job_id, attempt), crash=crash, reason=reason, hint=hint)
 
@@ -192,8 +193,8 @@ def _lock(s: Session, job_id: str, attempt: int, *guards: ColumnElement[bool]) -
     return job
 
 
-def _fenced(job_id: str, attempt: int) -> Fenced:
-    return Fenced(f"Attempt {attempt} of {job_id} no longer holds the job.")
+def _fenced(job_id: str, attempt: int) -> FencedError:
+    return FencedError(f"Attempt {attempt} of {job_id} no longer holds the job.")
 
 
 def _release(s: Session, job: Job, *, crash: bool, reason: dict[str, Any], hint: str | None = None) -> Job:

@@ -12,16 +12,14 @@ from sqlalchemy import Connection, event, select
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from sqlalchemy.sql.elements import ColumnElement
 
-from jobs.audit import Act
-from jobs.models import DEFAULT_TENANT, SHARED, Dataset, Job, OfJob, OfTenant
-from jobs.webhooks import Webhook, WebhookDelivery
+from jobs.models import DEFAULT_TENANT, SHARED, Act, Dataset, Job, OfJob, OfTenant, Webhook, WebhookDelivery
 
 _TENANT: Final = "gantry_tenant"
 EVERYBODYS: Final = {"gantry_everybodys": True}
 """Execution options of a query over all tenants' rows: for figures that no tenant can be told from."""
 
 
-class _Narrow(Session):
+class _TenantSession(Session):
     """A session of one tenant's."""
 
 
@@ -29,7 +27,7 @@ def session(connection: Connection, tenant: str | None) -> Session:
     """A session on `connection` that knows the rows of `tenant` alone; None: all rows."""
     if tenant is None:
         return Session(connection, expire_on_commit=False)
-    return _Narrow(connection, expire_on_commit=False, info={_TENANT: tenant})
+    return _TenantSession(connection, expire_on_commit=False, info={_TENANT: tenant})
 
 
 def of(s: Session) -> str:
@@ -37,7 +35,7 @@ def of(s: Session) -> str:
     return str(s.info.get(_TENANT, DEFAULT_TENANT))
 
 
-@event.listens_for(_Narrow, "do_orm_execute")
+@event.listens_for(_TenantSession, "do_orm_execute")
 def _narrow(state: ORMExecuteState) -> None:
     if state.is_insert or EVERYBODYS.keys() <= state.execution_options.keys():
         return
@@ -58,7 +56,7 @@ def _owned(row: type[OfJob], tenant: str) -> ColumnElement[bool]:
     return select(1).select_from(owner).where(owner.c.id == row.job_id, owner.c.tenant == tenant).exists()
 
 
-@event.listens_for(_Narrow, "before_flush")
+@event.listens_for(_TenantSession, "before_flush")
 def _refuse_others(s: Session, context: object, instances: object) -> None:
     tenant = s.info[_TENANT]
     for row in s.new:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from jobs.db import Database, migrate
-from jobs.settings import PREFIX, Settings
+from jobs.runtime.settings import PREFIX, Settings
 from tests import servers
 
 # Two busy cores and several trainers: one thread each is the fastest there is.

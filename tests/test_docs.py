@@ -13,15 +13,15 @@ import pytest
 import typer
 import yaml
 
-from api import cli
-from api.client import Client
 from benchmarks.curves_page import slug
 from benchmarks.failures import body_of
 from gan.findings import Code
-from gan.pointers import put
-from gan.safeguards import ThresholdsSpec
 from gan.spec import BUILTIN_DATASETS, PRESETS, TrainSpec, resolve
-from jobs.settings import PREFIX, Settings
+from gan.spec.pointers import put
+from gan.spec.safeguards import ThresholdsSpec
+from gantry.cli import app
+from gantry.client import Client
+from jobs.runtime.settings import PREFIX, Settings
 from jobs.status import Status
 from tests.e2e.pages import IN_PYTHON_OF, LANGUAGES, PAGES, SHORTER, blocks
 
@@ -173,7 +173,7 @@ def test_every_command_and_option_that_a_page_names_is_there(page: str) -> None:
 
 
 def _is_known(words: list[str]) -> bool:
-    command: Any = typer.main.get_command(cli.app)
+    command: Any = typer.main.get_command(app.app)
     words = list(words)
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]

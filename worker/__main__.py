@@ -14,8 +14,8 @@ from celery.signals import worker_shutting_down
 
 from jobs.broker import QUEUE, make_app
 from jobs.ids import new_id
-from jobs.settings import Settings
-from jobs.startup import begin
+from jobs.runtime.settings import Settings
+from jobs.runtime.startup import begin
 from worker import devices, tasks
 from worker.presence import Presence
 from worker.supervise import Identity

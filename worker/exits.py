@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Final
 
-from jobs.artifacts import Artifacts
-from jobs.errors import ArtifactLost
+from jobs.errors import ArtifactLostError
+from jobs.storage.disk import Artifacts
 
 
 class Exit(IntEnum):
@@ -122,7 +122,7 @@ def read_reason(artifacts: Artifacts, key: str) -> dict[str, str]:
     """Why a trainer ended early, as `status_reason` of api.md; a plain sentence when it could not write."""
     try:
         why = str(json.loads(artifacts.read(key)))
-    except (ArtifactLost, ValueError):
+    except (ArtifactLostError, ValueError):
         why = "The job's safeguards ended it before its last step."
     return {"code": "stopped_early", "message": why}
 
@@ -136,7 +136,7 @@ def read_note(artifacts: Artifacts, key: str, code: Exit) -> Failure:
     """What the trainer said of its end, or what the exit code says when it could not write."""
     try:
         return Failure(**json.loads(artifacts.read(key)))
-    except (ArtifactLost, ValueError, TypeError):
+    except (ArtifactLostError, ValueError, TypeError):
         return FAILURES[code]
 
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 import structlog
 
 from jobs.db import Database, Session
-from jobs.errors import Unavailable
-from jobs.settings import Settings
+from jobs.errors import UnavailableError
+from jobs.runtime.settings import Settings
 from jobs.store import workers
 
 log = structlog.get_logger("gantry.presence")
@@ -78,7 +78,7 @@ class Presence(threading.Thread):
         """Whether the database heard it."""
         try:
             self._talk(say)
-        except Unavailable as error:
+        except UnavailableError as error:
             log.warning("the database does not hear this worker", reason=str(error))
             return False
         except Exception:

@@ -18,18 +18,19 @@ from typing import Any, Final
 
 import structlog
 
-from jobs import faultpoints, leases
-from jobs.artifacts import Artifacts
+from jobs import leases
 from jobs.db import Database, Session
-from jobs.errors import Fenced, Unavailable
-from jobs.leases import Orders
+from jobs.errors import FencedError, UnavailableError
+from jobs.leases import JobRequests
 from jobs.models import Job
-from jobs.settings import Settings
+from jobs.runtime import failpoints
+from jobs.runtime.settings import Settings
 from jobs.status import Status
+from jobs.storage.disk import Artifacts
 from jobs.store import jobs, workers
 from worker.exits import TRY_AGAIN, Exit, Failure, read_note, read_reason, unforeseen
 from worker.tail import last_line
-from worker.trainers import Nursery, Trainer
+from worker.trainer_process import ForkServer, TrainerProcess
 from worker.watchdog import Watchdog
 
 log = structlog.get_logger("gantry.supervise")
@@ -47,7 +48,7 @@ class Identity:
     gpus: int
 
 
-class Why(StrEnum):
+class EndReason(StrEnum):
     """Why this supervisor ends its trainer."""
 
     CANCEL = "cancel"
@@ -58,10 +59,10 @@ class Why(StrEnum):
     FENCED = "fenced"
 
 
-def carry_one_job(settings: Settings, db: Database, identity: Identity, nursery: Nursery) -> str | None:
+def run_one_job(settings: Settings, db: Database, identity: Identity, fork_server: ForkServer) -> str | None:
     """Claim the best job there is and carry one attempt of it to its end; the job's id, None without a job.
 
-    Raises `Unavailable` only when there was nothing claimed yet.
+    Raises `UnavailableError` only when there was nothing claimed yet.
     """
     sent = time.monotonic()
     with db.write() as s:
@@ -71,17 +72,17 @@ def carry_one_job(settings: Settings, db: Database, identity: Identity, nursery:
         if job is None:
             return None
         workers.carries(s, identity.worker_id, job.id)
-    faultpoints.passed("claim.committed")
+    failpoints.passed("claim.committed")
     log.info("claimed", job_id=job.id, attempt=job.attempt, device=identity.device)
-    Supervisor(settings, db, identity.worker_id, nursery, job).carry(claimed_at=sent)
+    Supervisor(settings, db, identity.worker_id, fork_server, job).run(claimed_at=sent)
     return job.id
 
 
 _GIVEN_BACK: Final = {
-    Why.DRAIN: ("worker_draining", "The worker was shut down; the job goes on elsewhere."),
+    EndReason.DRAIN: ("worker_draining", "The worker was shut down; the job goes on elsewhere."),
     # Where it goes from here is the record's to say: a pause may have been taken back meanwhile.
-    Why.PAUSE: ("paused", "The job was to pause, and goes on after all."),
-    Why.OVERDUE: ("max_runtime_exceeded", "The job has run for as long as it may."),
+    EndReason.PAUSE: ("paused", "The job was to pause, and goes on after all."),
+    EndReason.OVERDUE: ("max_runtime_exceeded", "The job has run for as long as it may."),
 }
 """Why a trainer was stopped without a fault of its own: the code and the words of it."""
 
@@ -89,19 +90,19 @@ _GIVEN_BACK: Final = {
 class Supervisor:
     """One attempt of one job, from the claim to the report."""
 
-    def __init__(self, settings: Settings, db: Database, worker_id: str, nursery: Nursery, job: Job) -> None:
+    def __init__(self, settings: Settings, db: Database, worker_id: str, fork_server: ForkServer, job: Job) -> None:
         self._settings, self._db, self._worker_id = settings, db, worker_id
-        self._nursery = nursery
+        self._fork_server = fork_server
         self._job, self._attempt = job, job.attempt
         self._artifacts = Artifacts(settings.artifacts_dir).of(job.tenant)
         self._beat_seconds = min(BEAT_SECONDS, settings.lease_seconds / 4)
-        self._why: Why | None = None
+        self._why: EndReason | None = None
         self._kill_at: float | None = None
         self._progress_at: float | None = None
         self._progress_seen = time.monotonic()
         self._log = log.bind(job_id=job.id, attempt=job.attempt)
 
-    def carry(self, claimed_at: float) -> None:
+    def run(self, claimed_at: float) -> None:
         """Run the trainer to its end and report it. `claimed_at`: monotonic, before the claim was sent.
 
         An error that nobody foresaw gives the job back before it passes through.
@@ -127,14 +128,14 @@ class Supervisor:
             watchdog.stop()
             process.end()
 
-    def _start(self) -> Trainer:
+    def _start(self) -> TrainerProcess:
         path = self._artifacts.path(Artifacts.log_key(self._job.id, self._attempt))
         path.parent.mkdir(parents=True, exist_ok=True)
-        process = self._nursery.start(self._settings, self._job.tenant, self._job.id, self._attempt, path)
-        faultpoints.passed("trainer.spawned")
+        process = self._fork_server.start(self._settings, self._job.tenant, self._job.id, self._attempt, path)
+        failpoints.passed("trainer.spawned")
         return process
 
-    def _watch(self, process: Trainer, watchdog: Watchdog) -> int:
+    def _watch(self, process: TrainerProcess, watchdog: Watchdog) -> int:
         while True:
             try:
                 return process.wait(timeout=self._beat_seconds)
@@ -144,18 +145,18 @@ class Supervisor:
                 self._log.warning("the trainer did not stop within its grace and is killed")
                 process.kill()
 
-    def _beat(self, process: Trainer, watchdog: Watchdog) -> None:
+    def _beat(self, process: TrainerProcess, watchdog: Watchdog) -> None:
         sent = time.monotonic()
         try:
             with self._db.write() as s:
                 orders = leases.renew(s, self._job.id, self._attempt, self._settings.lease_seconds)
                 draining = workers.is_draining(s, self._worker_id)
                 progress_at = jobs.get(s, self._job.id).progress_at
-        except Fenced:
-            self._why = Why.FENCED
+        except FencedError:
+            self._why = EndReason.FENCED
             process.kill()
             return
-        except Unavailable as error:
+        except UnavailableError as error:
             # The watchdog decides when this has lasted too long; and a trainer that cannot report has not stalled.
             self._log.warning("heartbeat failed", error=str(error))
             self._progress_seen = time.monotonic()
@@ -164,10 +165,10 @@ class Supervisor:
         if (why := _asked(orders, draining)) is not None:
             self._ask_to_stop(process, why)
         elif self._stalled(progress_at):
-            self._why = Why.STALL
+            self._why = EndReason.STALL
             process.kill()
 
-    def _ask_to_stop(self, process: Trainer, why: Why) -> None:
+    def _ask_to_stop(self, process: TrainerProcess, why: EndReason) -> None:
         """SIGTERM once; `_watch` kills when the grace is over. A cancel outranks what came first."""
         self._why = why
         if self._kill_at is None:
@@ -181,15 +182,15 @@ class Supervisor:
 
     def _end(self, returncode: int, self_fenced: bool) -> Callable[[Session], object] | None:
         """What to write of an attempt that ended so; None when it is no longer ours to say."""
-        if self._why is Why.FENCED:
+        if self._why is EndReason.FENCED:
             return None
         if returncode == Exit.SUCCEEDED:
             return self._finish(Status.SUCCEEDED)
         if returncode == Exit.STOPPED_EARLY:
             return self._finish(Status.SUCCEEDED, reason=read_reason(self._artifacts, self._outcome_key))
-        if self._why is Why.CANCEL:
+        if self._why is EndReason.CANCEL:
             return self._finish(Status.CANCELLED)
-        if self._why is Why.STALL:
+        if self._why is EndReason.STALL:
             seconds = self._settings.stall_seconds
             return self._release("stalled", f"The trainer made no progress for {seconds:g} s.", crash=True)
         if self_fenced:
@@ -244,19 +245,24 @@ class Supervisor:
                     if end is not None:
                         end(s)
                     workers.carries(s, self._worker_id, None)
-                    faultpoints.passed("end.before_commit")
-                faultpoints.passed("end.committed")
+                    failpoints.passed("end.before_commit")
+                failpoints.passed("end.committed")
                 return
-            except Fenced:
+            except FencedError:
                 self._log.warning("the job had moved on; its end is not ours to write")
                 end = None
-            except Unavailable as error:
+            except UnavailableError as error:
                 self._log.warning("the end cannot be written yet", error=str(error))
                 time.sleep(pause)
                 pause = min(5.0, pause * 2)
 
 
-def _asked(orders: Orders, draining: bool) -> Why | None:
+def _asked(orders: JobRequests, draining: bool) -> EndReason | None:
     """Why the trainer is to stop; None: it is not."""
-    wishes = {Why.CANCEL: orders.cancel, Why.OVERDUE: orders.overdue, Why.PAUSE: orders.pause, Why.DRAIN: draining}
+    wishes = {
+        EndReason.CANCEL: orders.cancel,
+        EndReason.OVERDUE: orders.overdue,
+        EndReason.PAUSE: orders.pause,
+        EndReason.DRAIN: draining,
+    }
     return next((why for why, wished in wishes.items() if wished), None)

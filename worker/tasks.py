@@ -10,11 +10,11 @@ from celery.signals import worker_process_init
 
 from jobs.broker import TASK_NAME
 from jobs.db import Database
-from jobs.errors import Unavailable
-from jobs.settings import Settings
-from worker.room import trainer_environment
-from worker.supervise import Identity, carry_one_job
-from worker.trainers import Nursery
+from jobs.errors import UnavailableError
+from jobs.runtime.settings import Settings
+from worker.sandbox import trainer_environment
+from worker.supervise import Identity, run_one_job
+from worker.trainer_process import ForkServer
 
 log = structlog.get_logger("gantry.tasks")
 
@@ -22,11 +22,11 @@ log = structlog.get_logger("gantry.tasks")
 def register(app: Celery, settings: Settings, identity: Identity) -> None:
     """Teach `app` the task."""
 
-    nursery = Nursery(identity.worker_id, trainer_environment(settings, os.environ))
+    fork_server = ForkServer(identity.worker_id, trainer_environment(settings, os.environ))
 
     def child_started(**_: object) -> None:
         # In the forked child's main thread, which is also the one that carries: the nursery ends with it.
-        nursery.warm_up()
+        fork_server.warm_up()
 
     worker_process_init.connect(child_started, weak=False)
 
@@ -37,8 +37,8 @@ def register(app: Celery, settings: Settings, identity: Identity) -> None:
         # Built here: connections do not survive the fork from the worker's main process.
         db = Database(settings.database)
         try:
-            carry_one_job(settings, db, identity, nursery)
-        except Unavailable as error:
+            run_one_job(settings, db, identity, fork_server)
+        except UnavailableError as error:
             log.warning("no job could be claimed; the hint will be sent again", error=str(error))
         finally:
             db.dispose()

@@ -6,11 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.audit import ActView, view
-from api.hall import Office
-from api.parameters import PageOf
-from api.schemas import Listed
-from api.views import listed
+from api.context import Admin
+from api.http.parameters import PageOf
+from api.schemas import ActView, Listed
+from api.views import act, listed
 from jobs.store import acts
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
@@ -18,7 +17,7 @@ router = APIRouter(prefix="/v1/audit", tags=["audit"])
 
 @router.get("")
 def list_acts(
-    office: Office,
+    context: Admin,
     page: PageOf,
     subject: Annotated[str | None, Query(max_length=80, description="Done to this id.")] = None,
     actor: Annotated[str | None, Query(max_length=40, description="Asked with the key of this id; or local.")] = None,
@@ -26,5 +25,5 @@ def list_acts(
 ) -> Listed[ActView]:
     """What callers had done, newest first: kept for good, also of what is deleted since."""
     filters = {"subject": subject, "actor": actor, "tenant": tenant}
-    with office.read() as s:
-        return listed(acts.page(s, limit=page.limit, cursor=page.cursor, **filters), view)
+    with context.read() as s:
+        return listed(acts.page(s, limit=page.limit, cursor=page.cursor, **filters), act)

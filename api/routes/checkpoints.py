@@ -9,17 +9,17 @@ from fastapi import APIRouter, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from api import views
-from api.bodies import NoBody
-from api.files import File
-from api.hall import Hall, JobsRead, JobsWrite
-from api.headers import matches, not_modified
+from api.context import JobsRead, JobsWrite, TenantContext
+from api.http.bodies import NoBody
+from api.http.errors import BadParametersError
+from api.http.files import File
+from api.http.headers import matches, not_modified
+from api.http.parameters import PageOf
 from api.openapi import problems
-from api.parameters import PageOf
-from api.problems import BadParameters
 from api.schemas import CheckpointView, JobView, Listed
 from gan.spec import SpecProblem
-from jobs.artifacts import Artifacts, digest
 from jobs.models import Checkpoint
+from jobs.storage.disk import Artifacts, digest
 from jobs.store import checkpoints, jobs
 
 router = APIRouter(prefix="/v1", tags=["checkpoints"])
@@ -32,9 +32,9 @@ _FOR_EVER: Final = "private, max-age=31536000, immutable"
 
 
 @router.get("/jobs/{job_id}/checkpoints")
-def list_checkpoints(hall: JobsRead, job_id: str, page: PageOf) -> Listed[CheckpointView]:
+def list_checkpoints(context: JobsRead, job_id: str, page: PageOf) -> Listed[CheckpointView]:
     """Those that can be had, newest first."""
-    with hall.read() as s:
+    with context.read() as s:
         jobs.get(s, job_id)
         newest = checkpoints.newest_ready(s, job_id)
         rows = checkpoints.page(s, job_id, limit=page.limit, cursor=page.cursor)
@@ -43,10 +43,10 @@ def list_checkpoints(hall: JobsRead, job_id: str, page: PageOf) -> Listed[Checkp
 
 
 @router.post("/jobs/{job_id}/checkpoints", status_code=202, dependencies=[NoBody])
-def save_checkpoint(hall: JobsWrite, job_id: str, response: Response) -> JobView:
+def save_checkpoint(context: JobsWrite, job_id: str, response: Response) -> JobView:
     """Ask the running trainer to save one now; it is in the list within seconds."""
-    with hall.write() as s:
-        view = views.job_view(s, jobs.request_checkpoint(s, job_id), hall.settings.lease_seconds)
+    with context.write() as s:
+        view = views.job_view(s, jobs.request_checkpoint(s, job_id), context.settings.lease_seconds)
     response.headers["Location"] = view.links.checkpoints
     return view
 
@@ -57,7 +57,7 @@ def save_checkpoint(hall: JobsWrite, job_id: str, response: Response) -> JobView
     responses={200: {"content": {"application/octet-stream": {}}}, **problems(500, 501)},
 )
 async def download(
-    hall: JobsRead,
+    context: JobsRead,
     checkpoint_id: str,
     part: Annotated[
         Literal["generator", "full"], Query(description="generator: to draw from. full: all that is needed to go on.")
@@ -70,8 +70,8 @@ async def download(
 ) -> Response:
     """The file. ETag is its sha256; Range is honoured."""
     form = _form(part, format)
-    row = await run_in_threadpool(_row, hall, checkpoint_id)
-    path, sha256 = await (_onnx(hall, row) if form == "onnx" else run_in_threadpool(_stored, hall, row, part))
+    row = await run_in_threadpool(_row, context, checkpoint_id)
+    path, sha256 = await (_onnx(context, row) if form == "onnx" else run_in_threadpool(_stored, context, row, part))
     headers = {"ETag": f'"{sha256}"', "Cache-Control": _FOR_EVER}
     if matches(if_none_match, headers["ETag"]):
         return not_modified(**{"etag": headers["ETag"], "Cache-Control": _FOR_EVER})
@@ -83,25 +83,25 @@ def _form(part: str, format: str | None) -> str:
     known = _FORMATS[part]
     if format is not None and format not in known:
         detail = f"part={part} comes as {' or '.join(known)}, not as {format}."
-        raise BadParameters([SpecProblem(pointer="/format", code="not-one-of", detail=detail)])
+        raise BadParametersError([SpecProblem(pointer="/format", code="not-one-of", detail=detail)])
     return format or known[0]
 
 
-def _row(hall: Hall, checkpoint_id: str) -> Checkpoint:
-    with hall.read() as s:
+def _row(context: TenantContext, checkpoint_id: str) -> Checkpoint:
+    with context.read() as s:
         return checkpoints.get(s, checkpoint_id)
 
 
-def _stored(hall: Hall, row: Checkpoint, part: str) -> tuple[Path, str]:
+def _stored(context: TenantContext, row: Checkpoint, part: str) -> tuple[Path, str]:
     file = (row.key, row.bytes, row.sha256)
     if part == "generator":
         file = (row.weights_key, row.weights_bytes, row.weights_sha256)
-    return hall.artifacts.verify(*file), file[2]
+    return context.artifacts.verify(*file), file[2]
 
 
-async def _onnx(hall: Hall, row: Checkpoint) -> tuple[Path, str]:
+async def _onnx(context: TenantContext, row: Checkpoint) -> tuple[Path, str]:
     """The sampler writes it beside the weights, once; from then on it is a file like the others."""
-    path = hall.artifacts.path(Artifacts.onnx_key(row.weights_key))
+    path = context.artifacts.path(Artifacts.onnx_key(row.weights_key))
     if not path.is_file():
-        await hall.sampler.export(row.id, "onnx")
+        await context.sampler.export(row.id, "onnx")
     return path, await run_in_threadpool(digest, path)

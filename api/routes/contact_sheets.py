@@ -11,13 +11,13 @@ from fastapi import APIRouter, Header, Query, Response
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
-from api.hall import Hall, JobsRead
-from api.headers import etag_of, matches, not_modified
+from api.context import JobsRead, TenantContext
+from api.http.errors import BadParametersError
+from api.http.headers import etag_of, matches, not_modified
 from api.openapi import problems
-from api.problems import BadParameters
-from api.samples import MOST_A_LABEL, MOST_IMAGES, find_class, square_rows
+from api.samples.request import MOST_A_LABEL, MOST_IMAGES, find_class, square_rows
 from gan.spec import DatasetClass, SpecProblem
-from jobs.errors import DatasetNotReady, Unlabelled
+from jobs.errors import DatasetNotReadyError, UnlabelledError
 from jobs.models import Dataset
 from jobs.store import datasets
 
@@ -34,7 +34,7 @@ _REVALIDATE: Final = {"Cache-Control": "private, no-cache"}
     responses={200: {"content": {"image/png": {}}}, **problems(409)},
 )
 async def contact_sheet(
-    hall: JobsRead,
+    context: JobsRead,
     name_or_id: str,
     label: Annotated[
         list[str] | None, Query(description="A class, by name or id; may be repeated. None: every class.")
@@ -43,20 +43,20 @@ async def contact_sheet(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """A row a class; of one class, or without classes, as near to a square as they fill."""
-    found = await run_in_threadpool(_look_up, hall, name_or_id, label or (), n)
+    found = await run_in_threadpool(_look_up, context, name_or_id, label or (), n)
     if matches(if_none_match, found.etag):
         return not_modified(found.etag, **_REVALIDATE)
-    content = await run_in_threadpool(hall.answers.get, found.dataset_id, found.etag)
+    content = await run_in_threadpool(context.answers.get, found.dataset_id, found.etag)
     later = None
     if content is None:
-        content = await hall.sampler.contact_sheet(found.order)
-        later = BackgroundTask(hall.answers.put, found.dataset_id, found.etag, content)
+        content = await context.sampler.contact_sheet(found.order)
+        later = BackgroundTask(context.answers.put, found.dataset_id, found.etag, content)
     headers = {"ETag": found.etag, **_REVALIDATE}
     return Response(content, media_type="image/png", headers=headers, background=later)
 
 
 @dataclass(frozen=True)
-class _Found:
+class _ContactSheetSource:
     """What a request for a sheet comes to."""
 
     dataset_id: str
@@ -81,21 +81,21 @@ class _Found:
         return etag_of(json.dumps([_VERSION, self.sha256, self.order]))
 
 
-def _look_up(hall: Hall, name_or_id: str, labels: Sequence[str], n: int) -> _Found:
-    """Raises `DatasetNotFound`, `DatasetNotReady`, `Unlabelled`, `UnknownLabel`, `BadParameters`."""
-    with hall.read() as s:
+def _look_up(context: TenantContext, name_or_id: str, labels: Sequence[str], n: int) -> _ContactSheetSource:
+    """Raises `DatasetNotFoundError`, `DatasetNotReadyError`, `UnlabelledError`, `UnknownLabelError`, `BadParametersError`."""
+    with context.read() as s:
         row = datasets.get(s, name_or_id)
     if row.status != datasets.READY:
-        raise DatasetNotReady(row.name, row.status)
+        raise DatasetNotReadyError(row.name, row.status)
     classes = _classes(row, labels)
     if len(classes) * n > MOST_IMAGES:
         detail = f"{len(classes)} classes of {n} images are more than {MOST_IMAGES}; take fewer, or name some labels."
-        raise BadParameters([SpecProblem(pointer="/n", code="out-of-range", detail=detail)])
-    return _Found(row.id, row.sha256, classes, n)
+        raise BadParametersError([SpecProblem(pointer="/n", code="out-of-range", detail=detail)])
+    return _ContactSheetSource(row.id, row.sha256, classes, n)
 
 
 def _classes(row: Dataset, labels: Sequence[str]) -> tuple[DatasetClass | None, ...]:
     known = datasets.info(row).classes
     if labels and not known:
-        raise Unlabelled
+        raise UnlabelledError
     return tuple(find_class(label, known) for label in dict.fromkeys(labels)) or known or (None,)

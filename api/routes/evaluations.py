@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api import views
-from api.hall import JobsRead
-from api.parameters import PageOf
+from api.context import JobsRead
+from api.http.parameters import PageOf
 from api.schemas import EvaluationView, Listed
 from jobs.store import evaluations, jobs
 
@@ -14,9 +14,9 @@ router = APIRouter(prefix="/v1/jobs/{job_id}/evaluations", tags=["progress"])
 
 
 @router.get("")
-def list_evaluations(hall: JobsRead, job_id: str, page: PageOf) -> Listed[EvaluationView]:
+def list_evaluations(context: JobsRead, job_id: str, page: PageOf) -> Listed[EvaluationView]:
     """Every evaluation, newest first. The figures are curves too: /metrics/series?names=fcd,coverage."""
-    with hall.read() as s:
+    with context.read() as s:
         jobs.get(s, job_id)
         rows = evaluations.page(s, job_id, limit=page.limit, cursor=page.cursor)
         best = evaluations.best(s, job_id)

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from api import views
-from api.event_stream import MEDIA_TYPE, EventStream
-from api.hall import Hall, JobsRead
-from api.headers import VARY, negotiate
+from api.context import JobsRead, TenantContext
+from api.http.headers import VARY, negotiate
+from api.live.event_stream import MEDIA_TYPE, EventStream
 from api.schemas import EventView, Listed
 from jobs.store import events, jobs
 
@@ -38,7 +38,7 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
 
 @router.get("", response_model=Listed[EventView], responses=_STREAM)
 async def list_events(
-    hall: JobsRead,
+    context: JobsRead,
     job_id: str,
     response: Response,
     after: Annotated[
@@ -57,13 +57,13 @@ async def list_events(
     """
     if negotiate(accept, _OFFERED) == MEDIA_TYPE:
         since = after if last_event_id is None else last_event_id
-        return EventStream(hall.newsroom, hall.caller.tenant, job_id, since, hall.is_still_open)
+        return EventStream(context.event_hub, context.caller.tenant, job_id, since, context.is_still_open)
     response.headers.update(VARY)
-    return await run_in_threadpool(_page, hall, job_id, after, limit)
+    return await run_in_threadpool(_page, context, job_id, after, limit)
 
 
-def _page(hall: Hall, job_id: str, after: int, limit: int) -> Listed[EventView]:
-    with hall.read() as s:
+def _page(context: TenantContext, job_id: str, after: int, limit: int) -> Listed[EventView]:
+    with context.read() as s:
         jobs.get(s, job_id)
         rows = events.page(s, job_id, after, limit + 1)
     data, more = rows[:limit], len(rows) > limit

@@ -14,12 +14,12 @@ from starlette.concurrency import run_in_threadpool
 from api import openapi, views
 from api.admission import require_a_device_for
 from api.auth import REMEMBERED_SECONDS
-from api.bodies import JsonObject, NoBody, PerhapsObject
-from api.hall import Hall, JobsRead, JobsWrite
-from api.headers import etag_of, matches, not_modified, wait_seconds
-from api.idempotency import Answer, Once, OnceOnly
-from api.parameters import PageOf, split
-from api.problems import BadParameters
+from api.context import JobsRead, JobsWrite, TenantContext
+from api.http.bodies import JsonObject, NoBody, PerhapsObject
+from api.http.errors import BadParametersError
+from api.http.headers import etag_of, matches, not_modified, wait_seconds
+from api.http.parameters import PageOf, split
+from api.idempotency import Idempotent, IdempotentRequest, StoredResponse
 from api.schemas import DryRun, Estimate, JobView, Listed
 from gan.spec import (
     PRESETS,
@@ -28,15 +28,16 @@ from gan.spec import (
     SpecError,
     SpecProblem,
     TrainSpec,
-    UnknownPreset,
+    UnknownPresetError,
     check_against,
     pointer_to,
     resolve,
 )
-from jobs import faultpoints, ids
+from jobs import ids
 from jobs.db import Session
-from jobs.errors import DatasetNotFound, InvalidKey, Unavailable, UnknownDataset
+from jobs.errors import DatasetNotFoundError, InvalidKeyError, UnavailableError, UnknownDatasetError
 from jobs.models import Dataset, Job
+from jobs.runtime import failpoints
 from jobs.status import Status
 from jobs.store import datasets, jobs, queue, retries
 
@@ -80,25 +81,25 @@ _RETRY: Final[dict[str, Any]] = {
     responses={200: {"model": DryRun}, **openapi.problems(409)},
 )
 async def submit(
-    hall: JobsWrite,
+    context: JobsWrite,
     body: JsonObject,
-    once: OnceOnly,
+    once: Idempotent,
     dry_run: Annotated[bool, Query(description="Store nothing: the resolved spec and what it would take.")] = False,
 ) -> Response:
     """Store a job and the hint that wakes a worker, in one transaction; `preset` fills what is left out."""
     spec = resolve(body)
     if dry_run:
-        spec, info = await run_in_threadpool(_with_dataset, hall, spec)
-        estimate = Estimate(**await hall.sampler.estimate(spec, info))
+        spec, info = await run_in_threadpool(_with_dataset, context, spec)
+        estimate = Estimate(**await context.sampler.estimate(spec, info))
         return _json(DryRun(spec=spec, estimate=estimate).model_dump_json().encode())
-    await require_a_device_for(hall, spec)
-    answer = await run_in_threadpool(_create, hall, spec, once, body)
+    await require_a_device_for(context, spec)
+    answer = await run_in_threadpool(_create, context, spec, once, body)
     return answer.response()
 
 
 @router.get("")
 def list_jobs(
-    hall: JobsRead,
+    context: JobsRead,
     page: PageOf,
     status: Annotated[
         str | None, Query(description="Of these statuses, separated by commas.", json_schema_extra=_STATUS_FORM)
@@ -113,8 +114,8 @@ def list_jobs(
     """The jobs that pass every filter, newest first."""
     statuses, labels = [_status(word) for word in split(status, "status")], [_label(text) for text in label or ()]
     if preset is not None and preset not in PRESETS:
-        raise UnknownPreset(preset)
-    with hall.read() as s:
+        raise UnknownPresetError(preset)
+    with context.read() as s:
         name = None if dataset is None else _known(s, dataset, datasets.get).name
         rows = jobs.page(
             s,
@@ -125,14 +126,14 @@ def list_jobs(
             preset=preset,
             labels=labels,
         )
-        data = views.job_views(s, rows.data, hall.settings.lease_seconds)
+        data = views.job_views(s, rows.data, context.settings.lease_seconds)
     return Listed(data=data, has_more=rows.next_cursor is not None, next_cursor=rows.next_cursor)
 
 
 @router.get("/{job_id}", response_model=JobView)
 async def get_job(
     request: Request,
-    hall: JobsRead,
+    context: JobsRead,
     job_id: str,
     if_none_match: Annotated[str | None, Header(description="The ETag you hold: 304 while nothing changed.")] = None,
     prefer: Annotated[
@@ -145,56 +146,56 @@ async def get_job(
     began = time.monotonic()
     until = began + (seconds or 0)
     while True:
-        job = await hall.job(job_id)
+        job = await context.job(job_id)
         # An answer that was waited for may outlast the key that asked.
-        if time.monotonic() - began >= REMEMBERED_SECONDS and not await hall.is_still_open():
-            raise InvalidKey
+        if time.monotonic() - began >= REMEMBERED_SECONDS and not await context.is_still_open():
+            raise InvalidKeyError
         if not matches(if_none_match, job.etag):
             return _json(job.content, {"ETag": job.etag, **applied})
         left = until - time.monotonic()
-        if job.ended or left <= 0 or hall.newsroom.closed or await request.is_disconnected():
+        if job.ended or left <= 0 or context.event_hub.closed or await request.is_disconnected():
             return not_modified(job.etag, **applied)
-        await hall.newsroom.changed(job_id, job.seq, min(left, _LOOK_AGAIN_SECONDS))
+        await context.event_hub.changed(job_id, job.seq, min(left, _LOOK_AGAIN_SECONDS))
 
 
 @router.post("/{job_id}/cancel", response_model=JobView, dependencies=[NoBody])
-def cancel(hall: JobsWrite, job_id: str) -> Response:
+def cancel(context: JobsWrite, job_id: str) -> Response:
     """Queued: cancelled at once. Running: saves a checkpoint and stops within seconds. Asked again: the same."""
-    with hall.write() as s:
-        content = _content(hall, s, jobs.request_cancel(s, job_id))
+    with context.write() as s:
+        content = _content(context, s, jobs.request_cancel(s, job_id))
     return _json(content, {"ETag": etag_of(content)})
 
 
 @router.post("/{job_id}/pause", response_model=JobView, dependencies=[NoBody])
-def pause(hall: JobsWrite, job_id: str) -> Response:
+def pause(context: JobsWrite, job_id: str) -> Response:
     """Queued: paused at once. Running: saves a checkpoint and gives its device back. Asked again: the same."""
-    with hall.write() as s:
-        content = _content(hall, s, jobs.request_pause(s, job_id))
+    with context.write() as s:
+        content = _content(context, s, jobs.request_pause(s, job_id))
     return _json(content, {"ETag": etag_of(content)})
 
 
 @router.post("/{job_id}/resume", response_model=JobView, dependencies=[NoBody])
-def resume(hall: JobsWrite, job_id: str) -> Response:
+def resume(context: JobsWrite, job_id: str) -> Response:
     """Paused: queued, to go on from its checkpoint. To be paused: it goes on. Asked again: the same."""
-    with hall.write() as s:
-        content = _content(hall, s, jobs.resume(s, job_id))
+    with context.write() as s:
+        content = _content(context, s, jobs.resume(s, job_id))
     return _json(content, {"ETag": etag_of(content)})
 
 
 @router.post("/{job_id}/retry", status_code=201, response_model=JobView, openapi_extra=_RETRY)
-def retry(hall: JobsWrite, job_id: str, body: PerhapsObject, once: OnceOnly) -> Response:
+def retry(context: JobsWrite, job_id: str, body: PerhapsObject, once: Idempotent) -> Response:
     """Failed or cancelled: a new job of the same spec goes on from its last good checkpoint, or from scratch."""
-    return _retry(hall, job_id, once, body, scratch=_from_scratch(body)).response()
+    return _retry(context, job_id, once, body, scratch=_from_scratch(body)).response()
 
 
 @router.delete("/{job_id}", status_code=204, dependencies=[NoBody])
-def delete(hall: JobsWrite, job_id: str) -> Response:
+def delete(context: JobsWrite, job_id: str) -> Response:
     """Remove an ended job's record and files."""
-    with hall.write() as s:
+    with context.write() as s:
         jobs.delete(s, job_id)
     # After the commit: files without a record are swept up, a record without files is a lie.
-    hall.artifacts.delete_job(job_id)
-    hall.answers.drop(job_id)
+    context.artifacts.delete_job(job_id)
+    context.answers.drop(job_id)
     return Response(status_code=204)
 
 
@@ -202,48 +203,54 @@ def _json(content: bytes, headers: Mapping[str, str] | None = None, status: int 
     return Response(content, status_code=status, media_type="application/json", headers=dict(headers or {}))
 
 
-def _content(hall: Hall, s: Session, row: Job) -> bytes:
-    return views.job_view(s, row, hall.settings.lease_seconds).model_dump_json().encode()
+def _content(context: TenantContext, s: Session, row: Job) -> bytes:
+    return views.job_view(s, row, context.settings.lease_seconds).model_dump_json().encode()
 
 
-def _create(hall: Hall, spec: TrainSpec, once: Once, body: Mapping[str, Any]) -> Answer:
-    return _accept(hall, once, body, lambda s: jobs.create(s, *_settle(s, spec)))
+def _create(
+    context: TenantContext, spec: TrainSpec, once: IdempotentRequest, body: Mapping[str, Any]
+) -> StoredResponse:
+    return _accept(context, once, body, lambda s: jobs.create(s, *_settle(s, spec)))
 
 
-def _retry(hall: Hall, job_id: str, once: Once, body: Mapping[str, Any], *, scratch: bool) -> Answer:
+def _retry(
+    context: TenantContext, job_id: str, once: IdempotentRequest, body: Mapping[str, Any], *, scratch: bool
+) -> StoredResponse:
     """The files that the new job takes over become its own before its record is written."""
-    with hall.read() as s:
+    with context.read() as s:
         if (before := once.answered(s, body)) is not None:
             return before
-        left = retries.Legacy() if scratch else retries.legacy(s, job_id)
+        left = retries.RetrySource() if scratch else retries.legacy(s, job_id)
     new_id = ids.new_id("job")
     try:
-        inherited = retries.link(hall.artifacts, left, new_id)
-        answer = _accept(hall, once, body, lambda s: retries.create(s, job_id, new_id, inherited))
-    except Unavailable:
+        inherited = retries.link(context.artifacts, left, new_id)
+        answer = _accept(context, once, body, lambda s: retries.create(s, job_id, new_id, inherited))
+    except UnavailableError:
         # It may have been stored all the same: if it was not, the sweeper drops the files.
         raise
     except Exception:
-        hall.artifacts.delete_job(new_id)
+        context.artifacts.delete_job(new_id)
         raise
     if answer.replayed:
-        hall.artifacts.delete_job(new_id)
+        context.artifacts.delete_job(new_id)
     return answer
 
 
-def _accept(hall: Hall, once: Once, body: Mapping[str, Any], create: Callable[[Session], Job]) -> Answer:
+def _accept(
+    context: TenantContext, once: IdempotentRequest, body: Mapping[str, Any], create: Callable[[Session], Job]
+) -> StoredResponse:
     """Store a new job, and what the request for it was answered with."""
 
-    def created() -> Answer:
-        queue.require_room(s, hall.settings.queue_limit)
+    def created() -> StoredResponse:
+        queue.require_room(s, context.settings.queue_limit)
         job = create(s)
-        content = _content(hall, s, job)
-        return Answer(201, content, {"ETag": etag_of(content), "Location": f"/v1/jobs/{job.id}"})
+        content = _content(context, s, job)
+        return StoredResponse(201, content, {"ETag": etag_of(content), "Location": f"/v1/jobs/{job.id}"})
 
-    with hall.write() as s:
+    with context.write() as s:
         answer = once.carry_out(s, body, created)
-        faultpoints.passed("accept.before_commit")
-    faultpoints.passed("accept.committed")
+        failpoints.passed("accept.before_commit")
+    failpoints.passed("accept.committed")
     return answer
 
 
@@ -260,8 +267,8 @@ def _from_scratch(body: Mapping[str, Any]) -> bool:
     return body.get("from") == _SCRATCH
 
 
-def _with_dataset(hall: Hall, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:
-    with hall.read() as s:
+def _with_dataset(context: TenantContext, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:
+    with context.read() as s:
         spec, info = _settle(s, spec)
     check_against(spec, info)
     return spec, info
@@ -274,17 +281,17 @@ def _settle(s: Session, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:
 
 
 def _known(s: Session, name_or_id: str, find: Callable[[Session, str], Dataset]) -> Dataset:
-    """Raises `UnknownDataset`, and what else `find` raises."""
+    """Raises `UnknownDatasetError`, and what else `find` raises."""
     try:
         return find(s, name_or_id)
-    except DatasetNotFound:
-        raise UnknownDataset(name_or_id, datasets.names(s)) from None
+    except DatasetNotFoundError:
+        raise UnknownDatasetError(name_or_id, datasets.names(s)) from None
 
 
 def _status(word: str) -> Status:
     if word not in list(Status):
         detail = f"There is no status {word[:200]!r}; take some of: {', '.join(Status)}."
-        raise BadParameters([SpecProblem(pointer="/status", code="not-one-of", detail=detail)])
+        raise BadParametersError([SpecProblem(pointer="/status", code="not-one-of", detail=detail)])
     return Status(word)
 
 
@@ -292,5 +299,5 @@ def _label(text: str) -> tuple[str, str]:
     found = _LABEL.fullmatch(text)
     if found is None:
         detail = f"label takes key:value, such as team:vision; {text[:200]!r} is not that."
-        raise BadParameters([SpecProblem(pointer="/label", code="bad-format", detail=detail)])
+        raise BadParametersError([SpecProblem(pointer="/label", code="bad-format", detail=detail)])
     return found[1], found[2]

@@ -10,14 +10,15 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from fastapi import APIRouter, Header, Query, Response
 
-from api import plots, views
-from api.hall import JobsRead
-from api.headers import VARY, negotiate
-from api.parameters import split
-from api.problems import BadParameters
+from api import views
+from api.context import JobsRead
+from api.http.errors import BadParametersError
+from api.http.headers import VARY, negotiate
+from api.http.parameters import split
+from api.samples import plots
 from api.schemas import MetricView, SeriesView
 from gan.spec import SpecProblem
-from jobs.curves import Curve, head, reduce_minmax
+from jobs.curves import ReducedCurve, head, reduce_minmax
 from jobs.store import jobs, metrics
 
 MOST_POINTS: Final = 10_000
@@ -31,16 +32,16 @@ _Step = Annotated[int | None, Query(ge=0, le=_LAST_STEP)]
 
 
 @router.get("")
-def list_metrics(hall: JobsRead, job_id: str) -> list[MetricView]:
+def list_metrics(context: JobsRead, job_id: str) -> list[MetricView]:
     """Every curve in a line."""
-    with hall.read() as s:
+    with context.read() as s:
         jobs.get(s, job_id)
         return [views.metric(row) for row in metrics.summaries(s, job_id)]
 
 
 @router.get("/series", response_model=SeriesView, responses={200: {"content": {"text/csv": {}, "image/png": {}}}})
 def get_series(
-    hall: JobsRead,
+    context: JobsRead,
     job_id: str,
     names: Annotated[
         str | None,
@@ -68,7 +69,7 @@ def get_series(
     """The curves themselves, thinned so that no spike is lost."""
     media = negotiate(accept, _OFFERED)
     first = _first_step(from_step, to_step, after_step)
-    with hall.read() as s:
+    with context.read() as s:
         job = jobs.get(s, job_id)
         wanted = split(names, "names") or _all_names(metrics.names_of(s, job_id), media)
         whole = metrics.series(s, job_id, wanted, first, to_step)
@@ -86,7 +87,7 @@ def _first_step(from_step: int | None, to_step: int | None, after_step: int | No
     first = max(bounds, default=None)
     if first is not None and to_step is not None and first > to_step:
         detail = f"to_step is {to_step}, before the first step asked for, {first}; raise it."
-        raise BadParameters([SpecProblem(pointer="/to_step", code="out-of-range", detail=detail)])
+        raise BadParametersError([SpecProblem(pointer="/to_step", code="out-of-range", detail=detail)])
     return first
 
 
@@ -96,7 +97,9 @@ def _all_names(known: list[str], media: str) -> list[str]:
     return losses if media == "image/png" and losses else known
 
 
-def _view(whole: Mapping[str, Curve], curves: Mapping[str, Curve], reduce: Literal["minmax", "none"]) -> SeriesView:
+def _view(
+    whole: Mapping[str, ReducedCurve], curves: Mapping[str, ReducedCurve], reduce: Literal["minmax", "none"]
+) -> SeriesView:
     return SeriesView(
         series={name: list(zip(*_columns(curve), strict=True)) for name, curve in curves.items()},
         reduced=any(len(curves[name]) < len(whole[name]) for name in whole),
@@ -106,12 +109,12 @@ def _view(whole: Mapping[str, Curve], curves: Mapping[str, Curve], reduce: Liter
     )
 
 
-def _columns(curve: Curve) -> tuple[list[int], list[float]]:
+def _columns(curve: ReducedCurve) -> tuple[list[int], list[float]]:
     """Steps and values; a float32 as the shortest decimal that means it (0.1, not 0.10000000149)."""
     return curve.steps.tolist(), curve.values.astype(str).astype(np.float64).tolist()
 
 
-def _csv(curves: Mapping[str, Curve]) -> str:
+def _csv(curves: Mapping[str, ReducedCurve]) -> str:
     """A line a step, a column a curve; empty where a curve has no point, nan and inf where it is not finite."""
     columns = {name: dict(zip(*_columns(curve), strict=True)) for name, curve in curves.items()}
     text = io.StringIO()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api import views
-from api.hall import READS
-from api.parameters import PageOf
-from api.problems import NoSuchPreset
+from api.context import READS
+from api.http.errors import NoSuchPresetError
+from api.http.parameters import PageOf
 from api.schemas import Listed, PresetView
 from gan.spec import PRESETS
-from jobs.errors import BadCursor
+from jobs.errors import BadCursorError
 from jobs.store import pages
 
 router = APIRouter(prefix="/v1/presets", tags=["presets"], dependencies=[READS])
@@ -23,7 +23,7 @@ def list_presets(page: PageOf) -> Listed[PresetView]:
     if page.cursor is not None:
         last = pages.decode(page.cursor, "presets")
         if last not in names:
-            raise BadCursor
+            raise BadCursorError
         names = names[names.index(last) + 1 :]
     return views.listed(pages.cut(names[: page.limit + 1], page.limit, "presets", str), views.preset)
 
@@ -32,5 +32,5 @@ def list_presets(page: PageOf) -> Listed[PresetView]:
 def get_preset(name: str) -> PresetView:
     """One preset."""
     if name not in PRESETS:
-        raise NoSuchPreset(name, list(PRESETS))
+        raise NoSuchPresetError(name, list(PRESETS))
     return views.preset(name)

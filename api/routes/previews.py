@@ -7,12 +7,13 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Response
 from starlette.convertors import IntegerConvertor, register_url_convertor
 
-from api import plots, views
-from api.files import File
-from api.hall import JobsRead
-from api.headers import etag_of, matches, not_modified
+from api import views
+from api.context import JobsRead
+from api.http.errors import NoPreviewError
+from api.http.files import File
+from api.http.headers import etag_of, matches, not_modified
 from api.openapi import problems
-from api.problems import NoPreview
+from api.samples import plots
 from api.schemas import PreviewView
 from jobs.status import TERMINAL, Status
 from jobs.store import jobs, previews
@@ -34,9 +35,9 @@ register_url_convertor("step", _Step())
 
 
 @router.get("/previews")
-def list_previews(hall: JobsRead, job_id: str) -> list[PreviewView]:
+def list_previews(context: JobsRead, job_id: str) -> list[PreviewView]:
     """Every preview, in order of step; the first was drawn before the first step."""
-    with hall.read() as s:
+    with context.read() as s:
         jobs.get(s, job_id)
         return [views.preview(row) for row in previews.listing(s, job_id)]
 
@@ -47,16 +48,16 @@ def list_previews(hall: JobsRead, job_id: str) -> list[PreviewView]:
     responses={200: {"content": {"image/png": {}}}, **problems(500)},
 )
 def get_preview(
-    hall: JobsRead, job_id: str, step: int, if_none_match: Annotated[str | None, Header()] = None
+    context: JobsRead, job_id: str, step: int, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """The preview of a step."""
-    with hall.read() as s:
+    with context.read() as s:
         jobs.get(s, job_id)
         row = previews.get(s, job_id, step)
     etag = f'"{row.sha256}"'
     if matches(if_none_match, etag):
         return not_modified(etag, **{"Cache-Control": _REVALIDATE})
-    path = hall.artifacts.verify(row.key, row.bytes, row.sha256)
+    path = context.artifacts.verify(row.key, row.bytes, row.sha256)
     return File(path, media_type="image/png", headers={"ETag": etag, "Cache-Control": _REVALIDATE})
 
 
@@ -65,17 +66,17 @@ def get_preview(
     response_class=Response,
     responses={200: {"content": {"image/gif": {}}}, **problems(409, 500)},
 )
-def get_film(hall: JobsRead, job_id: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+def get_film(context: JobsRead, job_id: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """The previews as an endless animation; of more than 120, as many evenly spread ones."""
-    with hall.read() as s:
+    with context.read() as s:
         job = jobs.get(s, job_id)
         rows = plots.evenly(previews.listing(s, job_id))
     if not rows:
-        raise NoPreview(_why_none(Status(job.status)))
+        raise NoPreviewError(_why_none(Status(job.status)))
     etag, headers = etag_of(_FILM_VERSION, *(row.sha256 for row in rows)), {"Cache-Control": _REVALIDATE}
     if matches(if_none_match, etag):
         return not_modified(etag, **headers)
-    film = plots.animate((hall.artifacts.read(row.key) for row in rows), len(rows))
+    film = plots.animate((context.artifacts.read(row.key) for row in rows), len(rows))
     return Response(film, media_type="image/gif", headers={"ETag": etag, **headers})
 
 

@@ -15,10 +15,10 @@ from pydantic_core import PydanticCustomError
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
-from api.hall import Hall, JobsRead
-from api.headers import VARY, matches, negotiate, not_modified
+from api.context import JobsRead, TenantContext
+from api.http.headers import VARY, matches, negotiate, not_modified
 from api.openapi import headers, problems
-from api.samples import FORMATS, LAST_SEED, MOST_A_LABEL, Plan, make_plan
+from api.samples.request import FORMATS, LAST_SEED, MOST_A_LABEL, SamplePlan, make_plan
 from api.schemas import ClassView, Manifest
 from gan.spec import DatasetClass
 from jobs.models import Checkpoint
@@ -41,17 +41,17 @@ def _checkpoint_name(text: str) -> str:
 
 
 @router.get("/classes")
-def list_classes(hall: JobsRead, job_id: str) -> list[ClassView]:
+def list_classes(context: JobsRead, job_id: str) -> list[ClassView]:
     """The classes that the job's generator draws; none when it is unconditional."""
-    with hall.read() as s:
+    with context.read() as s:
         jobs.require(s, job_id)
-    return [ClassView(id=c.id, label=c.label) for c in hall.classes(job_id)]
+    return [ClassView(id=c.id, label=c.label) for c in context.classes(job_id)]
 
 
 @router.get("/samples", response_model=Manifest, responses=_ANSWERS)
 async def draw(
     request: Request,
-    hall: JobsRead,
+    context: JobsRead,
     job_id: str,
     label: Annotated[
         list[str] | None, Query(description="A class, by name or id; may be repeated. None: every class.")
@@ -74,23 +74,23 @@ async def draw(
     """A grid, a row a label (image/png); or a zip of images, or an array, or the manifest alone."""
     media = negotiate(accept, list(FORMATS))
     wish = partial(make_plan, label or (), n=n, seed=seed, truncation=truncation)
-    found = await run_in_threadpool(_look_up, hall, job_id, checkpoint, wish, FORMATS[media], if_none_match)
+    found = await run_in_threadpool(_look_up, context, job_id, checkpoint, wish, FORMATS[media], if_none_match)
     sent = _headers(request, found.row, named=checkpoint == found.row.id)
     if found.held:
         return not_modified(found.etag, **sent)
     later = None
     if (content := found.content) is None:
-        content = await hall.sampler.draw(found.order)
-        later = BackgroundTask(hall.answers.put, job_id, found.etag, content)
+        content = await context.sampler.draw(found.order)
+        later = BackgroundTask(context.answers.put, job_id, found.etag, content)
     return Response(content, media_type=media, headers={"ETag": found.etag, **sent}, background=later)
 
 
 @dataclass(frozen=True)
-class _Found:
+class _SampleSource:
     """What a request for samples comes to, before anything is drawn."""
 
     row: Checkpoint
-    plan: Plan
+    plan: SamplePlan
     format: str
     etag: str
     held: bool
@@ -108,25 +108,25 @@ class _Found:
 
 
 def _look_up(
-    hall: Hall,
+    context: TenantContext,
     job_id: str,
     which: str | None,
-    wish: Callable[[Sequence[DatasetClass]], Plan],
+    wish: Callable[[Sequence[DatasetClass]], SamplePlan],
     format: str,
     if_none_match: str | None,
-) -> _Found:
+) -> _SampleSource:
     """In one go, as it is all in a thread of its own: the record, the plan, and the answer where there is one."""
-    with hall.read() as s:
+    with context.read() as s:
         jobs.require(s, job_id)
         row = checkpoints.choose(s, job_id, which)
-    plan = wish(hall.classes(job_id))
+    plan = wish(context.classes(job_id))
     etag = plan.etag(row.id, format)
-    found = _Found(row, plan, format, etag, held=matches(if_none_match, etag))
+    found = _SampleSource(row, plan, format, etag, held=matches(if_none_match, etag))
     if found.held:
         return found
     if format == "json":
         return replace(found, content=found.manifest.model_dump_json().encode())
-    return replace(found, content=hall.answers.get(job_id, etag))
+    return replace(found, content=context.answers.get(job_id, etag))
 
 
 def _headers(request: Request, row: Checkpoint, *, named: bool) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from api.hall import READS
+from api.context import READS
 from gan.spec import TrainSpec
 
 router = APIRouter(prefix="/v1/schemas", tags=["schemas"], dependencies=[READS])

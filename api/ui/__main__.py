@@ -10,11 +10,11 @@ from typing import Final
 
 import uvicorn
 
-from api import listening
-from api.foreign_pages import guarded
-from api.protocol import KEEP_ALIVE_SECONDS, ImpatientHttp
+from api.http.origin_guard import guarded
+from api.http.protocol import KEEP_ALIVE_SECONDS, ImpatientHttp
 from api.ui.server import create_app
-from jobs.startup import begin
+from jobs.runtime import listening
+from jobs.runtime.startup import begin
 
 _LAST_REQUESTS_SECONDS: Final = 1
 _DID_NOT_START: Final = 3

@@ -7,8 +7,8 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from api.assignments import BadAssignment, assign
-from api.client import Json
+from gantry.assignments import AssignmentError, assign
+from gantry.client import Json
 
 FIELDS: Final = ("preset", "dataset", "total_steps", "seed", "name")
 OTHER: Final = "other"
@@ -31,7 +31,7 @@ class Form:
     """The whole spec that the fields are laid over, of a job that is done again; else empty."""
 
     def body(self) -> Json:
-        """For POST /v1/jobs. Raises `BadAssignment`."""
+        """For POST /v1/jobs. Raises `AssignmentError`."""
         body: Json = deepcopy(self.base)
         for name in FIELDS:
             value = whole(getattr(self, name))
@@ -52,7 +52,7 @@ class Form:
         """What is wrong with the free field, if anything."""
         try:
             self.body()
-        except BadAssignment as error:
+        except AssignmentError as error:
             return str(error)
         return None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from api.client import Json
 from api.ui import words
+from gantry.client import Json
 
 Series = Sequence[Sequence[float | None]]
 """[step, value] pairs."""

@@ -12,10 +12,10 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api.client import ApiError, Unreachable
 from api.ui import sparks
 from api.ui.charts import LOSSES
-from api.ui.desk import Desk, Desks
+from api.ui.sessions import Desk, Sessions
+from gantry.client import ApiError, UnreachableError
 
 PREFIX: Final = "/files"
 AS_ZIP: Final = ("format", "zip")
@@ -49,50 +49,50 @@ _NO_PICTURE: Final = '<svg xmlns="http://www.w3.org/2000/svg" width="116" height
 _FOR_A_WHILE: Final = {"Cache-Control": "private, max-age=600"}
 
 
-def register(desks: Desks) -> None:
+def register(sessions: Sessions) -> None:
     """The addresses under `PREFIX`, and those of small pictures."""
 
     @app.get(PREFIX + "/{path:path}", include_in_schema=False)
     async def passed_on(path: str, request: Request) -> Response:
         if _READ.fullmatch(path) is None:
             return Response(status_code=404)
-        return await _pass_on(desks.of(request), f"/{path}", request)
+        return await _pass_on(sessions.of(request), f"/{path}", request)
 
     @app.post(PREFIX + UPLOADS, include_in_schema=False)
     async def upload(request: Request) -> Response:
         if OURS not in request.headers:
             return Response(status_code=403)
-        return await _send_on(desks.of(request), request)
+        return await _send_on(sessions.of(request), request)
 
     @app.get("/thumbs/{job_id}", include_in_schema=False)
     async def last_preview(job_id: str, request: Request) -> Response:
         """The newest preview of a job; an empty picture while there is none."""
-        desk = desks.of(request)
+        session = sessions.of(request)
         try:
-            drawn = await desk.ask(desk.client.previews, job_id)
-        except (ApiError, Unreachable):
+            drawn = await session.ask(session.client.previews, job_id)
+        except (ApiError, UnreachableError):
             drawn = []
         if not drawn:
             return Response(_NO_PICTURE, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
-        return await _pass_on(desk, drawn[-1]["url"], request, with_query=False)
+        return await _pass_on(session, drawn[-1]["url"], request, with_query=False)
 
     @app.get("/sparks/{job_id}", include_in_schema=False)
     async def losses(job_id: str, request: Request) -> Response:
         """Both losses of a job, small; an empty picture while there are none."""
         try:
-            series = await desks.of(request).curves(job_id, LOSSES, sparks.POINTS)
-        except (ApiError, Unreachable):
+            series = await sessions.of(request).curves(job_id, LOSSES, sparks.POINTS)
+        except (ApiError, UnreachableError):
             return Response(_NO_PICTURE, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
         return Response(sparks.draw(series), media_type="image/svg+xml", headers=_FOR_A_WHILE)
 
 
-def _http(desk: Desk) -> httpx2.AsyncClient:
-    trusts = desk.client.trusts_environment
-    return httpx2.AsyncClient(base_url=desk.url, headers=desk.headers, timeout=_LIMITS, trust_env=trusts)
+def _http(session: Desk) -> httpx2.AsyncClient:
+    trusts = session.client.trusts_environment
+    return httpx2.AsyncClient(base_url=session.url, headers=session.headers, timeout=_LIMITS, trust_env=trusts)
 
 
-async def _pass_on(desk: Desk, path: str, request: Request, *, with_query: bool = True) -> Response:
-    http = _http(desk)
+async def _pass_on(session: Desk, path: str, request: Request, *, with_query: bool = True) -> Response:
+    http = _http(session)
     asked = {name: request.headers[name] for name in _ASKED if name in request.headers}
     query = httpx2.QueryParams(request.url.query if with_query else "")
     if AS_ZIP in query.multi_items():
@@ -109,10 +109,10 @@ async def _pass_on(desk: Desk, path: str, request: Request, *, with_query: bool 
     return StreamingResponse(answer.aiter_raw(), answer.status_code, headers, background=BackgroundTask(http.aclose))
 
 
-async def _send_on(desk: Desk, request: Request) -> Response:
+async def _send_on(session: Desk, request: Request) -> Response:
     """As it comes: no upload is gathered here, and none is begun for somebody whom the service would refuse."""
     headers = {name: request.headers[name] for name in _SENT if name in request.headers}
-    async with _http(desk) as http:
+    async with _http(session) as http:
         try:
             # The client sends a body to its end before it looks for an answer, however early that came.
             answer = await http.get(UPLOADS, params={"limit": 1})

@@ -11,10 +11,10 @@ from nicegui import ui
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from api.client import ApiError, Unreachable
 from api.ui import words
-from api.ui.desk import Desk, Desks
+from api.ui.sessions import Desk, Sessions
 from api.ui.style import STYLE
+from gantry.client import ApiError, UnreachableError
 
 _PAGES: Final = {
     "Jobs": "/",
@@ -43,21 +43,21 @@ VERDICT_COLOURS: Final = {
 }
 
 
-async def page(desks: Desks, current: str, build: Callable[[Desk], Awaitable[None]]) -> Response | None:
+async def page(sessions: Sessions, current: str, build: Callable[[Desk], Awaitable[None]]) -> Response | None:
     """A page around what `build` puts there; or, where the service does not let it, what is wrong and what to do.
 
     Where it asks for a key: the way to the page where one signs in.
     """
     request = ui.context.client.request
-    desk = desks.of(request)
-    _head(current, desk)
+    session = sessions.of(request)
+    _head(current, session)
     ui.link_target("main")
     with ui.column().classes("w-full gap-4") as place:
         try:
-            await build(desk)
-        except Unreachable as error:
+            await build(session)
+        except UnreachableError as error:
             place.clear()
-            away(desk, error)
+            away(session, error)
         except ApiError as error:
             if error.status == 401 and request is not None:
                 return RedirectResponse(f"{address('')}{sign_in(request)}", status_code=303)
@@ -86,12 +86,12 @@ def section(text: str) -> None:
     _text("h2", text, 1.15)
 
 
-def away(desk: Desk, error: Unreachable) -> None:
+def away(session: Desk, error: UnreachableError) -> None:
     """Nobody answers."""
     with panel("alert"):
         heading("The service does not answer")
         ui.label(str(error)).classes("break-words")
-        ui.label(f"The dashboard asks {desk.url}. Jobs that train go on without it.").classes("gantry-dim")
+        ui.label(f"The dashboard asks {session.url}. Jobs that train go on without it.").classes("gantry-dim")
         ui.button("Try again", icon="refresh", on_click=lambda: ui.navigate.reload())
 
 
@@ -130,7 +130,7 @@ def panel(role: str = "group") -> Iterator[ui.column]:
         yield column
 
 
-def pulse(desk: Desk, seconds: float, refresh: Callable[[], Awaitable[bool]]) -> ui.timer:
+def pulse(session: Desk, seconds: float, refresh: Callable[[], Awaitable[bool]]) -> ui.timer:
     """Call `refresh` again and again, until it answers False; a banner stands while the service is away."""
     with ui.row().classes("gantry-panel items-center").props("role=status aria-live=polite") as banner:
         said = ui.label()
@@ -140,9 +140,9 @@ def pulse(desk: Desk, seconds: float, refresh: Callable[[], Awaitable[bool]]) ->
     async def beat() -> None:
         try:
             goes_on = await refresh()
-        except Unreachable:
+        except UnreachableError:
             said.set_text(
-                f"The service at {desk.url} does not answer; what you see is the last it said. Trying again."
+                f"The service at {session.url} does not answer; what you see is the last it said. Trying again."
             )
             banner.visible = True
         except ApiError as error:
@@ -162,7 +162,7 @@ def _again() -> str:
     return "/sign-in" if (request := ui.context.client.request) is None else sign_in(request)
 
 
-def tell(error: ApiError | Unreachable) -> None:
+def tell(error: ApiError | UnreachableError) -> None:
     """Of something that was asked for on a page: what came of it."""
     ui.notify(str(error), type="negative", multi_line=True, close_button="Close")
 
@@ -173,7 +173,7 @@ def telling(ask: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None
     async def told() -> None:
         try:
             await ask()
-        except (ApiError, Unreachable) as error:
+        except (ApiError, UnreachableError) as error:
             tell(error)
 
     return told
@@ -240,7 +240,7 @@ def facts(pairs: dict[str, str]) -> None:
                 ui.label(value or words.NOTHING).classes("break-words")
 
 
-def _head(current: str, desk: Desk) -> None:
+def _head(current: str, session: Desk) -> None:
     ui.add_head_html(STYLE)
     # Each is told from white and from black alike.
     ui.colors(primary="#2a78c2", negative="#d93a3a")
@@ -262,7 +262,7 @@ def _head(current: str, desk: Desk) -> None:
             ui.run_javascript(f"document.cookie = '{_THEME}={word};path=/;max-age=31536000;SameSite=Lax'")
 
         ui.button(icon="contrast", on_click=turn).props('flat round color=white aria-label="Dark or light"')
-        if desk.signed_in:
+        if session.signed_in:
             with ui.element("form").props(f'method=post action="{address("/sign-out")}"'):
                 ui.button(icon="logout").props('type=submit flat round color=white aria-label="Sign out"')
 

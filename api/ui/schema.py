@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from api.client import Json
+from gantry.client import Json
 
 # Shown above all others, or nobody's to choose.
 _APART: Final = ("spec_version", "name", "dataset", "preset", "total_steps", "seed")

@@ -11,12 +11,12 @@ from nicegui import ui
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
-from api.browser_rules import BrowserRules, of_dashboard
-from api.middleware import BodyLimit, BodyTime
+from api.http.middleware import BodyLimit, BodyTime
+from api.http.security_headers import SecurityHeaders, of_dashboard
 from api.ui import files, frame
-from api.ui.desk import Desks
-from api.ui.exposed import Exposed
+from api.ui.exposure import ExposureGuard
 from api.ui.pages import PAGES
+from api.ui.sessions import Sessions
 
 ROOT: Final = "/ui"
 _AWAY_SECONDS: Final = 30.0
@@ -25,11 +25,11 @@ _MOST_BYTES: Final = 1 << 20
 _BODY_SECONDS: Final = 30.0
 
 
-def register(desks: Desks) -> None:
+def register(sessions: Sessions) -> None:
     """All that is served under `ROOT`."""
     for page in PAGES:
-        page.register(desks)
-    files.register(desks)
+        page.register(sessions)
+    files.register(sessions)
 
 
 def _takes_files(scope: Scope) -> bool:
@@ -42,20 +42,20 @@ def create_app(api_url: str, *, exposed: bool = False) -> FastAPI:
 
     Raises `ValueError` where `api_url` is none.
     """
-    desks = Desks(api_url)
+    sessions = Sessions(api_url)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        desks.close()
+        sessions.close()
 
     app = FastAPI(title="Gantry dashboard", openapi_url=None, lifespan=lifespan)
     # Whoever has no key yet gets a sentence, and neither our disk nor our patience.
     app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES, but=_takes_files)
     app.add_middleware(BodyTime, seconds=_BODY_SECONDS, but=_takes_files)
     if exposed:
-        app.add_middleware(Exposed, desks=desks)
-    app.add_middleware(BrowserRules, rules=of_dashboard)
+        app.add_middleware(ExposureGuard, sessions=sessions)
+    app.add_middleware(SecurityHeaders, rules=of_dashboard)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -66,9 +66,9 @@ def create_app(api_url: str, *, exposed: bool = False) -> FastAPI:
         return RedirectResponse(f"{ROOT}/", status_code=307)
 
     async def nowhere() -> Response | None:
-        return await frame.page(desks, "", frame.lost)
+        return await frame.page(sessions, "", frame.lost)
 
-    register(desks)
+    register(sessions)
     ui.run_with(
         app,
         root=nowhere,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from api.client import Json, stopping
+from gantry.client import Json, stopping
 
 NOTHING: Final = "–"
 # As many are named; a line after them says how many there are beside these, or that nobody looked.

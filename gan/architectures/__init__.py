@@ -1,6 +1,6 @@
 """The families of networks. Image size, channels, width, z_dim and conditioning are parameters of each.
 
-G(z, labels) -> (N, C, S, S) in [-1, 1]; D(images, labels) -> logits (N,), and D.judge(images, labels) -> `Judgement`.
+G(z, labels) -> (N, C, S, S) in [-1, 1]; D(images, labels) -> logits (N,), and D.judge(images, labels) -> `DiscriminatorOutput`.
 labels is (N,) int64, or None. G and D may be of two families that work at one image size.
 """
 
@@ -14,14 +14,22 @@ import torch
 from torch import nn
 
 from gan.architectures import dcgan, mlp, r3gan, resnet
-from gan.architectures.judgement import Judge, Judgement
-from gan.catalog import DatasetInfo
-from gan.form import Architecture
+from gan.architectures.discriminator import Discriminator, DiscriminatorOutput
 from gan.layers.spectral_norm import learnt
 from gan.randomness import generator
 from gan.spec import TrainSpec
+from gan.spec.catalog import DatasetInfo
+from gan.spec.fields import Architecture
 
-__all__ = ["FAMILIES", "Family", "Judge", "Judgement", "build_networks", "networks_without_weights", "place"]
+__all__ = [
+    "FAMILIES",
+    "Discriminator",
+    "DiscriminatorOutput",
+    "Family",
+    "build_networks",
+    "networks_without_weights",
+    "place",
+]
 
 
 @dataclass(frozen=True)
@@ -29,20 +37,20 @@ class Family:
     """How one family builds its networks, and how it draws their first weights."""
 
     generator: Callable[[TrainSpec, DatasetInfo], nn.Module]
-    discriminator: Callable[[TrainSpec, DatasetInfo], Judge]
+    discriminator: Callable[[TrainSpec, DatasetInfo], Discriminator]
     initialise: Callable[[nn.Module, torch.Generator], None]
     """Fills every parameter and buffer of a network from the generator."""
 
 
 FAMILIES: Final[dict[Architecture, Family]] = {
-    "dcgan": Family(dcgan.Generator, dcgan.Discriminator, dcgan.initialise),
-    "mlp": Family(mlp.Generator, mlp.Discriminator, mlp.initialise),
-    "resnet": Family(resnet.Generator, resnet.Discriminator, resnet.initialise),
-    "r3gan": Family(r3gan.Generator, r3gan.Discriminator, r3gan.initialise),
+    "dcgan": Family(dcgan.DcganGenerator, dcgan.DcganDiscriminator, dcgan.initialise),
+    "mlp": Family(mlp.MlpGenerator, mlp.MlpDiscriminator, mlp.initialise),
+    "resnet": Family(resnet.ResnetGenerator, resnet.ResnetDiscriminator, resnet.initialise),
+    "r3gan": Family(r3gan.R3ganGenerator, r3gan.R3ganDiscriminator, r3gan.initialise),
 }
 
 
-def build_networks(spec: TrainSpec, info: DatasetInfo) -> tuple[nn.Module, Judge]:
+def build_networks(spec: TrainSpec, info: DatasetInfo) -> tuple[nn.Module, Discriminator]:
     """(G, D) for `spec` on images of `info`, in train mode on the CPU; their weights are a function of spec.seed."""
     G, D = networks_without_weights(spec, info)
     parts = (("g", G, spec.generator.architecture), ("d", D, spec.discriminator.architecture))
@@ -60,7 +68,7 @@ def place(network: nn.Module, device: torch.device | str) -> None:
             weight.data = torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight)
 
 
-def networks_without_weights(spec: TrainSpec, info: DatasetInfo) -> tuple[nn.Module, Judge]:
+def networks_without_weights(spec: TrainSpec, info: DatasetInfo) -> tuple[nn.Module, Discriminator]:
     """(G, D) on torch's meta device: shapes alone, nothing allocated and no random number drawn."""
     with torch.device("meta"):
         G = FAMILIES[spec.generator.architecture].generator(spec, info)

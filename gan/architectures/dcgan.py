@@ -16,8 +16,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from gan.architectures.judgement import Head, Judge
-from gan.catalog import DatasetInfo
+from gan.architectures.discriminator import Discriminator, DiscriminatorHead
 from gan.conditioning import join_to_image, join_to_z
 from gan.layers import spectral_norm
 from gan.layers.attention import SelfAttention
@@ -25,8 +24,9 @@ from gan.layers.conditional_batchnorm import ConditionalBatchNorm2d
 from gan.layers.filled import Weighted, fill, he
 from gan.layers.labelled import through
 from gan.layers.leaky_relu import LeakyReLU
-from gan.layers.virtual_batchnorm import REFERENCE, Reference, VirtualBatchNorm2d
+from gan.layers.virtual_batchnorm import REFERENCE, ReferenceBatch, VirtualBatchNorm2d
 from gan.spec import TrainSpec, image_size
+from gan.spec.catalog import DatasetInfo
 
 _SEED_SIDE: Final = 4
 # Past 8 times the base width the paper's networks grow no wider.
@@ -35,7 +35,7 @@ _WIDEST: Final = 8
 Norm = Callable[[int], nn.Module]
 
 
-class Generator(nn.Module):
+class DcganGenerator(nn.Module):
     """z (N, z_dim), labels (N,) or None -> images (N, C, S, S) in [-1, 1]; S is 16, 32, 64 or 128."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
@@ -53,7 +53,7 @@ class Generator(nn.Module):
             layers.append(SelfAttention(widths[-1]))
         self.layers = nn.Sequential(*layers, _up(widths[-1], info.channels, bias), nn.Tanh())
         virtual, known = g.normalization == "virtual_batch", classes if spec.conditional else 0
-        self.reference = Reference(g.z_dim, g.z_distribution, known) if virtual else None
+        self.reference = ReferenceBatch(g.z_dim, g.z_distribution, known) if virtual else None
         if g.spectral_norm:
             spectral_norm.normalise(self)
 
@@ -69,7 +69,7 @@ class Generator(nn.Module):
         return through(self.layers, h, labels)
 
 
-class Discriminator(Judge):
+class DcganDiscriminator(Discriminator):
     """images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
@@ -84,7 +84,7 @@ class Discriminator(Judge):
         for before, after in itertools.pairwise(widths):
             layers += [_down(before, after, bias), norm(after), LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
-        self.head = Head(spec, info, widths[-1] * _SEED_SIDE**2, bias=bias)
+        self.head = DiscriminatorHead(spec, info, widths[-1] * _SEED_SIDE**2, bias=bias)
         if d.spectral_norm:
             spectral_norm.normalise(self)
 

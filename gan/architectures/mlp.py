@@ -10,16 +10,16 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gan.architectures.judgement import Head, Judge
-from gan.catalog import DatasetInfo
+from gan.architectures.discriminator import Discriminator, DiscriminatorHead
 from gan.conditioning import join_to_vector, join_to_z
 from gan.layers import spectral_norm
 from gan.layers.filled import Weighted, fill
 from gan.layers.leaky_relu import LeakyReLU
 from gan.spec import TrainSpec, image_size
+from gan.spec.catalog import DatasetInfo
 
 
-class Generator(nn.Module):
+class MlpGenerator(nn.Module):
     """z (N, z_dim), labels (N,) or None -> images (N, C, S, S) in [-1, 1]."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
@@ -43,7 +43,7 @@ class Generator(nn.Module):
         return flat.view(-1, *self.shape)
 
 
-class Discriminator(Judge):
+class MlpDiscriminator(Discriminator):
     """images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
@@ -57,7 +57,7 @@ class Discriminator(Judge):
             nn.Linear(units, half),
             LeakyReLU(0.2),
         )
-        self.head = Head(spec, info, half)
+        self.head = DiscriminatorHead(spec, info, half)
         if spec.discriminator.spectral_norm:
             spectral_norm.normalise(self)
 

@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.architectures.judgement import Head, Judge
-from gan.catalog import DatasetInfo
+from gan.architectures.discriminator import Discriminator, DiscriminatorHead
 from gan.conditioning import join_to_image, join_to_z
-from gan.layers.filled import Filled, Weighted, fan_in, fill
+from gan.layers.filled import SeededInit, Weighted, fan_in, fill
 from gan.layers.leaky_relu import leaky_relu_
 from gan.spec import TrainSpec, image_size
+from gan.spec.catalog import DatasetInfo
 
 _SEED_SIDE: Final = 4
 _WIDEST: Final = 8
@@ -34,7 +34,7 @@ _GROUP_CHANNELS: Final = 16
 _SLOPE: Final = 0.2
 
 
-class Generator(nn.Module):
+class R3ganGenerator(nn.Module):
     """z (N, z_dim), labels (N,) or None -> images (N, C, S, S) in [-1, 1]; S is 16, 32, 64 or 128."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
@@ -42,10 +42,10 @@ class Generator(nn.Module):
         g = spec.generator
         widths = _widths(g.base_channels, image_size(spec, info))[::-1]
         self.join = join_to_z(spec.conditioning, len(info.classes))
-        self.basis = Basis(g.z_dim + self.join.extra, widths[0])
-        layers: list[nn.Module] = [Block(widths[0])]
+        self.basis = LearnedConstant(g.z_dim + self.join.extra, widths[0])
+        layers: list[nn.Module] = [ResidualBlock(widths[0])]
         for before, after in itertools.pairwise(widths):
-            layers += [Grow(before, after), Block(after)]
+            layers += [UpsampleStage(before, after), ResidualBlock(after)]
         to_image = nn.ConvTranspose2d(widths[-1], info.channels, kernel_size=4, stride=2, padding=1)
         self.layers = nn.Sequential(*layers, to_image, nn.Tanh())
 
@@ -54,7 +54,7 @@ class Generator(nn.Module):
         return images
 
 
-class Discriminator(Judge):
+class R3ganDiscriminator(Discriminator):
     """images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
@@ -65,17 +65,17 @@ class Discriminator(Judge):
         of_image = nn.Conv2d(info.channels + self.join.extra, widths[0], kernel_size=4, stride=2, padding=1)
         layers: list[nn.Module] = [of_image]
         for before, after in itertools.pairwise(widths):
-            layers += [Block(before), Shrink(before, after)]
-        self.layers = nn.Sequential(*layers, Block(widths[-1]))
-        self.pool = Pool(widths[-1])
-        self.head = Head(spec, info, widths[-1])
+            layers += [ResidualBlock(before), DownsampleStage(before, after)]
+        self.layers = nn.Sequential(*layers, ResidualBlock(widths[-1]))
+        self.pool = DepthwisePool(widths[-1])
+        self.head = DiscriminatorHead(spec, info, widths[-1])
 
     def features(self, images: Tensor, labels: Tensor | None) -> Tensor:
         h: Tensor = self.pool(self.layers(self.join(images, labels)))
         return h
 
 
-class Basis(Filled):
+class LearnedConstant(SeededInit):
     """z (N, F) -> (N, C, 4, 4): a learnt map, each channel of it times a linear function of z."""
 
     def __init__(self, features: int, channels: int) -> None:
@@ -91,7 +91,7 @@ class Basis(Filled):
         nn.init.normal_(self.map, generator=source)
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """(N, C, H, W) -> the same shape: the input plus a bottleneck of it. It begins as the identity."""
 
     def __init__(self, channels: int) -> None:
@@ -108,7 +108,7 @@ class Block(nn.Module):
         return total
 
 
-class Grow(nn.Module):
+class UpsampleStage(nn.Module):
     """(N, before, H, W) -> (N, after, 2 H, 2 W), bilinear."""
 
     def __init__(self, before: int, after: int) -> None:
@@ -120,7 +120,7 @@ class Grow(nn.Module):
         return F.interpolate(self.across(x), scale_factor=2, mode="bilinear")
 
 
-class Shrink(nn.Module):
+class DownsampleStage(nn.Module):
     """(N, before, H, W) -> (N, after, H/2, W/2), bilinear: at half the side that is the mean of four."""
 
     def __init__(self, before: int, after: int) -> None:
@@ -132,7 +132,7 @@ class Shrink(nn.Module):
         return h
 
 
-class Pool(Filled):
+class DepthwisePool(SeededInit):
     """(N, C, 4, 4) -> (N, C): a depthwise convolution over the whole map, one weight a place and channel."""
 
     def __init__(self, channels: int) -> None:
@@ -148,7 +148,7 @@ class Pool(Filled):
 
 def initialise(network: nn.Module, source: torch.Generator) -> None:
     """N(0, gain^2 / fan-in); in each of L branches two layers are L^(-1/4) smaller, and the last is zero (Fixup)."""
-    blocks = [module for module in network.modules() if isinstance(module, Block)]
+    blocks = [module for module in network.modules() if isinstance(module, ResidualBlock)]
     hidden = {layer for block in blocks for layer in (block.first, block.second)}
     last = {block.last for block in blocks}
     # What LeakyReLU takes from the mean square of a symmetric input, and Fixup's share.

@@ -16,15 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.architectures.judgement import Head, Judge
-from gan.catalog import DatasetInfo
+from gan.architectures.discriminator import Discriminator, DiscriminatorHead
 from gan.conditioning import join_to_image, join_to_z
 from gan.layers import spectral_norm
 from gan.layers.attention import SelfAttention
 from gan.layers.conditional_batchnorm import ConditionalBatchNorm2d
 from gan.layers.filled import Weighted, fill
-from gan.layers.labelled import Labelled, through
+from gan.layers.labelled import LabelConditioned, through
 from gan.spec import TrainSpec, image_size
+from gan.spec.catalog import DatasetInfo
 
 _SEED_SIDE: Final = 4
 # The widest map of the paper's networks for 128 x 128 pixels has 16 times the channels of the narrowest.
@@ -33,7 +33,7 @@ _WIDEST: Final = 16
 Norm = Callable[[int], nn.Module]
 
 
-class Generator(nn.Module):
+class ResnetGenerator(nn.Module):
     """z (N, z_dim), labels (N,) or None -> images (N, C, S, S) in [-1, 1]; S is 16, 32, 64 or 128."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
@@ -43,7 +43,7 @@ class Generator(nn.Module):
         widths = [g.base_channels * min(2**i, _WIDEST) for i in reversed(range(doublings + 1))]
         self.join = join_to_z(spec.conditioning, len(info.classes))
         self.project = nn.Linear(g.z_dim + self.join.extra, widths[0] * _SEED_SIDE**2)
-        blocks: list[nn.Module] = [Up(*pair, _norm_of_g(spec, info)) for pair in itertools.pairwise(widths)]
+        blocks: list[nn.Module] = [UpBlock(*pair, _norm_of_g(spec, info)) for pair in itertools.pairwise(widths)]
         if g.self_attention:
             blocks.insert(doublings - 1, SelfAttention(widths[-2]))
         self.blocks = nn.Sequential(*blocks)
@@ -60,7 +60,7 @@ class Generator(nn.Module):
         return images
 
 
-class Discriminator(Judge):
+class ResnetDiscriminator(Discriminator):
     """images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
@@ -68,12 +68,12 @@ class Discriminator(Judge):
         d, size = spec.discriminator, image_size(spec, info)
         widths = [d.base_channels * min(2**i, _WIDEST) for i in range(_halvings(size))]
         self.join = join_to_image(spec.conditioning.kind, len(info.classes), size)
-        blocks: list[nn.Module] = [First(info.channels + self.join.extra, widths[0])]
+        blocks: list[nn.Module] = [FirstDownBlock(info.channels + self.join.extra, widths[0])]
         if d.self_attention:
             blocks.append(SelfAttention(widths[0]))
-        blocks += [Down(*pair) for pair in itertools.pairwise(widths)]
-        self.blocks = nn.Sequential(*blocks, Same(widths[-1]), nn.ReLU())
-        self.head = Head(spec, info, widths[-1])
+        blocks += [DownBlock(*pair) for pair in itertools.pairwise(widths)]
+        self.blocks = nn.Sequential(*blocks, SameBlock(widths[-1]), nn.ReLU())
+        self.head = DiscriminatorHead(spec, info, widths[-1])
         if d.spectral_norm:
             spectral_norm.normalise(self)
 
@@ -82,7 +82,7 @@ class Discriminator(Judge):
         return h.sum(dim=(2, 3))
 
 
-class Up(Labelled):
+class UpBlock(LabelConditioned):
     """(N, before, S, S), labels -> (N, after, 2 S, 2 S): norm, ReLU, doubling, conv, norm, ReLU, conv; a shortcut."""
 
     def __init__(self, before: int, after: int, norm: Norm) -> None:
@@ -103,7 +103,7 @@ class Up(Labelled):
         return through(self.branch, x, labels) + F.interpolate(self.shortcut(x), scale_factor=2)
 
 
-class First(nn.Module):
+class FirstDownBlock(nn.Module):
     """(N, C, S, S) -> (N, after, S/2, S/2): D's first block. A ReLU at its beginning would cut pixels below 0."""
 
     def __init__(self, before: int, after: int) -> None:
@@ -116,7 +116,7 @@ class First(nn.Module):
         return total
 
 
-class Same(nn.Module):
+class SameBlock(nn.Module):
     """(N, C, S, S) -> the same shape: ReLU, conv, ReLU, conv; plus the input itself."""
 
     def __init__(self, channels: int) -> None:
@@ -128,7 +128,7 @@ class Same(nn.Module):
         return total
 
 
-class Down(nn.Module):
+class DownBlock(nn.Module):
     """(N, before, S, S) -> (N, after, S/2, S/2): ReLU, conv, ReLU, conv; plus a shortcut; the sum is halved."""
 
     def __init__(self, before: int, after: int) -> None:

@@ -7,9 +7,9 @@ from typing import Final
 
 from gan.data import ImageDataset
 from gan.datasets import fashion_mnist, fashion_mnist_mini
-from gan.datasets.errors import DatasetUnavailable
+from gan.datasets.errors import DatasetUnavailableError
 
-__all__ = ["DatasetUnavailable", "load"]
+__all__ = ["DatasetUnavailableError", "load"]
 
 _LOADERS: Final[dict[str, Callable[[], ImageDataset]]] = {
     "fashion-mnist-mini": fashion_mnist_mini.load,
@@ -20,7 +20,7 @@ _LOADERS: Final[dict[str, Callable[[], ImageDataset]]] = {
 def load(name: str) -> ImageDataset:
     """The data set `name`, whole, as uint8 on the CPU; its digest has been compared with the catalogue's.
 
-    Raises `ValueError` for a name that there is none of, `DatasetUnavailable` where its files are missing or damaged.
+    Raises `ValueError` for a name that there is none of, `DatasetUnavailableError` where its files are missing or damaged.
     """
     if name not in _LOADERS:
         raise ValueError(f"There is no data set {name[:200]!r}. Take one of: {', '.join(_LOADERS)}.")

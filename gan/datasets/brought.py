@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gan.data import ImageDataset
 from gan.datasets import uploaded
-from gan.uploads.unpack import Preparation, unpack
+from gan.uploads.unpack import ImagePreparation, unpack
 from gan.uploads.zipped import zipped
 
 
@@ -17,7 +17,7 @@ def bring(
     name: str,
     side: int | None = None,
     *,
-    planned: Callable[[Preparation], None] = lambda _: None,
+    planned: Callable[[ImagePreparation], None] = lambda _: None,
 ) -> ImageDataset:
     """The images at `path`, a folder a class, as the data set `name`; its files are left in `folder`.
 

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gan.catalog import BUILTIN_DATASETS
 from gan.data import HeldOut, ImageDataset
 from gan.datasets import idx
-from gan.datasets.errors import DatasetUnavailable, verified
+from gan.datasets.errors import DatasetUnavailableError, verified
+from gan.spec.catalog import BUILTIN_DATASETS
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -33,7 +33,7 @@ _HOW_TO_GET: Final = (
 def load(folder: Path = DEBIAN_FOLDER) -> ImageDataset:
     """The training set, in the order of its files, the test set held out.
 
-    Raises `DatasetUnavailable`, which names both ways to get it.
+    Raises `DatasetUnavailableError`, which names both ways to get it.
     """
     here = (folder / "train-images-idx3-ubyte.gz").exists()
     return verified(from_idx(folder) if here else _from_hub(), HELD_OUT_SHA256)
@@ -62,11 +62,11 @@ def _from_hub() -> ImageDataset:
     try:
         library: Any = importlib.import_module("datasets")
     except ModuleNotFoundError as error:
-        raise DatasetUnavailable(f"'fashion-mnist' is not on this machine. {_HOW_TO_GET}") from error
+        raise DatasetUnavailableError(f"'fashion-mnist' is not on this machine. {_HOW_TO_GET}") from error
     try:
         train, test = (library.load_dataset(_HUB_NAME, split=split) for split in ("train", "test"))
     except (OSError, ValueError) as error:
-        raise DatasetUnavailable(
+        raise DatasetUnavailableError(
             f"'fashion-mnist' could not be downloaded from the Hugging Face hub ({error}). Check the network, "
             f"or get it another way. {_HOW_TO_GET}"
         ) from error

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from gan.datasets.errors import DatasetUnavailable
+from gan.datasets.errors import DatasetUnavailableError
 
 _UINT8: Final = 0x08
 
@@ -23,18 +23,18 @@ _UINT8: Final = 0x08
 def read(path: Path) -> npt.NDArray[np.uint8]:
     """The array in a gzipped IDX file of unsigned bytes; as many dimensions as its header says.
 
-    Raises `DatasetUnavailable` for a file that cannot be read or is not what its header says.
+    Raises `DatasetUnavailableError` for a file that cannot be read or is not what its header says.
     """
     try:
         raw = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
-        raise DatasetUnavailable(f"{path.name} cannot be read ({error}). Install its package again.") from error
+        raise DatasetUnavailableError(f"{path.name} cannot be read ({error}). Install its package again.") from error
     try:
         _, kind, dims = struct.unpack_from(">HBB", raw)
         shape = struct.unpack_from(f">{dims}I", raw, 4)
     except struct.error as error:
-        raise DatasetUnavailable(f"{path.name} is cut off in its header. Install its package again.") from error
+        raise DatasetUnavailableError(f"{path.name} is cut off in its header. Install its package again.") from error
     body = raw[4 + 4 * dims :]
     if kind != _UINT8 or len(body) != math.prod(shape):
-        raise DatasetUnavailable(f"{path.name} is not a whole IDX file of bytes. Install its package again.")
+        raise DatasetUnavailableError(f"{path.name} is not a whole IDX file of bytes. Install its package again.")
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)

@@ -15,13 +15,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan.catalog import FASHION_LABELS
 from gan.datasets import fashion_mnist
 from gan.datasets.fashion_mnist_mini import COLUMNS, FOLDER, HELD_OUT_ROWS, ROWS, SIDE
+from gan.spec.catalog import FASHION_LABELS
 
 
 def make(folder: Path = FOLDER) -> None:
-    """Write the sheets and `labels.txt` into `folder`. Raises `DatasetUnavailable` without the full set."""
+    """Write the sheets and `labels.txt` into `folder`. Raises `DatasetUnavailableError` without the full set."""
     data = fashion_mnist.load()
     assert data.labels is not None
     assert data.held_out is not None

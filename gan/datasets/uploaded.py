@@ -11,15 +11,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gan.catalog import DatasetInfo
 from gan.data import HeldOut, ImageDataset
-from gan.datasets.errors import DatasetUnavailable, verified
+from gan.datasets.errors import DatasetUnavailableError, verified
+from gan.spec.catalog import DatasetInfo
 
 
 def load(folder: Path, info: DatasetInfo) -> ImageDataset:
     """The images in `folder`, which are those that `info` tells of; a part of them is held out.
 
-    Raises `DatasetUnavailable` where files are missing, damaged, or those of other images.
+    Raises `DatasetUnavailableError` where files are missing, damaged, or those of other images.
     """
     try:
         about = json.loads((folder / "about.json").read_bytes())
@@ -33,7 +33,7 @@ def load(folder: Path, info: DatasetInfo) -> ImageDataset:
 def mapped(folder: Path, info: DatasetInfo) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | None]:
     """Its training images (N, C, H, W) as they lie on the disk, read where they are looked at, and their labels.
 
-    Nothing is compared with a digest. Raises `DatasetUnavailable`.
+    Nothing is compared with a digest. Raises `DatasetUnavailableError`.
     """
     shape = (info.num_images, info.channels, info.height, info.width)
     try:
@@ -43,9 +43,9 @@ def mapped(folder: Path, info: DatasetInfo) -> tuple[npt.NDArray[np.uint8], npt.
         raise _unreadable(info, error) from error
 
 
-def _unreadable(info: DatasetInfo, error: Exception) -> DatasetUnavailable:
+def _unreadable(info: DatasetInfo, error: Exception) -> DatasetUnavailableError:
     reason = error.strerror if isinstance(error, OSError) else "they are damaged"
-    return DatasetUnavailable(f"The files of {info.name!r} cannot be read ({reason}). Upload it again.")
+    return DatasetUnavailableError(f"The files of {info.name!r} cannot be read ({reason}). Upload it again.")
 
 
 def _read(folder: Path, prefix: str, info: DatasetInfo, count: int) -> tuple[Tensor, Tensor | None]:

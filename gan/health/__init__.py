@@ -3,6 +3,6 @@
 A function of what it is fed and nothing else: no clock, no random number. Rules and thresholds: docs/health.md.
 """
 
-from gan.health.health import Action, Health
+from gan.health.health import HealthAction, HealthMonitor
 
-__all__ = ["Action", "Health"]
+__all__ = ["HealthAction", "HealthMonitor"]

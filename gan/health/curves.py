@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gan.alternation import turn, updates_per_epoch
-from gan.catalog import DatasetInfo
-from gan.form import TrainSpec
+from gan.adversarial.alternation import updates_of, updates_per_epoch
+from gan.spec.catalog import DatasetInfo
+from gan.spec.fields import TrainSpec
 
 Rows = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
@@ -25,7 +25,7 @@ _BLOCKS: Final = 40
 _SHORTEST: Final = 10
 
 
-class Block(NamedTuple):
+class LossBlock(NamedTuple):
     """Steps `first` to `last` in which G moved and all was finite: medians, and D's mean accuracy."""
 
     first: int
@@ -37,7 +37,7 @@ class Block(NamedTuple):
     grad_norm_g: float
 
 
-class Curves:
+class LossCurves:
     """The last two windows of the losses. `window` is in steps."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
@@ -49,7 +49,7 @@ class Curves:
         """The last step that counts for nothing: of the warm-up, or the last one before a roll back."""
         self._size = max(_SHORTEST, self.window // _BLOCKS)
         self.step = 0
-        self.blocks: list[Block] = []
+        self.blocks: list[LossBlock] = []
         self.most_g = 0.0
         """The largest median of G's gradient norm in any block so far."""
         self.bad: list[int] = []
@@ -74,7 +74,7 @@ class Curves:
         self._pending += np.column_stack([steps, *(columns[name] for name in KEPT)])[kept].tolist()
         self._close_blocks()
 
-    def since(self, steps: int) -> list[Block]:
+    def since(self, steps: int) -> list[LossBlock]:
         """The blocks of the last `steps` steps, all after the warm-up; none where there are not that many yet."""
         first = self.step - steps + 1
         return [b for b in self.blocks if b.first >= first] if first > self.warm else []
@@ -104,7 +104,7 @@ class Curves:
     def load(self, state: Mapping[str, Any]) -> None:
         """What `state` gave."""
         self.step, self.warm, self.most_g = state["step"], state["warm"], state["most_g"]
-        self.blocks = [Block(*block) for block in state["blocks"]]
+        self.blocks = [LossBlock(*block) for block in state["blocks"]]
         self.bad, self.steep = list(state["bad"]), dict(state["steep"])
         self._pending = [list(row) for row in state["pending"]]
 
@@ -114,7 +114,7 @@ class Curves:
         if alternation.unit == "step":
             everywhere = np.ones(len(steps), dtype=bool)
             return everywhere, everywhere
-        turns = np.array([turn(alternation, int(step), self._epoch) for step in steps]).reshape(-1, 2)
+        turns = np.array([updates_of(alternation, int(step), self._epoch) for step in steps]).reshape(-1, 2)
         return turns[:, 0] > 0, turns[:, 1] > 0
 
     def _climb(self, player: str, steps: Steps, norms: Rows) -> None:
@@ -141,11 +141,11 @@ class Curves:
             self.most_g = max(self.most_g, block.grad_norm_g)
         self.blocks = [b for b in self.blocks if b.last > self.step - 2 * self.window]
 
-    def _block(self, number: int, rows: Rows) -> Block:
+    def _block(self, number: int, rows: Rows) -> LossBlock:
         loss_d, _, real_logit, fake_logit, grad_norm_g = np.median(rows, axis=0).tolist()
         first = number * self._size + 1
         accuracy = float(rows[:, KEPT.index("d_accuracy")].mean())
-        return Block(first, first + self._size - 1, loss_d, accuracy, real_logit, fake_logit, grad_norm_g)
+        return LossBlock(first, first + self._size - 1, loss_d, accuracy, real_logit, fake_logit, grad_norm_g)
 
 
 def warm_up_steps(spec: TrainSpec) -> int:

@@ -11,21 +11,21 @@ from typing import Any, Final, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gan.catalog import DatasetInfo
-from gan.evaluate import Evaluation
-from gan.findings import Code, Finding, Verdict
-from gan.form import TrainSpec
-from gan.health import of_curves, of_evaluations, of_probes
-from gan.health.curves import Curves
+from gan.findings import Code, HealthFinding, Verdict
+from gan.health import rules_evaluations, rules_losses, rules_probes
+from gan.health.curves import LossCurves
 from gan.health.growth import Growth
-from gan.health.of_curves import Look
-from gan.health.of_evaluations import Judged, figures_of_evaluation, least_coverage
-from gan.health.of_probes import Gap, Glance, figures_of_probe
-from gan.health.quality import Best, Quality
+from gan.health.hysteresis import Hysteresis, worse
+from gan.health.quality import BestEvaluation, Quality
 from gan.health.remedies import remedy_for
-from gan.health.signs import Sign
-from gan.health.watch import Watch, worse
-from gan.probes import Probe
+from gan.health.rules_evaluations import EvaluationObservation, figures_of_evaluation, least_coverage
+from gan.health.rules_losses import LossObservation
+from gan.health.rules_probes import Gap, ProbeObservation, figures_of_probe
+from gan.health.symptom import Symptom
+from gan.quality.evaluate import EvaluationResult
+from gan.quality.probes import Probe
+from gan.spec.catalog import DatasetInfo
+from gan.spec.fields import TrainSpec
 
 Seen = TypeVar("Seen")
 # What is seen of classes is believed when it is seen again: some come late, and two that look alike change places.
@@ -39,7 +39,7 @@ _ROLLED_BACK_FOR: Final[frozenset[Code]] = frozenset(
 
 
 @dataclass(frozen=True)
-class Action:
+class HealthAction:
     """What the spec asks to be done about a run; the trainer does it.
 
     stop: end here; the job succeeds with its best checkpoint. roll_back: put the last good weights back, halve both
@@ -53,23 +53,23 @@ class Action:
     """A sentence."""
 
 
-class Health:
+class HealthMonitor:
     """Watches a run of `spec`. It is fed at fixed multiples of steps, so that a run that is resumed sees the same."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
         self._spec, self._info = spec, info
         self._limits = spec.safeguards.thresholds
-        self._curves, self._quality, self._growth = Curves(spec, info), Quality(), Growth()
+        self._curves, self._quality, self._growth = LossCurves(spec, info), Quality(), Growth()
         self._gaps: list[Gap] = []
         self._roll_backs = 0
         self._judged = False
-        names = [*of_curves.RULES, *of_probes.RULES, *of_evaluations.RULES]
-        self._watches = {name: Watch() for name in names}
+        names = [*rules_losses.RULES, *rules_probes.RULES, *rules_evaluations.RULES]
+        self._watches = {name: Hysteresis() for name in names}
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[HealthFinding, ...]:
         """Those that hold, one of each code: the most severe. The worst first, then the oldest."""
-        found: dict[Code, Finding] = {}
+        found: dict[Code, HealthFinding] = {}
         for watch in self._watches.values():
             new = watch.finding
             if new and (new.code not in found or worse(new.severity, found[new.code].severity)):
@@ -88,26 +88,26 @@ class Health:
         return "healthy" if self._judged else "unknown"
 
     @property
-    def best(self) -> Best | None:
+    def best(self) -> BestEvaluation | None:
         """The best evaluation so far; the last one is the best where its step is this step."""
         return self._quality.best
 
     @property
-    def action(self) -> Action:
+    def action(self) -> HealthAction:
         """What is to be done now. Updates that are not finite are rolled back for under every policy."""
         last = self._roll_backs + 1 >= self._limits.roll_backs
         if len(self._curves.bad) >= self._limits.non_finite_updates:
             why = self._watches["non_finite"].finding
-            return Action("fail" if last else "roll_back", self._curves.bad[0], why.message if why else "")
+            return HealthAction("fail" if last else "roll_back", self._curves.bad[0], why.message if why else "")
         policy = self._spec.safeguards.policy
         for finding in self.findings:
             if finding.severity != "critical":
                 break
             if policy == "stop_and_keep_best" and self.best:
-                return Action("stop", finding.began_at_step, finding.message)
+                return HealthAction("stop", finding.began_at_step, finding.message)
             if policy == "roll_back" and finding.code in _ROLLED_BACK_FOR and not last:
-                return Action("roll_back", finding.began_at_step, finding.message)
-        return Action("none")
+                return HealthAction("roll_back", finding.began_at_step, finding.message)
+        return HealthAction("none")
 
     def rolled_back(self, step: int) -> None:
         """The trainer has put the last good weights back, after `step`."""
@@ -117,16 +117,16 @@ class Health:
         self._quality.rolled_back()
         for name, watch in self._watches.items():
             if watch.finding and watch.finding.code in _ROLLED_BACK_FOR:
-                self._watches[name] = Watch()
+                self._watches[name] = Hysteresis()
 
-    def look(self, first_step: int, names: Sequence[str], values: npt.NDArray[np.float32]) -> list[Finding]:
+    def look(self, first_step: int, names: Sequence[str], values: npt.NDArray[np.float32]) -> list[HealthFinding]:
         """The metrics (n, len(names)) of the steps since the last look. Returns what is newly found."""
         self._curves.add(first_step, names, values)
         self._judged = self._judged or self._curves.step > self._curves.warm
-        seen = Look(self._spec, self._curves, self._quality, self._roll_backs)
-        return self._ask(self._curves.step, of_curves.RULES, lambda: seen)
+        seen = LossObservation(self._spec, self._curves, self._quality, self._roll_backs)
+        return self._ask(self._curves.step, rules_losses.RULES, lambda: seen)
 
-    def probe(self, probe: Probe) -> list[Finding]:
+    def probe(self, probe: Probe) -> list[HealthFinding]:
         """A probe. Returns what is newly found."""
         self._growth.note(probe.step, figures_of_probe(probe))
         if probe.step <= self._curves.warm:
@@ -139,11 +139,13 @@ class Health:
         recognisable = precision is None or precision >= self._limits.recognisable_precision
         return self._ask(
             probe.step,
-            of_probes.RULES,
-            lambda: Glance(self._spec, probe, self._gaps, self._growth, recognisable, self._has("mode_collapse")),
+            rules_probes.RULES,
+            lambda: ProbeObservation(
+                self._spec, probe, self._gaps, self._growth, recognisable, self._has("mode_collapse")
+            ),
         )
 
-    def evaluated(self, evaluation: Evaluation) -> list[Finding]:
+    def evaluated(self, evaluation: EvaluationResult) -> list[HealthFinding]:
         """An evaluation; that of step 0 is the untrained G's. Returns what is newly found."""
         quality = self._quality
         quality.add(evaluation, self._limits.improvement, least_coverage(self._spec, evaluation))
@@ -154,8 +156,10 @@ class Health:
         self._judged = True
         return self._ask(
             evaluation.step,
-            of_evaluations.RULES,
-            lambda: Judged(self._spec, self._info, evaluation, quality, self._growth, self._has("mode_collapse")),
+            rules_evaluations.RULES,
+            lambda: EvaluationObservation(
+                self._spec, self._info, evaluation, quality, self._growth, self._has("mode_collapse")
+            ),
         )
 
     def state(self) -> dict[str, Any]:
@@ -177,11 +181,11 @@ class Health:
         self._growth.load(state["growth"])
         self._gaps = [(step, gap) for step, gap in state["gaps"]]
         self._roll_backs, self._judged = state["roll_backs"], state["judged"]
-        self._watches |= {name: Watch.from_state(kept) for name, kept in state["watches"].items()}
+        self._watches |= {name: Hysteresis.from_state(kept) for name, kept in state["watches"].items()}
 
     def _ask(
-        self, step: int, rules: Mapping[str, Callable[[Seen], Sign | None]], seen: Callable[[], Seen]
-    ) -> list[Finding]:
+        self, step: int, rules: Mapping[str, Callable[[Seen], Symptom | None]], seen: Callable[[], Seen]
+    ) -> list[HealthFinding]:
         """Ask each rule in its turn, with what is known by then. Returns what is new, or worse than it was."""
         before = {finding.code: finding.severity for finding in self.findings}
         for name, rule in rules.items():
@@ -189,9 +193,9 @@ class Health:
             self._watches[name].ask(rule(seen()), _CONFIRM.get(name, 1), quiet_looks, partial(self._finding, step))
         return [f for f in self.findings if f.code not in before or worse(f.severity, before[f.code])]
 
-    def _finding(self, step: int, sign: Sign) -> Finding:
+    def _finding(self, step: int, sign: Symptom) -> HealthFinding:
         remedy = remedy_for(sign, self._spec, self._info, self.best)
-        return Finding(
+        return HealthFinding(
             code=sign.code,
             severity=sign.severity,
             began_at_step=sign.began_at_step,
@@ -204,7 +208,7 @@ class Health:
     def _has(self, code: Code) -> bool:
         return any(watch.finding and watch.finding.code == code for watch in self._watches.values())
 
-    def _in_balance(self, evaluation: Evaluation) -> bool:
+    def _in_balance(self, evaluation: EvaluationResult) -> bool:
         """Whether D could not tell lately, and quality is near the best."""
         blocks, best = self._curves.since(self._curves.window), self.best
         if not blocks or best is None:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, NamedTuple
 
-from gan.evaluate import Evaluation
+from gan.quality.evaluate import EvaluationResult
 
 # Who memorises a few images has a low distance to the reals, and covers next to none of them.
 _LEAST_COVERAGE: Final = 0.5
 
 
-class Best(NamedTuple):
+class BestEvaluation(NamedTuple):
     """The best evaluation: the lowest FCD among those that cover at least half of what any has covered."""
 
     step: int
@@ -26,7 +26,7 @@ class Quality:
 
     untrained: float | None = None
     """FCD at step 0."""
-    best: Best | None = None
+    best: BestEvaluation | None = None
     highest_coverage: float = 0.0
     since_best: int = 0
     """Evaluations since the best."""
@@ -43,7 +43,7 @@ class Quality:
     balanced_since: int = 0
     """The step of the first of them."""
 
-    def add(self, evaluation: Evaluation, margin: float, least_coverage: float) -> None:
+    def add(self, evaluation: EvaluationResult, margin: float, least_coverage: float) -> None:
         """`margin`: the share by which quality must get better to be improving."""
         fcd, coverage = evaluation.metrics["fcd"], evaluation.metrics["coverage"]
         self.precision = evaluation.metrics["precision"]
@@ -57,13 +57,13 @@ class Quality:
         self.highest_coverage = max(self.highest_coverage, coverage)
         self.since_best += 1
         if self._is_best(fcd, coverage):
-            self.best, self.since_best = Best(evaluation.step, fcd, coverage), 0
+            self.best, self.since_best = BestEvaluation(evaluation.step, fcd, coverage), 0
 
     def rolled_back(self) -> None:
         """Other weights go on from here: they have the time to be the best again."""
         self.since_best = self.balanced = self.stagnant = 0
 
-    def balance(self, evaluation: Evaluation, balanced: bool) -> None:
+    def balance(self, evaluation: EvaluationResult, balanced: bool) -> None:
         """Count the evaluations in a row that are `balanced`."""
         if balanced and not self.balanced:
             self.balanced_since = evaluation.step
@@ -83,4 +83,4 @@ class Quality:
         """What `state` gave."""
         for field in fields(self):
             setattr(self, field.name, state[field.name])
-        self.best = None if state["best"] is None else Best(*state["best"])
+        self.best = None if state["best"] is None else BestEvaluation(*state["best"])

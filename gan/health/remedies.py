@@ -1,6 +1,6 @@
 """What would cure a finding: fields of the POST body to set, in one set that is taken at the door.
 
-Which plans there are for a finding is in `gan.health.plans`.
+Which plans there are for a finding is in `gan.health.treatments`.
 """
 
 from __future__ import annotations
@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gan.catalog import DatasetInfo
-from gan.findings import Remedy, applied
-from gan.form import TrainSpec
-from gan.health.moves import Case, Plan
-from gan.health.plans import PLANS
-from gan.health.quality import Best
-from gan.health.signs import Sign
-from gan.pointers import fields_of
+from gan.findings import SpecChange, applied
+from gan.health.quality import BestEvaluation
+from gan.health.spec_changes import Plan, TreatmentCase
+from gan.health.symptom import Symptom
+from gan.health.treatments import PLANS
 from gan.spec import SpecError, check_against, preset_spec, resolve
+from gan.spec.catalog import DatasetInfo
+from gan.spec.fields import TrainSpec
+from gan.spec.pointers import fields_of
 
 
-def remedy_for(sign: Sign, spec: TrainSpec, info: DatasetInfo, best: Best | None) -> Plan:
+def remedy_for(sign: Symptom, spec: TrainSpec, info: DatasetInfo, best: BestEvaluation | None) -> Plan:
     """The first plan that does something and makes a spec that is taken, whole; () where there is none."""
-    for plan in PLANS[sign.code](Case(sign, spec, best)):
+    for plan in PLANS[sign.code](TreatmentCase(sign, spec, best)):
         if done := completed(plan, spec, info):
             return done
     return ()
@@ -41,7 +41,7 @@ def completed(plan: Plan, spec: TrainSpec, info: DatasetInfo) -> Plan:
         idle = [p.pointer for p in error.problems if p.code == "has-no-effect"]
         if len(idle) < len(error.problems) or set(idle) & {remedy.pointer for remedy in plan}:
             return ()
-        reset = tuple(Remedy(pointer, _get(below, pointer), "Nothing would read it then.") for pointer in idle)
+        reset = tuple(SpecChange(pointer, _get(below, pointer), "Nothing would read it then.") for pointer in idle)
         return completed((*plan, *reset), spec, info)
     return plan
 

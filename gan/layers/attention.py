@@ -7,13 +7,13 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from gan.layers.filled import Filled
+from gan.layers.filled import SeededInit
 
 # The paper's k: f, g and h are that many times narrower than the map.
 _NARROWING: Final = 8
 
 
-class SelfAttention(Filled):
+class SelfAttention(SeededInit):
     """(N, C, H, W) -> the same shape: each place also sees every other. It begins as the identity.
 
     Its cost grows with (H W)^2: the attention maps of one image hold as many numbers.

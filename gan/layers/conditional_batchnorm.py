@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.layers.filled import Filled
-from gan.layers.labelled import Labelled
+from gan.layers.filled import SeededInit
+from gan.layers.labelled import LabelConditioned
 
 
-class ConditionalBatchNorm2d(Labelled, Filled):
+class ConditionalBatchNorm2d(LabelConditioned, SeededInit):
     """(N, C, H, W), labels (N,) -> gamma(y) (x - mean) / deviation + beta(y), the same shape.
 
     Dumoulin et al. 2017, arXiv:1610.07629, equation 5; de Vries et al. 2017, arXiv:1707.00683, equation 3. Mean and

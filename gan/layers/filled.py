@@ -20,7 +20,7 @@ Draw = Callable[[Weighted, Tensor, torch.Generator], None]
 """(layer, its weight, source): fills the weight. A family's own choice of distribution."""
 
 
-class Filled(nn.Module):
+class SeededInit(nn.Module):
     """A layer that fills what it holds itself, save for the layers inside it."""
 
     @abstractmethod
@@ -39,7 +39,7 @@ def fill(network: nn.Module, source: torch.Generator, draw: Draw, norm_deviation
             _fill_norm(module, source, norm_deviation)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, generator=source)
-        elif isinstance(module, Filled):
+        elif isinstance(module, SeededInit):
             module.fill(source)
     settle(network, source)
 

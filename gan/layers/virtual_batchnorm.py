@@ -10,14 +10,14 @@ from typing import Final, cast
 import torch
 from torch import Tensor, nn
 
-from gan.layers.filled import Filled
+from gan.layers.filled import SeededInit
 from gan.randomness import latents
 
 REFERENCE: Final = 32
 _EPS: Final = 1e-5
 
 
-class Reference(Filled):
+class ReferenceBatch(SeededInit):
     """The fixed batch: z (`REFERENCE`, z_dim) and labels (`REFERENCE`,), spread evenly over `classes` if any.
 
     It is chosen with the first weights, and goes through the network ahead of every batch.
@@ -43,7 +43,7 @@ class Reference(Filled):
             cast(Tensor, self.labels).copy_(torch.arange(REFERENCE) * self.classes // REFERENCE)
 
 
-class VirtualBatchNorm2d(Filled):
+class VirtualBatchNorm2d(SeededInit):
     """(`REFERENCE` + N, C, H, W) -> the same shape, normalised: the first rows are the reference's.
 
     The reference is normalised by its own mean and deviation; an example by those of the n of the reference and

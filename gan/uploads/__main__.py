@@ -19,9 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from gan import walls
+from gan import sandbox
 from gan.uploads import archive
-from gan.uploads.archive import Refused
+from gan.uploads.archive import ArchiveRefusedError
 
 _MEMORY_BYTES: Final = {"inspect": 1 * 2**30, "unpack": 3 * 2**30}
 _CPU_SECONDS: Final = {"inspect": 60, "unpack": 3 * 3600}
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     command, zip_path = arguments[0], Path(arguments[1])
     try:
         found = _inspect(zip_path) if command == "inspect" else _unpack(zip_path, arguments[2:])
-    except Refused as error:
+    except ArchiveRefusedError as error:
         _say("refused", [problem.to_json() for problem in error.problems])
     else:
         _say("found", found)
@@ -68,12 +68,12 @@ def _unpack(path: Path, arguments: Sequence[str]) -> dict[str, Any]:
 def _shut(*folders: Path) -> None:
     """Whatever a picture makes a decoder do, it reaches nobody, and writes nowhere but in `folders`."""
     # Where the kernel has no such walls, the limits below and the user's own rights are what there is.
-    walls.leave_network()
-    walls.write_only_in(folders)
+    sandbox.leave_network()
+    sandbox.write_only_in(folders)
 
 
 def _limit(command: str) -> None:
-    walls.limit(
+    sandbox.limit(
         {
             resource.RLIMIT_AS: _MEMORY_BYTES[command],
             resource.RLIMIT_CPU: _CPU_SECONDS[command],

@@ -36,7 +36,7 @@ _DAMAGED: Final = (
 )
 
 
-class Unfit(Exception):
+class UnfitImageError(Exception):
     """This image cannot be taken; `code` for machines, the text says why."""
 
     def __init__(self, code: str, reason: str) -> None:
@@ -45,7 +45,7 @@ class Unfit(Exception):
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageFacts:
     """An image's size in pixels, and whether it has no colours."""
 
     width: int
@@ -53,23 +53,23 @@ class Look:
     grey: bool
 
 
-def look(data: bytes) -> Look:
-    """What is said in the header of the image in `data`. Raises `Unfit`."""
+def look(data: bytes) -> ImageFacts:
+    """What is said in the header of the image in `data`. Raises `UnfitImageError`."""
     with _opened(data) as image:
-        return Look(*image.size, image.mode in _GREY)
+        return ImageFacts(*image.size, image.mode in _GREY)
 
 
 def square(data: bytes, side: int, channels: int) -> npt.NDArray[np.uint8]:
-    """The image in `data` as (C, side, side) in 0..255. Raises `Unfit`."""
+    """The image in `data` as (C, side, side) in 0..255. Raises `UnfitImageError`."""
     with _opened(data) as image:
         try:
             image.load()
             upright = ImageOps.exif_transpose(image)
             flat = _flat(upright)
         except _DAMAGED as error:
-            raise Unfit("corrupt-image", f"it is truncated or damaged ({_short(error)})") from None
+            raise UnfitImageError("corrupt-image", f"it is truncated or damaged ({_short(error)})") from None
         except MemoryError:
-            raise Unfit("image-too-large", "it takes more memory than an image gets") from None
+            raise UnfitImageError("image-too-large", "it takes more memory than an image gets") from None
     edge = min(flat.size)
     left, top = (flat.width - edge) // 2, (flat.height - edge) // 2
     cut = flat.crop((left, top, left + edge, top + edge))
@@ -84,16 +84,16 @@ def _opened(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         reason = "by its content it is no PNG, JPEG or WebP image, or its beginning is damaged"
-        raise Unfit("unsupported-image", reason) from None
+        raise UnfitImageError("unsupported-image", reason) from None
     except _DAMAGED as error:
-        raise Unfit("corrupt-image", f"it is damaged ({_short(error)})") from None
+        raise UnfitImageError("corrupt-image", f"it is damaged ({_short(error)})") from None
     except MemoryError:
-        raise Unfit("image-too-large", "it takes more memory than an image gets") from None
+        raise UnfitImageError("image-too-large", "it takes more memory than an image gets") from None
     if image.width * image.height > MOST_PIXELS:
         reason = f"it has {image.width * image.height / 1e6:,.0f} Mpx; {MOST_PIXELS // 1_000_000} is the most"
-        raise Unfit("image-too-large", reason)
+        raise UnfitImageError("image-too-large", reason)
     if image.format not in _STILL and getattr(image, "is_animated", False):
-        raise Unfit("unsupported-image", "it is an animation")
+        raise UnfitImageError("unsupported-image", "it is an animation")
     return image
 
 

@@ -21,10 +21,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from gan.catalog import DatasetClass, DatasetInfo
+from gan.spec.catalog import DatasetClass, DatasetInfo
 from gan.uploads import archive, pictures
-from gan.uploads.archive import MOST_TOLD, Contents, Problem, Refused, shown
-from gan.uploads.pictures import Look, Unfit
+from gan.uploads.archive import MOST_TOLD, ArchiveContents, ArchiveProblem, ArchiveRefusedError, shown
+from gan.uploads.pictures import ImageFacts, UnfitImageError
 
 ABOUT: Final = "about.json"
 HELD_OUT_SHARE: Final = 10
@@ -38,7 +38,7 @@ Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Preparation:
+class ImagePreparation:
     """What is done to every image: cropped to its central square, scaled to `side`, in so many channels."""
 
     side: int
@@ -51,7 +51,7 @@ class Unpacked:
     """The data set that came of an archive, and what its images went through."""
 
     info: DatasetInfo
-    preparation: Preparation
+    preparation: ImagePreparation
     held_out: int
     held_out_sha256: str
 
@@ -66,7 +66,7 @@ def unpack(
     side: int | None = None,
     *,
     tell: Tell = lambda *_: None,
-    planned: Callable[[Preparation], None] = lambda _: None,
+    planned: Callable[[ImagePreparation], None] = lambda _: None,
 ) -> Unpacked:
     """Write the images of the zip at `path` into `folder`, `side` pixels wide and high (None: what fits them).
 
@@ -77,42 +77,48 @@ def unpack(
         plan = _plan(_looks(source, contents.files, tell), side)
         if len(contents.files) * plan.channels * plan.side**2 > MOST_BYTES:
             detail = f"{len(contents.files):,} images of {plan.side} x {plan.side} are too many to be held in memory."
-            raise Refused([Problem(None, "dataset-too-large", f"{detail} Ask for a smaller size.")])
+            raise ArchiveRefusedError(
+                [ArchiveProblem(None, "dataset-too-large", f"{detail} Ask for a smaller size.")]
+            )
         planned(plan)
         return _write(source, contents, plan, folder, name, tell)
 
 
-def _looks(source: zipfile.ZipFile, files: Sequence[tuple[str, int]], tell: Tell) -> list[Look]:
+def _looks(source: zipfile.ZipFile, files: Sequence[tuple[str, int]], tell: Tell) -> list[ImageFacts]:
     """What each image says of itself. Raises `Refused`, also of what is amiss behind the headers."""
-    looks: dict[str, Look] = {}
-    problems: dict[str, Problem] = {}
+    looks: dict[str, ImageFacts] = {}
+    problems: dict[str, ArchiveProblem] = {}
     for number, (name, _) in enumerate(files, 1):
         try:
             looks[name] = pictures.look(_bytes(source, name))
-        except Unfit as error:
+        except UnfitImageError as error:
             problems[name] = _problem(name, error)
         tell("checking", number, len(files))
     if problems:
         # It is refused anyway: who mends it is to know of everything at once.
         looked_at_all = _add_broken(problems, source, list(looks), tell)
-        raise Refused([problems[name] for name, _ in files if name in problems], looked_at_all=looked_at_all)
+        raise ArchiveRefusedError(
+            [problems[name] for name, _ in files if name in problems], looked_at_all=looked_at_all
+        )
     return list(looks.values())
 
 
-def _add_broken(problems: dict[str, Problem], source: zipfile.ZipFile, names: Sequence[str], tell: Tell) -> bool:
+def _add_broken(
+    problems: dict[str, ArchiveProblem], source: zipfile.ZipFile, names: Sequence[str], tell: Tell
+) -> bool:
     """Of images whose headers are good, those that cannot be decoded. False: there were enough before the last."""
     for number, name in enumerate(names, 1):
         if len(problems) >= MOST_TOLD:
             return False
         try:
             pictures.square(_bytes(source, name), SMALLEST_SIDE, 1)
-        except Unfit as error:
+        except UnfitImageError as error:
             problems[name] = _problem(name, error)
         tell("preparing", number, len(names))
     return True
 
 
-def _plan(looks: Sequence[Look], asked: int | None) -> Preparation:
+def _plan(looks: Sequence[ImageFacts], asked: int | None) -> ImagePreparation:
     channels = 1 if all(look.grey for look in looks) else 3
     side = asked or _fitting_side(looks)
     words = (
@@ -120,10 +126,10 @@ def _plan(looks: Sequence[Look], asked: int | None) -> Preparation:
         f"{'grey' if channels == 1 else 'RGB'}; transparency becomes white, EXIF rotation is applied. "
         f"One in {HELD_OUT_SHARE} is held out for the evaluations."
     )
-    return Preparation(side, channels, words)
+    return ImagePreparation(side, channels, words)
 
 
-def _fitting_side(looks: Sequence[Look]) -> int:
+def _fitting_side(looks: Sequence[ImageFacts]) -> int:
     """The images' own, where they are squares of one size that networks reach; else 64, or 32 for smaller ones."""
     sizes = {(look.width, look.height) for look in looks}
     width, height = next(iter(sizes))
@@ -134,21 +140,21 @@ def _fitting_side(looks: Sequence[Look]) -> int:
 
 
 def _write(
-    source: zipfile.ZipFile, contents: Contents, plan: Preparation, folder: Path, name: str, tell: Tell
+    source: zipfile.ZipFile, contents: ArchiveContents, plan: ImagePreparation, folder: Path, name: str, tell: Tell
 ) -> Unpacked:
     held_out = _held_out(contents.files)
     folder.mkdir(parents=True, exist_ok=True)
-    problems: list[Problem] = []
+    problems: list[ArchiveProblem] = []
     labels: dict[bool, list[int]] = {True: [], False: []}
     digests = {True: hashlib.sha256(), False: hashlib.sha256()}
     with (folder / "images.bin").open("wb") as kept, (folder / "held_out_images.bin").open("wb") as apart:
         for number, (file, class_id) in enumerate(contents.files, 1):
             # Looking goes on after the first bad file, so that all of them are named; not for ever.
             if len(problems) >= MOST_TOLD:
-                raise Refused(problems, looked_at_all=False)
+                raise ArchiveRefusedError(problems, looked_at_all=False)
             try:
                 pixels = pictures.square(_bytes(source, file), plan.side, plan.channels).tobytes()
-            except Unfit as error:
+            except UnfitImageError as error:
                 problems.append(_problem(file, error))
                 continue
             (apart if file in held_out else kept).write(pixels)
@@ -159,7 +165,7 @@ def _write(
             written.flush()
             os.fsync(written.fileno())
     if problems:
-        raise Refused(problems)
+        raise ArchiveRefusedError(problems)
     if contents.labels:
         for away, ids in labels.items():
             content = np.array(ids, "<i8").tobytes()
@@ -195,15 +201,17 @@ def _held_out(files: Iterable[tuple[str, int]]) -> set[str]:
 
 
 def _bytes(source: zipfile.ZipFile, name: str) -> bytes:
-    """A whole file of the archive, which reads no more of it than its directory says. Raises `Unfit`."""
+    """A whole file of the archive, which reads no more of it than its directory says. Raises `UnfitImageError`."""
     try:
         return source.read(name)
     except _DAMAGED as error:
-        raise Unfit("corrupt-image", f"the archive holds it damaged ({' '.join(str(error).split())[:120]})") from None
+        raise UnfitImageError(
+            "corrupt-image", f"the archive holds it damaged ({' '.join(str(error).split())[:120]})"
+        ) from None
 
 
-def _problem(name: str, error: Unfit) -> Problem:
-    return Problem(name, error.code, f"{shown(name)}: {error}.")
+def _problem(name: str, error: UnfitImageError) -> ArchiveProblem:
+    return ArchiveProblem(name, error.code, f"{shown(name)}: {error}.")
 
 
 def _put(path: Path, content: bytes) -> None:

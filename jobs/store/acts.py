@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from jobs import clock, tenancy
-from jobs.audit import Act
-from jobs.errors import BadCursor
+from jobs.errors import BadCursorError
+from jobs.models import Act
 from jobs.store.pages import Page, cut, decode
 
 LOCAL: Final = "local"
@@ -64,7 +64,7 @@ def page(
     actor: str | None = None,
     tenant: str | None = None,
 ) -> Page[Act]:
-    """Newest first, those that pass every filter. Raises `BadCursor`."""
+    """Newest first, those that pass every filter. Raises `BadCursorError`."""
     asked = {Act.subject: subject, Act.actor: actor, Act.tenant: tenant}
     fits = [column == value for column, value in asked.items() if value is not None]
     if cursor is not None:
@@ -75,5 +75,5 @@ def page(
 
 def _seq(key: str) -> int:
     if not (key.isdecimal() and int(key) < 2**63):
-        raise BadCursor
+        raise BadCursorError
     return int(key)

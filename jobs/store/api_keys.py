@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from jobs import clock
-from jobs.errors import KeyNotFound
+from jobs.errors import KeyNotFoundError
 from jobs.ids import looks_like, new_id
 from jobs.keys import Scope, digest_of, handle_of, new_key
 from jobs.models import ApiKey
@@ -24,7 +24,7 @@ _NOTED_EVERY_SECONDS: Final = 60
 
 
 @dataclass(frozen=True)
-class Made:
+class NewApiKey:
     """A key's record, and the key."""
 
     row: ApiKey
@@ -33,7 +33,7 @@ class Made:
 
 def create(
     s: Session, tenant: str, name: str, scopes: Collection[Scope], *, expires_in_seconds: float | None = None
-) -> Made:
+) -> NewApiKey:
     """A new key of `tenant`'s, who is on record from then on."""
     tenants.ensure(s, tenant)
     key, moment = new_key(), clock.read(s)
@@ -52,17 +52,17 @@ def create(
     s.add(row)
     s.flush()
     acts.note(s, "key.create", row.id, tenant=tenant, name=name, scopes=row.scopes)
-    return Made(row, key)
+    return NewApiKey(row, key)
 
 
-def rotate(s: Session, key_id: str, overlap_seconds: float) -> Made:
+def rotate(s: Session, key_id: str, overlap_seconds: float) -> NewApiKey:
     """A key that can what the old one can; that one ends in `overlap_seconds`, if it does not end sooner.
 
-    Raises `KeyNotFound`, also of one that has ended.
+    Raises `KeyNotFoundError`, also of one that has ended.
     """
     old = s.scalars(select(ApiKey).where(ApiKey.id == key_id, *_holds()).with_for_update()).one_or_none()
     if old is None:
-        raise KeyNotFound(key_id)
+        raise KeyNotFoundError(key_id)
     moment = clock.read(s)
     lasts = None if old.expires_at is None else old.expires_at - old.created_at
     made = create(s, old.tenant, old.name, [Scope(word) for word in old.scopes], expires_in_seconds=lasts)
@@ -73,10 +73,10 @@ def rotate(s: Session, key_id: str, overlap_seconds: float) -> Made:
 
 
 def revoke(s: Session, key_id: str) -> ApiKey:
-    """It opens nothing any more, for good. Repeating it changes nothing. Raises `KeyNotFound`."""
+    """It opens nothing any more, for good. Repeating it changes nothing. Raises `KeyNotFoundError`."""
     row = s.get(ApiKey, key_id) if looks_like("key", key_id) else None
     if row is None:
-        raise KeyNotFound(key_id)
+        raise KeyNotFoundError(key_id)
     if row.revoked_at is None:
         row.revoked_at = clock.read(s)
         s.flush()

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.curves import Curve
+from jobs.curves import ReducedCurve
 from jobs.store.attempts import NEVER
 
 MERGED_STEPS: Final = (8192, 256)
@@ -53,10 +53,10 @@ def ends(
     return found
 
 
-def join(rows: Sequence[Sequence[Any]], limit_of: Mapping[int, int]) -> Curve:
+def join(rows: Sequence[Sequence[Any]], limit_of: Mapping[int, int]) -> ReducedCurve:
     """Blocks (attempt, first step, values) in order of step, then attempt, as one curve of what counts."""
     if not rows:
-        return Curve(np.empty(0, np.int64), np.empty(0, np.float32))
+        return ReducedCurve(np.empty(0, np.int64), np.empty(0, np.float32))
     attempt, first_steps, blobs = zip(*rows, strict=True)
     values, lengths = unpack(b"".join(blobs)), np.array([len(blob) // 4 for blob in blobs])
     first = np.array(first_steps, dtype=np.int64)
@@ -64,12 +64,12 @@ def join(rows: Sequence[Sequence[Any]], limit_of: Mapping[int, int]) -> Curve:
     last = first + lengths - 1
     counted = ends(attempt, first, last, limit_of)
     if np.array_equal(counted, last):
-        return Curve(steps, values)
+        return ReducedCurve(steps, values)
     keep = steps <= np.repeat(counted, lengths)
-    return Curve(steps[keep], values[keep])
+    return ReducedCurve(steps[keep], values[keep])
 
 
-def runs(curve: Curve, longest: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def runs(curve: ReducedCurve, longest: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """The curve in stretches of contiguous steps, none longer than `longest`: the first step of each, its values."""
     gaps = np.flatnonzero(np.diff(curve.steps) != 1) + 1
     for steps, values in zip(np.split(curve.steps, gaps), np.split(curve.values, gaps), strict=True):

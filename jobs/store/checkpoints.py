@@ -8,11 +8,11 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from jobs import clock
-from jobs.artifacts import Stored
-from jobs.errors import CheckpointNotFound, NoCheckpoint
+from jobs.errors import CheckpointNotFoundError, NoCheckpointError
 from jobs.ids import new_id
 from jobs.models import Checkpoint, Job
 from jobs.status import TERMINAL
+from jobs.storage.disk import Stored
 from jobs.store import events
 from jobs.store.pages import Page, cut, decode
 
@@ -78,33 +78,37 @@ def page(s: Session, job_id: str, *, limit: int, cursor: str | None = None) -> P
 
 
 def get(s: Session, checkpoint_id: str) -> Checkpoint:
-    """Raises `CheckpointNotFound`, also for one that was retired."""
+    """Raises `CheckpointNotFoundError`, also for one that was retired."""
     row = s.get(Checkpoint, checkpoint_id)
     if row is None or row.state != "ready":
-        raise CheckpointNotFound(checkpoint_id)
+        raise CheckpointNotFoundError(checkpoint_id)
     return row
 
 
 def choose(s: Session, job_id: str, which: str | None) -> Checkpoint:
     """ "best", "last", or an id of this job's; None is the best if any was evaluated, else the last.
 
-    Raises `NoCheckpoint` when there is none of that sort yet, `CheckpointNotFound` for an id.
+    Raises `NoCheckpointError` when there is none of that sort yet, `CheckpointNotFoundError` for an id.
     """
     if which not in (None, "best", "last"):
         assert which is not None
         row = get(s, which)
         if row.job_id != job_id:
-            raise CheckpointNotFound(which)
+            raise CheckpointNotFoundError(which)
         return row
     best = None if which == "last" else s.scalars(_ready(job_id).where(Checkpoint.is_best)).first()
     if best is None and which == "best":
-        raise NoCheckpoint("No checkpoint of this job is known to be the best: none was evaluated; ask for 'last'.")
+        raise NoCheckpointError(
+            "No checkpoint of this job is known to be the best: none was evaluated; ask for 'last'."
+        )
     chosen = best or newest_ready(s, job_id)
     if chosen is None:
         status = s.get_one(Job, job_id).status
         if status in TERMINAL:
-            raise NoCheckpoint(f"This job {status} before its first checkpoint, so there is nothing to draw from.")
-        raise NoCheckpoint("This job has no checkpoint yet; ask again when it has trained a little.")
+            raise NoCheckpointError(
+                f"This job {status} before its first checkpoint, so there is nothing to draw from."
+            )
+        raise NoCheckpointError("This job has no checkpoint yet; ask again when it has trained a little.")
     return chosen
 
 

@@ -13,7 +13,14 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from gan.spec import DatasetClass, DatasetInfo
 from jobs import clock, tenancy
-from jobs.errors import DatasetBuiltIn, DatasetExists, DatasetInUse, DatasetNotFound, DatasetNotReady, Fenced
+from jobs.errors import (
+    DatasetBuiltInError,
+    DatasetExistsError,
+    DatasetInUseError,
+    DatasetNotFoundError,
+    DatasetNotReadyError,
+    FencedError,
+)
 from jobs.ids import new_id
 from jobs.models import SHARED, Dataset, Job
 from jobs.store import acts, tenants
@@ -42,13 +49,13 @@ def register(s: Session, info: DatasetInfo) -> Dataset:
 def begin(s: Session, dataset_id: str, name: str, asked_side: int | None, archive_bytes: int = 0) -> Dataset:
     """A new data set, whose archive lies there and is to be validated; one of its name that failed makes way.
 
-    Raises `DatasetExists`, `QuotaUsedUp`.
+    Raises `DatasetExistsError`, `QuotaUsedUpError`.
     """
     tenant = tenancy.of(s)
     tenants.admit_bytes(s, tenant, archive_bytes)
     s.execute(sql_delete(Dataset).where(Dataset.tenant == tenant, Dataset.name == name, Dataset.status == FAILED))
     if s.scalar(select(Dataset.id).where(Dataset.tenant == SHARED, Dataset.name == name)) is not None:
-        raise DatasetExists(name)
+        raise DatasetExistsError(name)
     row = Dataset(
         id=dataset_id,
         tenant=tenant,
@@ -68,7 +75,7 @@ def begin(s: Session, dataset_id: str, name: str, asked_side: int | None, archiv
         with s.begin_nested():
             s.add(row)
     except IntegrityError:
-        raise DatasetExists(name) from None
+        raise DatasetExistsError(name) from None
     acts.note(s, "dataset.add", dataset_id, name=name)
     s.refresh(row)
     return row
@@ -99,68 +106,68 @@ def note(
     progress: dict[str, Any] | None = None,
     preparation: dict[str, Any] | None = None,
 ) -> None:
-    """How far the attempt is, and what is going to be done to the images. Renews its lease. Raises `Fenced`."""
+    """How far the attempt is, and what is going to be done to the images. Renews its lease. Raises `FencedError`."""
     told = {"progress": progress, "preparation": preparation}
     values = {name: value for name, value in told.items() if value is not None}
     _write(s, dataset_id, attempt, lease_until=clock.now() + lease_seconds, **values)
 
 
 def accept(s: Session, dataset_id: str, attempt: int, info: DatasetInfo, held_out: int) -> None:
-    """It is ready: what the attempt has unpacked is what it is. Raises `Fenced`."""
+    """It is ready: what the attempt has unpacked is what it is. Raises `FencedError`."""
     _write(s, dataset_id, attempt, status=READY, num_held_out=held_out, sha256=info.sha256, **_shape(info), **_ENDED)
 
 
 def refuse(s: Session, dataset_id: str, attempt: int, problems: Sequence[dict[str, Any]]) -> None:
-    """It failed. Raises `Fenced`."""
+    """It failed. Raises `FencedError`."""
     _write(s, dataset_id, attempt, status=FAILED, problems=list(problems), **_ENDED)
 
 
 def get(s: Session, name_or_id: str) -> Dataset:
-    """The data set of that name or id. Raises `DatasetNotFound`."""
+    """The data set of that name or id. Raises `DatasetNotFoundError`."""
     row = s.scalars(select(Dataset).where(_named(name_or_id)).limit(1)).one_or_none()
     if row is None:
-        raise DatasetNotFound(name_or_id)
+        raise DatasetNotFoundError(name_or_id)
     return row
 
 
 def of_job(s: Session, job: Job) -> Dataset:
-    """What a job is trained on: its name is its tenant's, or everybody's. Raises `DatasetNotFound`."""
+    """What a job is trained on: its name is its tenant's, or everybody's. Raises `DatasetNotFoundError`."""
     named = (Dataset.name == job.dataset, Dataset.tenant.in_([job.tenant, SHARED]))
     row = s.scalars(select(Dataset).where(*named).order_by(Dataset.tenant.desc()).limit(1)).one_or_none()
     if row is None:
-        raise DatasetNotFound(job.dataset)
+        raise DatasetNotFoundError(job.dataset)
     return row
 
 
 def require(s: Session, name_or_id: str) -> Dataset:
     """One that a job may be trained on, which stays until this transaction ends.
 
-    Raises `DatasetNotFound`, `DatasetNotReady`.
+    Raises `DatasetNotFoundError`, `DatasetNotReadyError`.
     """
     held = select(Dataset).where(_named(name_or_id)).limit(1).with_for_update(read=True, key_share=True)
     row = s.scalars(held).one_or_none()
     if row is None:
-        raise DatasetNotFound(name_or_id)
+        raise DatasetNotFoundError(name_or_id)
     if row.status != READY:
-        raise DatasetNotReady(row.name, row.status)
+        raise DatasetNotReadyError(row.name, row.status)
     return row
 
 
 def delete(s: Session, name_or_id: str) -> str:
     """Drop the record of one that somebody brought and that no job on record names; its id.
 
-    The caller then drops its files. Raises `DatasetNotFound`, `DatasetBuiltIn`, `DatasetInUse`.
+    The caller then drops its files. Raises `DatasetNotFoundError`, `DatasetBuiltInError`, `DatasetInUseError`.
     """
     # Locked: a job that is being stored on it is seen, or does not find it any more.
     row = s.scalars(select(Dataset).where(_named(name_or_id)).limit(1).with_for_update()).one_or_none()
     if row is None:
-        raise DatasetNotFound(name_or_id)
+        raise DatasetNotFoundError(name_or_id)
     if not row.uploaded:
-        raise DatasetBuiltIn(row.name)
+        raise DatasetBuiltInError(row.name)
     on_it = (Job.tenant == row.tenant, Job.dataset == row.name)
     count, newest = s.execute(select(func.count(), func.max(Job.id)).where(*on_it)).one()
     if count:
-        raise DatasetInUse(row.name, newest, count)
+        raise DatasetInUseError(row.name, newest, count)
     s.execute(sql_delete(Dataset).where(Dataset.id == row.id))
     acts.note(s, "dataset.delete", row.id, name=row.name)
     return row.id
@@ -222,8 +229,8 @@ def _fill(row: Dataset, info: DatasetInfo) -> None:
 
 
 def _write(s: Session, dataset_id: str, attempt: int, **values: Any) -> None:
-    """Raises `Fenced` where the attempt is over, or the data set is deleted."""
+    """Raises `FencedError` where the attempt is over, or the data set is deleted."""
     mine = (Dataset.id == dataset_id, Dataset.attempt == attempt, Dataset.status == VALIDATING)
     done = cast(CursorResult[Any], s.execute(update(Dataset).where(*mine).values(**values)))
     if done.rowcount == 0:
-        raise Fenced(f"The data set {dataset_id} is no longer attempt {attempt}'s.")
+        raise FencedError(f"The data set {dataset_id} is no longer attempt {attempt}'s.")

@@ -18,12 +18,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from jobs import clock
-from jobs.errors import DeliveryNotFound
+from jobs.errors import DeliveryNotFoundError
 from jobs.ids import looks_like, new_id
-from jobs.models import JobEvent
+from jobs.models import JobEvent, Webhook, WebhookDelivery
 from jobs.store import acts, webhooks
 from jobs.store.pages import Page, cut, decode
-from jobs.webhooks import Webhook, WebhookDelivery
 
 PENDING: Final = "pending"
 DELIVERED: Final = "delivered"
@@ -47,7 +46,7 @@ _LONGEST_PAUSE: Final = 1.1 * max(PAUSES)
 
 
 @dataclass(frozen=True)
-class Letter:
+class PendingDelivery:
     """A delivery in the hands of whoever sends it."""
 
     id: str
@@ -60,7 +59,7 @@ class Letter:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DeliveryOutcome:
     """What came of an attempt: the status that was answered, or why there was none."""
 
     status: int | None
@@ -85,7 +84,7 @@ def note(s: Session, event: JobEvent) -> None:
 
 
 def test(s: Session, webhook_id: str) -> WebhookDelivery:
-    """Tell it something, so that somebody sees whether it is heard. Raises `WebhookNotFound`, `WebhookDisabled`."""
+    """Tell it something, so that somebody sees whether it is heard. Raises `WebhookNotFoundError`, `WebhookDisabledError`."""
     hook = webhooks.require_enabled(s, webhook_id)
     row = _write(s, hook, TEST, clock.read(s), {"webhook_id": webhook_id}, None)
     acts.note(s, "webhook.test", webhook_id)
@@ -98,7 +97,9 @@ def waiting(s: Session, busy: Collection[str] = (), full: Collection[str] = ()) 
     return s.scalar(_due(busy, full).limit(1)) is not None
 
 
-def claim(s: Session, lease_seconds: float, busy: Collection[str] = (), full: Collection[str] = ()) -> Letter | None:
+def claim(
+    s: Session, lease_seconds: float, busy: Collection[str] = (), full: Collection[str] = ()
+) -> PendingDelivery | None:
     """Take the delivery that has been due for longest; if nothing is heard of it for so long, another may.
 
     Of the webhooks `busy` and of the tenants `full` none is taken. None: there is none.
@@ -115,26 +116,26 @@ def claim(s: Session, lease_seconds: float, busy: Collection[str] = (), full: Co
     if row is None:
         return None
     hook = s.get_one(Webhook, row.webhook_id)
-    return Letter(row.id, row.tenant, hook.id, row.attempt, hook.url, hook.secret, row.body)
+    return PendingDelivery(row.id, row.tenant, hook.id, row.attempt, hook.url, hook.secret, row.body)
 
 
-def settle(s: Session, letter: Letter, outcome: Outcome) -> str | None:
+def settle(s: Session, delivery: PendingDelivery, outcome: DeliveryOutcome) -> str | None:
     """Note what came of the letter's attempt, and whether there is to be another; the delivery's state.
 
     None: somebody else has taken it since, or it is deleted; then nothing is written.
     """
-    row = _held(s, letter) if webhooks.hold(s, letter.webhook_id) else None
+    row = _held(s, delivery) if webhooks.hold(s, delivery.webhook_id) else None
     if row is None:
         return None
-    tried = {"attempt": letter.attempt, "at": clock.read(s), **asdict(outcome)}
+    tried = {"attempt": delivery.attempt, "at": clock.read(s), **asdict(outcome)}
     row.tries = [*row.tries, tried][-_KEPT_TRIES:]
     if outcome.taken:
         row.state, row.next_at = DELIVERED, None
-        webhooks.works(s, letter.webhook_id)
+        webhooks.works(s, delivery.webhook_id)
     else:
         _again(s, row)
         s.flush()
-        webhooks.fails(s, letter.webhook_id, gone=outcome.status == _GONE)
+        webhooks.fails(s, delivery.webhook_id, gone=outcome.status == _GONE)
     s.flush()
     s.refresh(row)
     return row.state
@@ -143,7 +144,7 @@ def settle(s: Session, letter: Letter, outcome: Outcome) -> str | None:
 def redeliver(s: Session, webhook_id: str, delivery_id: str) -> WebhookDelivery:
     """Send it again, now, under its old id and with as many attempts as a new one.
 
-    Raises `WebhookNotFound`, `DeliveryNotFound`, `WebhookDisabled`.
+    Raises `WebhookNotFoundError`, `DeliveryNotFoundError`, `WebhookDisabledError`.
     """
     webhooks.require_enabled(s, webhook_id)
     row = get(s, webhook_id, delivery_id)
@@ -154,16 +155,16 @@ def redeliver(s: Session, webhook_id: str, delivery_id: str) -> WebhookDelivery:
 
 
 def get(s: Session, webhook_id: str, delivery_id: str) -> WebhookDelivery:
-    """Raises `WebhookNotFound`, `DeliveryNotFound`."""
+    """Raises `WebhookNotFoundError`, `DeliveryNotFoundError`."""
     webhooks.get(s, webhook_id)
     row = s.get(WebhookDelivery, delivery_id) if looks_like("msg", delivery_id) else None
     if row is None or row.webhook_id != webhook_id:
-        raise DeliveryNotFound(delivery_id)
+        raise DeliveryNotFoundError(delivery_id)
     return row
 
 
 def page(s: Session, webhook_id: str, *, limit: int, cursor: str | None = None) -> Page[WebhookDelivery]:
-    """What the webhook was told or is to be told, newest first. Raises `WebhookNotFound`."""
+    """What the webhook was told or is to be told, newest first. Raises `WebhookNotFoundError`."""
     webhooks.get(s, webhook_id)
     query = select(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook_id)
     if cursor is not None:
@@ -216,10 +217,10 @@ def _due(busy: Collection[str], full: Collection[str]) -> Any:
     )
 
 
-def _held(s: Session, letter: Letter) -> WebhookDelivery | None:
+def _held(s: Session, delivery: PendingDelivery) -> WebhookDelivery | None:
     mine: tuple[ColumnElement[bool], ...] = (
-        WebhookDelivery.id == letter.id,
-        WebhookDelivery.attempt == letter.attempt,
+        WebhookDelivery.id == delivery.id,
+        WebhookDelivery.attempt == delivery.attempt,
     )
     return s.scalars(
         update(WebhookDelivery)

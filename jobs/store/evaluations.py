@@ -9,13 +9,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from jobs import clock
-from jobs.errors import BadCursor
+from jobs.errors import BadCursorError
 from jobs.models import Evaluation
 from jobs.store import attempts, events, metrics
 from jobs.store.pages import Page, cut, decode
 
 
-class Place(NamedTuple):
+class EvaluationPlace(NamedTuple):
     """Where an evaluation stands in its job."""
 
     step: int
@@ -55,7 +55,7 @@ def register(
 
 
 def page(s: Session, job_id: str, *, limit: int, cursor: str | None = None) -> Page[Evaluation]:
-    """Those that count, the newest first. Raises `BadCursor`."""
+    """Those that count, the newest first. Raises `BadCursorError`."""
     name = f"evaluations of {job_id}"
     before = attempts.NEVER if cursor is None else _step(decode(cursor, name))
     places = [place for place, _ in _counted(s, job_id) if place.step < before][-limit - 1 :]
@@ -63,7 +63,7 @@ def page(s: Session, job_id: str, *, limit: int, cursor: str | None = None) -> P
     return cut(rows, limit, name, lambda row: str(row.step))
 
 
-def best(s: Session, job_id: str) -> Place | None:
+def best(s: Session, job_id: str) -> EvaluationPlace | None:
     """Where the best of them stands; None before the first."""
     return next((place for place, best_so_far in reversed(_counted(s, job_id)) if best_so_far), None)
 
@@ -74,7 +74,7 @@ def latest(s: Session, job_id: str) -> Evaluation | None:
     return _rows(s, job_id, [counted[-1][0]])[0] if counted else None
 
 
-def _counted(s: Session, job_id: str) -> list[tuple[Place, bool]]:
+def _counted(s: Session, job_id: str) -> list[tuple[EvaluationPlace, bool]]:
     """In order of step, one a step: where each stands, and whether none before it was better."""
     limit_of = attempts.limits(s, job_id)
     query = (
@@ -83,14 +83,14 @@ def _counted(s: Session, job_id: str) -> list[tuple[Place, bool]]:
         .order_by(Evaluation.step, Evaluation.attempt)
     )
     found = {
-        step: (Place(step, attempt), best_so_far)
+        step: (EvaluationPlace(step, attempt), best_so_far)
         for step, attempt, best_so_far in s.execute(query)
         if step <= limit_of.get(attempt, attempts.NEVER)
     }
     return list(found.values())
 
 
-def _rows(s: Session, job_id: str, places: list[Place]) -> list[Evaluation]:
+def _rows(s: Session, job_id: str, places: list[EvaluationPlace]) -> list[Evaluation]:
     attempt_of = dict(places)
     query = select(Evaluation).where(Evaluation.job_id == job_id, Evaluation.step.in_(attempt_of))
     rows = s.scalars(query.order_by(Evaluation.step.desc()))
@@ -99,5 +99,5 @@ def _rows(s: Session, job_id: str, places: list[Place]) -> list[Evaluation]:
 
 def _step(key: str) -> int:
     if not (key.isdecimal() and int(key) < attempts.NEVER):
-        raise BadCursor
+        raise BadCursorError
     return int(key)

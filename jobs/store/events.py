@@ -18,7 +18,7 @@ _PROGRESS_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Pulse:
+class EventPosition:
     """How far a job's events go, how it stands there, and whose it is."""
 
     job_id: str
@@ -74,7 +74,7 @@ def page(s: Session, job_id: str, after: int, limit: int) -> list[JobEvent]:
     return list(s.scalars(query.order_by(JobEvent.seq).limit(limit)))
 
 
-def pulses(s: Session, job_ids: Collection[str]) -> list[Pulse]:
+def pulses(s: Session, job_ids: Collection[str]) -> list[EventPosition]:
     """Of each of these jobs that is on record. One query for all."""
     query = select(Job.id, Job.event_seq, Job.status, Job.tenant).where(Job.id.in_(job_ids))
-    return [Pulse(*row) for row in s.execute(query)]
+    return [EventPosition(*row) for row in s.execute(query)]

@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from jobs import clock
-from jobs.artifacts import Artifacts
 from jobs.models import Checkpoint, Job, Preview
 from jobs.status import TERMINAL
+from jobs.storage.disk import Artifacts
 
 
 def named(s: Session, job_id: str) -> set[str]:

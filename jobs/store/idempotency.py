@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from jobs import clock
-from jobs.errors import IdempotencyKeyReused
+from jobs.errors import IdempotencyKeyReusedError
 from jobs.models import IdempotencyKey
 
 KEPT_SECONDS: Final = 24 * 3600
@@ -20,14 +20,14 @@ def begin(s: Session, caller: str, key: str, fingerprint: str) -> IdempotencyKey
     """Take the key for this transaction; or the answer that the same request was given before.
 
     Whoever comes with the same key meanwhile waits until this transaction has ended. None: go on, then `keep` the
-    answer. Raises `IdempotencyKeyReused` where the key stands for another request.
+    answer. Raises `IdempotencyKeyReusedError` where the key stands for another request.
     """
     s.execute(delete(IdempotencyKey).where(*_is(caller, key), _too_old()))
     return answer(s, caller, key, fingerprint) or _take(s, caller, key, fingerprint)
 
 
 def answer(s: Session, caller: str, key: str, fingerprint: str) -> IdempotencyKey | None:
-    """The answer that the same request was given before; None: none was. Raises `IdempotencyKeyReused`."""
+    """The answer that the same request was given before; None: none was. Raises `IdempotencyKeyReusedError`."""
     found = s.scalars(select(IdempotencyKey).where(*_is(caller, key), ~_too_old())).one_or_none()
     return None if found is None else _same(found, fingerprint)
 
@@ -55,7 +55,7 @@ def _take(s: Session, caller: str, key: str, fingerprint: str) -> IdempotencyKey
 
 def _same(found: IdempotencyKey, fingerprint: str) -> IdempotencyKey:
     if found.fingerprint != fingerprint:
-        raise IdempotencyKeyReused(found.key)
+        raise IdempotencyKeyReusedError(found.key)
     return found
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from gan.spec import DatasetInfo, TrainSpec, check_against
 from jobs import clock, tenancy
-from jobs.errors import InvalidTransition, JobNotFound
+from jobs.errors import InvalidTransitionError, JobNotFoundError
 from jobs.ids import looks_like, new_id
 from jobs.models import Checkpoint, Job, Outbox
 from jobs.status import ACTIONS, TERMINAL, Action, Status, allowed_actions
@@ -34,7 +34,7 @@ def create(
 ) -> Job:
     """Store the job, its first event and the hint to a worker: one transaction, all or nothing.
 
-    Raises `SpecError` where the spec asks of the data set what it does not have; `QuotaExceeded`, `QuotaUsedUp`.
+    Raises `SpecError` where the spec asks of the data set what it does not have; `QuotaExceededError`, `QuotaUsedUpError`.
     """
     check_against(spec, dataset)
     tenants.admit_job(s, tenancy.of(s))
@@ -70,7 +70,7 @@ def create(
 
 
 @dataclass(frozen=True)
-class Shown:
+class JobDetails:
     """A job, and the ids of its last and of its best checkpoint that can be had."""
 
     row: Job
@@ -100,24 +100,24 @@ def _shown() -> Select[Job, str | None, str | None]:
     return select(Job, *_checkpoint_ids())
 
 
-def show(s: Session, job_ids: Collection[str]) -> dict[str, Shown]:
+def show(s: Session, job_ids: Collection[str]) -> dict[str, JobDetails]:
     """Those of the jobs that are on record. One query for all."""
     rows = s.execute(_shown().where(Job.id.in_([job_id for job_id in job_ids if looks_like("job", job_id)])))
-    return {row[0].id: Shown(*row) for row in rows}
+    return {row[0].id: JobDetails(*row) for row in rows}
 
 
 def get(s: Session, job_id: str) -> Job:
-    """Raises `JobNotFound`."""
+    """Raises `JobNotFoundError`."""
     job = s.get(Job, job_id) if looks_like("job", job_id) else None
     if job is None:
-        raise JobNotFound(job_id)
+        raise JobNotFoundError(job_id)
     return job
 
 
 def require(s: Session, job_id: str) -> None:
-    """That there is such a job, without all that is known of it. Raises `JobNotFound`."""
+    """That there is such a job, without all that is known of it. Raises `JobNotFoundError`."""
     if not looks_like("job", job_id) or s.scalar(select(Job.id).where(Job.id == job_id)) is None:
-        raise JobNotFound(job_id)
+        raise JobNotFoundError(job_id)
 
 
 def page(
@@ -129,8 +129,8 @@ def page(
     dataset: str | None = None,
     preset: str | None = None,
     labels: Iterable[tuple[str, str]] = (),
-) -> Page[Shown]:
-    """Newest first, those that match every filter given. Raises `BadCursor`."""
+) -> Page[JobDetails]:
+    """Newest first, those that match every filter given. Raises `BadCursorError`."""
     fits = [] if cursor is None else [Job.id < decode(cursor, "jobs")]
     if dataset is not None:
         fits.append(Job.dataset == dataset)
@@ -145,7 +145,7 @@ def page(
     else:
         fits += [Job.status == status.value for status in statuses]
     query = _shown().where(*fits).order_by(Job.id.desc()).limit(limit + 1)
-    return cut([Shown(*row) for row in s.execute(query)], limit, "jobs", lambda job: job.row.id)
+    return cut([JobDetails(*row) for row in s.execute(query)], limit, "jobs", lambda job: job.row.id)
 
 
 def _newest(limit: int, *fits: ColumnElement[bool]) -> Select[str]:
@@ -155,7 +155,7 @@ def _newest(limit: int, *fits: ColumnElement[bool]) -> Select[str]:
 def request_cancel(s: Session, job_id: str) -> Job:
     """Queued or paused: cancelled at once. Running: a flag that its worker reads within a heartbeat.
 
-    Repeating it changes nothing. Raises `JobNotFound`, `InvalidTransition` when the job has ended otherwise.
+    Repeating it changes nothing. Raises `JobNotFoundError`, `InvalidTransitionError` when the job has ended otherwise.
     """
     job = _locked(s, job_id)
     asked = job.status == Status.RUNNING and job.cancel_requested_at is not None
@@ -176,7 +176,7 @@ def request_cancel(s: Session, job_id: str) -> Job:
 def request_pause(s: Session, job_id: str) -> Job:
     """Queued: paused at once. Running: a flag that its worker reads within a heartbeat; it saves a checkpoint first.
 
-    Repeating it changes nothing. Raises `JobNotFound`, `InvalidTransition`, also when it is being cancelled.
+    Repeating it changes nothing. Raises `JobNotFoundError`, `InvalidTransitionError`, also when it is being cancelled.
     """
     job = _locked(s, job_id)
     asked = job.status == Status.RUNNING and job.pause_requested_at is not None
@@ -198,7 +198,7 @@ def request_pause(s: Session, job_id: str) -> Job:
 def resume(s: Session, job_id: str) -> Job:
     """Paused: queued again, to go on from its last checkpoint. Running: a pause that is yet to come is taken back.
 
-    Repeating it changes nothing. Raises `JobNotFound`, `InvalidTransition`.
+    Repeating it changes nothing. Raises `JobNotFoundError`, `InvalidTransitionError`.
     """
     job = _locked(s, job_id)
     if job.status in (Status.QUEUED, Status.RUNNING) and job.cancel_requested_at is None:
@@ -219,7 +219,7 @@ def resume(s: Session, job_id: str) -> Job:
 
 
 def request_checkpoint(s: Session, job_id: str) -> Job:
-    """Ask the running trainer to save one now. Raises `JobNotFound`, `InvalidTransition`."""
+    """Ask the running trainer to save one now. Raises `JobNotFoundError`, `InvalidTransitionError`."""
     job = _locked(s, job_id)
     _allow(job, Action.SAVE_CHECKPOINT)
     acts.note(s, "job.checkpoint", job_id)
@@ -233,7 +233,7 @@ def request_checkpoint(s: Session, job_id: str) -> Job:
 def delete(s: Session, job_id: str) -> None:
     """Drop the record of a job that has ended; the caller then drops its files.
 
-    Raises `JobNotFound`, `InvalidTransition`.
+    Raises `JobNotFoundError`, `InvalidTransitionError`.
     """
     job = _locked(s, job_id)
     _allow(job, Action.DELETE)
@@ -297,10 +297,10 @@ def lock(s: Session, *guards: ColumnElement[bool]) -> Job | None:
 
 
 def _locked(s: Session, job_id: str) -> Job:
-    """Raises `JobNotFound`."""
+    """Raises `JobNotFoundError`."""
     job = lock(s, Job.id == job_id) if looks_like("job", job_id) else None
     if job is None:
-        raise JobNotFound(job_id)
+        raise JobNotFoundError(job_id)
     return job
 
 
@@ -311,8 +311,8 @@ def actions(job: Job) -> list[str]:
 
 
 def _allow(job: Job, action: Action) -> None:
-    """Raises `InvalidTransition`."""
+    """Raises `InvalidTransitionError`."""
     status = Status(job.status)
     leaving = status is Status.RUNNING and job.cancel_requested_at is not None
     if status not in ACTIONS[action] or (leaving and action is not Action.SAVE_CHECKPOINT):
-        raise InvalidTransition(action.value, status.value, actions(job))
+        raise InvalidTransitionError(action.value, status.value, actions(job))

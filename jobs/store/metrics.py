@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import Session
 
-from jobs.curves import Curve
-from jobs.errors import UnknownMetric
+from jobs.curves import ReducedCurve
+from jobs.errors import UnknownMetricError
 from jobs.models import MetricBlock
 from jobs.store import attempts, blocks
 from jobs.store.upsert import upsert
@@ -61,15 +61,15 @@ def append(
 
 def series(
     s: Session, job_id: str, names: Sequence[str], from_step: int | None = None, to_step: int | None = None
-) -> dict[str, Curve]:
+) -> dict[str, ReducedCurve]:
     """The curves of `names`, from and to a step inclusive.
 
-    Before its first point a job has no metrics, and every curve is empty; after it, raises `UnknownMetric`.
+    Before its first point a job has no metrics, and every curve is empty; after it, raises `UnknownMetricError`.
     """
     known = names_of(s, job_id)
     for name in names:
         if known and name not in known:
-            raise UnknownMetric(name, known)
+            raise UnknownMetricError(name, known)
     limit_of = attempts.limits(s, job_id)
     return {name: _curve(s, job_id, name, limit_of, from_step, to_step) for name in names}
 
@@ -121,7 +121,7 @@ def _curve(
     limit_of: Mapping[int, int],
     from_step: int | None = None,
     to_step: int | None = None,
-) -> Curve:
+) -> ReducedCurve:
     query = select(MetricBlock.attempt, MetricBlock.first_step, MetricBlock.values).where(
         MetricBlock.job_id == job_id, MetricBlock.name == name
     )
@@ -133,7 +133,7 @@ def _curve(
     curve = blocks.join(rows, limit_of)
     first = 0 if from_step is None else int(np.searchsorted(curve.steps, from_step))
     end = len(curve) if to_step is None else int(np.searchsorted(curve.steps, to_step, side="right"))
-    return Curve(curve.steps[first:end], curve.values[first:end])
+    return ReducedCurve(curve.steps[first:end], curve.values[first:end])
 
 
 def _ends(rows: Sequence[Any], limit_of: Mapping[int, int]) -> list[tuple[Any, int]]:

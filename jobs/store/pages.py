@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from jobs.errors import BadCursor
+from jobs.errors import BadCursorError
 
 T = TypeVar("T")
 
@@ -38,12 +38,12 @@ def _is_id(key: object) -> bool:
 
 
 def decode(cursor: str, name: str) -> str:
-    """The key behind a cursor of the list `name`. Raises `BadCursor`."""
+    """The key behind a cursor of the list `name`. Raises `BadCursorError`."""
     try:
         place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError):
-        raise BadCursor from None
+        raise BadCursorError from None
     if not (isinstance(place, list) and len(place) == 2 and place[0] == name and _is_id(place[1])):
-        raise BadCursor
+        raise BadCursorError
     key: str = place[1]
     return key

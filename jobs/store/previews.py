@@ -6,9 +6,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from jobs import clock
-from jobs.artifacts import Stored
-from jobs.errors import PreviewNotFound
+from jobs.errors import PreviewNotFoundError
 from jobs.models import Preview
+from jobs.storage.disk import Stored
 from jobs.store import attempts, events
 
 
@@ -37,8 +37,8 @@ def listing(s: Session, job_id: str) -> list[Preview]:
 
 
 def get(s: Session, job_id: str, step: int) -> Preview:
-    """The preview of a step. Raises `PreviewNotFound`."""
+    """The preview of a step. Raises `PreviewNotFoundError`."""
     for row in listing(s, job_id):
         if row.step == step:
             return row
-    raise PreviewNotFound(f"{job_id} at step {step}")
+    raise PreviewNotFoundError(f"{job_id} at step {step}")

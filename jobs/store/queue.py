@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from jobs import tenancy
-from jobs.errors import QueueFull
+from jobs.errors import QueueFullError
 from jobs.models import Job, Tenant
 from jobs.status import Status
 from jobs.store.jobs import claimable_now
@@ -24,7 +24,7 @@ _MOST_TRIED: Final = 100
 
 
 @dataclass(frozen=True)
-class Place:
+class QueuePlace:
     """Where a queued job stands: how many would be claimed before it; `held`: its tenant may run no more now;
     `spent`: nor ever, with the device hours that it has.
     """
@@ -61,14 +61,14 @@ class _Line:
 
 
 def require_room(s: Session, most: int) -> None:
-    """Raises `QueueFull` where `most` jobs wait already, all tenants' together.
+    """Raises `QueueFullError` where `most` jobs wait already, all tenants' together.
 
     Two that come at the same time may both find room for one: what it guards is the service, not a price.
     """
     waiting = select(Job.id).where(Job.status == Status.QUEUED.value).limit(most).subquery()
     count = s.execute(select(func.count()).select_from(waiting), execution_options=tenancy.EVERYBODYS).scalar_one()
     if count >= most:
-        raise QueueFull(f"{count:,} jobs wait already, and no more are taken in; submit it later.")
+        raise QueueFullError(f"{count:,} jobs wait already, and no more are taken in; submit it later.")
 
 
 def turns(s: Session, gpus: int) -> list[str]:
@@ -95,7 +95,7 @@ def take_turn(s: Session, tenant: str) -> Tenant | None:
     return row if running < row.max_running else None
 
 
-def places(s: Session, rows: Sequence[Job], most_gpus: int | None) -> dict[str, Place]:
+def places(s: Session, rows: Sequence[Job], most_gpus: int | None) -> dict[str, QueuePlace]:
     """Of each of `rows` that is queued: where it stands. Two queries for all of them.
 
     `most_gpus` is the most that a live worker has (None: there is none): a job that nobody can run delays nobody.
@@ -145,11 +145,11 @@ def _ranks(s: Session, queued: Iterable[Job], most_gpus: int | None) -> dict[str
     return {job_id: int(count) for job_id, count in s.execute(query)}
 
 
-def _place(row: Job, rank: int, lines: dict[str, _Line]) -> Place:
+def _place(row: Job, rank: int, lines: dict[str, _Line]) -> QueuePlace:
     own = lines[row.tenant]
     # It is claimed when its tenant runs `turn` jobs; who runs fewer then, or as many and waited longer, is first.
     turn, mine = own.running + rank, own.order(row.tenant)
     others = sum(
         line.before(turn + (line.order(tenant) < mine)) for tenant, line in lines.items() if tenant != row.tenant
     )
-    return Place(rank + others, held=own.most is not None and own.running >= own.most, spent=own.spent)
+    return QueuePlace(rank + others, held=own.most is not None and own.running >= own.most, spent=own.spent)

@@ -13,10 +13,10 @@ from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
 from gan.spec import SPEC_VERSION, from_record
-from jobs.artifacts import Artifacts, Stored
-from jobs.errors import ArtifactLost, InvalidTransition, JobNotFound
+from jobs.errors import ArtifactLostError, InvalidTransitionError, JobNotFoundError
 from jobs.models import Checkpoint, Evaluation, Job, Preview
 from jobs.status import ACTIONS, Action, Status
+from jobs.storage.disk import Artifacts, Stored
 from jobs.store import attempts, blocks, checkpoints, datasets, events, jobs, metrics, previews
 
 TAKEN_OVER: Final = 0
@@ -27,7 +27,7 @@ Row = TypeVar("Row", Evaluation, Preview)
 
 
 @dataclass(frozen=True)
-class Legacy:
+class RetrySource:
     """What a job that has ended has left behind to go on from."""
 
     checkpoints: list[Checkpoint] = field(default_factory=list)
@@ -54,19 +54,19 @@ class Inheritance:
         return self.checkpoints[-1].step if self.checkpoints else 0
 
 
-def legacy(s: Session, job_id: str) -> Legacy:
-    """Raises `JobNotFound`, `InvalidTransition` when the job is not one to be retried."""
+def legacy(s: Session, job_id: str) -> RetrySource:
+    """Raises `JobNotFoundError`, `InvalidTransitionError` when the job is not one to be retried."""
     job = _retriable(jobs.get(s, job_id))
     # What another version of the spec has trained is not what its words mean now.
     if job.spec.get("spec_version") != SPEC_VERSION:
-        return Legacy()
+        return RetrySource()
     query = select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.state == "ready")
     rows = s.scalars(query.order_by(Checkpoint.step.desc(), Checkpoint.attempt.desc())).all()
     best_steps = [row.step for row in _evaluations(s, job_id) if row.best_so_far]
-    return Legacy(list(rows), best_steps, previews.listing(s, job_id))
+    return RetrySource(list(rows), best_steps, previews.listing(s, job_id))
 
 
-def link(artifacts: Artifacts, left: Legacy, new_id: str) -> Inheritance:
+def link(artifacts: Artifacts, left: RetrySource, new_id: str) -> Inheritance:
     """Put the newest checkpoint that is what was written into the new job's folder, and the best up to its step.
 
     It comes before `create`: files without a record are swept up, a record without files is a lie.
@@ -77,7 +77,7 @@ def link(artifacts: Artifacts, left: Legacy, new_id: str) -> Inheritance:
             continue
         try:
             _link(artifacts, row, new_id)
-        except ArtifactLost as error:
+        except ArtifactLostError as error:
             found.passed_over.append((row.step, str(error)))
             continue
         found.checkpoints.insert(0, row)
@@ -92,11 +92,11 @@ def link(artifacts: Artifacts, left: Legacy, new_id: str) -> Inheritance:
 def create(s: Session, job_id: str, new_id: str, inherited: Inheritance) -> Job:
     """Store the new job, of the old one's spec, and all that it takes over: one transaction, all or nothing.
 
-    Raises `JobNotFound`, `InvalidTransition`, `DatasetNotFound`, `QuotaExceeded`, `QuotaUsedUp`.
+    Raises `JobNotFoundError`, `InvalidTransitionError`, `DatasetNotFoundError`, `QuotaExceededError`, `QuotaUsedUpError`.
     """
     locked = jobs.lock(s, Job.id == job_id)
     if locked is None:
-        raise JobNotFound(job_id)
+        raise JobNotFoundError(job_id)
     old = _retriable(locked)
     info = datasets.info(datasets.of_job(s, old))
     job = jobs.create(s, from_record(old.spec), info, job_id=new_id, retry_of=job_id)
@@ -109,9 +109,9 @@ def create(s: Session, job_id: str, new_id: str, inherited: Inheritance) -> Job:
 
 
 def _retriable(job: Job) -> Job:
-    """Raises `InvalidTransition`."""
+    """Raises `InvalidTransitionError`."""
     if Status(job.status) not in ACTIONS[Action.RETRY]:
-        raise InvalidTransition(Action.RETRY.value, job.status, jobs.actions(job))
+        raise InvalidTransitionError(Action.RETRY.value, job.status, jobs.actions(job))
     return job
 
 
@@ -155,7 +155,7 @@ def _stored(row: Checkpoint, new_id: str) -> tuple[Stored, Stored]:
 
 
 def _link(artifacts: Artifacts, row: Checkpoint, new_id: str) -> None:
-    """Raises `ArtifactLost`."""
+    """Raises `ArtifactLostError`."""
     file, weights = _stored(row, new_id)
     artifacts.verify(row.key, row.bytes, row.sha256)
     artifacts.verify(row.weights_key, row.weights_bytes, row.weights_sha256)
@@ -167,7 +167,7 @@ def _linked(artifacts: Artifacts, row: Preview, new_id: str) -> bool:
     """Whether there was still a picture to link."""
     try:
         artifacts.link(row.key, _preview_key(row, new_id))
-    except ArtifactLost:
+    except ArtifactLostError:
         return False
     return True
 

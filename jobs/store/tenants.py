@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from jobs import clock
-from jobs.errors import QuotaExceeded, QuotaUsedUp, TenantNotFound
+from jobs.errors import QuotaExceededError, QuotaUsedUpError, TenantNotFoundError
 from jobs.models import Checkpoint, Dataset, Job, Preview, Tenant
 from jobs.status import Status
 from jobs.store import acts
@@ -45,10 +45,10 @@ def ensure(s: Session, tenant: str) -> Tenant:
 
 
 def get(s: Session, tenant: str) -> Tenant:
-    """Raises `TenantNotFound`."""
+    """Raises `TenantNotFoundError`."""
     row = s.get(Tenant, tenant)
     if row is None:
-        raise TenantNotFound(tenant)
+        raise TenantNotFoundError(tenant)
     return row
 
 
@@ -82,20 +82,20 @@ def usage(s: Session, row: Tenant) -> Usage:
 
 
 def admit_job(s: Session, tenant: str) -> None:
-    """Let one more job of the tenant's in, in this transaction. Raises `QuotaExceeded`, `QuotaUsedUp`."""
+    """Let one more job of the tenant's in, in this transaction. Raises `QuotaExceededError`, `QuotaUsedUpError`."""
     if (row := _limited(s, tenant)) is None:
         return
     if row.max_queued is not None and (queued := _count(s, tenant, *_WAITING)) >= row.max_queued:
         detail = f"{queued} of {row.max_queued} jobs wait already; submit it when one of them has begun."
-        raise QuotaExceeded(detail)
+        raise QuotaExceededError(detail)
     if row.device_hours is not None and row.device_seconds >= row.device_hours * _HOUR:
         detail = f"All {row.device_hours:g} device hours are used up; an administrator can grant more."
-        raise QuotaUsedUp(detail)
+        raise QuotaUsedUpError(detail)
     _admit_bytes(s, row, 0)
 
 
 def admit_bytes(s: Session, tenant: str, more: int) -> None:
-    """Let `more` bytes of the tenant's in, in this transaction. Raises `QuotaUsedUp`."""
+    """Let `more` bytes of the tenant's in, in this transaction. Raises `QuotaUsedUpError`."""
     if (row := _limited(s, tenant)) is not None:
         _admit_bytes(s, row, more)
 
@@ -125,7 +125,7 @@ def _admit_bytes(s: Session, row: Tenant, more: int) -> None:
             f"Checkpoints, previews and data sets would take {taken / _MEGABYTE:,.0f} MB of {row.storage_mb:,}; "
             "delete jobs or data sets, or ask an administrator for more."
         )
-        raise QuotaUsedUp(detail)
+        raise QuotaUsedUpError(detail)
 
 
 def stored_bytes(s: Session, tenant: str) -> int:

@@ -12,12 +12,11 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from jobs import clock, tenancy
-from jobs.errors import TooManyWebhooks, WebhookDisabled, WebhookNotFound
+from jobs.errors import TooManyWebhooksError, WebhookDisabledError, WebhookNotFoundError
 from jobs.ids import looks_like, new_id
-from jobs.models import Job
+from jobs.models import Job, Webhook, WebhookDelivery
 from jobs.store import acts, tenants
 from jobs.store.pages import Page, cut, decode
-from jobs.webhooks import Webhook, WebhookDelivery
 
 MOST: Final = 20
 """That a tenant may have."""
@@ -29,12 +28,12 @@ _DISABLED_AFTER_SECONDS: Final = 3 * 86_400
 
 
 def create(s: Session, url: str, events: Sequence[str]) -> Webhook:
-    """Register an address, with a secret of its own. Raises `TooManyWebhooks`."""
+    """Register an address, with a secret of its own. Raises `TooManyWebhooksError`."""
     tenant = tenancy.of(s)
     # Of two that come at the same time, the second counts the first.
     tenants.hold(s, tenant)
     if (s.scalar(select(func.count()).where(Webhook.tenant == tenant)) or 0) >= MOST:
-        raise TooManyWebhooks(MOST)
+        raise TooManyWebhooksError(MOST)
     row = Webhook(
         id=new_id("hook"),
         tenant=tenant,
@@ -51,18 +50,18 @@ def create(s: Session, url: str, events: Sequence[str]) -> Webhook:
 
 
 def get(s: Session, webhook_id: str) -> Webhook:
-    """Raises `WebhookNotFound`."""
+    """Raises `WebhookNotFoundError`."""
     row = s.get(Webhook, webhook_id) if looks_like("hook", webhook_id) else None
     if row is None:
-        raise WebhookNotFound(webhook_id)
+        raise WebhookNotFoundError(webhook_id)
     return row
 
 
 def require_enabled(s: Session, webhook_id: str) -> Webhook:
-    """Raises `WebhookNotFound`, `WebhookDisabled`."""
+    """Raises `WebhookNotFoundError`, `WebhookDisabledError`."""
     row = get(s, webhook_id)
     if not row.enabled:
-        raise WebhookDisabled(webhook_id)
+        raise WebhookDisabledError(webhook_id)
     return row
 
 
@@ -77,7 +76,7 @@ def page(s: Session, *, limit: int, cursor: str | None = None) -> Page[Webhook]:
 def change(
     s: Session, webhook_id: str, *, events: Sequence[str] | None = None, enabled: bool | None = None
 ) -> Webhook:
-    """Set what is given. What happens while it is disabled it is never told. Raises `WebhookNotFound`."""
+    """Set what is given. What happens while it is disabled it is never told. Raises `WebhookNotFoundError`."""
     row = get(s, webhook_id)
     if events is not None:
         row.events = list(events)
@@ -93,7 +92,7 @@ def change(
 
 
 def delete(s: Session, webhook_id: str) -> None:
-    """Forget it, and what it was yet to be told. Raises `WebhookNotFound`."""
+    """Forget it, and what it was yet to be told. Raises `WebhookNotFoundError`."""
     row = get(s, webhook_id)
     s.execute(sql_delete(Webhook).where(Webhook.id == webhook_id))
     acts.note(s, "webhook.delete", webhook_id)

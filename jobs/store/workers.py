@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from jobs import clock
-from jobs.errors import WorkerNotFound
+from jobs.errors import WorkerNotFoundError
 from jobs.models import Job, Worker
 from jobs.status import Status
 from jobs.store import acts
@@ -54,12 +54,12 @@ def beat(s: Session, worker_id: str, *, draining: bool = False) -> bool:
 def request_drain(s: Session, worker_id: str) -> Worker:
     """It shall take no more jobs, give back the one that it carries, and end; there is no way back.
 
-    Repeating it changes nothing. Raises `WorkerNotFound`.
+    Repeating it changes nothing. Raises `WorkerNotFoundError`.
     """
     told = update(Worker).where(Worker.id == worker_id).values(draining=True).returning(Worker)
     row = s.scalars(told.execution_options(populate_existing=True)).one_or_none()
     if row is None:
-        raise WorkerNotFound(worker_id)
+        raise WorkerNotFoundError(worker_id)
     acts.note(s, "worker.drain", worker_id)
     return row
 

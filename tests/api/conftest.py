@@ -14,12 +14,12 @@ from sqlalchemy import select, update
 
 from api.app import create_app
 from jobs import clock, leases
-from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.ids import new_id
 from jobs.models import Checkpoint, Dataset, Worker
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.status import Status
+from jobs.storage.disk import Artifacts
 from jobs.store import checkpoints, datasets, evaluations, health, metrics, previews, workers
 from tests.api.shell import service
 from tests.jobs.helpers import files_of

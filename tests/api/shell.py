@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from api.client import ApiError, Client, Unreachable
-from jobs import leases, process
+from gantry.client import ApiError, Client, UnreachableError
+from jobs import leases
 from jobs.db import Database, migrate
-from jobs.settings import Settings
+from jobs.runtime import process
+from jobs.runtime.settings import Settings
 from jobs.status import Status
 from tests.conftest import small_settings
 from tests.ports import free_port
@@ -42,7 +43,7 @@ def _until_ready(client: Client, server: subprocess.Popen[bytes]) -> None:
         try:
             client.ready()
             return
-        except (Unreachable, ApiError):
+        except (UnreachableError, ApiError):
             assert server.poll() is None, "the server ended"
             time.sleep(0.1)
     raise AssertionError("the server was not ready within two minutes")
@@ -53,7 +54,7 @@ def gantry(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command; with `settings`, at their service."""
     at = ["--url", url_of(settings)] if settings else []
-    argv = [sys.executable, "-m", "api.cli", *words, *at]
+    argv = [sys.executable, "-m", "gantry", *words, *at]
     return subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, **(variables or {})})
 
 

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from jobs.errors import SamplerUnavailable
+from jobs.errors import SamplerUnavailableError
 from jobs.store import workers
 from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
 
@@ -27,7 +27,7 @@ class Estimator:
     async def estimate(self, *_: Any) -> dict[str, int]:
         self.asked += 1
         if self.memory_bytes is None:
-            raise SamplerUnavailable("It is away.")
+            raise SamplerUnavailableError("It is away.")
         return {"memory_bytes": self.memory_bytes}
 
     async def close(self) -> None:

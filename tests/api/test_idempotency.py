@@ -13,11 +13,11 @@ from sqlalchemy import func, select, update
 
 from jobs import clock
 from jobs.models import IdempotencyKey, Job
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.status import Status
 from jobs.store import idempotency, jobs
 from tests.api.conftest import DEFAULT_JOB, assert_problem
-from tests.api.live import Live, serving
+from tests.api.live_service import Live, serving
 
 AT_ONCE = 20
 ERROR: dict[str, Any] = {"code": "diverged", "message": "NaN.", "retryable": False, "step": 9, "hint": None}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from api.problems import MEDIA_TYPE
+from api.http.problems import MEDIA_TYPE
 from jobs.status import Status
 from tests.api.conftest import DEFAULT_JOB, Hand
 from tests.gan.uploads.zips import files, zipped

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from jobs.status import Status
 from tests.api.conftest import Hand
-from tests.api.live import counted
+from tests.api.live_service import counted
 
 BEGIN = 1
 

@@ -18,7 +18,7 @@ from tests.ports import free_port
 def port() -> Iterator[int]:
     """A server that knows one address."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class AnswerHandler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -30,7 +30,7 @@ def port() -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), AnswerHandler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server.server_port

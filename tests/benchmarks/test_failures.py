@@ -12,11 +12,21 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.failures import JOBS, Row, Trial, data_of, keep, kept, shuffled, table, trial
-from gan import features
+from benchmarks.failures import (
+    JOBS,
+    FailureRow,
+    Trial,
+    data_of,
+    keep,
+    kept,
+    shuffled,
+    table,
+    trial,
+)
 from gan.data import ImageDataset
-from gan.features import FeatureNet
-from gan.findings import Code, Evidence, Finding, Remedy, remedied
+from gan.findings import Code, FindingEvidence, HealthFinding, SpecChange, remedied
+from gan.quality import features
+from gan.quality.features import FeatureNet
 from gan.spec import merged, resolve
 
 STEPS = 240
@@ -86,11 +96,11 @@ def test_the_healthy_job_raises_nothing(data: ImageDataset, net: FeatureNet) -> 
     assert run.metrics["label_accuracy"] > 0.4
 
 
-FOUND = Finding(
-    "vanishing_gradients", "warning", 100, 200, "D wins.", (Evidence("loss_d", 0.01, 0.1),),
-    (Remedy("/optimizers/d/learning_rate", 2e-4, "Slower."),),
+FOUND = HealthFinding(
+    "vanishing_gradients", "warning", 100, 200, "D wins.", (FindingEvidence("loss_d", 0.01, 0.1),),
+    (SpecChange("/optimizers/d/learning_rate", 2e-4, "Slower."),),
 )  # fmt: skip
-OTHER = Finding("past_best", "warning", 1, 2, "Past.", (), ())
+OTHER = HealthFinding("past_best", "warning", 1, 2, "Past.", (), ())
 FAILS = Trial("warning", (OTHER, FOUND), {"fcd": 50.0, "coverage": 0.0}, 1.0)
 CURED = Trial("healthy", (), {"fcd": 5.0, "coverage": 0.2}, 1.0)
 
@@ -98,16 +108,16 @@ CURED = Trial("healthy", (), {"fcd": 5.0, "coverage": 0.2}, 1.0)
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        (Row("D far too strong", FAILS, CURED), True),
-        (Row("D far too strong", FAILS, FAILS), False),
-        (Row("D far too strong", FAILS, Trial("healthy", (FOUND,), {}, 1.0)), False),
-        (Row("D far too strong", CURED, None), False),
-        (Row("healthy", CURED, None), True),
-        (Row("healthy", Trial("healthy", (OTHER,), {}, 1.0), None), False),
-        (Row("healthy", Trial("diverged", (), {}, 1.0), None), False),
+        (FailureRow("D far too strong", FAILS, CURED), True),
+        (FailureRow("D far too strong", FAILS, FAILS), False),
+        (FailureRow("D far too strong", FAILS, Trial("healthy", (FOUND,), {}, 1.0)), False),
+        (FailureRow("D far too strong", CURED, None), False),
+        (FailureRow("healthy", CURED, None), True),
+        (FailureRow("healthy", Trial("healthy", (OTHER,), {}, 1.0), None), False),
+        (FailureRow("healthy", Trial("diverged", (), {}, 1.0), None), False),
     ],
 )
-def test_a_row_is_as_it_should_be_when_found_and_cured(row: Row, expected: bool, tmp_path: Path) -> None:
+def test_a_row_is_as_it_should_be_when_found_and_cured(row: FailureRow, expected: bool, tmp_path: Path) -> None:
     assert row.as_it_should_be is expected
     assert ("NOT SO" in table([row])) is not expected
     keep(tmp_path, row)
@@ -115,7 +125,7 @@ def test_a_row_is_as_it_should_be_when_found_and_cured(row: Row, expected: bool,
 
 
 def test_the_table_shows_what_was_found_and_the_remedy() -> None:
-    line = table([Row("D far too strong", FAILS, CURED)]).splitlines()[-1]
+    line = table([FailureRow("D far too strong", FAILS, CURED)]).splitlines()[-1]
     for part in ("vanishing_gradients", "began 100", "loss_d 0.01", "/optimizers/d/learning_rate", "past_best"):
         assert part in line
 

@@ -7,14 +7,17 @@ from itertools import count
 import pytest
 
 from benchmarks import GOAL_MISSED, sampling
-from benchmarks.sampling import LIMIT, Row
+from benchmarks.sampling import LIMIT, SamplingRow
 
 
 @pytest.mark.parametrize(("ratio", "code"), [(LIMIT - 0.1, 0), (LIMIT, 0), (LIMIT + 0.1, GOAL_MISSED)])
 def test_the_exit_code_says_whether_the_goal_was_met(
     ratio: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [Row("ratio", "x", ratio, 0.5, 2.5, goal="at most 1.3"), Row("slow", "ms", 1000.0, 900.0, 1100.0)]
+    rows = [
+        SamplingRow("ratio", "x", ratio, 0.5, 2.5, goal="at most 1.3"),
+        SamplingRow("slow", "ms", 1000.0, 900.0, 1100.0),
+    ]
     monkeypatch.setattr(sampling, "measure", lambda rounds, steps, threads: rows)
     assert sampling.main(["--threads", "1"]) == code
     first, second, _ = capsys.readouterr().out.splitlines()

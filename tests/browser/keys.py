@@ -51,7 +51,7 @@ def _visit(browser: Browser, ui: str, key: str, out: Path, say: Callable[[str], 
 
 
 def _gantry(*words: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "api.cli", *words], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "gantry", *words], capture_output=True, text=True, check=True)
     return done.stdout + done.stderr
 
 

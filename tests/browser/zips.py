@@ -9,8 +9,8 @@ from typing import Final
 
 from PIL import Image
 
-from gan.catalog import FASHION_LABELS
 from gan.datasets.fashion_mnist_mini import COLUMNS, FOLDER, SIDE
+from gan.spec.catalog import FASHION_LABELS
 
 CLASSES: Final = ("Bag", "Dress", "Sneaker")
 EACH: Final = 150

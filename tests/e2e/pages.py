@@ -27,7 +27,7 @@ _FILE: Final = re.compile(r"# (\S+\.(?:ya?ml|py))\n")
 
 
 @dataclass(frozen=True)
-class Block:
+class CodeBlock:
     """A block of code, and where it begins in its page."""
 
     page: str
@@ -42,10 +42,10 @@ class Block:
         return named[1] if named else None
 
 
-def blocks(page: str, *languages: str) -> list[Block]:
+def blocks(page: str, *languages: str) -> list[CodeBlock]:
     """The blocks of a page that are in these languages, in order; without languages all of them."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    found = (Block(page, m[1], m[2], text[: m.start(2)].count("\n") + 1) for m in _BLOCK.finditer(text))
+    found = (CodeBlock(page, m[1], m[2], text[: m.start(2)].count("\n") + 1) for m in _BLOCK.finditer(text))
     return [block for block in found if not languages or block.language in languages]
 
 

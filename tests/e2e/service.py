@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx2
 
-from jobs.process import end_all, spawn
-from jobs.settings import Settings
+from jobs.runtime.process import end_all, spawn
+from jobs.runtime.settings import Settings
 from tests.ports import free_port
 
 START_SECONDS = 180

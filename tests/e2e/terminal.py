@@ -21,7 +21,7 @@ _SECONDS: Final = 120
 _PATIENT_GANTRY: Final = f"""
 import sys
 from textual_image import _terminal
-from api.cli import main
+from gantry.cli.app import main
 ask = _terminal.capture_terminal_response
 _terminal.capture_terminal_response = lambda start_marker, end_marker, timeout=None: ask(
     start_marker, end_marker, {_SECONDS} if end_marker == "c" else timeout

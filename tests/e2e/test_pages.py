@@ -19,9 +19,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from api.client import Client
 from benchmarks import clothes, curves_page, session
-from tests.e2e.pages import IN_PYTHON, SHORTER, Block, blocks, changed
+from gantry.client import Client
+from tests.e2e.pages import IN_PYTHON, SHORTER, CodeBlock, blocks, changed
 from tests.e2e.terminal import PLAIN, SIXEL, on_terminal
 from tests.ports import free_port
 
@@ -163,7 +163,7 @@ def test_the_notebook_of_the_client(house: House, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("block", blocks("docs/presets.md", "yaml"), ids=lambda block: block.file)
-def test_the_bodies_of_the_guide_to_presets_are_taken(house: House, block: Block) -> None:
+def test_the_bodies_of_the_guide_to_presets_are_taken(house: House, block: CodeBlock) -> None:
     with Client(house.url) as client:
         assert client.submit(yaml.safe_load(block.text), dry_run=True)["estimate"]["generator_parameters"] > 0
 

@@ -13,7 +13,7 @@ from typing import Final, get_args
 
 from tests.faults import recovery, storm
 from tests.faults.fleet import Profile
-from tests.faults.storm import Outcome, Plan
+from tests.faults.storm import StormOutcome, StormPlan
 
 SIZES: Final[dict[Profile, tuple[int, int]]] = {"embedded": (60, 80), "production": (200, 300)}
 """Jobs and faults of a full run."""
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
 def _storm(profile: Profile, asked: argparse.Namespace, say: Callable[[str], None]) -> list[str]:
     jobs, faults = SIZES[profile]
     jobs, faults = jobs if asked.jobs is None else asked.jobs, faults if asked.faults is None else asked.faults
-    chosen = Plan(profile, jobs, faults, asked.seed, doubles_allowed=asked.doubles_allowed)
+    chosen = StormPlan(profile, jobs, faults, asked.seed, doubles_allowed=asked.doubles_allowed)
     say(f"{profile}: {jobs} jobs, {faults} faults, seed {asked.seed}")
     with tempfile.TemporaryDirectory(prefix="gantry-storm-") as folder:
         outcome = storm.run(chosen, Path(folder), say)
@@ -60,7 +60,7 @@ def _recovery(profile: Profile, repeats: int, say: Callable[[str], None]) -> Non
             say(str(measured))
 
 
-def table(outcome: Outcome) -> str:
+def table(outcome: StormOutcome) -> str:
     """What a storm came to, a line a figure."""
     found = outcome.history
     assert found is not None

@@ -16,18 +16,19 @@ from sqlalchemy import Engine, create_engine, update
 from sqlalchemy.exc import OperationalError
 
 from gan.spec import resolve
-from jobs import clock, faultpoints, leases
+from jobs import clock, leases
 from jobs.db import Database
 from jobs.models import DEFAULT_TENANT, Job
 from jobs.models import Attempt as AttemptRow
-from jobs.settings import Settings
+from jobs.runtime import failpoints
+from jobs.runtime.settings import Settings
 from jobs.status import Status
 from jobs.store import checkpoints, metrics
 from tests.faults.processes import signal_all
 from tests.faults.undisturbed import References
 from tests.worker.helpers import job_of
 from worker.exits import Exit
-from worker.trainer import Attempt
+from worker.trainer.attempt import TrainingAttempt
 
 TTL: Final = 600.0
 """A lease that no test outlives, s."""
@@ -53,7 +54,7 @@ def expire(db: Database, job_id: str) -> None:
 def play(settings: Settings, db: Database, job: Job, *, report: bool = True) -> Exit:
     """Carry the attempt that `job` was claimed for, here; then write its success, as a supervisor does."""
     torch.set_num_threads(1)
-    code = Attempt(settings, DEFAULT_TENANT, job.id, job.attempt).carry()
+    code = TrainingAttempt(settings, DEFAULT_TENANT, job.id, job.attempt).run()
     if code is Exit.SUCCEEDED and report:
         finish(db, job)
     return code
@@ -65,7 +66,7 @@ def finish(db: Database, job: Job) -> None:
         leases.finish(s, job.id, job.attempt, Status.SUCCEEDED)
 
 
-class Child:
+class AttemptProcess:
     """A process of ours."""
 
     def __init__(self, pid: int) -> None:
@@ -93,12 +94,12 @@ class Child:
 
 
 @contextmanager
-def forked(settings: Settings, job: Job, faults: Path | None = None) -> Iterator[Child]:
+def forked(settings: Settings, job: Job, faults: Path | None = None) -> Iterator[AttemptProcess]:
     """As `play`, in a child that may be killed: a trainer, less the seconds that torch takes to load.
 
-    `faults`: the points at which it dies or stops, as `jobs.faultpoints` has it.
+    `faults`: the points at which it dies or stops, as `jobs.runtime.failpoints` has it.
     """
-    child = Child(os.fork() or _train(settings, job, faults))
+    child = AttemptProcess(os.fork() or _train(settings, job, faults))
     try:
         yield child
     finally:
@@ -108,9 +109,9 @@ def forked(settings: Settings, job: Job, faults: Path | None = None) -> Iterator
 def _train(settings: Settings, job: Job, faults: Path | None) -> NoReturn:
     code = 1
     try:
-        faultpoints.arm(faults)
+        failpoints.arm(faults)
         torch.set_num_threads(1)
-        code = Attempt(settings, DEFAULT_TENANT, job.id, job.attempt).carry()
+        code = TrainingAttempt(settings, DEFAULT_TENANT, job.id, job.attempt).run()
     finally:
         os._exit(code)
 

@@ -14,11 +14,11 @@ PATIENCE_SECONDS: Final = 90
 _NOT_THERE: Final = (404, 405)
 
 
-class Unanswered(Exception):
+class UnansweredError(Exception):
     """No API gave an answer that counts, for as long as we were patient."""
 
 
-class Caller:
+class LoadCaller:
     """Asks one API after the other."""
 
     def __init__(self, urls: Sequence[str], seed: int) -> None:
@@ -31,13 +31,13 @@ class Caller:
         """Addresses that the service does not have."""
 
     def submit(self, body: dict[str, Any], key: str) -> str:
-        """POST a job until it is taken; its id. Raises `Unanswered`; an assertion fails when it is refused."""
+        """POST a job until it is taken; its id. Raises `UnansweredError`; an assertion fails when it is refused."""
         answer = self.post("/v1/jobs", json=body, headers={"Idempotency-Key": key})
         assert answer.status_code in (200, 201), answer.text
         return str(answer.json()["id"])
 
     def ask(self, job_id: str, what: str) -> int:
-        """POST to an address of the job, such as `cancel`; the status of the answer. Raises `Unanswered`."""
+        """POST to an address of the job, such as `cancel`; the status of the answer. Raises `UnansweredError`."""
         if what in self.missing:
             return _NOT_THERE[0]
         status = self.post(f"/v1/jobs/{job_id}/{what}").status_code
@@ -54,7 +54,7 @@ class Caller:
                 return answer
             self.repeats += 1
             time.sleep(self._random.uniform(0.05, 0.5))
-        raise Unanswered(f"POST {path} had no answer for {PATIENCE_SECONDS} s")
+        raise UnansweredError(f"POST {path} had no answer for {PATIENCE_SECONDS} s")
 
     def _once(self, url: str, content: dict[str, Any]) -> httpx2.Response | None:
         try:

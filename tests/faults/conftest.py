@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.worker.conftest import carry, nurseries, sqlite_db
+from tests.worker.conftest import nurseries, run, sqlite_db
 
-__all__ = ["carry", "nurseries", "sqlite_db"]
+__all__ = ["nurseries", "run", "sqlite_db"]

@@ -19,8 +19,8 @@ from typing import Any, Final, Literal, Self
 import httpx2
 
 from jobs.db import Database, migrate
-from jobs.process import kill, spawn
-from jobs.settings import PREFIX, Settings
+from jobs.runtime.process import kill, spawn
+from jobs.runtime.settings import PREFIX, Settings
 from tests.faults import servers
 from tests.faults.processes import describe, of_service, signal_all
 from tests.faults.proxy import Proxy
@@ -41,7 +41,7 @@ _TIMES: Final[dict[str, Any]] = {
     "republish_seconds": 2,
     "trainer_threads": 1,
 }
-_MODULES: Final[dict[Role, str]] = {"api": "api", "relay": "api.relay", "worker": "worker"}
+_MODULES: Final[dict[Role, str]] = {"api": "api", "relay": "jobs.relay", "worker": "worker"}
 
 
 @dataclass
@@ -51,8 +51,8 @@ class Ground:
     profile: Profile
     settings: Settings
     direct_url: str
-    postgres: servers.Server | None = None
-    broker: servers.Server | None = None
+    postgres: servers.FaultyServer | None = None
+    broker: servers.FaultyServer | None = None
     database_proxy: Proxy | None = None
     broker_proxy: Proxy | None = None
 

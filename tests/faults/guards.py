@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 import pytest
 
 from jobs import leases
-from jobs.leases import Orders
+from jobs.leases import JobRequests
 from jobs.models import Job
 from jobs.store import outbox
 
@@ -42,24 +42,24 @@ def _republisher() -> None:
 
 def _order() -> None:
     """A checkpoint is registered first, and the curve that leads to it is written afterwards."""
-    from worker.keeper import Keeper
-    from worker.report import Report
+    from worker.trainer.checkpoints import CheckpointManager
+    from worker.trainer.recorder import Recorder
 
-    tick, save = Report.tick, Keeper.save
-    held: list[Callable[[], Orders]] = []
+    tick, save = Recorder.tick, CheckpointManager.save
+    held: list[Callable[[], JobRequests]] = []
 
-    def later(self: Report, *args: Any) -> Orders:
+    def later(self: Recorder, *args: Any) -> JobRequests:
         held.append(lambda: tick(self, *args))
-        return Orders()
+        return JobRequests()
 
-    def save_first(self: Keeper, *args: Any, **kw: Any) -> None:
+    def save_first(self: CheckpointManager, *args: Any, **kw: Any) -> None:
         save(self, *args, **kw)
         self.finish()
         while held:
             held.pop(0)()
 
-    _replace(Report, "tick", later)
-    _replace(Keeper, "save", save_first)
+    _replace(Recorder, "tick", later)
+    _replace(CheckpointManager, "save", save_first)
 
 
 def _replace(owner: Any, name: str, by: Callable[..., object]) -> None:

@@ -12,10 +12,10 @@ from dataclasses import InitVar, dataclass, field
 from typing import Final
 
 from tests.faults import servers
-from tests.faults.caller import Caller, Unanswered
+from tests.faults.caller import LoadCaller, UnansweredError
 from tests.faults.fleet import LEASE_SECONDS, STALL_SECONDS, Fleet, Ground, Profile, Role
-from tests.faults.history import Told
-from tests.faults.processes import Trainer, signal_all
+from tests.faults.history import ToldStatus
+from tests.faults.processes import TrainerHandle, signal_all
 from tests.faults.proxy import Proxy
 
 _ACCEPTED: Final = (200, 202)
@@ -27,8 +27,8 @@ class Scene:
 
     ground: Ground
     fleet: Fleet
-    caller: Caller
-    told: Told
+    caller: LoadCaller
+    told: ToldStatus
     hands: ThreadPoolExecutor
     """Threads for what is to happen while something else is done."""
     seed: InitVar[int]
@@ -58,7 +58,7 @@ class Aimed:
     """A fault that strikes the trainer of one job, or what carries it, in mid-training. Drawn by its weight."""
 
     weight: int
-    strike: Callable[[Scene, Trainer], str]
+    strike: Callable[[Scene, TrainerHandle], str]
     """What it did, in words."""
 
 
@@ -71,50 +71,50 @@ class Shared:
     profiles: tuple[Profile, ...] = ("embedded", "production")
 
 
-def kill_trainer(scene: Scene, victim: Trainer) -> str:
+def kill_trainer(scene: Scene, victim: TrainerHandle) -> str:
     signal_all([victim.pid], signal.SIGKILL)
     return f"pid {victim.pid}"
 
 
-def kill_nursery(scene: Scene, victim: Trainer) -> str:
+def kill_nursery(scene: Scene, victim: TrainerHandle) -> str:
     """Which takes its trainer along."""
-    signal_all([victim.nursery], signal.SIGKILL)
-    return f"pid {victim.nursery}"
+    signal_all([victim.fork_server], signal.SIGKILL)
+    return f"pid {victim.fork_server}"
 
 
-def freeze_nursery(scene: Scene, victim: Trainer) -> str:
+def freeze_nursery(scene: Scene, victim: TrainerHandle) -> str:
     """Its trainer goes on, and nobody hears how it ends until it wakes."""
-    return _freeze(scene, [victim.nursery], scene.random.uniform(1, LEASE_SECONDS + 3))
+    return _freeze(scene, [victim.fork_server], scene.random.uniform(1, LEASE_SECONDS + 3))
 
 
-def kill_supervisor(scene: Scene, victim: Trainer) -> str:
+def kill_supervisor(scene: Scene, victim: TrainerHandle) -> str:
     signal_all([victim.supervisor], signal.SIGKILL)
     return f"pid {victim.supervisor}"
 
 
-def kill_worker(scene: Scene, victim: Trainer) -> str:
+def kill_worker(scene: Scene, victim: TrainerHandle) -> str:
     """The main process alone, which takes the others along; or all of them at once, as a lost host does."""
     pids = scene.random.choice([victim.chain[:1], victim.chain])
     signal_all(pids, signal.SIGKILL)
     return f"pids {pids}"
 
 
-def freeze_trainer(scene: Scene, victim: Trainer) -> str:
+def freeze_trainer(scene: Scene, victim: TrainerHandle) -> str:
     """For a moment, for longer than a lease, or for so long that it counts as stalled."""
     seconds = scene.random.choice([1.5, LEASE_SECONDS + 2, STALL_SECONDS + 5])
     return _freeze(scene, [victim.pid], seconds)
 
 
-def freeze_supervisor(scene: Scene, victim: Trainer) -> str:
+def freeze_supervisor(scene: Scene, victim: TrainerHandle) -> str:
     return _freeze(scene, [victim.supervisor], scene.random.uniform(1, LEASE_SECONDS + 3))
 
 
-def freeze_worker(scene: Scene, victim: Trainer) -> str:
+def freeze_worker(scene: Scene, victim: TrainerHandle) -> str:
     """All of them for longer than the lease: zombies, whose job is another's when they wake."""
     return _freeze(scene, victim.chain, LEASE_SECONDS + scene.random.uniform(2, 4))
 
 
-def drain_worker(scene: Scene, victim: Trainer) -> str:
+def drain_worker(scene: Scene, victim: TrainerHandle) -> str:
     signal_all([victim.worker], signal.SIGTERM)
     return f"pid {victim.worker}"
 
@@ -196,7 +196,7 @@ def black_hole_broker(scene: Scene) -> str:
     return "existing, for ever"
 
 
-def cancel(scene: Scene, victim: Trainer) -> str:
+def cancel(scene: Scene, victim: TrainerHandle) -> str:
     scene.told.cancels_sent.add(victim.job_id)
     status = _asked(scene, victim.job_id, "cancel")
     if status in _ACCEPTED:
@@ -204,13 +204,13 @@ def cancel(scene: Scene, victim: Trainer) -> str:
     return f"answered {status}"
 
 
-def pause(scene: Scene, victim: Trainer) -> str:
+def pause(scene: Scene, victim: TrainerHandle) -> str:
     """And resume after a while."""
     scene.paused.add(victim.job_id)
     return f"answered {_asked(scene, victim.job_id, 'pause')}"
 
 
-def save_now(scene: Scene, victim: Trainer) -> str:
+def save_now(scene: Scene, victim: TrainerHandle) -> str:
     return f"answered {_asked(scene, victim.job_id, 'checkpoints')}"
 
 
@@ -258,7 +258,7 @@ def plan(rng: random.Random, profile: Profile, count: int) -> list[str]:
 def _asked(scene: Scene, job_id: str, what: str) -> int | str:
     try:
         return scene.caller.ask(job_id, what)
-    except Unanswered as error:
+    except UnansweredError as error:
         return str(error)
 
 
@@ -280,7 +280,7 @@ def _kill(scene: Scene, role: Role) -> str:
     return f"pids {pids}"
 
 
-def _restart(scene: Scene, server: servers.Server) -> str:
+def _restart(scene: Scene, server: servers.FaultyServer) -> str:
     server.kill()
     seconds = scene.random.uniform(0.5, 2)
     time.sleep(seconds)

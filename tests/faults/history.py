@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from gan.spec import from_record
-from jobs.artifacts import Artifacts
 from jobs.db import Database
-from jobs.errors import ArtifactLost
+from jobs.errors import ArtifactLostError
 from jobs.models import Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBlock, Preview
 from jobs.status import MOVES, TERMINAL, Status
-from tests.faults.undisturbed import Reference, References
+from jobs.storage.disk import Artifacts
+from tests.faults.undisturbed import References, UndisturbedRun
 
 _FOR_EVER: Final = 2**62
 
@@ -40,7 +40,7 @@ class Violation:
 
 
 @dataclass
-class Told:
+class ToldStatus:
     """What the clients of a storm were told, and what they asked for."""
 
     accepted: dict[str, str] = field(default_factory=dict)
@@ -62,9 +62,9 @@ class Past:
     checkpoints: list[Checkpoint]
     previews: list[Preview]
     evaluations: list[Evaluation]
-    reference: Reference
+    reference: UndisturbedRun
     artifacts: Artifacts
-    told: Told
+    told: ToldStatus
 
     def limit(self, attempt: int) -> int:
         """The last step of which this attempt's writes count: its successors went on from there."""
@@ -86,7 +86,7 @@ class Past:
 
 
 @dataclass
-class History:
+class JobHistory:
     """What the checker found."""
 
     jobs: int
@@ -100,7 +100,7 @@ class History:
     violations: list[Violation]
 
 
-def check(db: Database, artifacts: Artifacts, told: Told, references: References) -> History:
+def check(db: Database, artifacts: Artifacts, told: ToldStatus, references: References) -> JobHistory:
     """Read everything; the service is to be stopped."""
     pasts = _read(db, artifacts, told, references)
     violations = [
@@ -114,7 +114,7 @@ def check(db: Database, artifacts: Artifacts, told: Told, references: References
     violations += [Violation("", "every file has a row", detail) for detail in orphans]
     gaps = [_gaps(past) for past in pasts]
     done = [past for past in pasts if past.job.status == Status.SUCCEEDED]
-    return History(
+    return JobHistory(
         jobs=len(pasts),
         attempts=sum(past.job.attempt for past in pasts),
         ended_once=sum(not list(_one_end(past)) for past in pasts),
@@ -127,7 +127,7 @@ def check(db: Database, artifacts: Artifacts, told: Told, references: References
     )
 
 
-def _read(db: Database, artifacts: Artifacts, told: Told, references: References) -> list[Past]:
+def _read(db: Database, artifacts: Artifacts, told: ToldStatus, references: References) -> list[Past]:
     pasts = []
     with db.read() as s:
         for job in s.scalars(select(Job).order_by(Job.id)):
@@ -266,7 +266,7 @@ def _checkpoints(past: Past) -> Iterator[str]:
         try:
             past.artifacts.verify(row.key, row.bytes, row.sha256)
             past.artifacts.verify(row.weights_key, row.weights_bytes, row.weights_sha256)
-        except ArtifactLost as error:
+        except ArtifactLostError as error:
             yield f"checkpoint of step {row.step}: {error}"
     for before, after in pairwise(past.checkpoints):
         if before.step < after.step and before.attempt > after.attempt:
@@ -279,7 +279,7 @@ def _pictures(past: Past) -> Iterator[str]:
     for row in past.previews:
         try:
             past.artifacts.verify(row.key, row.bytes, row.sha256)
-        except ArtifactLost as error:
+        except ArtifactLostError as error:
             yield f"preview of step {row.step}: {error}"
 
 
@@ -330,7 +330,7 @@ _RULES: Final[dict[str, Callable[[Past], Iterator[str]]]] = {
 }
 
 
-def _accepted(pasts: list[Past], told: Told) -> Iterator[str]:
+def _accepted(pasts: list[Past], told: ToldStatus) -> Iterator[str]:
     there, accepted = {past.job.id for past in pasts}, set(told.accepted.values())
     if lost := accepted - there:
         yield f"accepted, and not on record: {sorted(lost)}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from jobs.errors import Fenced, InvalidTransition
-from jobs.leases import Orders
+from jobs.errors import FencedError, InvalidTransitionError
+from jobs.leases import JobRequests
 from jobs.status import TERMINAL, Status
 
 LEASE: Final = 6_000.0
@@ -19,7 +19,7 @@ PAUSE: Final = 50.0
 
 
 @dataclass
-class Job:
+class ModelJob:
     """A job as it should be; times by the model's clock, s."""
 
     id: str
@@ -61,10 +61,10 @@ class Job:
 
     def _mine(self, attempt: int) -> None:
         if self.status is not Status.RUNNING or self.attempt != attempt:
-            raise Fenced
+            raise FencedError
 
     def _refuse(self, action: str) -> None:
-        raise InvalidTransition(action, self.status, [])
+        raise InvalidTransitionError(action, self.status, [])
 
     def claimed_by(self, worker: str, now: float) -> None:
         self._moved(Status.RUNNING)
@@ -72,26 +72,26 @@ class Job:
         self.begun = False
         self.holder, self.claimed, self.heard, self.lease_until = worker, now, now, now + LEASE
 
-    def beat(self, attempt: int, now: float) -> Orders:
+    def beat(self, attempt: int, now: float) -> JobRequests:
         self._mine(attempt)
         self.heard, self.lease_until = now, now + LEASE
         overdue = self.max_runtime is not None and self.ran + now - self.claimed >= self.max_runtime
-        return Orders(self.cancel, self.pause, self.save, overdue)
+        return JobRequests(self.cancel, self.pause, self.save, overdue)
 
-    def tick(self, attempt: int, count: int, now: float) -> Orders:
+    def tick(self, attempt: int, count: int, now: float) -> JobRequests:
         orders = self.beat(attempt, now)
         self.step += count
         self.curve += [attempt] * count
         return orders
 
-    def goes_on(self, attempt: int, now: float) -> Orders:
+    def goes_on(self, attempt: int, now: float) -> JobRequests:
         """From its newest checkpoint: what came after it does not count."""
         orders = self.beat(attempt, now)
         self.step, self.begun = max(self.saved, default=0), True
         del self.curve[self.step :]
         return orders
 
-    def keep(self, attempt: int, now: float, keep_last: int) -> Orders:
+    def keep(self, attempt: int, now: float, keep_last: int) -> JobRequests:
         orders = self.beat(attempt, now)
         self.saved = sorted({*self.saved, self.step})[-keep_last:]
         self.save = False

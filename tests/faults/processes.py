@@ -11,30 +11,30 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Trainer:
+class TrainerHandle:
     """A trainer process, and the nursery, supervisor and worker above it."""
 
     job_id: str
     attempt: int
     pid: int
-    nursery: int
+    fork_server: int
     supervisor: int
     worker: int
 
     @property
     def chain(self) -> list[int]:
         """All four, the worker first."""
-        return [self.worker, self.supervisor, self.nursery, self.pid]
+        return [self.worker, self.supervisor, self.fork_server, self.pid]
 
 
-def trainers(job_ids: set[str]) -> list[Trainer]:
+def trainers(job_ids: set[str]) -> list[TrainerHandle]:
     """The trainers of these jobs."""
     found = []
     for pid in _pids():
         words = _words(pid)
-        if words[:1] == ["worker.trainer"] and words[1] in job_ids and (nursery := parent_of(pid)):
-            supervisor = parent_of(nursery)
-            found.append(Trainer(words[1], int(words[2]), pid, nursery, supervisor, parent_of(supervisor)))
+        if words[:1] == ["worker.trainer"] and words[1] in job_ids and (fork_server := parent_of(pid)):
+            supervisor = parent_of(fork_server)
+            found.append(TrainerHandle(words[1], int(words[2]), pid, fork_server, supervisor, parent_of(supervisor)))
     return found
 
 

@@ -14,9 +14,9 @@ from jobs.db import Database
 from jobs.models import Attempt, Job
 from jobs.status import TERMINAL
 from tests.faults import fleet
-from tests.faults.caller import Caller
+from tests.faults.caller import LoadCaller
 from tests.faults.fleet import LEASE_SECONDS, Fleet, Profile
-from tests.faults.processes import Trainer, signal_all, trainers
+from tests.faults.processes import TrainerHandle, signal_all, trainers
 from tests.worker.helpers import ENDLESS, tiny
 
 _LOOK_SECONDS: Final = 0.02
@@ -46,7 +46,7 @@ def measure(profile: Profile, folder: Path, repeats: int) -> list[Recovery]:
     with (
         fleet.ground(profile, folder) as ground,
         Fleet(ground, folder / "logs", apis=1, relays=1, workers=2) as service,
-        Caller(service.urls, seed=0) as caller,
+        LoadCaller(service.urls, seed=0) as caller,
     ):
         db = fleet.record(ground)
         try:
@@ -73,7 +73,7 @@ class Took(NamedTuple):
 class Quiet:
     """A service with one job at a time, and a look at its record."""
 
-    def __init__(self, db: Database, caller: Caller) -> None:
+    def __init__(self, db: Database, caller: LoadCaller) -> None:
         self._db, self._caller, self._count = db, caller, 0
 
     def accept(self) -> str:
@@ -99,7 +99,7 @@ class Quiet:
         """Until it has."""
         self._until(job_id, lambda job, last: job.status in TERMINAL)
 
-    def trainer(self, job_id: str) -> Trainer:
+    def trainer(self, job_id: str) -> TrainerHandle:
         """The one that trains it."""
         (found,) = trainers({job_id})
         return found
@@ -134,7 +134,7 @@ def _worker_death(quiet: Quiet) -> Took:
     return _after(quiet, lambda trainer: trainer.chain)
 
 
-def _after(quiet: Quiet, victims: Callable[[Trainer], list[int]]) -> Took:
+def _after(quiet: Quiet, victims: Callable[[TrainerHandle], list[int]]) -> Took:
     job_id = quiet.accept()
     quiet.until_trains(job_id, 1)
     began = time.monotonic()

@@ -20,7 +20,7 @@ from tests.ports import free_port
 _DEAD_SECONDS = 30
 
 
-class Server:
+class FaultyServer:
     """One server program and its data. Killed and started by the thread that made it, or by one that lives on."""
 
     def __init__(
@@ -65,13 +65,13 @@ class Server:
 
 
 @contextmanager
-def postgres() -> Iterator[Server]:
+def postgres() -> Iterator[FaultyServer]:
     """A PostgreSQL whose database `postgres` is ours; what was committed survives its kill."""
     with servers.folder_of_its_own() as folder:
         port = free_port()
         options = {"listen_addresses": "127.0.0.1", "port": port, "max_connections": 300}
         argv = servers.postgres_argv(folder, options)
-        server = Server(
+        server = FaultyServer(
             argv,
             folder,
             port,
@@ -83,12 +83,12 @@ def postgres() -> Iterator[Server]:
 
 
 @contextmanager
-def broker() -> Iterator[Server]:
+def broker() -> Iterator[FaultyServer]:
     """A Redis or Valkey that keeps nothing: its kill loses every message."""
     with servers.folder_of_its_own() as folder:
         port = free_port()
         argv = servers.valkey_argv(folder, "--port", str(port), "--bind", "127.0.0.1")
-        server = Server(argv, folder, port, None, lambda: _asked(port, "PING"))
+        server = FaultyServer(argv, folder, port, None, lambda: _asked(port, "PING"))
         with _running(server):
             yield server
 
@@ -98,13 +98,13 @@ def postgres_url(port: int) -> str:
     return f"postgresql://gantry@127.0.0.1:{port}/postgres?sslmode=disable&gssencmode=disable"
 
 
-def flush(server: Server) -> None:
+def flush(server: FaultyServer) -> None:
     """Empty the broker's memory while it runs."""
     _asked(server.port, "FLUSHALL")
 
 
 @contextmanager
-def _running(server: Server) -> Iterator[None]:
+def _running(server: FaultyServer) -> Iterator[None]:
     server.start()
     try:
         yield

@@ -16,15 +16,15 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from jobs.db import Database
-from jobs.errors import Unavailable
+from jobs.errors import UnavailableError
 from jobs.models import Attempt, Job
 from jobs.status import TERMINAL, Status
 from tests.faults import fleet, history
-from tests.faults.caller import Caller, Unanswered
+from tests.faults.caller import LoadCaller, UnansweredError
 from tests.faults.fleet import LEASE_SECONDS, Fleet, Profile
 from tests.faults.harm import AIMED, SHARED, Scene, plan
-from tests.faults.history import History, Told
-from tests.faults.processes import Trainer, is_frozen, trainers
+from tests.faults.history import JobHistory, ToldStatus
+from tests.faults.processes import TrainerHandle, is_frozen, trainers
 from tests.faults.undisturbed import References
 from tests.jobs.helpers import files_of
 from tests.worker.helpers import tiny
@@ -44,7 +44,7 @@ _WORN: Final = 6
 
 
 @dataclass(frozen=True)
-class Plan:
+class StormPlan:
     """How large a storm is, and what it draws from."""
 
     profile: Profile
@@ -70,16 +70,16 @@ class Plan:
 
 
 @dataclass
-class Outcome:
+class StormOutcome:
     """What came of it."""
 
-    plan: Plan
+    plan: StormPlan
     seconds: float = 0.0
     accepted: int = 0
     struck: Counter[str] = field(default_factory=Counter)
     in_mid_training: int = 0
     repeats: int = 0
-    history: History | None = None
+    history: JobHistory | None = None
     orphan_processes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -106,16 +106,16 @@ def bodies(steps: int) -> list[dict[str, Any]]:
     return [*(tiny(seed=seed, **often) for seed in range(3)), tiny(seed=3, **often, **judged)]
 
 
-def run(chosen: Plan, folder: Path, log: Callable[[str], None]) -> Outcome:
+def run(chosen: StormPlan, folder: Path, log: Callable[[str], None]) -> StormOutcome:
     """Let it rage in `folder`; every fault is a line of `log`."""
-    outcome, began = Outcome(chosen), time.monotonic()
+    outcome, began = StormOutcome(chosen), time.monotonic()
     with fleet.ground(chosen.profile, folder) as ground:
-        told = Told(doubles_allowed=chosen.doubles_allowed)
+        told = ToldStatus(doubles_allowed=chosen.doubles_allowed)
         with Fleet(ground, folder / "logs", workers=chosen.workers, seed=chosen.seed) as service:
             db = fleet.record(ground)
             with ExitStack() as stack:
                 stack.callback(db.dispose)
-                caller = stack.enter_context(Caller(service.urls, chosen.seed))
+                caller = stack.enter_context(LoadCaller(service.urls, chosen.seed))
                 hands = stack.enter_context(ThreadPoolExecutor(6))
                 storm = Storm(chosen, outcome, Scene(ground, service, caller, told, hands, chosen.seed), db, log)
                 storm.rage()
@@ -133,7 +133,7 @@ class Storm:
     """One storm under way."""
 
     def __init__(
-        self, chosen: Plan, outcome: Outcome, scene: Scene, db: Database, log: Callable[[str], None]
+        self, chosen: StormPlan, outcome: StormOutcome, scene: Scene, db: Database, log: Callable[[str], None]
     ) -> None:
         self._plan, self._outcome, self._scene, self._db = chosen, outcome, scene, db
         self._log_line, self._began = log, time.monotonic()
@@ -182,7 +182,7 @@ class Storm:
         key, body = f"storm-{self._plan.seed}-{number}", self._bodies[number % len(self._bodies)]
         try:
             self._scene.told.accepted[key] = self._scene.caller.submit(body, key)
-        except (Unanswered, AssertionError) as error:
+        except (UnansweredError, AssertionError) as error:
             self._note(f"client: job {number} was not taken: {error}")
         return True
 
@@ -205,7 +205,7 @@ class Storm:
             self._outcome.in_mid_training += 1
         self._outcome.struck[name] += 1
 
-    def _victim(self) -> Trainer | None:
+    def _victim(self) -> TrainerHandle | None:
         """A trainer between its first tick and its end; None when there is none for a long time."""
         give_up = time.monotonic() + _AIM_SECONDS
         while time.monotonic() < give_up:
@@ -237,7 +237,7 @@ class Storm:
         try:
             with self._db.read() as s:
                 return list(s.execute(query))
-        except Unavailable:
+        except UnavailableError:
             return []  # killed a moment ago
 
     def _wake_paused(self) -> None:
@@ -247,7 +247,7 @@ class Storm:
             for job_id in sorted(waiting & self._scene.paused):
                 try:
                     self._scene.caller.ask(job_id, "resume")
-                except Unanswered as error:
+                except UnansweredError as error:
                     self._note(f"client: {error}")
 
     def _tell(self) -> None:
@@ -278,7 +278,7 @@ class Storm:
         self._log_line(f"{time.monotonic() - self._began:8.2f} {what}: {detail}")
 
 
-def _is_whole(found: Trainer) -> bool:
+def _is_whole(found: TrainerHandle) -> bool:
     """Whether nothing has befallen it yet: all of it are there, and awake."""
     return min(found.chain) > 1 and not any(map(is_frozen, found.chain))
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.faults.caller import Caller
+from tests.faults.caller import LoadCaller
 from tests.faults.fleet import Fleet, ground, record
 from tests.worker.helpers import job_of, tiny, until
 
@@ -22,7 +22,10 @@ def test_a_job_is_taken_at_once_and_runs_when_the_broker_is_back(tmp_path: Path)
     with ground("production", tmp_path) as on:
         assert on.broker is not None and on.broker_proxy is not None
         db = record(on)
-        with Fleet(on, tmp_path / "logs", apis=1, relays=1, workers=1) as fleet, Caller(fleet.urls, seed=0) as caller:
+        with (
+            Fleet(on, tmp_path / "logs", apis=1, relays=1, workers=1) as fleet,
+            LoadCaller(fleet.urls, seed=0) as caller,
+        ):
             on.broker.kill()
             while_dead = _submitted_quickly(caller, "dead")
             on.broker.start()
@@ -33,7 +36,7 @@ def test_a_job_is_taken_at_once_and_runs_when_the_broker_is_back(tmp_path: Path)
         db.dispose()
 
 
-def _submitted_quickly(caller: Caller, key: str) -> str:
+def _submitted_quickly(caller: LoadCaller, key: str) -> str:
     """The job of a submission that waited for no broker; the other tries are for a machine that stood still."""
     for attempt in range(3):
         began = time.monotonic()

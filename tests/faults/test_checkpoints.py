@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 from gan import checkpoint
 from jobs.db import Database
 from jobs.models import Checkpoint
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.store import checkpoints, jobs
 from tests.faults.attempts import claim, forked, give_back, play, same_as_undisturbed, went_on_from
 from tests.jobs.helpers import files_of, submit
@@ -119,7 +119,7 @@ def _write_as_of_a_newer_version(settings: Settings, db: Database, row: Checkpoi
 
 
 def test_when_all_are_damaged_the_job_fails_and_says_what_to_do(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=2)
     files = [files_of(sqlite_settings).path(row.key) for row in rows_of(sqlite_db, job.id)]
@@ -127,7 +127,7 @@ def test_when_all_are_damaged_the_job_fails_and_says_what_to_do(
         one_bit_flipped(path, Path)
     left = [path.read_bytes() for path in files]
 
-    carry(sqlite_settings).result()
+    run(sqlite_settings).result()
 
     ended = job_of(sqlite_db, job.id)
     assert (ended.status, ended.attempt) == ("failed", 2) and ended.error is not None

@@ -13,11 +13,12 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import update
 
-from jobs import broker, clock, leases, sweep
+from jobs import broker, clock, leases
 from jobs.db import Database
 from jobs.models import Attempt, Job, Outbox
-from jobs.process import end, spawn
-from jobs.settings import Settings
+from jobs.relay import sweeper
+from jobs.runtime.process import end, spawn
+from jobs.runtime.settings import Settings
 from jobs.store import outbox, workers
 from tests.faults.attempts import claim, expire, same_as_undisturbed
 from tests.jobs.helpers import submit
@@ -43,7 +44,7 @@ def test_workers_whose_clocks_are_off_do_their_work_like_any_other(
     settings = settings.model_copy(update={"lease_seconds": 60})
     began = _now(db)
     submitted = [submit(db, **BODY).id for _ in range(2)]
-    with _process("api.relay", settings), _process("worker", settings, 2), _process("worker", settings, -2):
+    with _process("jobs.relay", settings), _process("worker", settings, 2), _process("worker", settings, -2):
         until(lambda: all(job_of(db, job_id).status == "succeeded" for job_id in submitted), seconds=150)
     for job_id in submitted:
         ended = job_of(db, job_id)
@@ -125,7 +126,7 @@ def test_a_hint_that_was_sent_in_the_future_is_sent_again(db: Database, settings
     _set(db, job.id, published_at=_now(db) + 2 * _HOURS)
     with db.write() as s:
         workers.announce(s, "an idle worker", "here", [])
-    sweep.sweep_once(db, settings)
+    sweeper.sweep_once(db, settings)
     assert broker.relay_once(db, app) == 1
 
 

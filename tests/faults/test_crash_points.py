@@ -9,10 +9,10 @@ from typing import Any, Final
 import pytest
 
 from jobs.db import Database
-from jobs.faultpoints import POINTS
-from tests.faults.caller import Caller
+from jobs.runtime.failpoints import POINTS
+from tests.faults.caller import LoadCaller
 from tests.faults.fleet import Fleet, ground, left_behind, record
-from tests.faults.history import Told, check
+from tests.faults.history import ToldStatus, check
 from tests.faults.undisturbed import References
 from tests.jobs.helpers import files_of
 from tests.worker.helpers import job_of, tiny
@@ -30,8 +30,11 @@ def test_a_death_at_every_point_costs_no_job(tmp_path: Path) -> None:
     faults.mkdir()
     with ground("embedded", tmp_path) as on:
         on.settings = on.settings.model_copy(update={"faults_dir": faults, "stall_seconds": 60})
-        told, db = Told(), record(on)
-        with Fleet(on, tmp_path / "logs", apis=1, relays=1, workers=2) as fleet, Caller(fleet.urls, seed=0) as caller:
+        told, db = ToldStatus(), record(on)
+        with (
+            Fleet(on, tmp_path / "logs", apis=1, relays=1, workers=2) as fleet,
+            LoadCaller(fleet.urls, seed=0) as caller,
+        ):
             for point in POINTS:
                 (faults / point).touch()
             for number in range(JOBS):

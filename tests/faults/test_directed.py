@@ -10,12 +10,13 @@ from typing import Final
 
 import numpy as np
 
-from jobs import broker, leases, sweep
-from jobs.artifacts import Stored
+from jobs import broker, leases
 from jobs.db import Database, Session
-from jobs.errors import Fenced
-from jobs.settings import Settings
+from jobs.errors import FencedError
+from jobs.relay import sweeper
+from jobs.runtime.settings import Settings
 from jobs.status import Status
+from jobs.storage.disk import Stored
 from jobs.store import checkpoints, metrics, workers
 from tests.faults.attempts import TTL, claim, expire, forked, give_back, play, same_as_undisturbed, went_on_from
 from tests.jobs.helpers import submit
@@ -88,7 +89,7 @@ def _refused(db: Database, job_id: str, write: Callable[[Session, str], object])
     try:
         with db.write() as s:
             write(s, job_id)
-    except Fenced:
+    except FencedError:
         return True
     return False
 
@@ -108,7 +109,7 @@ def test_a_hint_that_the_broker_lost_is_sent_again_and_the_job_runs(db: Database
 @contextmanager
 def _relay(settings: Settings) -> Iterator[None]:
     stop = threading.Event()
-    thread = threading.Thread(target=sweep.serve, args=(settings, stop))
+    thread = threading.Thread(target=sweeper.serve, args=(settings, stop))
     thread.start()
     try:
         yield

@@ -17,11 +17,11 @@ from gan import datasets
 from gan.events import CheckpointDue, Tick
 from gan.spec import resolve
 from gan.train import Trainer
-from jobs import faultpoints
 from jobs.db import Database, migrate
-from jobs.errors import DatabaseUnavailable
+from jobs.errors import DatabaseUnavailableError
 from jobs.models import Job
-from jobs.settings import Settings
+from jobs.runtime import failpoints
+from jobs.runtime.settings import Settings
 from jobs.store import checkpoints
 from tests.conftest import small_settings
 from tests.faults.attempts import claim, finish, forked, same_as_undisturbed
@@ -29,9 +29,9 @@ from tests.faults.small_disk import SmallDisk, small_disk
 from tests.jobs.helpers import files_of, submit
 from tests.worker.conftest import Carry
 from tests.worker.helpers import events_of, job_of, tiny, until
-from worker.journal import Journal
-from worker.keeper import Keeper
-from worker.report import Report
+from worker.trainer.checkpoints import CheckpointManager
+from worker.trainer.fenced_writer import FencedWriter
+from worker.trainer.recorder import Recorder
 
 BODY: Final = tiny(checkpoints={"every_steps": 10, "keep_last": 2})
 
@@ -88,10 +88,10 @@ def test_the_last_good_one_stays_while_there_is_no_space(
 def _train(
     settings: Settings, db: Database, job: Job, at: Mapping[int, Callable[[], None]], until_step: int = 60
 ) -> dict[int, bool]:
-    """As `worker.trainer` does, but something happens before the checkpoints `at` some steps; which are saved."""
+    """As `worker.trainer.attempt` does, but something happens before the checkpoints `at` some steps; which are saved."""
     torch.set_num_threads(1)
-    journal, artifacts = Journal(db, job.id, job.attempt, 600), files_of(settings)
-    report, keeper = Report(journal, artifacts), Keeper(journal, artifacts, keep_last=2)
+    writer, artifacts = FencedWriter(db, job.id, job.attempt, 600), files_of(settings)
+    report, manager = Recorder(writer, artifacts), CheckpointManager(writer, artifacts, keep_last=2)
     spec = resolve(BODY)
     trainer = Trainer(spec, datasets.load(spec.dataset))
     report.begin(trainer, "cpu")
@@ -102,19 +102,19 @@ def _train(
         if isinstance(event, CheckpointDue):
             if trainer.step in at:
                 at[trainer.step]()
-            keeper.save(trainer, report.at(trainer.step), final=event.final)
-            saved[trainer.step] = keeper.finish()
-    journal.close()
+            manager.save(trainer, report.at(trainer.step), final=event.final)
+            saved[trainer.step] = manager.finish()
+    writer.close()
     return saved
 
 
 def test_a_job_whose_disk_stays_full_fails_and_says_what_to_do(
-    disk: SmallDisk, elsewhere: tuple[Settings, Database], carry: Carry
+    disk: SmallDisk, elsewhere: tuple[Settings, Database], run: Carry
 ) -> None:
     settings, db = elsewhere
     job = submit(db, **BODY, max_attempts=1)
     disk.fill()
-    carry(settings).result()
+    run(settings).result()
     ended = job_of(db, job.id)
     assert ended.status == "failed" and ended.error is not None
     assert (ended.error["code"], ended.error["retryable"]) == ("disk_full", True)
@@ -134,14 +134,16 @@ def test_a_database_on_the_full_disk_is_whole_and_the_job_goes_on(
     faults = tmp_path / "faults"
     faults.mkdir()
     # Told after each fifty steps, when a picture is due: the first time it stops, with much to tell.
-    (faults / "metrics.committed").write_text(faultpoints.STOP)
+    (faults / "metrics.committed").write_text(failpoints.STOP)
     # Beside the disk; where its log goes is for whoever was the last in this process to set up logs.
     told = tmp_path / "told"
-    monkeypatch.setattr("worker.journal.log", SimpleNamespace(warning=lambda event, **_: told.write_text(event)))
+    monkeypatch.setattr(
+        "worker.trainer.fenced_writer.log", SimpleNamespace(warning=lambda event, **_: told.write_text(event))
+    )
     with forked(settings, job, faults) as trainer:
         trainer.wait_until_stopped()
         disk.fill()
-        with pytest.raises(DatabaseUnavailable, match="full"):
+        with pytest.raises(DatabaseUnavailableError, match="full"):
             for _ in range(100):
                 submit(db)
         os.kill(trainer.pid, signal.SIGCONT)

@@ -13,18 +13,18 @@ from sqlalchemy import delete, select, text, update
 
 from gan import checkpoint
 from jobs import leases
-from jobs.artifacts import Artifacts
 from jobs.db import Database, Session, migrate
 from jobs.models import DEFAULT_TENANT, Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBlock, Preview
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.status import Status
+from jobs.storage.disk import Artifacts
 from tests.conftest import small_settings
-from tests.faults.history import Told, check
+from tests.faults.history import ToldStatus, check
 from tests.faults.undisturbed import References
 from tests.jobs.helpers import files_of, submit
 from tests.worker.helpers import judged
-from worker import trainer
 from worker.exits import Exit
+from worker.trainer import attempt
 
 REFERENCES = References()
 BODY = judged(total_steps=60, checkpoints={"every_steps": 20, "keep_last": 2})
@@ -47,10 +47,10 @@ def _attempt(settings: Settings, db: Database, job_id: str, number: int, *, stop
     with db.write() as s:
         claimed = leases.claim(s, f"worker-{number}", "cpu", 0, 600)
     assert claimed is not None and (claimed.id, claimed.attempt) == (job_id, number)
-    run = trainer.Attempt(settings, DEFAULT_TENANT, job_id, number)
+    run = attempt.TrainingAttempt(settings, DEFAULT_TENANT, job_id, number)
     if stop:
         run.ask_to_stop()
-    assert run.carry() == (Exit.STOPPED if stop else Exit.SUCCEEDED)
+    assert run.run() == (Exit.STOPPED if stop else Exit.SUCCEEDED)
     reason = {"code": "worker_draining", "message": "Drained."}
     with db.write() as s:
         if stop:
@@ -74,7 +74,7 @@ def copy(right: tuple[Settings, str], tmp_path: Path) -> tuple[Settings, str]:
     return ours, job_id
 
 
-def _rules(settings: Settings, told: Told) -> set[str]:
+def _rules(settings: Settings, told: ToldStatus) -> set[str]:
     db = Database(settings.database)
     found = check(db, files_of(settings), told, REFERENCES)
     db.dispose()
@@ -84,7 +84,7 @@ def _rules(settings: Settings, told: Told) -> set[str]:
 def test_a_record_that_is_right_passes(right: tuple[Settings, str]) -> None:
     settings, job_id = right
     db = Database(settings.database)
-    found = check(db, files_of(settings), Told({"key": job_id}), REFERENCES)
+    found = check(db, files_of(settings), ToldStatus({"key": job_id}), REFERENCES)
     db.dispose()
     assert found.violations == []
     assert (found.jobs, found.attempts, found.ended_once) == (1, 2, 1)
@@ -269,27 +269,27 @@ def test_what_is_spoilt_is_reported(copy: tuple[Settings, str], spoil: Callable[
         s.connection().exec_driver_sql("pragma ignore_check_constraints = on")
         spoil(s, files_of(settings))
     db.dispose()
-    assert SPOILT[spoil] in _rules(settings, Told({"key": job_id}))
+    assert SPOILT[spoil] in _rules(settings, ToldStatus({"key": job_id}))
 
 
 def test_a_job_that_was_accepted_and_is_gone_is_reported(right: tuple[Settings, str]) -> None:
     settings, job_id = right
-    told = Told({"key": job_id, "other": "job_that_is_gone"})
+    told = ToldStatus({"key": job_id, "other": "job_that_is_gone"})
     assert _rules(settings, told) == {"the record is what was accepted"}
 
 
 def test_a_job_that_nobody_was_told_of_is_reported(right: tuple[Settings, str]) -> None:
-    assert _rules(right[0], Told()) == {"the record is what was accepted"}
-    assert _rules(right[0], Told(doubles_allowed=True)) == set()
+    assert _rules(right[0], ToldStatus()) == {"the record is what was accepted"}
+    assert _rules(right[0], ToldStatus(doubles_allowed=True)) == set()
 
 
 def test_one_job_for_two_keys_is_reported(right: tuple[Settings, str]) -> None:
-    assert _rules(right[0], Told({"a": right[1], "b": right[1]})) == {"the record is what was accepted"}
+    assert _rules(right[0], ToldStatus({"a": right[1], "b": right[1]})) == {"the record is what was accepted"}
 
 
 def test_a_cancel_that_was_promised_and_did_not_come_is_reported(right: tuple[Settings, str]) -> None:
     settings, job_id = right
-    told = Told({"key": job_id}, cancels_sent={job_id}, cancels_promised={job_id})
+    told = ToldStatus({"key": job_id}, cancels_sent={job_id}, cancels_promised={job_id})
     assert _rules(settings, told) == {"ends as asked"}
 
 
@@ -299,7 +299,7 @@ def test_a_cancel_that_nobody_asked_for_is_reported(copy: tuple[Settings, str]) 
     with db.write() as s:
         s.execute(update(Job).values(status="cancelled"))
     db.dispose()
-    assert "ends as asked" in _rules(settings, Told({"key": job_id}))
+    assert "ends as asked" in _rules(settings, ToldStatus({"key": job_id}))
 
 
 def _append(s: Session, type: str, data: dict[str, Any], ends_job: int = 0) -> None:

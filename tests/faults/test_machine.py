@@ -24,16 +24,16 @@ from hypothesis.stateful import (
 from sqlalchemy import delete, select
 
 from jobs import leases
-from jobs.artifacts import Stored
 from jobs.db import Database, Session
-from jobs.errors import Fenced, InvalidTransition, JobNotFound
+from jobs.errors import FencedError, InvalidTransitionError, JobNotFoundError
 from jobs.models import Job as Row
 from jobs.models import Outbox, Worker
 from jobs.status import TERMINAL, Status
+from jobs.storage.disk import Stored
 from jobs.store import checkpoints, jobs, metrics, outbox, workers
 from tests.faults import model
 from tests.faults.agreement import check_attempts, check_curve, check_events, check_row, move, stretch
-from tests.faults.model import LEASE, REPUBLISH, Job
+from tests.faults.model import LEASE, REPUBLISH, ModelJob
 from tests.jobs.helpers import submit
 
 WORKERS: Final = ("one", "two", "three")
@@ -72,7 +72,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.db = self.database
         self.now = 0.0
-        self.jobs: dict[str, Job] = {}
+        self.jobs: dict[str, ModelJob] = {}
         self.past: list[tuple[str, int]] = []
         """Every attempt there was."""
         self.heard = dict.fromkeys(WORKERS, 0.0)
@@ -97,7 +97,7 @@ class Machine(RuleBasedStateMachine):
     def accept(self, priority: int, attempts: int, bounded: bool) -> None:
         limit = model.MAX_RUNTIME if bounded else None
         row = submit(self.db, priority=priority, max_attempts=attempts, max_runtime_seconds=limit)
-        self.jobs[row.id] = Job(row.id, priority, self.now, attempts, limit, born=row.created_at)
+        self.jobs[row.id] = ModelJob(row.id, priority, self.now, attempts, limit, born=row.created_at)
         self.hints[row.id] = [self.now]
 
     @precondition(lambda self: self.jobs)
@@ -153,7 +153,7 @@ class Machine(RuleBasedStateMachine):
         """The trainer has read its newest checkpoint."""
         job = self._carried(pick, begun=False)
 
-        def resumed(s: Session) -> leases.Orders:
+        def resumed(s: Session) -> leases.JobRequests:
             newest = checkpoints.newest_ready(s, job.id)
             step = 0 if newest is None else newest.step
             orders = leases.fence(s, job.id, job.attempt, LEASE, step=step)
@@ -168,7 +168,7 @@ class Machine(RuleBasedStateMachine):
         job = self._carried(pick, begun=True)
         first, attempt = job.step + 1, job.attempt
 
-        def write(s: Session) -> leases.Orders:
+        def write(s: Session) -> leases.JobRequests:
             orders = leases.fence(s, job.id, attempt, LEASE, step=first + count - 1)
             metrics.append(s, job.id, attempt, first, ["loss_d"], np.full((count, 1), attempt, np.float32))
             return orders
@@ -183,7 +183,7 @@ class Machine(RuleBasedStateMachine):
             return
         file = Stored(f"{job.id}/{job.step}.{job.attempt}", 1, "0" * 64)
 
-        def register(s: Session) -> leases.Orders:
+        def register(s: Session) -> leases.JobRequests:
             orders = leases.fence(s, job.id, job.attempt, LEASE)
             checkpoints.register(s, job.id, job.attempt, job.step, {}, file, file)
             checkpoints.retire(s, job.id, KEPT)
@@ -297,7 +297,7 @@ class Machine(RuleBasedStateMachine):
                 self._check_history(s, rows[job_id], job)
         self.sound = True
 
-    def _check_history(self, s: Session, row: Row, job: Job) -> None:
+    def _check_history(self, s: Session, row: Row, job: ModelJob) -> None:
         """Of a job that has moved since: a tick, a checkpoint and a move each leave a trace in its row."""
         trace = (row.status, row.attempt, row.step, row.event_seq, row.heartbeat_at)
         if self.seen.get(job.id) != trace:
@@ -346,25 +346,25 @@ class Machine(RuleBasedStateMachine):
         with self.db.write() as s:
             return action(s)
 
-    def _any(self, pick: int) -> Job:
+    def _any(self, pick: int) -> ModelJob:
         return list(self.jobs.values())[pick % len(self.jobs)]
 
-    def _running(self, begun: bool | None = None) -> list[Job]:
+    def _running(self, begun: bool | None = None) -> list[ModelJob]:
         running = (job for job in self.jobs.values() if job.status is Status.RUNNING)
         return [job for job in running if begun is None or job.begun == begun]
 
-    def _carried(self, pick: int, begun: bool | None = None) -> Job:
+    def _carried(self, pick: int, begun: bool | None = None) -> ModelJob:
         found = self._running(begun)
         return found[pick % len(found)]
 
-    def _claimable(self, job: Job) -> bool:
+    def _claimable(self, job: ModelJob) -> bool:
         return job.status is Status.QUEUED and job.not_before <= self.now
 
     def _holds(self, job_id: str, attempt: int) -> bool:
         job = self.jobs.get(job_id)
         return job is not None and job.status is Status.RUNNING and job.attempt == attempt
 
-    def _queued_again(self, job: Job) -> None:
+    def _queued_again(self, job: ModelJob) -> None:
         if job.status is not Status.QUEUED:
             return
         self.hints[job.id].append(job.not_before)
@@ -376,15 +376,15 @@ class Machine(RuleBasedStateMachine):
 def _outcome(action: Callable[[], Any]) -> Any:
     try:
         return action()
-    except (Fenced, InvalidTransition, JobNotFound) as error:
+    except (FencedError, InvalidTransitionError, JobNotFoundError) as error:
         return type(error)
 
 
 def _fenced() -> None:
-    raise Fenced
+    raise FencedError
 
 
-def _last_sent(job: Job) -> float:
+def _last_sent(job: ModelJob) -> float:
     return job.created if job.published is None else job.published
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.faults import storm
 from tests.faults.fleet import Profile
 from tests.faults.harm import AIMED, SHARED
-from tests.faults.storm import Plan
+from tests.faults.storm import StormPlan
 
 EMBEDDED = ("kill trainer", "kill api", "freeze worker", "flush broker", "kill worker", "kill relay")
 PRODUCTION = ("kill trainer", "kill postgres", "kill supervisor", "black-hole database", "kill broker", "save now")
@@ -26,7 +26,7 @@ PRODUCTION = ("kill trainer", "kill postgres", "kill supervisor", "black-hole da
 def test_a_short_storm_is_weathered(profile: Profile, script: tuple[str, ...], tmp_path: Path) -> None:
     lines: list[str] = []
     # So many steps that jobs are left to strike when the test itself has stood still for seconds.
-    chosen = Plan(profile, jobs=4, faults=0, seed=1, steps=1500, workers=2, pause_seconds=2, script=script)
+    chosen = StormPlan(profile, jobs=4, faults=0, seed=1, steps=1500, workers=2, pause_seconds=2, script=script)
     outcome = storm.run(chosen, tmp_path, lines.append)
     assert outcome.violations == [], "\n".join(lines)
     assert outcome.accepted == 4 and outcome.history is not None
@@ -38,11 +38,11 @@ def test_a_short_storm_is_weathered(profile: Profile, script: tuple[str, ...], t
 
 
 def test_the_same_seed_draws_the_same_faults() -> None:
-    assert Plan("production", 1, 50, seed=7).names == Plan("production", 1, 50, seed=7).names
-    assert Plan("production", 1, 50, seed=7).names != Plan("production", 1, 50, seed=8).names
+    assert StormPlan("production", 1, 50, seed=7).names == StormPlan("production", 1, 50, seed=7).names
+    assert StormPlan("production", 1, 50, seed=7).names != StormPlan("production", 1, 50, seed=8).names
 
 
 def test_a_long_storm_draws_every_fault_of_its_profile() -> None:
-    assert set(Plan("production", 1, 2_000, seed=1).names) == AIMED.keys() | SHARED.keys()
+    assert set(StormPlan("production", 1, 2_000, seed=1).names) == AIMED.keys() | SHARED.keys()
     here = {name for name, fault in SHARED.items() if "embedded" in fault.profiles}
-    assert set(Plan("embedded", 1, 2_000, seed=1).names) == AIMED.keys() | here
+    assert set(StormPlan("embedded", 1, 2_000, seed=1).names) == AIMED.keys() | here

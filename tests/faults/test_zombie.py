@@ -16,11 +16,11 @@ from typing import Final
 
 import pytest
 
-from jobs import sweep
 from jobs.db import Database
 from jobs.models import Attempt
-from jobs.process import kill, spawn
-from jobs.settings import Settings
+from jobs.relay import sweeper
+from jobs.runtime.process import kill, spawn
+from jobs.runtime.settings import Settings
 from jobs.status import Status
 from tests.faults.attempts import claim, expire, finish, forked, freeze, same_as_undisturbed
 from tests.jobs.helpers import submit
@@ -32,13 +32,13 @@ BODY: Final = tiny(total_steps=600, checkpoints={"every_steps": 100}, previews={
 _CARRY: Final = """
 import os
 from jobs.db import Database
-from jobs.startup import begin
-from worker.room import trainer_environment
-from worker.supervise import Identity, carry_one_job
-from worker.trainers import Nursery
+from jobs.runtime.startup import begin
+from worker.sandbox import trainer_environment
+from worker.supervise import Identity, run_one_job
+from worker.trainer_process import ForkServer
 settings = begin("worker")
-nursery = Nursery("the-zombies-worker-has-a-long-name", trainer_environment(settings, os.environ))
-carry_one_job(settings, Database(settings.database), Identity("the zombie", "cpu", 0), nursery)
+nursery = ForkServer("the-zombies-worker-has-a-long-name", trainer_environment(settings, os.environ))
+run_one_job(settings, Database(settings.database), Identity("the zombie", "cpu", 0), nursery)
 """
 
 
@@ -52,7 +52,7 @@ def test_a_frozen_attempt_that_wakes_writes_nothing(settings: Settings, db: Data
         trainer = halting.when(trains(db, job.id), job.id)
         freeze(patient, job.id, zombie.pid)
         expire(db, job.id)
-        sweep.sweep_once(db, patient)
+        sweeper.sweep_once(db, patient)
         given_back = job_of(db, job.id)
         assert (given_back.status, given_back.crashes) == ("queued", 1)
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gan import checkpoint, datasets
-from gan.catalog import DatasetInfo
 from gan.events import CheckpointDue, Evaluated, PreviewReady, Tick
-from gan.features import for_dataset
+from gan.quality.features import for_dataset
 from gan.spec import TrainSpec
+from gan.spec.catalog import DatasetInfo
 from gan.train import Trainer
 
 # None of these moves a weight or an event.
@@ -24,7 +24,7 @@ _NOT_OF_THE_RUN: Final = {"name", "labels", "priority", "max_attempts", "max_run
 
 
 @dataclass(frozen=True)
-class Reference:
+class UndisturbedRun:
     """One run, whole, on one thread as the trainers of the tests."""
 
     curves: dict[str, NDArray[np.float32]]
@@ -47,9 +47,9 @@ class References:
     """Runs each spec once."""
 
     def __init__(self) -> None:
-        self._made: dict[str, Reference] = {}
+        self._made: dict[str, UndisturbedRun] = {}
 
-    def of(self, spec: TrainSpec) -> Reference:
+    def of(self, spec: TrainSpec) -> UndisturbedRun:
         """The reference of that spec."""
         key = json.dumps(spec.model_dump(mode="json", exclude=_NOT_OF_THE_RUN), sort_keys=True)
         if key not in self._made:
@@ -57,7 +57,7 @@ class References:
         return self._made[key]
 
 
-def run(spec: TrainSpec) -> Reference:
+def run(spec: TrainSpec) -> UndisturbedRun:
     """Play it to the end."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -67,7 +67,7 @@ def run(spec: TrainSpec) -> Reference:
         torch.set_num_threads(threads)
 
 
-def _run(spec: TrainSpec) -> Reference:
+def _run(spec: TrainSpec) -> UndisturbedRun:
     data = datasets.load(spec.dataset)
     trainer = Trainer(spec, data, features=for_dataset(data) if spec.evaluation.enabled else None)
     told: list[Any] = []
@@ -78,7 +78,7 @@ def _run(spec: TrainSpec) -> Reference:
             weights[trainer.step] = trainer.weights()
     ticks = [event for event in told if isinstance(event, Tick)]
     values = np.concatenate([tick.values for tick in ticks])
-    return Reference(
+    return UndisturbedRun(
         curves={name: values[:, column] for column, name in enumerate(ticks[0].names)},
         previews=[event.step for event in told if isinstance(event, PreviewReady)],
         evaluations={e.step: dict(e.evaluation.metrics) for e in told if isinstance(e, Evaluated)},

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from gan.catalog import DatasetClass, DatasetInfo
 from gan.data import ImageDataset
-from gan.presets import PRESETS
 from gan.spec import TrainSpec, resolve
+from gan.spec.catalog import DatasetClass, DatasetInfo
+from gan.spec.presets import PRESETS
 
 SMALL: dict[str, Any] = {
     "dataset": "fashion-mnist-mini",

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gan.catalog import DatasetClass, DatasetInfo
 from gan.data import ImageDataset
+from gan.spec.catalog import DatasetClass, DatasetInfo
 
 MODES = 8
 RADIUS, DEVIATION = 0.7, 0.03

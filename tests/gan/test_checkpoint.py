@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gan import checkpoint
-from gan.checkpoint import CheckpointUnreadable
+from gan.checkpoint import CheckpointUnreadableError
 from gan.data import ImageDataset
 from gan.spec import TrainSpec
 from gan.train import Trainer
@@ -72,7 +72,7 @@ def test_what_is_no_checkpoint_is_named(
         "format": other.getvalue(),
     }
     (tmp_path / "c.pt").write_bytes(contents[damage])
-    with pytest.raises(CheckpointUnreadable, match=r"c\.pt"):
+    with pytest.raises(CheckpointUnreadableError, match=r"c\.pt"):
         checkpoint.load(tmp_path / "c.pt")
     assert "run" not in capsys.readouterr().out.split()
 
@@ -102,14 +102,14 @@ def test_the_same_weights_are_the_same_bytes(quick: Quick, shapes: ImageDataset)
 
 @pytest.mark.parametrize("data", [b"", b"12345678", b"\xff" * 64], ids=["empty", "short", "ones"])
 def test_what_are_no_weights_is_named(data: bytes) -> None:
-    with pytest.raises(CheckpointUnreadable):
+    with pytest.raises(CheckpointUnreadableError):
         checkpoint.load_weights(data)
 
 
 def test_weights_of_another_program_are_named() -> None:
     from safetensors.torch import save
 
-    with pytest.raises(CheckpointUnreadable):
+    with pytest.raises(CheckpointUnreadableError):
         checkpoint.load_weights(save({"a": torch.ones(1)}))
-    with pytest.raises(CheckpointUnreadable, match="format 9"):
+    with pytest.raises(CheckpointUnreadableError, match="format 9"):
         checkpoint.load_weights(save({"a": torch.ones(1)}, {"gantry": json.dumps({"format": 9})}))

@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gan.conditioning import JoinToImage, JoinToVector, Projection, join_to_image, join_to_vector, join_to_z
-from gan.form import ConditioningKind, ConditioningSpec
+from gan.conditioning import (
+    JoinLabelToImage,
+    JoinLabelToVector,
+    Projection,
+    join_to_image,
+    join_to_vector,
+    join_to_z,
+)
+from gan.spec.fields import ConditioningKind, ConditioningSpec
 
 
 def test_a_vector_gets_the_labels_embedding_behind_it() -> None:
-    join = JoinToVector(classes=3, dim=4)
+    join = JoinLabelToVector(classes=3, dim=4)
     x, labels = torch.randn(5, 7), torch.tensor([0, 2, 1, 1, 0])
     joined = join(x, labels)
     assert joined.shape == (5, 7 + join.extra)
@@ -20,7 +27,7 @@ def test_a_vector_gets_the_labels_embedding_behind_it() -> None:
 
 
 def test_an_image_gets_the_labels_embedding_as_one_more_channel() -> None:
-    join = JoinToImage(classes=3, size=6)
+    join = JoinLabelToImage(classes=3, size=6)
     x, labels = torch.randn(4, 2, 6, 6), torch.tensor([0, 2, 1, 1])
     joined = join(x, labels)
     assert joined.shape == (4, 2 + join.extra, 6, 6)

@@ -11,11 +11,11 @@ import torch
 
 from gan import checkpoint
 from gan.architectures import build_networks
-from gan.catalog import BUILTIN_DATASETS
 from gan.data import ImageDataset
 from gan.estimate import _saved_bytes, estimate
-from gan.presets import PRESETS
 from gan.spec import TrainSpec, preset_spec
+from gan.spec.catalog import BUILTIN_DATASETS
+from gan.spec.presets import PRESETS
 from gan.train import Trainer
 from tests.gan.architectures.variants import VARIANTS, both
 

@@ -14,8 +14,8 @@ import torch
 from gan import checkpoint
 from gan.architectures import build_networks
 from gan.data import ImageDataset
-from gan.export import ExportUnavailable, to_onnx
-from gan.sample import Generator
+from gan.export import OnnxUnavailableError, to_onnx
+from gan.sample import TrainedGenerator
 from gan.spec import TrainSpec
 from gan.train import Trainer
 from tests.gan.architectures.variants import VARIANTS, info
@@ -23,10 +23,10 @@ from tests.gan.architectures.variants import VARIANTS, info
 Quick = Callable[..., TrainSpec]
 
 
-def generator(spec: TrainSpec, data: ImageDataset) -> Generator:
+def generator(spec: TrainSpec, data: ImageDataset) -> TrainedGenerator:
     trainer = Trainer(spec, data)
     list(trainer.run())
-    return Generator.load(checkpoint.save_weights(trainer.weights(), spec, data.info, trainer.step))
+    return TrainedGenerator.load(checkpoint.save_weights(trainer.weights(), spec, data.info, trainer.step))
 
 
 @pytest.mark.parametrize("changes", [{}, {"preset": "goodfellow2014"}], ids=["conditional", "unconditional"])
@@ -60,7 +60,7 @@ def test_every_kind_of_generator_is_written(quick: Quick, variant: str) -> None:
     G(z, labels)
     before = {name: tensor.clone() for name, tensor in G.state_dict().items()}
     session = onnxruntime.InferenceSession(
-        to_onnx(Generator(G.eval(), spec, info(16, 2), step=0)), providers=["CPUExecutionProvider"]
+        to_onnx(TrainedGenerator(G.eval(), spec, info(16, 2), step=0)), providers=["CPUExecutionProvider"]
     )
     with torch.no_grad():
         expected = G(z, labels).numpy()
@@ -77,5 +77,5 @@ def test_without_the_library_what_to_install_is_said(
     drawn = generator(quick(total_steps=1), shapes)
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name))
-    with pytest.raises(ExportUnavailable, match=r"onnxscript.*gantry\[onnx\]"):
+    with pytest.raises(OnnxUnavailableError, match=r"onnxscript.*gantry\[onnx\]"):
         to_onnx(drawn)

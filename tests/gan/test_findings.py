@@ -6,26 +6,26 @@ import json
 
 import pytest
 
-from gan.findings import Evidence, Finding, Remedy, remedied
-from gan.pointers import fields_of
+from gan.findings import FindingEvidence, HealthFinding, SpecChange, remedied
+from gan.spec.pointers import fields_of
 
-FINDING = Finding(
+FINDING = HealthFinding(
     code="mode_collapse",
     severity="critical",
     began_at_step=300,
     found_at_step=400,
     message="G has collapsed.",
-    evidence=(Evidence("diversity", 0.05, 0.2), Evidence("duplicates", 0.9, 0.5)),
+    evidence=(FindingEvidence("diversity", 0.05, 0.2), FindingEvidence("duplicates", 0.9, 0.5)),
     remedy=(
-        Remedy("/generator/z_dim", 64, "More room."),
-        Remedy("/penalties", [{"kind": "r1", "weight": 1.0}], "Smoother."),
-        Remedy("/optimizers/d/learning_rate", 1e-4, "Slower."),
+        SpecChange("/generator/z_dim", 64, "More room."),
+        SpecChange("/penalties", [{"kind": "r1", "weight": 1.0}], "Smoother."),
+        SpecChange("/optimizers/d/learning_rate", 1e-4, "Slower."),
     ),
 )
 
 
 def test_a_finding_survives_json() -> None:
-    assert Finding.from_json(json.loads(json.dumps(FINDING.to_json()))) == FINDING
+    assert HealthFinding.from_json(json.loads(json.dumps(FINDING.to_json()))) == FINDING
 
 
 def test_a_remedy_replaces_whole_fields_and_leaves_the_body_alone() -> None:

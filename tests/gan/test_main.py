@@ -15,7 +15,7 @@ import yaml
 from benchmarks import clothes
 from gan import checkpoint
 from gan.__main__ import main
-from gan.sample import Generator
+from gan.sample import TrainedGenerator
 from gan.spec import resolve
 from gan.train import METRICS
 from tests.gan.quick import SMALL
@@ -40,7 +40,7 @@ def test_a_spec_becomes_samples_curves_checkpoint_and_weights(
     assert rows[0] == ["step", *METRICS]
     assert [row[0] for row in rows[1:]] == ["1", "2", "3", "4"]
     assert checkpoint.load(out / "checkpoint.pt")["play"]["step"] == 4
-    generator = Generator.load(out / "weights.safetensors")
+    generator = TrainedGenerator.load(out / "weights.safetensors")
     assert generator.spec == resolve({**SMALL, "optimizers": {"g": {"learning_rate": 2e-4}}})
     assert generator.draw([9], [0]).shape == (1, 28, 28, 1)
     assert (out / "samples.png").read_bytes().startswith(b"\x89PNG")
@@ -60,7 +60,7 @@ def test_a_run_that_is_evaluated_leaves_its_figures_its_verdict_and_its_best(
     assert evaluations[-1]["metrics"]["label_accuracy"] >= 0
     assert evaluations[-1]["provenance"]["feature_net"]["accuracy"] > 0.9
     best = max(e["step"] for e in evaluations if e["best"])
-    assert Generator.load(out / "best.safetensors").step == best
+    assert TrainedGenerator.load(out / "best.safetensors").step == best
     health = json.loads((out / "health.json").read_text())
     assert health["verdict"] in said
     # Twenty steps have learned nothing, and that is said.
@@ -78,7 +78,7 @@ def test_two_processes_train_one_job(tmp_path: Path) -> None:
     for name, launcher in (("one", []), ("two", ["-m", "torch.distributed.run", "--nproc-per-node", "2"])):
         command = [sys.executable, *launcher, "-m", "gan", "train", str(tmp_path / "spec.yaml"), "--device", "cpu"]
         subprocess.run([*command, "--out", str(tmp_path / name)], check=True, capture_output=True)
-    one, two = (Generator.load(tmp_path / name / "weights.safetensors") for name in ("one", "two"))
+    one, two = (TrainedGenerator.load(tmp_path / name / "weights.safetensors") for name in ("one", "two"))
     assert (one.step, one.spec) == (two.step, two.spec)
     for name, tensor in one.network.state_dict().items():
         assert torch.allclose(tensor, two.network.state_dict()[name], atol=2e-5), name
@@ -102,7 +102,7 @@ def test_images_of_ones_own_are_trained_on_and_judged(tmp_path: Path, capsys: py
         out = tmp_path / f"out-{own.name}"
         words = ["--data", str(own), "--size", "16", "--out", str(out), "--device", "cpu"]
         assert main(["train", str(tmp_path / "spec.yaml"), *words]) == 0
-        weights.append(Generator.load(out / "weights.safetensors"))
+        weights.append(TrainedGenerator.load(out / "weights.safetensors"))
     assert [generator.info.name for generator in weights] == ["mine", "same"]
     assert list(weights[0].info.labels) == ["Dress", "Pullover", "T-shirt", "Trouser"]
     assert weights[0].info.num_images == 72 and weights[0].info.height == 16

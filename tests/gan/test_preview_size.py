@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan import form
-from gan.catalog import DatasetClass, DatasetInfo
 from gan.sample import grid_png
-from gan.spec import SpecError, TrainSpec, check_against, resolve
+from gan.spec import SpecError, TrainSpec, check_against, fields, resolve
+from gan.spec.catalog import DatasetClass, DatasetInfo
 
 
 def asked(per_class: int = 8) -> TrainSpec:
@@ -45,7 +44,7 @@ def test_a_preview_is_counted_as_it_is_drawn(rows: int, side: int, monkeypatch: 
     drawn = Image.open(io.BytesIO(grid_png(np.zeros((rows * columns, side, side, 3), np.uint8), rows)))
     # White is above and left of all tiles, too.
     pixels = (drawn.width - 2) * (drawn.height - 2)
-    monkeypatch.setattr(form, "MOST_PREVIEW_PIXELS", pixels)
+    monkeypatch.setattr(fields, "MOST_PREVIEW_PIXELS", pixels)
     assert asked().most_per_class(rows, side, side) == columns
     if rows == 8:
         unlabelled = resolve({"dataset": "mine", "preset": "cgan-concat", "conditioning": {"kind": "none"}})

@@ -11,7 +11,7 @@ import torch
 
 from gan import checkpoint
 from gan.events import CheckpointDue
-from gan.presets import PRESETS
+from gan.spec.presets import PRESETS
 from gan.train import Trainer
 from tests.gan.quick import quick_spec, three_shapes
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from gan import features
 from gan.data import ImageDataset
-from gan.evaluate import Evaluation
 from gan.events import Evaluated, HealthChanged
-from gan.features import FeatureNet
-from gan.findings import Finding, remedied
+from gan.findings import HealthFinding, remedied
+from gan.quality import features
+from gan.quality.evaluate import EvaluationResult
+from gan.quality.features import FeatureNet
 from gan.spec import resolve
 from gan.train import Trainer
 from tests.gan.ring import MODES, modes_found, ring
@@ -48,8 +48,8 @@ R1_R2: dict[str, Any] = {
 }
 
 
-def body_of(game: dict[str, Any]) -> dict[str, Any]:
-    steps = game["total_steps"]
+def body_of(adversarial: dict[str, Any]) -> dict[str, Any]:
+    steps = adversarial["total_steps"]
     return {
         "dataset": "ring",
         "conditioning": {"kind": "none"},
@@ -61,7 +61,7 @@ def body_of(game: dict[str, Any]) -> dict[str, Any]:
         "previews": {"every_steps": steps, "per_class": 1},
         "checkpoints": {"every_steps": steps},
         "resources": {"precision": "fp32"},
-        **game,
+        **adversarial,
     }
 
 
@@ -75,10 +75,12 @@ def net(points: ImageDataset) -> FeatureNet:
     return features.for_dataset(points)
 
 
-def trained(game: dict[str, Any], data: ImageDataset, net: FeatureNet) -> tuple[Trainer, list[Finding], Evaluation]:
+def trained(
+    adversarial: dict[str, Any], data: ImageDataset, net: FeatureNet
+) -> tuple[Trainer, list[HealthFinding], EvaluationResult]:
     """The trainer at its end, all that was found on the way, and the last evaluation."""
-    trainer = Trainer(resolve(body_of(game)), data, features=net)
-    raised: list[Finding] = []
+    trainer = Trainer(resolve(body_of(adversarial)), data, features=net)
+    raised: list[HealthFinding] = []
     last = None
     for event in trainer.run():
         if isinstance(event, HealthChanged):
@@ -105,11 +107,11 @@ def test_minimax_loses_modes_and_the_finding_says_so(points: ImageDataset, net: 
     assert resolve(remedied(body_of(MINIMAX), collapse)).generator.z_dim > 2
 
 
-@pytest.mark.parametrize("game", [WGAN_GP, R1_R2], ids=["wgan-gp", "r1-r2"])
+@pytest.mark.parametrize("adversarial", [WGAN_GP, R1_R2], ids=["wgan-gp", "r1-r2"])
 def test_a_penalised_critic_holds_all_eight_and_nothing_is_found(
-    game: dict[str, Any], points: ImageDataset, net: FeatureNet
+    adversarial: dict[str, Any], points: ImageDataset, net: FeatureNet
 ) -> None:
-    trainer, raised, last = trained(game, points, net)
+    trainer, raised, last = trained(adversarial, points, net)
     assert modes_drawn(trainer) == MODES
     assert last.metrics["coverage"] > 0.3
     assert min(last.class_histogram.values()) > 0.05

@@ -12,21 +12,21 @@ from PIL import Image
 
 from gan import checkpoint
 from gan.data import ImageDataset
-from gan.sample import CHUNK, Generator, Wanted, grid_png, image_png
+from gan.sample import CHUNK, SampleRequestItem, TrainedGenerator, grid_png, image_png
 from gan.spec import TrainSpec
 from gan.train import Trainer
 
 Quick = Callable[..., TrainSpec]
 
 
-def drawn_from(spec: TrainSpec, data: ImageDataset) -> Generator:
+def drawn_from(spec: TrainSpec, data: ImageDataset) -> TrainedGenerator:
     trainer = Trainer(spec, data)
     list(trainer.run())
-    return Generator.load(checkpoint.save_weights(trainer.weights(), spec, data.info, trainer.step))
+    return TrainedGenerator.load(checkpoint.save_weights(trainer.weights(), spec, data.info, trainer.step))
 
 
 @pytest.fixture(scope="module")
-def generator(shapes: ImageDataset) -> Generator:
+def generator(shapes: ImageDataset) -> TrainedGenerator:
     """Wide enough for the kernels that real sizes get."""
     from tests.gan.quick import quick_spec
 
@@ -34,7 +34,7 @@ def generator(shapes: ImageDataset) -> Generator:
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 64])
-def test_an_image_does_not_depend_on_what_else_is_asked_for(generator: Generator, count: int) -> None:
+def test_an_image_does_not_depend_on_what_else_is_asked_for(generator: TrainedGenerator, count: int) -> None:
     alone = {seed: generator.draw([seed % 3], [seed])[0] for seed in range(0, count, max(1, count // 8))}
     together = generator.draw([seed % 3 for seed in range(count)], list(range(count)))
     backwards = generator.draw([seed % 3 for seed in reversed(range(count))], list(reversed(range(count))))[::-1]
@@ -45,15 +45,15 @@ def test_an_image_does_not_depend_on_what_else_is_asked_for(generator: Generator
         assert np.array_equal(together[seed], image)
 
 
-def test_logits_before_rounding_are_equal_too(generator: Generator) -> None:
+def test_logits_before_rounding_are_equal_too(generator: TrainedGenerator) -> None:
     z, labels = torch.randn(CHUNK, 64), torch.arange(CHUNK) % 3
     whole = generator._forward(z, labels)
     for place in range(0, CHUNK, 5):
         assert torch.equal(generator._forward(z[place:], labels[place:])[0], whole[place])
 
 
-def test_images_of_several_requests_share_a_pass(generator: Generator) -> None:
-    wanted = [Wanted(i % 3, 5 * i, (1.0, 0.5, 0.7)[i % 3]) for i in range(CHUNK)]
+def test_images_of_several_requests_share_a_pass(generator: TrainedGenerator) -> None:
+    wanted = [SampleRequestItem(i % 3, 5 * i, (1.0, 0.5, 0.7)[i % 3]) for i in range(CHUNK)]
     together = generator.draw_together(wanted)
     for i in (0, 1, 2, CHUNK - 1):
         class_id, seed, truncation = wanted[i]
@@ -62,7 +62,7 @@ def test_images_of_several_requests_share_a_pass(generator: Generator) -> None:
         assert np.array_equal(together[i], generator.draw_together(wanted[i : i + 1])[0])
 
 
-def test_class_seed_and_truncation_each_change_the_image(generator: Generator) -> None:
+def test_class_seed_and_truncation_each_change_the_image(generator: TrainedGenerator) -> None:
     image = generator.draw([0], [5])
     assert np.array_equal(image, generator.draw([0], [5]))
     assert not np.array_equal(image, generator.draw([1], [5]))
@@ -70,7 +70,7 @@ def test_class_seed_and_truncation_each_change_the_image(generator: Generator) -
     assert not np.array_equal(image, generator.draw([0], [5], truncation=0.5))
 
 
-def test_truncation_takes_variety_away(generator: Generator) -> None:
+def test_truncation_takes_variety_away(generator: TrainedGenerator) -> None:
     def spread(truncation: float) -> float:
         images = generator.draw([1] * 32, list(range(32)), truncation)
         return float(images.astype(float).std(axis=0).mean())
@@ -92,7 +92,7 @@ def test_truncation_takes_variety_away(generator: Generator) -> None:
     ],
 )
 def test_what_cannot_be_drawn_is_refused(
-    generator: Generator, class_ids: list[int] | None, seeds: list[int], truncation: float, text: str
+    generator: TrainedGenerator, class_ids: list[int] | None, seeds: list[int], truncation: float, text: str
 ) -> None:
     with pytest.raises(ValueError, match=text):
         generator.draw(class_ids, seeds, truncation)
@@ -114,8 +114,8 @@ def test_uniform_latents_are_drawn_where_the_spec_says_so(quick: Quick, shapes: 
 def test_weights_that_do_not_fit_their_spec_are_named(quick: Quick, shapes: ImageDataset) -> None:
     weights = Trainer(quick(), shapes).weights()
     data = checkpoint.save_weights(weights, quick(generator={"z_dim": 9}), shapes.info, 1)
-    with pytest.raises(checkpoint.CheckpointUnreadable, match="do not fit"):
-        Generator.load(data)
+    with pytest.raises(checkpoint.CheckpointUnreadableError, match="do not fit"):
+        TrainedGenerator.load(data)
 
 
 def opened(data: bytes) -> Image.Image:

@@ -12,10 +12,17 @@ import torch
 
 from gan.data import ImageDataset
 from gan.events import CheckpointDue, Event, HealthChanged, PreviewReady, Tick
-from gan.form import GeneratorSpec
-from gan.presets import PRESETS
 from gan.spec import TrainSpec
-from gan.train import METRICS, TICK_STEPS, Diverged, StateMismatch, Trainer, fingerprint
+from gan.spec.fields import GeneratorSpec
+from gan.spec.presets import PRESETS
+from gan.train import (
+    METRICS,
+    TICK_STEPS,
+    DivergedError,
+    StateMismatchError,
+    Trainer,
+    fingerprint,
+)
 
 Quick = Callable[..., TrainSpec]
 NEVER = 1e9
@@ -180,7 +187,7 @@ def test_a_state_does_not_change_when_training_goes_on(quick: Quick, shapes: Ima
 def hurt(trainer: Trainer) -> None:
     """Make one weight of D infinite, as a cosmic ray might."""
     with torch.no_grad():
-        next(trainer._play.game.d.network.parameters()).view(-1)[0] = float("inf")
+        next(trainer._state.adversarial.d.network.parameters()).view(-1)[0] = float("inf")
 
 
 def poisoned(spec: TrainSpec, data: ImageDataset, at: set[int]) -> tuple[Trainer, list[Event]]:
@@ -209,20 +216,20 @@ def test_what_is_not_finite_is_told_and_rolled_back(quick: Quick, shapes: ImageD
     changes = [e for e in told if isinstance(e, HealthChanged) and e.raised]
     assert [(e.step, e.raised[0].code, e.raised[0].began_at_step) for e in changes] == [(20, "non_finite", 16)]
     assert trainer.step == 40
-    assert all(torch.isfinite(p).all() for p in trainer._play.game.d.network.parameters())
-    assert trainer._play.rate_scale == 0.5
-    assert trainer._play.game.d.optimizer.param_groups[0]["lr"] == trainer.spec.optimizers.d.learning_rate / 2
+    assert all(torch.isfinite(p).all() for p in trainer._state.adversarial.d.network.parameters())
+    assert trainer._state.rate_scale == 0.5
+    assert trainer._state.adversarial.d.optimizer.param_groups[0]["lr"] == trainer.spec.optimizers.d.learning_rate / 2
 
 
 def test_what_is_rolled_back_to_is_the_last_good_checkpoint(quick: Quick, shapes: ImageDataset) -> None:
     trainer, kept = Trainer(quick(**WATCHFUL), shapes, tick_seconds=NEVER), {}
     for event in trainer.run():
         if isinstance(event, CheckpointDue):
-            kept[event.step] = {k: v.clone() for k, v in trainer._play.learned()["D"].items()}
+            kept[event.step] = {k: v.clone() for k, v in trainer._state.learned()["D"].items()}
         if isinstance(event, PreviewReady) and event.step == 15:
             hurt(trainer)
         if isinstance(event, HealthChanged) and event.raised:
-            now = trainer._play.learned()["D"]
+            now = trainer._state.learned()["D"]
             assert all(torch.equal(tensor, now[name]) for name, tensor in kept[10].items())
             break
     else:
@@ -230,7 +237,7 @@ def test_what_is_rolled_back_to_is_the_last_good_checkpoint(quick: Quick, shapes
 
 
 def test_to_roll_back_again_and_again_ends_as_diverged(quick: Quick, shapes: ImageDataset) -> None:
-    with pytest.raises(Diverged) as caught:
+    with pytest.raises(DivergedError) as caught:
         poisoned(quick(**WATCHFUL), shapes, at={5, 15, 25, 35})
     assert caught.value.step == 26
     assert "NaN" in str(caught.value) or "finite" in str(caught.value)
@@ -239,13 +246,13 @@ def test_to_roll_back_again_and_again_ends_as_diverged(quick: Quick, shapes: Ima
 def test_a_diverged_run_gives_no_state_and_does_not_go_on(quick: Quick, shapes: ImageDataset) -> None:
     spec = quick(**{**WATCHFUL, "safeguards": {"every_steps": 10, "thresholds": {"roll_backs": 1}}})
     trainer = Trainer(spec, shapes, tick_seconds=NEVER)
-    with pytest.raises(Diverged):
+    with pytest.raises(DivergedError):
         for event in trainer.run():
             if isinstance(event, PreviewReady) and event.step == 5:
                 hurt(trainer)
-    with pytest.raises(Diverged):
+    with pytest.raises(DivergedError):
         trainer.state()
-    with pytest.raises(Diverged):
+    with pytest.raises(DivergedError):
         next(trainer.run())
     assert trainer.step == 10
 
@@ -254,9 +261,9 @@ def test_a_state_of_another_spec_or_data_set_is_refused(quick: Quick, shapes: Im
     trainer = Trainer(quick(), shapes)
     list(trainer.run())
     state = trainer.state()
-    with pytest.raises(StateMismatch):
+    with pytest.raises(StateMismatchError):
         Trainer(quick(batch_size=5), shapes, state=state)
-    with pytest.raises(StateMismatch):
+    with pytest.raises(StateMismatchError):
         other = ImageDataset(shapes.info, shapes.images.flip(3), shapes.labels)
         Trainer(quick(), other, state=state)
 
@@ -295,7 +302,7 @@ def test_a_field_of_a_later_version_leaves_the_checkpoints_of_this_one_in_use(
     body = quick(total_steps=6).model_dump()
     later = LaterSpec.model_validate(body | {"generator": LargerGenerator(**body["generator"])})
     assert Trainer(later, shapes, state=trainer.state()).step == 4
-    with pytest.raises(StateMismatch):
+    with pytest.raises(StateMismatchError):
         Trainer(later.model_copy(update={"noise": 0.5}), shapes, state=trainer.state())
 
 
@@ -329,5 +336,5 @@ def test_a_scheduled_run_is_of_its_own_length(quick: Quick, shapes: ImageDataset
     scheduled = {"optimizers": {"g": {"schedule": "linear", "final_factor": 0.0}}}
     trainer = Trainer(quick(**scheduled), shapes)
     list(trainer.run())
-    with pytest.raises(StateMismatch):
+    with pytest.raises(StateMismatchError):
         Trainer(quick(total_steps=6, **scheduled), shapes, state=trainer.state())

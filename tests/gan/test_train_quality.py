@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gan import features
 from gan.data import ImageDataset
 from gan.events import CheckpointDue, Evaluated, Event, HealthChanged
-from gan.features import FeatureNet
+from gan.quality import features
+from gan.quality.features import FeatureNet
 from gan.spec import TrainSpec, resolve
 from gan.train import Trainer
 from tests.gan.ring import ring

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.hostile import barrage
-from tests.hostile.barrage import BOUNDS_MB, Outcome
+from tests.hostile.barrage import BOUNDS_MB, RowOutcome
 from tests.hostile.rows import matrix
 
 MOST_SLOWED: Final = 0.10
@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     return report(outcome)
 
 
-def report(outcome: Outcome) -> int:
+def report(outcome: RowOutcome) -> int:
     """Print what it came to; 1 where something is not right."""
     print(f"\n{len(outcome.answers)} rows, {len(outcome.wrong)} not answered as they are to be")
     for name, mb in sorted(outcome.memory.items()):

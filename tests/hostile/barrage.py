@@ -14,23 +14,23 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from jobs.process import end, spawn
+from jobs.runtime.process import end, spawn
 from tests.faults.processes import trainers
-from tests.hostile.rows import Row
+from tests.hostile.rows import HostileRow
 from tests.hostile.target import Target
-from tests.hostile.watch import Memory, Pace, family, files, pace
+from tests.hostile.watch import MemoryWatch, Pace, family, files, pace
 from tests.ports import free_port
 
 # What a process of the service may hold at most, MB: the trainer's and the sampler's is torch's, and what strangers
 # made is read by one whose limit is its own.
 BOUNDS_MB: Final = {
     "api": 256,
-    "api.cli": 192,
-    "api.relay": 192,
+    "gantry.cli.app": 192,
+    "jobs.relay": 192,
     "api.ui": 256,
     "worker": 192,
     "worker.sampler": 1024,
-    "worker.nursery": 768,
+    "worker.fork_server": 768,
     "worker.trainer": 1024,
     "gan.uploads inspect": 256,
     "gan.uploads unpack": 384,
@@ -53,10 +53,10 @@ _BODY: Final[dict[str, Any]] = {
 
 
 @dataclass
-class Outcome:
+class RowOutcome:
     """What came of it."""
 
-    answers: list[tuple[Row, str, float]] = field(default_factory=list)
+    answers: list[tuple[HostileRow, str, float]] = field(default_factory=list)
     """(what was thrown, what was answered, seconds)"""
     memory: dict[str, float] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
@@ -87,7 +87,7 @@ def service(folder: Path, variables: Mapping[str, str] = KEYED) -> Iterator[tupl
     """`gantry up` in `folder`, ready, an administrator who asks, and its pid; its temporary files lie there."""
     port, scratch = free_port(), folder / "tmp"
     scratch.mkdir()
-    argv = [sys.executable, "-m", "api.cli", "up", "--port", str(port), "--data", str(folder / "data")]
+    argv = [sys.executable, "-m", "gantry", "up", "--port", str(port), "--data", str(folder / "data")]
     environment = {**os.environ, "GANTRY_TRAINER_THREADS": "1", "TMPDIR": str(scratch), **variables}
     with (folder / "up.log").open("wb") as log:
         up = spawn(argv, env=environment, stdout=log, stderr=log)
@@ -100,14 +100,16 @@ def service(folder: Path, variables: Mapping[str, str] = KEYED) -> Iterator[tupl
         end(up, grace=60)
 
 
-def run(rows: Sequence[Row], folder: Path, tell: Callable[[str], None], quiet_seconds: float, each: int) -> Outcome:
+def run(
+    rows: Sequence[HostileRow], folder: Path, tell: Callable[[str], None], quiet_seconds: float, each: int
+) -> RowOutcome:
     """Throw `rows`, `each` at a time, with a quiet while of so many seconds after each lot."""
-    outcome = Outcome()
+    outcome = RowOutcome()
     with service(folder) as (target, up):
         made = target.http.post("/v1/jobs", json=_BODY)
         job_id = made.raise_for_status().json()["id"]
         trainer = _trainer_of(target, job_id)
-        before, alive, memory = files(folder), set(family(up)), Memory(up)
+        before, alive, memory = files(folder), set(family(up)), MemoryWatch(up)
         with memory.watched():
             for start in range(0, len(rows), each):
                 with pace(target.http, job_id, trainer, outcome.quiet):
@@ -121,7 +123,7 @@ def run(rows: Sequence[Row], folder: Path, tell: Callable[[str], None], quiet_se
     return outcome
 
 
-def _throw(rows: Sequence[Row], target: Target, outcome: Outcome, tell: Callable[[str], None]) -> None:
+def _throw(rows: Sequence[HostileRow], target: Target, outcome: RowOutcome, tell: Callable[[str], None]) -> None:
     for row in rows:
         began = time.monotonic()
         try:

@@ -20,7 +20,7 @@ _END: Final = f"--{BOUNDARY}--\r\n".encode()
 
 
 @dataclass(frozen=True)
-class Row:
+class HostileRow:
     """One thing to throw: of which kind, what it is, the answers that are right, and how it is thrown."""
 
     kind: str
@@ -31,41 +31,43 @@ class Row:
     """It takes as long as the service is patient."""
 
 
-def _spec(what: str, wanted: str, /, **fields: Any) -> Row:
-    return Row("spec", what, (wanted,), lambda target: target.spec(**fields))
+def _spec(what: str, wanted: str, /, **fields: Any) -> HostileRow:
+    return HostileRow("spec", what, (wanted,), lambda target: target.spec(**fields))
 
 
-def _json(name: str, data: bytes, wanted: str = "400 malformed-json", **headers: str) -> Row:
-    return Row("body", name, (wanted,), lambda target: target.post(data=data, headers=headers))
+def _json(name: str, data: bytes, wanted: str = "400 malformed-json", **headers: str) -> HostileRow:
+    return HostileRow("body", name, (wanted,), lambda target: target.post(data=data, headers=headers))
 
 
-def _get(kind: str, name: str, path: str, *wanted: str, **headers: str) -> Row:
-    return Row(kind, name, wanted, lambda target: target.ask("GET", path, headers=headers))
+def _get(kind: str, name: str, path: str, *wanted: str, **headers: str) -> HostileRow:
+    return HostileRow(kind, name, wanted, lambda target: target.ask("GET", path, headers=headers))
 
 
-def _zip(name: str, wanted: str, make: Callable[[], bytes], **fields: str) -> Row:
-    return Row("archive", name, (wanted,), lambda target: target.upload(make(), **fields))
+def _zip(name: str, wanted: str, make: Callable[[], bytes], **fields: str) -> HostileRow:
+    return HostileRow("archive", name, (wanted,), lambda target: target.upload(make(), **fields))
 
 
-def _image(name: str, code: str, make: Callable[[], bytes], suffix: str = "png") -> Row:
+def _image(name: str, code: str, make: Callable[[], bytes], suffix: str = "png") -> HostileRow:
     wanted = f"201 failed {code}"
-    return Row("image", name, (wanted,), lambda t: t.upload(makings.holding(make(), suffix=suffix)))
+    return HostileRow("image", name, (wanted,), lambda t: t.upload(makings.holding(make(), suffix=suffix)))
 
 
-def _form(name: str, wanted: str, data: bytes, content_type: str = FORM["Content-Type"]) -> Row:
+def _form(name: str, wanted: str, data: bytes, content_type: str = FORM["Content-Type"]) -> HostileRow:
     headers = {"Content-Type": content_type}
-    return Row("upload", name, (wanted,), lambda t: t.ask("POST", "/v1/datasets", content=data, headers=headers))
+    return HostileRow(
+        "upload", name, (wanted,), lambda t: t.ask("POST", "/v1/datasets", content=data, headers=headers)
+    )
 
 
-def _raw(kind: str, name: str, wanted: tuple[str, ...], make: Callable[[Target], list[bytes]]) -> Row:
-    return Row(kind, name, wanted, lambda target: target.raw(make(target), wait=60))
+def _raw(kind: str, name: str, wanted: tuple[str, ...], make: Callable[[Target], list[bytes]]) -> HostileRow:
+    return HostileRow(kind, name, wanted, lambda target: target.raw(make(target), wait=60))
 
 
-def _path(name: str, path: str) -> Row:
+def _path(name: str, path: str) -> HostileRow:
     return _raw("path", name, ("404 not-found",), lambda t: [t.head("GET", path, {"Connection": "close"})])
 
 
-def bodies() -> Iterator[Row]:
+def bodies() -> Iterator[HostileRow]:
     yield _json("not JSON", b"{dataset: x}")
     yield _json("nothing", b"")
     yield _json("NaN", b'{"seed": NaN}')
@@ -85,17 +87,17 @@ def bodies() -> Iterator[Row]:
         **{"Content-Type": JSON["Content-Type"] + ";charset=utf-7"},
     )
     yield _json("256 KiB and a byte", b" " * (LIMIT + 1), "413 body-too-large")
-    yield Row(
+    yield HostileRow(
         "body", "10 MB in chunks", ("413 body-too-large",), lambda t: t.post(data=(bytes(65536) for _ in range(160)))
     )
     yield _json("a name of 10 MB", json.dumps({"name": "n" * 10_000_000}).encode(), "413 body-too-large")
     yield _json(
         "15,000 unknown fields", json.dumps({f"f{i}": i for i in range(15_000)}).encode(), "422 missing-field"
     )
-    yield Row("body", "a body that never comes", ("408 request-timeout",), _slow_body, slow=True)
+    yield HostileRow("body", "a body that never comes", ("408 request-timeout",), _slow_body, slow=True)
 
 
-def specs() -> Iterator[Row]:
+def specs() -> Iterator[HostileRow]:
     yield _spec("unknown field", "422 unknown-field", stepz=3)
     yield _spec("a field of the record", "422 unknown-field", status="succeeded")
     yield _spec("a class to import", "422 unknown-field", callback="os.system")
@@ -106,7 +108,7 @@ def specs() -> Iterator[Row]:
     yield _spec("10^18 steps", "422 out-of-range", total_steps=10**18)
     yield _spec("a number of 300 digits", "422 out-of-range", seed=10**300)
     yield _spec("1383.0 for a whole number", "200", total_steps=1383.0)
-    yield Row("spec", "more memory than any device has", ("422 over-limit",), _giant)
+    yield HostileRow("spec", "more memory than any device has", ("422 over-limit",), _giant)
     for name, text in (
         *(
             ("NUL in a name", "a\0b"),
@@ -126,7 +128,7 @@ def specs() -> Iterator[Row]:
     yield _spec("17 labels", "422 out-of-range", labels={f"k{i}": "v" for i in range(17)})
 
 
-def addresses() -> Iterator[Row]:
+def addresses() -> Iterator[HostileRow]:
     for name, job_id in (
         *(("unknown id", "job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C"), ("no id", "x"), ("SQL in an id", "x'%20OR%201=1--")),
         *(("an id of 6,000 letters", "j" * 6000), ("an emoji", "%F0%9F%92%A3"), ("not UTF-8", "%FF%FE")),
@@ -148,21 +150,21 @@ def addresses() -> Iterator[Row]:
     yield _get("query", "NUL in a label", "/v1/jobs?label=k:a%00b", "422 bad-format")
     yield _get("query", "a parameter twice", "/v1/jobs?limit=1&limit=2", "422 repeated-parameter")
     yield _get("query", "a status that is none", "/v1/jobs?status=x", "422 not-one-of")
-    yield Row("query", "10^6 points of a curve", ("422 out-of-range",), _points)
-    yield Row("query", "from after to", ("422 out-of-range",), _backwards)
-    yield Row("query", "a type that is not made", ("406 not-acceptable",), _not_made)
+    yield HostileRow("query", "10^6 points of a curve", ("422 out-of-range",), _points)
+    yield HostileRow("query", "from after to", ("422 out-of-range",), _backwards)
+    yield HostileRow("query", "a type that is not made", ("406 not-acceptable",), _not_made)
 
 
-def conversations() -> Iterator[Row]:
-    yield Row("again", "the same key, another body", ("422 idempotency-key-reused",), _reused)
-    yield Row("again", "a key of 10,000 letters", ("422 out-of-range", "422 bad-format"), _long_key)
-    yield Row("action", "cancel what has ended", ("409 invalid-transition",), _cancel_twice)
-    yield Row("action", "retry what was not lost", ("409 invalid-transition",), _retry_queued)
-    yield Row("action", "draw from what has no checkpoint", ("409 no-checkpoint",), _draw)
-    yield Row("action", "delete a data set that is built in", ("409 dataset-built-in",), _delete_built_in)
+def conversations() -> Iterator[HostileRow]:
+    yield HostileRow("again", "the same key, another body", ("422 idempotency-key-reused",), _reused)
+    yield HostileRow("again", "a key of 10,000 letters", ("422 out-of-range", "422 bad-format"), _long_key)
+    yield HostileRow("action", "cancel what has ended", ("409 invalid-transition",), _cancel_twice)
+    yield HostileRow("action", "retry what was not lost", ("409 invalid-transition",), _retry_queued)
+    yield HostileRow("action", "draw from what has no checkpoint", ("409 no-checkpoint",), _draw)
+    yield HostileRow("action", "delete a data set that is built in", ("409 dataset-built-in",), _delete_built_in)
 
 
-def keys() -> Iterator[Row]:
+def keys() -> Iterator[HostileRow]:
     for name, sent, code in (
         *(("no key", "", "missing-api-key"), ("no key at all", "Basic dXNlcjpwYXNz", "invalid-api-key")),
         *(
@@ -172,11 +174,11 @@ def keys() -> Iterator[Row]:
         ("an unknown key", "Bearer gan_live_0123456789abcdefghijABCDEFGHIJ01_000000", "invalid-api-key"),
     ):
         yield _get("key", name, "/v1/jobs", f"401 {code}", Authorization=sent)
-    yield Row("key", "one that may only read", ("403 insufficient-scope",), _may_only_read)
-    yield Row("key", "one that was revoked", ("401 invalid-api-key",), _revoked)
+    yield HostileRow("key", "one that may only read", ("403 insufficient-scope",), _may_only_read)
+    yield HostileRow("key", "one that was revoked", ("401 invalid-api-key",), _revoked)
 
 
-def uploads() -> Iterator[Row]:
+def uploads() -> Iterator[HostileRow]:
     good = part("file", zipped(makings.GOOD), "a.zip")
     yield _form("not a form", "415 unsupported-media-type", b"PK", "application/zip")
     yield _form("no boundary", "415 unsupported-media-type", _FILE + _END, "multipart/form-data")
@@ -195,11 +197,11 @@ def uploads() -> Iterator[Row]:
     yield _raw(
         "upload", "more than announced", ("422 cut-off", "422 bad-format"), lambda t: [_begun(t, 20), _FILE + _END]
     )
-    yield Row("upload", "broken off", ("nothing kept",), _broken_off)
-    yield Row("upload", "one that trickles", ("408 request-timeout",), _trickle, slow=True)
+    yield HostileRow("upload", "broken off", ("nothing kept",), _broken_off)
+    yield HostileRow("upload", "one that trickles", ("408 request-timeout",), _trickle, slow=True)
 
 
-def archives() -> Iterator[Row]:
+def archives() -> Iterator[HostileRow]:
     unsafe = "422 unsafe-archive"
     yield _zip("no zip", "422 corrupt-archive", lambda: b"no zip at all")
     yield _zip("half a zip", "422 corrupt-archive", lambda: zipped(makings.GOOD)[:5000])
@@ -232,10 +234,10 @@ def archives() -> Iterator[Row]:
     yield _zip("nothing", "422 dataset-too-small", lambda: zipped({}))
 
 
-def images() -> Iterator[Row]:
+def images() -> Iterator[HostileRow]:
     yield _image("20,000 x 20,000 pixels", "image-too-large", makings.huge)
     yield _image("a comment of 200 MB", "corrupt-image", makings.with_a_long_text)
-    yield Row("image", "pixels without end", ("201 failed corrupt-image", "201 ready"), _endless_pixels)
+    yield HostileRow("image", "pixels without end", ("201 failed corrupt-image", "201 ready"), _endless_pixels)
     yield _image("no image by its content", "unsupported-image", lambda: b"#!/bin/sh\nrm -rf /")
     yield _image("SVG by another name", "unsupported-image", lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>")
     yield _image("PDF by another name", "unsupported-image", lambda: b"%PDF-1.7\n")
@@ -245,10 +247,12 @@ def images() -> Iterator[Row]:
     yield _image("a JPEG cut off", "corrupt-image", lambda: makings.noise("JPEG")[:2000], "jpg")
     yield _image("a checksum that is wrong", "corrupt-image", broken)
     yield _image("an animation", "unsupported-image", makings.animated)
-    yield Row("image", "CMYK, 16 bits, EXIF, a palette", ("201 ready",), lambda t: t.upload(makings.odd_but_good()))
+    yield HostileRow(
+        "image", "CMYK, 16 bits, EXIF, a palette", ("201 ready",), lambda t: t.upload(makings.odd_but_good())
+    )
 
 
-def protocol() -> Iterator[Row]:
+def protocol() -> Iterator[HostileRow]:
     close = {"Connection": "close"}
     yield _raw("http", "no HTTP at all", ("400", "closed"), lambda t: [b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"])
     yield _raw(
@@ -276,7 +280,7 @@ def protocol() -> Iterator[Row]:
     yield _get("http", "a range that is none", "/healthz", "200", Range="bytes=9-1,x")
 
 
-def matrix() -> list[Row]:
+def matrix() -> list[HostileRow]:
     """All of it."""
     parts = (keys, bodies, specs, addresses, conversations, uploads, archives, images, protocol)
     return [row for made in parts for row in made()]

@@ -34,7 +34,7 @@ def role(pid: int) -> str:
 
 
 @dataclass
-class Memory:
+class MemoryWatch:
     """The most that each kind of process held at a time, MB."""
 
     pid: int

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gan.spec import resolve
-from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.models import DEFAULT_TENANT, Job
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
+from jobs.storage.disk import Artifacts
 from jobs.store import datasets, jobs
 
 # As the first version of the service stored it.

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from jobs import broker, sweep
+from jobs import broker
 from jobs.db import Database
-from jobs.errors import BrokerUnavailable
-from jobs.settings import Settings
+from jobs.errors import BrokerUnavailableError
+from jobs.relay import sweeper
+from jobs.runtime.settings import Settings
 from jobs.store import outbox, workers
 from tests.conftest import small_settings
 from tests.jobs.helpers import submit
@@ -55,23 +56,23 @@ def test_a_lost_hint_is_written_again_for_an_idle_worker(app: Celery, db: Databa
     hasty = settings.model_copy(update={"republish_seconds": -1})
     broker.relay_once(db, app)
     assert len(_waiting(app, 2)) == 2
-    sweep.sweep_once(db, hasty)
+    sweeper.sweep_once(db, hasty)
     assert broker.relay_once(db, app) == 0, "nobody is idle"
     with db.write() as s:
         workers.announce(s, "w1", "host", [])
     patient = settings.model_copy(update={"republish_seconds": 1000})
-    sweep.sweep_once(db, patient)
+    sweeper.sweep_once(db, patient)
     assert broker.relay_once(db, app) == 0
-    sweep.sweep_once(db, hasty)
+    sweeper.sweep_once(db, hasty)
     assert broker.relay_once(db, app) == 1, "one worker, one hint, though two jobs wait"
 
 
 def test_a_hint_stays_in_the_outbox_while_the_broker_is_away(db: Database, settings: Settings) -> None:
     submit(db)
     away = broker.make_app(settings.model_copy(update={"broker_url": "redis://127.0.0.1:9/0"}))
-    with pytest.raises(BrokerUnavailable, match="does not take messages"):
+    with pytest.raises(BrokerUnavailableError, match="does not take messages"):
         broker.relay_once(db, away)
-    with pytest.raises(BrokerUnavailable, match="does not answer"):
+    with pytest.raises(BrokerUnavailableError, match="does not answer"):
         broker.check(away)
     with db.read() as s:
         assert len(outbox.due(s, 10)) == 1
@@ -86,5 +87,5 @@ def test_a_queue_folder_that_cannot_be_written_is_named(tmp_path: Any) -> None:
     folder = tmp_path / "data" / "queue" / "messages"
     folder.rmdir()
     folder.write_text("a file where the folder was")
-    with pytest.raises(BrokerUnavailable):
+    with pytest.raises(BrokerUnavailableError):
         broker.send_hint(made)

@@ -4,11 +4,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.curves import Curve, head, reduce_minmax
+from jobs.curves import ReducedCurve, head, reduce_minmax
 
 
-def _curve(values: list[float]) -> Curve:
-    return Curve(np.arange(1, len(values) + 1), np.array(values, dtype=np.float32))
+def _curve(values: list[float]) -> ReducedCurve:
+    return ReducedCurve(np.arange(1, len(values) + 1), np.array(values, dtype=np.float32))
 
 
 @given(

@@ -16,9 +16,9 @@ import migrations
 from gan.spec import BUILTIN_DATASETS, from_record
 from jobs import clock
 from jobs.db import Database, migrate
-from jobs.errors import DatabaseUnavailable, MigrationsPending
+from jobs.errors import DatabaseUnavailableError, MigrationsPendingError
 from jobs.models import NO_VERDICT, Base, Evaluation
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.store import checkpoints, datasets, evaluations, jobs, metrics
 from tests import servers
 from tests.conftest import small_settings
@@ -119,7 +119,7 @@ def test_check_names_what_is_missing(db: Database) -> None:
     db.check()
     with db.write() as s:
         s.execute(text("update alembic_version set version_num = '0000'"))
-    with pytest.raises(MigrationsPending, match="gantry migrate"):
+    with pytest.raises(MigrationsPendingError, match="gantry migrate"):
         db.check()
 
 
@@ -128,14 +128,14 @@ def test_a_database_without_tables_says_how_to_make_them(postgres_server: str, t
         for empty in (small_settings(tmp_path, database_url=url), small_settings(tmp_path)):
             empty.data_dir.mkdir(exist_ok=True)
             database = Database(empty.database)
-            with pytest.raises(MigrationsPending, match="gantry migrate"), database.read() as s:
+            with pytest.raises(MigrationsPendingError, match="gantry migrate"), database.read() as s:
                 datasets.names(s)
             database.dispose()
 
 
 def test_an_unreachable_database_has_a_name_and_no_password_in_its_message() -> None:
     database = Database("postgresql+psycopg://someone:secret@127.0.0.1:9/none")
-    with pytest.raises(DatabaseUnavailable) as caught:
+    with pytest.raises(DatabaseUnavailableError) as caught:
         database.check()
     assert "secret" not in str(caught.value)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from jobs.db import Database
-from jobs.errors import KeyNotFound
+from jobs.errors import KeyNotFoundError
 from jobs.keys import Scope, digest_of, handle_of, new_key
 from jobs.models import ApiKey
 from jobs.store import api_keys
@@ -79,7 +79,7 @@ def test_a_rotated_key_overlaps_and_then_is_over(db: Database) -> None:
         assert api_keys.holder(s, old.key) is not None and api_keys.holder(s, new.key) is not None
         api_keys.rotate(s, new.row.id, 0)
         assert api_keys.holder(s, new.key) is None, "no overlap: over at once"
-        with pytest.raises(KeyNotFound):
+        with pytest.raises(KeyNotFoundError):
             api_keys.rotate(s, new.row.id, 60)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from jobs import clock, leases
 from jobs.db import Database
-from jobs.errors import Fenced
+from jobs.errors import FencedError
 from jobs.models import Attempt, Job, JobEvent
 from jobs.status import Status
 from jobs.store import events, jobs, outbox, workers
@@ -84,19 +84,19 @@ def test_renewing_moves_the_lease_and_brings_the_orders(db: Database) -> None:
     _claim(db, ttl=1)
     before = _job(db, job.id).lease_until
     with db.write() as s:
-        assert leases.renew(s, job.id, 1, 60) == leases.Orders(cancel=False, checkpoint=False)
+        assert leases.renew(s, job.id, 1, 60) == leases.JobRequests(cancel=False, checkpoint=False)
     after = _job(db, job.id).lease_until
     assert before is not None and after is not None and after > before + 50
     with db.write() as s:
         jobs.request_cancel(s, job.id)
         jobs.request_checkpoint(s, job.id)
     with db.write() as s:
-        assert leases.renew(s, job.id, 1, 60) == leases.Orders(cancel=True, checkpoint=True)
+        assert leases.renew(s, job.id, 1, 60) == leases.JobRequests(cancel=True, checkpoint=True)
 
 
 def test_the_orders_say_whether_to_leave() -> None:
-    assert not leases.Orders(checkpoint=True).stop
-    assert all(leases.Orders(**{asked: True}).stop for asked in ("cancel", "pause", "overdue"))
+    assert not leases.JobRequests(checkpoint=True).stop
+    assert all(leases.JobRequests(**{asked: True}).stop for asked in ("cancel", "pause", "overdue"))
 
 
 def test_a_job_that_has_run_for_as_long_as_it_may_is_told_so_and_fails(db: Database) -> None:
@@ -109,7 +109,7 @@ def test_a_job_that_has_run_for_as_long_as_it_may_is_told_so_and_fails(db: Datab
     _claim(db)
     time.sleep(0.2)
     with db.write() as s:
-        assert leases.renew(s, job.id, 2, 30) == leases.Orders(overdue=True)
+        assert leases.renew(s, job.id, 2, 30) == leases.JobRequests(overdue=True)
         ended = leases.release(s, job.id, 2, crash=False, reason=LOST)
     assert ended.status == "failed" and ended.error is not None and ended.error["code"] == "max_runtime_exceeded"
 
@@ -143,7 +143,7 @@ def test_a_stale_attempt_can_write_nothing(db: Database, wrong: str) -> None:
         lambda s: leases.finish(s, job.id, 1, Status.SUCCEEDED),
         lambda s: leases.release(s, job.id, 1, crash=True, reason=LOST),
     ):
-        with pytest.raises(Fenced), db.write() as s:
+        with pytest.raises(FencedError), db.write() as s:
             write(s)
     assert _job(db, job.id).step == 0
 

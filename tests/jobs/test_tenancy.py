@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from gan.spec import BUILTIN_DATASETS
-from jobs.artifacts import Stored
 from jobs.db import Database
-from jobs.errors import DatasetNotFound, JobNotFound
+from jobs.errors import DatasetNotFoundError, JobNotFoundError
 from jobs.models import Base, Checkpoint, Job, JobEvent, OfJob, OfTenant
+from jobs.storage.disk import Stored
 from jobs.store import checkpoints, datasets, events, jobs, metrics, queue, tenants
 from tests.jobs.helpers import submit
 
@@ -32,7 +32,7 @@ def test_a_tenant_finds_its_own_jobs_alone(db: Database, two: tuple[Job, Job]) -
         assert [row.row.id for row in jobs.page(s, limit=9).data] == [ours.id]
         assert jobs.show(s, [ours.id, theirs.id]).keys() == jobs.stamps(s, [ours.id, theirs.id]).keys() == {ours.id}
         for ask in (jobs.get, jobs.require):
-            with pytest.raises(JobNotFound):
+            with pytest.raises(JobNotFoundError):
                 ask(s, theirs.id)
     with db.read() as s:
         assert {row.row.id for row in jobs.page(s, limit=9).data} == {ours.id, theirs.id}, "the service sees all"
@@ -42,7 +42,7 @@ def test_a_tenant_finds_its_own_jobs_alone(db: Database, two: tuple[Job, Job]) -
     "move", [jobs.request_cancel, jobs.request_pause, jobs.resume, jobs.delete, jobs.request_checkpoint]
 )
 def test_a_tenant_moves_its_own_jobs_alone(db: Database, two: tuple[Job, Job], move: object) -> None:
-    with db.write("ours") as s, pytest.raises(JobNotFound):
+    with db.write("ours") as s, pytest.raises(JobNotFoundError):
         move(s, two[1].id)  # type: ignore[operator]
 
 
@@ -89,7 +89,7 @@ def test_a_data_set_is_its_tenants_and_a_name_may_be_given_twice(db: Database, t
         with db.read(tenant) as s:
             assert datasets.get(s, "shoes").id == f"ds_{tenant}"
             assert "fashion-mnist" in datasets.names(s) and datasets.names(s).count("shoes") == 1
-    with db.read("new") as s, pytest.raises(DatasetNotFound):
+    with db.read("new") as s, pytest.raises(DatasetNotFoundError):
         datasets.get(s, "ds_ours")
     job = submit(db, tenant="theirs", dataset="shoes")
     with db.read() as s:

@@ -11,11 +11,11 @@ from typing import Protocol
 import pytest
 
 from jobs.db import Database
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from tests.worker.helpers import WORKER
-from worker.room import trainer_environment
-from worker.supervise import carry_one_job
-from worker.trainers import Nursery
+from worker.sandbox import trainer_environment
+from worker.supervise import run_one_job
+from worker.trainer_process import ForkServer
 
 
 class Carry(Protocol):
@@ -33,38 +33,38 @@ def sqlite_db(sqlite_settings: Settings) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def nurseries() -> Iterator[Queue[Nursery]]:
+def nurseries() -> Iterator[Queue[ForkServer]]:
     """Warm nurseries, lent to one supervisor at a time: torch is imported once a run of the tests."""
-    lent: Queue[Nursery] = Queue()
+    lent: Queue[ForkServer] = Queue()
     environment = trainer_environment(Settings(), os.environ)
-    all_of_them = [Nursery("wrk_of_the_tests_one_of_several", environment) for _ in range(2)]
-    for nursery in all_of_them:
-        nursery.warm_up()
-        lent.put(nursery)
+    all_of_them = [ForkServer("wrk_of_the_tests_one_of_several", environment) for _ in range(2)]
+    for fork_server in all_of_them:
+        fork_server.warm_up()
+        lent.put(fork_server)
     yield lent
-    for nursery in all_of_them:
-        nursery.close()
+    for fork_server in all_of_them:
+        fork_server.close()
 
 
 @pytest.fixture
-def carry(nurseries: Queue[Nursery]) -> Iterator[Carry]:
+def run(nurseries: Queue[ForkServer]) -> Iterator[Carry]:
     """Carries one job in a thread, with a database connection of its own as in a worker."""
     with ThreadPoolExecutor(2) as threads:
 
         def start(settings: Settings) -> Future[str | None]:
-            return threads.submit(_carry, settings, nurseries)
+            return threads.submit(_run, settings, nurseries)
 
         yield start
 
 
-def _carry(settings: Settings, nurseries: Queue[Nursery]) -> str | None:
-    db, nursery = Database(settings.database), nurseries.get()
-    lent = nursery._process
+def _run(settings: Settings, nurseries: Queue[ForkServer]) -> str | None:
+    db, fork_server = Database(settings.database), nurseries.get()
+    lent = fork_server._process
     try:
-        return carry_one_job(settings, db, WORKER, nursery)
+        return run_one_job(settings, db, WORKER, fork_server)
     finally:
-        if nursery._process is not lent:
+        if fork_server._process is not lent:
             # Started here in the place of one that was killed: it would die with this thread, some time later.
-            nursery.close()
-        nurseries.put(nursery)
+            fork_server.close()
+        nurseries.put(fork_server)
         db.dispose()

@@ -6,8 +6,8 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
-from jobs.faultpoints import STOP
-from jobs.settings import Settings
+from jobs.runtime.failpoints import STOP
+from jobs.runtime.settings import Settings
 from tests.faults.processes import is_frozen, signal_all
 from tests.worker.helpers import trainer_pids, until
 

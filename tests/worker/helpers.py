@@ -13,20 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from gan import datasets
-from gan.evaluate import Evaluation
 from gan.events import Evaluated, Tick
-from gan.features import for_dataset
+from gan.quality.evaluate import EvaluationResult
+from gan.quality.features import for_dataset
 from gan.spec import TrainSpec, resolve
 from gan.train import Trainer
 from jobs import leases
 from jobs.db import Database
 from jobs.models import Job, JobEvent
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.store import events, jobs
 from tests.jobs.helpers import files_of, submit
-from worker.journal import Journal
-from worker.keeper import Keeper
 from worker.supervise import Identity
+from worker.trainer.checkpoints import CheckpointManager
+from worker.trainer.fenced_writer import FencedWriter
 
 ENDLESS: Final = 400_000
 WORKER: Final = Identity("worker-of-the-test", "cpu", 0)
@@ -104,7 +104,7 @@ class Undisturbed:
     """What a run told that nothing disturbed, on one thread as the trainers of the tests."""
 
     curves: dict[str, NDArray[np.float32]]
-    evaluations: list[Evaluation]
+    evaluations: list[EvaluationResult]
     best_step: int | None
     verdict: str
 
@@ -136,18 +136,18 @@ def with_checkpoints(settings: Settings, db: Database, body: dict[str, Any], ste
     with db.write() as s:
         claimed = leases.claim(s, "an-earlier-worker", "cpu", 0, 60)
     assert claimed is not None and claimed.id == job.id
-    journal = Journal(db, job.id, 1, 60)
-    keeper = Keeper(journal, files_of(settings), keep_last=steps)
-    _train(journal, keeper, resolve(body).model_copy(update={"total_steps": steps}))
+    writer = FencedWriter(db, job.id, 1, 60)
+    manager = CheckpointManager(writer, files_of(settings), keep_last=steps)
+    _train(writer, manager, resolve(body).model_copy(update={"total_steps": steps}))
     with db.write() as s:
         return leases.release(s, job.id, 1, crash=False, reason={"code": "worker_draining", "message": "Drained."})
 
 
-def _train(journal: Journal, keeper: Keeper, spec: TrainSpec) -> None:
+def _train(writer: FencedWriter, manager: CheckpointManager, spec: TrainSpec) -> None:
     torch.set_num_threads(1)
     trainer = _trainer(spec, tick_seconds=0.0)
-    journal.write(lambda s: leases.resumed(s, journal.job_id, 1, 0), step=0)
+    writer.write(lambda s: leases.resumed(s, writer.job_id, 1, 0), step=0)
     for event in trainer.run():
         if isinstance(event, Tick):
-            keeper.save(trainer, {})
-            keeper.finish()
+            manager.save(trainer, {})
+            manager.finish()

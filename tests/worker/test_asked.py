@@ -7,7 +7,7 @@ import pytest
 
 from jobs import leases
 from jobs.db import Database
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.status import Status
 from jobs.store import checkpoints, jobs, metrics
 from tests.jobs.helpers import submit
@@ -22,12 +22,12 @@ def saved_steps(db: Database, job_id: str) -> list[int]:
 
 
 def test_a_paused_job_gives_its_device_back_and_goes_on_from_there(
-    settings: Settings, db: Database, carry: Carry
+    settings: Settings, db: Database, run: Carry
 ) -> None:
     body = tiny(total_steps=1500, checkpoints={"every_steps": 1500}, previews={"every_steps": 1500})
     job = submit(db, **body)
     halting = Halting(settings)
-    carried = carry(halting.settings)
+    carried = run(halting.settings)
     halting.when(trains(db, job.id), job.id)
     with db.write() as s:
         jobs.request_pause(s, job.id)
@@ -37,11 +37,11 @@ def test_a_paused_job_gives_its_device_back_and_goes_on_from_there(
     assert (paused.status, paused.crashes, paused.lease_until, paused.lease_owner) == ("paused", 0, None, None)
     assert saved_steps(db, job.id) == [paused.step] and 0 < paused.step < 1500
     assert trainer_pids(job.id) == []
-    assert carry(settings).result() is None, "a paused job is nobody's to claim"
+    assert run(settings).result() is None, "a paused job is nobody's to claim"
 
     with db.write() as s:
         jobs.resume(s, job.id)
-    carry(settings).result()
+    run(settings).result()
     ended = job_of(db, job.id)
     assert (ended.status, ended.attempt, ended.step) == ("succeeded", 2, 1500)
     with db.read() as s:
@@ -53,9 +53,9 @@ def test_a_paused_job_gives_its_device_back_and_goes_on_from_there(
     assert told == ["queued", "running", "paused", "queued", "running", "succeeded"]
 
 
-def test_a_cancel_outranks_a_pause(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
+def test_a_cancel_outranks_a_pause(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
     job = submit(sqlite_db, **endless())
-    carried = carry(sqlite_settings)
+    carried = run(sqlite_settings)
     until(trains(sqlite_db, job.id))
     with sqlite_db.write() as s:
         jobs.request_pause(s, job.id)
@@ -65,10 +65,10 @@ def test_a_cancel_outranks_a_pause(sqlite_settings: Settings, sqlite_db: Databas
 
 
 def test_a_job_that_has_run_for_as_long_as_it_may_fails_and_keeps_what_it_has_learnt(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     job = submit(sqlite_db, **endless(max_runtime_seconds=6))
-    carry(sqlite_settings).result()
+    run(sqlite_settings).result()
     ended = job_of(sqlite_db, job.id)
     assert ended.status == "failed" and ended.error is not None
     assert ended.error["code"] == "max_runtime_exceeded" and "6 s" in ended.error["message"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.artifacts import Artifacts
+from jobs.storage.disk import Artifacts
 from worker.exits import FAILURES, Exit, Failure, leave_note, leave_reason, read_note, read_reason, unforeseen
 from worker.tail import last_line
 

@@ -12,7 +12,7 @@ import pytest
 
 from jobs import broker
 from jobs.db import Database
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.store import workers
 from tests.jobs.helpers import submit
 from tests.worker.helpers import endless, job_of, tiny, trainer_pids, trains, until

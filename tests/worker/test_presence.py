@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from jobs.db import Database
 from jobs.models import Worker
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.store import workers
 from tests.worker.helpers import until
 from worker.presence import Presence

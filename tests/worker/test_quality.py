@@ -12,15 +12,15 @@ import pytest
 from jobs import leases
 from jobs.db import Database
 from jobs.models import DEFAULT_TENANT, Checkpoint, Evaluation
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.store import checkpoints, evaluations, health, jobs, metrics
 from tests.jobs.helpers import files_of, submit
 from tests.worker.conftest import Carry
 from tests.worker.halts import Halting
 from tests.worker.helpers import events_of, job_of, judged, uninterrupted, until, with_checkpoints
 from worker.exits import Exit
-from worker.report import plain
-from worker.trainer import Attempt
+from worker.trainer.attempt import TrainingAttempt
+from worker.trainer.recorder import plain
 
 FOUND: dict[str, Any] = {
     "code": "divergence",
@@ -60,10 +60,10 @@ def told(db: Database, job_id: str, type: str) -> list[Mapping[str, Any]]:
 
 
 def test_a_job_ends_with_a_verdict_evaluations_and_a_best_checkpoint(
-    settings: Settings, db: Database, carry: Carry
+    settings: Settings, db: Database, run: Carry
 ) -> None:
     job = submit(db, **judged())
-    carry(settings).result()
+    run(settings).result()
     ended = job_of(db, job.id)
     assert ended.status == "succeeded" and ended.health["verdict"] in ("healthy", "warning", "failing")
     rows = listed(db, job.id)
@@ -81,17 +81,17 @@ def test_a_job_ends_with_a_verdict_evaluations_and_a_best_checkpoint(
 
 
 def test_a_kill_costs_no_evaluation_and_doubles_none(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     rarely = {"every_steps": 5000}
     body = judged(total_steps=200, checkpoints=rarely | {"keep_last": 2}, previews=rarely | {"per_class": 1})
     job = submit(sqlite_db, **body)
     halting = Halting(sqlite_settings)
-    first = carry(halting.settings)
+    first = run(halting.settings)
     victim = halting.when(lambda: len(told(sqlite_db, job.id, "evaluation.completed")) >= 4, job.id)
     os.kill(victim, signal.SIGKILL)
     first.result()
-    until(lambda: carry(sqlite_settings).result() is not None)
+    until(lambda: run(sqlite_settings).result() is not None)
     ended = job_of(sqlite_db, job.id)
     assert (ended.status, ended.attempt) == ("succeeded", 2)
 
@@ -112,7 +112,7 @@ def test_a_checkpoint_that_is_asked_for_does_not_come_before_what_is_told_of_its
     with sqlite_db.write() as s:
         leases.claim(s, "the test", "cpu", 0, 60)
         jobs.request_checkpoint(s, job.id)
-    assert Attempt(sqlite_settings, DEFAULT_TENANT, job.id, 1).carry() == Exit.SUCCEEDED
+    assert TrainingAttempt(sqlite_settings, DEFAULT_TENANT, job.id, 1).run() == Exit.SUCCEEDED
     best = best_checkpoint(sqlite_db, job.id)
     assert best.step == 20 and "fcd" in best.metrics
     order = [event.type for event in events_of(sqlite_db, job.id) if event.data.get("step") == 20]
@@ -120,10 +120,10 @@ def test_a_checkpoint_that_is_asked_for_does_not_come_before_what_is_told_of_its
 
 
 def test_a_job_that_its_safeguards_end_has_succeeded_and_says_why(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     job = submit(sqlite_db, **judged(safeguards=ENDED_EARLY, total_steps=200))
-    carry(sqlite_settings).result()
+    run(sqlite_settings).result()
     ended = job_of(sqlite_db, job.id)
     assert (ended.status, ended.error, ended.step) == ("succeeded", None, 60)
     assert ended.status_reason is not None and ended.status_reason["code"] == "stopped_early"
@@ -139,14 +139,14 @@ def test_a_job_that_its_safeguards_end_has_succeeded_and_says_why(
 
 
 def test_what_a_lost_attempt_found_past_its_checkpoint_is_found_no_more(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, judged(total_steps=30), steps=3)
     with sqlite_db.write() as s:
         health.put(s, job.id, 1, 20, "failing", [FOUND], raised=[FOUND])
         evaluations.register(s, job.id, 1, 20, {"fcd": 0.1}, {}, best_so_far=True)
         assert checkpoints.mark_best(s, job.id, 3) is not None
-    carry(sqlite_settings).result()
+    run(sqlite_settings).result()
     ended = job_of(sqlite_db, job.id)
     assert (ended.status, ended.attempt) == ("succeeded", 2)
     assert FOUND["code"] not in [found["code"] for found in ended.health["findings"]]

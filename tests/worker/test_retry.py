@@ -10,7 +10,7 @@ import numpy as np
 from jobs.db import Database
 from jobs.ids import new_id
 from jobs.models import Job
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.store import checkpoints, evaluations, jobs, metrics, previews, retries
 from tests.jobs.helpers import files_of, submit
 from tests.worker.conftest import Carry
@@ -34,10 +34,10 @@ def delete(settings: Settings, db: Database, job_id: str) -> None:
     files_of(settings).delete_job(job_id)
 
 
-def crash(settings: Settings, db: Database, carry: Carry, job_id: str, *, at_step: int) -> None:
+def crash(settings: Settings, db: Database, run: Carry, job_id: str, *, at_step: int) -> None:
     """Let the job train past a checkpoint, then end it with its only attempt."""
     halting = Halting(settings)
-    carried = carry(halting.settings)
+    carried = run(halting.settings)
 
     def has_come_so_far() -> bool:
         with db.read() as s:
@@ -51,19 +51,19 @@ def crash(settings: Settings, db: Database, carry: Carry, job_id: str, *, at_ste
 
 
 def test_a_retry_goes_on_where_the_old_job_was_even_when_that_is_deleted(
-    settings: Settings, db: Database, carry: Carry
+    settings: Settings, db: Database, run: Carry
 ) -> None:
     steps = 240
     body = judged(total_steps=steps, checkpoints={"every_steps": 40, "keep_last": 2}, max_attempts=1)
     body["evaluation"] = {"every_steps": 60, "images": 100}
     old = submit(db, **body)
-    crash(settings, db, carry, old.id, at_step=80)
+    crash(settings, db, run, old.id, at_step=80)
     new = retry(settings, db, old.id)
     assert (new.status, new.retry_of, new.attempt, new.crashes) == ("queued", old.id, 0, 0)
     assert new.step >= 80 and new.images_seen == new.step * 8
     delete(settings, db, old.id)
 
-    assert carry(settings).result() == new.id
+    assert run(settings).result() == new.id
     ended = job_of(db, new.id)
     assert (ended.status, ended.attempt, ended.step, ended.images_seen) == ("succeeded", 1, steps, steps * 8)
     resumed = [e.data["step"] for e in events_of(db, new.id) if e.type == "job.progress"]

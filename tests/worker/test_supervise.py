@@ -15,10 +15,10 @@ from sqlalchemy.exc import IntegrityError
 from gan import checkpoint
 from gan.spec import DatasetInfo, resolve
 from jobs import clock, leases
-from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.models import Checkpoint, Job, Worker
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
+from jobs.storage.disk import Artifacts
 from jobs.store import checkpoints, datasets, jobs, metrics, previews, workers
 from tests.jobs.helpers import files_of, submit
 from tests.worker.conftest import Carry
@@ -35,9 +35,9 @@ from tests.worker.helpers import (
     until,
     with_checkpoints,
 )
-from worker.room import trainer_environment
-from worker.supervise import carry_one_job
-from worker.trainers import Nursery
+from worker.sandbox import trainer_environment
+from worker.supervise import run_one_job
+from worker.trainer_process import ForkServer
 
 
 def ready(db: Database, job_id: str) -> list[Checkpoint]:
@@ -45,20 +45,20 @@ def ready(db: Database, job_id: str) -> list[Checkpoint]:
         return checkpoints.page(s, job_id, limit=100).data
 
 
-def training(settings: Settings, db: Database, carry: Carry) -> tuple[Job, Future[str | None]]:
+def training(settings: Settings, db: Database, run: Carry) -> tuple[Job, Future[str | None]]:
     """A job that trains without end, and what carries it."""
     job = submit(db, **endless())
-    carried = carry(settings)
+    carried = run(settings)
     until(trains(db, job.id))
     return job, carried
 
 
 # Of a worker that gets no job: it starts no trainer.
-NOBODY = Nursery(WORKER.worker_id, {})
+NOBODY = ForkServer(WORKER.worker_id, {})
 
 
 def test_no_job_no_work(sqlite_settings: Settings, sqlite_db: Database) -> None:
-    assert carry_one_job(sqlite_settings, sqlite_db, WORKER, NOBODY) is None
+    assert run_one_job(sqlite_settings, sqlite_db, WORKER, NOBODY) is None
 
 
 def test_a_draining_worker_takes_no_job(sqlite_settings: Settings, sqlite_db: Database) -> None:
@@ -66,14 +66,14 @@ def test_a_draining_worker_takes_no_job(sqlite_settings: Settings, sqlite_db: Da
     with sqlite_db.write() as s:
         workers.announce(s, WORKER.worker_id, "here", [])
         workers.beat(s, WORKER.worker_id, draining=True)
-    assert carry_one_job(sqlite_settings, sqlite_db, WORKER, NOBODY) is None
+    assert run_one_job(sqlite_settings, sqlite_db, WORKER, NOBODY) is None
     assert job_of(sqlite_db, job.id).status == "queued"
 
 
-def test_a_job_is_trained_to_its_end(settings: Settings, db: Database, carry: Carry) -> None:
+def test_a_job_is_trained_to_its_end(settings: Settings, db: Database, run: Carry) -> None:
     body = tiny()
     job = submit(db, **body)
-    assert carry(settings).result() == job.id
+    assert run(settings).result() == job.id
 
     ended = job_of(db, job.id)
     assert (ended.status, ended.error, ended.step, ended.attempt) == ("succeeded", None, 60, 1)
@@ -94,13 +94,11 @@ def test_a_job_is_trained_to_its_end(settings: Settings, db: Database, carry: Ca
     assert sum(e.ends_job for e in events_of(db, job.id)) == 1
 
 
-def test_a_killed_trainer_is_replaced_and_its_curve_has_no_seam(
-    settings: Settings, db: Database, carry: Carry
-) -> None:
+def test_a_killed_trainer_is_replaced_and_its_curve_has_no_seam(settings: Settings, db: Database, run: Carry) -> None:
     body = tiny(total_steps=500, checkpoints={"every_steps": 25, "keep_last": 3}, previews={"every_steps": 500})
     job = submit(db, **body)
     halting = Halting(settings)
-    first = carry(halting.settings)
+    first = run(halting.settings)
     os.kill(halting.when(lambda: len(ready(db, job.id)) >= 2, job.id), signal.SIGKILL)
     first.result()
 
@@ -109,7 +107,7 @@ def test_a_killed_trainer_is_replaced_and_its_curve_has_no_seam(
     assert between.status_reason is not None and between.status_reason["code"] == "trainer_crashed"
     assert "SIGKILL" in between.status_reason["message"]
 
-    until(lambda: carry(settings).result() is not None)
+    until(lambda: run(settings).result() is not None)
     ended = job_of(db, job.id)
     assert (ended.status, ended.attempt, ended.step) == ("succeeded", 2, 500)
     resumed = [e.data["step"] for e in events_of(db, job.id) if e.type == "job.progress" and e.attempt == 2]
@@ -121,10 +119,8 @@ def test_a_killed_trainer_is_replaced_and_its_curve_has_no_seam(
         np.testing.assert_array_equal(curves[name].values, values, err_msg=name)
 
 
-def test_a_cancelled_job_keeps_what_it_has_learnt(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
-) -> None:
-    job, carried = training(sqlite_settings, sqlite_db, carry)
+def test_a_cancelled_job_keeps_what_it_has_learnt(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
+    job, carried = training(sqlite_settings, sqlite_db, run)
     with sqlite_db.write() as s:
         jobs.request_cancel(s, job.id)
     carried.result()
@@ -134,8 +130,8 @@ def test_a_cancelled_job_keeps_what_it_has_learnt(
     assert trainer_pids(job.id) == []
 
 
-def test_a_checkpoint_is_saved_when_asked_for(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
-    job, carried = training(sqlite_settings, sqlite_db, carry)
+def test_a_checkpoint_is_saved_when_asked_for(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
+    job, carried = training(sqlite_settings, sqlite_db, run)
     with sqlite_db.write() as s:
         jobs.request_checkpoint(s, job.id)
     until(lambda: len(ready(sqlite_db, job.id)) == 1)
@@ -145,10 +141,10 @@ def test_a_checkpoint_is_saved_when_asked_for(sqlite_settings: Settings, sqlite_
     carried.result()
 
 
-def test_a_drained_worker_gives_its_job_back(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
+def test_a_drained_worker_gives_its_job_back(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
     with sqlite_db.write() as s:
         workers.announce(s, WORKER.worker_id, "here", [])
-    job, carried = training(sqlite_settings, sqlite_db, carry)
+    job, carried = training(sqlite_settings, sqlite_db, run)
     with sqlite_db.write() as s:
         workers.beat(s, WORKER.worker_id, draining=True)
     carried.result()
@@ -161,9 +157,9 @@ def test_a_drained_worker_gives_its_job_back(sqlite_settings: Settings, sqlite_d
 
 
 def test_a_supervisor_that_lost_the_job_ends_its_trainer(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
-    job, carried = training(sqlite_settings, sqlite_db, carry)
+    job, carried = training(sqlite_settings, sqlite_db, run)
     with sqlite_db.write() as s:
         leases.release(s, job.id, 1, crash=False, reason={"code": "worker_lost", "message": "Taken away."})
     seq = job_of(sqlite_db, job.id).event_seq
@@ -184,14 +180,14 @@ def given_up(db: Database, job_id: str) -> None:
 
 
 def test_a_supervisor_that_cannot_start_a_trainer_gives_the_job_back(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     with sqlite_db.write() as s:
         workers.announce(s, WORKER.worker_id, "here", [])
     job = submit(sqlite_db, **tiny())
     sqlite_settings.artifacts_dir.write_bytes(b"a file where the folder should be")
     with pytest.raises(OSError, match=r"artifacts|Not a directory|File exists"):
-        carry(sqlite_settings).result()
+        run(sqlite_settings).result()
     given_up(sqlite_db, job.id)
 
 
@@ -204,11 +200,11 @@ BEGIN SELECT RAISE(ABORT, 'nobody foresaw this'); END
 
 
 def test_a_supervisor_that_meets_an_error_ends_its_trainer_and_gives_the_job_back(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     with sqlite_db.write() as s:
         workers.announce(s, WORKER.worker_id, "here", [])
-    job, carried = training(sqlite_settings, sqlite_db, carry)
+    job, carried = training(sqlite_settings, sqlite_db, run)
     with sqlite_db.write() as s:
         s.execute(text(REFUSE_HEARTBEATS))
     with pytest.raises(IntegrityError, match="nobody foresaw this"):
@@ -217,16 +213,16 @@ def test_a_supervisor_that_meets_an_error_ends_its_trainer_and_gives_the_job_bac
 
 
 def test_other_threads_than_the_checkpoints_are_said_in_the_log(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(total_steps=4), steps=3)
-    carry(sqlite_settings.model_copy(update={"trainer_threads": 2})).result()
+    run(sqlite_settings.model_copy(update={"trainer_threads": 2})).result()
     log = files_of(sqlite_settings).read(Artifacts.log_key(job.id, 2)).decode()
     assert "other threads than the checkpoint's" in log
 
 
 def test_a_job_takes_its_workers_part_of_the_cores(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     with sqlite_db.write() as s:
         for name in [WORKER.worker_id, *(f"wrk_{n}" for n in range(os.cpu_count() or 1))]:
@@ -234,18 +230,18 @@ def test_a_job_takes_its_workers_part_of_the_cores(
         # Nobody plays the neighbours, and it may take a while until the trainer looks at them.
         s.execute(update(Worker).values(heartbeat_at=clock.now() + 600))
     job = submit(sqlite_db, **tiny(total_steps=2))
-    carry(sqlite_settings.model_copy(update={"trainer_threads": 0})).result()
+    run(sqlite_settings.model_copy(update={"trainer_threads": 0})).result()
     log = files_of(sqlite_settings).read(Artifacts.log_key(job.id, 1)).decode()
     assert '"threads": 1' in log
 
 
 def test_a_run_that_diverges_fails_at_once_and_says_where(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     # Adam's steps are bounded, so a spec alone hardly overflows: the checkpoint it goes on from is poisoned instead.
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(safeguards={"every_steps": 10}), steps=3)
     poison(sqlite_settings, sqlite_db, job.id)
-    carry(sqlite_settings).result()
+    run(sqlite_settings).result()
     ended = job_of(sqlite_db, job.id)
     assert (ended.status, ended.attempt) == ("failed", 2) and ended.error is not None
     assert (ended.error["code"], ended.error["retryable"]) == ("diverged", False)
@@ -255,12 +251,12 @@ def test_a_run_that_diverges_fails_at_once_and_says_where(
 
 
 def test_a_checkpoint_of_another_spec_fails_the_job_in_its_own_words(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=1)
     with sqlite_db.write() as s:
         jobs.get(s, job.id).spec = resolve(tiny(batch_size=9)).model_dump(mode="json")
-    carry(sqlite_settings).result()
+    run(sqlite_settings).result()
     ended = job_of(sqlite_db, job.id)
     assert (ended.status, ended.attempt) == ("failed", 2) and ended.error is not None
     assert (ended.error["code"], ended.error["retryable"]) == ("checkpoint_corrupt", False)
@@ -282,11 +278,11 @@ def poison(settings: Settings, db: Database, job_id: str) -> None:
         row.sha256 = files.write(newest.key, files.read(newest.key)).sha256
 
 
-def test_a_data_set_that_is_gone_fails_at_once(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
+def test_a_data_set_that_is_gone_fails_at_once(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
     with sqlite_db.write() as s:
         datasets.register(s, DatasetInfo(name="gone", num_images=100, channels=1, height=28, width=28))
     job = submit(sqlite_db, **tiny(dataset="gone"))
-    carry(sqlite_settings).result()
+    run(sqlite_settings).result()
     ended = job_of(sqlite_db, job.id)
     assert (ended.status, ended.attempt) == ("failed", 1) and ended.error is not None
     assert ended.error["code"] == "dataset_invalid" and "'gone'" in ended.error["message"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from jobs import intake
+from jobs import uploads
 from jobs.db import Database
 from jobs.ids import new_id
 from jobs.models import DEFAULT_TENANT
-from jobs.settings import Settings
+from jobs.relay.validation import validate_one
+from jobs.runtime.settings import Settings
 from jobs.store import checkpoints, datasets, evaluations
 from tests.gan.uploads.zips import files, zipped
 from tests.jobs.helpers import submit
@@ -21,21 +22,21 @@ def _ready(db: Database, settings: Settings, content: dict[str, bytes], side: in
     dataset_id = new_id("ds")
     folder = settings.datasets_dir / DEFAULT_TENANT / dataset_id
     folder.mkdir(parents=True)
-    (folder / intake.UPLOAD).write_bytes(zipped(content))
+    (folder / uploads.UPLOAD).write_bytes(zipped(content))
     with db.write() as s:
         datasets.begin(s, dataset_id, "mine", side)
-    assert intake.validate_one(db, settings, threading.Event())
+    assert validate_one(db, settings, threading.Event())
     with db.read() as s:
         assert datasets.get(s, "mine").status == "ready"
     return dataset_id
 
 
 def test_a_job_with_classes_is_trained_and_evaluated(
-    sqlite_settings: Settings, sqlite_db: Database, carry: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     _ready(sqlite_db, sqlite_settings, files("bag", "shoe"))
     job = submit(sqlite_db, **judged(dataset="mine", total_steps=40))
-    carry(sqlite_settings).result()
+    run(sqlite_settings).result()
     ended = job_of(sqlite_db, job.id)
     assert ended.status == "succeeded", ended.error
     with sqlite_db.read() as s:
@@ -47,18 +48,18 @@ def test_a_job_with_classes_is_trained_and_evaluated(
     )
 
 
-def test_a_job_without_labels_is_trained(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
+def test_a_job_without_labels_is_trained(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
     _ready(sqlite_db, sqlite_settings, files(each=70))
     job = submit(sqlite_db, **tiny(dataset="mine"))
-    carry(sqlite_settings).result()
+    run(sqlite_settings).result()
     assert job_of(sqlite_db, job.id).status == "succeeded"
 
 
-def test_files_that_changed_are_not_trained_on(sqlite_settings: Settings, sqlite_db: Database, carry: Carry) -> None:
+def test_files_that_changed_are_not_trained_on(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
     dataset_id = _ready(sqlite_db, sqlite_settings, files(each=70))
     images = sqlite_settings.datasets_dir / DEFAULT_TENANT / dataset_id / "1" / "images.bin"
     images.write_bytes(bytes(images.stat().st_size))
     job = submit(sqlite_db, **tiny(dataset="mine"))
-    carry(sqlite_settings).result()
+    run(sqlite_settings).result()
     ended = job_of(sqlite_db, job.id)
     assert ended.status == "failed" and ended.error is not None and ended.error["code"] == "dataset_invalid"

@@ -9,27 +9,27 @@ from typing import Any, Final
 from nicegui import ui
 from starlette.responses import Response
 
-from api.client import ENDED, ApiError, Json, Unreachable
 from api.ui import charts, frame, words
-from api.ui.desk import Desk, Desks
-from api.ui.panels.samples import Wish, as_url, in_words
+from api.ui.panels.samples import SampleRequest, as_url, in_words
+from api.ui.sessions import Desk, Sessions
+from gantry.client import ENDED, ApiError, Json, UnreachableError
 
 _SECONDS: Final = 4.0
 _CHOICE: Final = 100
 _CURVES: Final = {**charts.NAMES, "fcd": "FCD", "coverage": "coverage", "label_accuracy": "label accuracy"}
 
 
-def register(desks: Desks) -> None:
+def register(sessions: Sessions) -> None:
     @ui.page("/compare", title="Compare – Gantry", response_timeout=30)
     async def compare(jobs: str = "") -> Response | None:
         return await frame.page(
-            desks, "Compare", lambda desk: _build(desk, [word for word in jobs.split(",") if word])
+            sessions, "Compare", lambda session: _build(session, [word for word in jobs.split(",") if word])
         )
 
 
-async def _build(desk: Desk, ids: Sequence[str]) -> None:
-    recent = (await desk.ask(desk.client.jobs, limit=_CHOICE))["data"]
-    named = list(await asyncio.gather(*(desk.ask(desk.client.job, i) for i in dict.fromkeys(ids))))
+async def _build(session: Desk, ids: Sequence[str]) -> None:
+    recent = (await session.ask(session.client.jobs, limit=_CHOICE))["data"]
+    named = list(await asyncio.gather(*(session.ask(session.client.job, i) for i in dict.fromkeys(ids))))
     frame.heading("Compare")
     if len(recent) < 2:
         frame.empty("Two jobs are needed to compare.", "Submit one", "/submit")
@@ -47,14 +47,14 @@ async def _build(desk: Desk, ids: Sequence[str]) -> None:
     if len(named) < 2:
         frame.empty("Pick two jobs or more.")
         return
-    await _Comparison(desk, named).build()
+    await _Comparison(session, named).build()
 
 
 class _Comparison:
     """The chart and the samples of these jobs."""
 
-    def __init__(self, desk: Desk, jobs: Sequence[Json]) -> None:
-        self._desk, self._jobs = desk, list(jobs)
+    def __init__(self, session: Desk, jobs: Sequence[Json]) -> None:
+        self._session, self._jobs = session, list(jobs)
         self._images: dict[str, tuple[ui.element, ui.label]] = {}
         self._stands: dict[str, ui.label] = {}
 
@@ -70,13 +70,13 @@ class _Comparison:
         labels = await self._labels()
         with frame.panel():
             frame.section("Samples")
-            self._wish = Wish.build(labels)
+            self._wish = SampleRequest.build(labels)
             self._button = ui.button("Draw from each", icon="brush", on_click=self._draw)
             with ui.element("div").classes("w-full grid grid-cols-1 md:grid-cols-2 gap-4"):
                 for job in self._jobs:
                     self._column(job)
         await self._refresh()
-        frame.pulse(self._desk, _SECONDS, self._beat)
+        frame.pulse(self._session, _SECONDS, self._beat)
 
     def _column(self, job: Json) -> None:
         with frame.panel():
@@ -87,19 +87,21 @@ class _Comparison:
 
     async def _labels(self) -> list[str]:
         """The classes that all of them can draw."""
-        asked = (self._desk.ask(self._desk.client.classes, job["id"]) for job in self._jobs)
+        asked = (self._session.ask(self._session.client.classes, job["id"]) for job in self._jobs)
         found = [[c["label"] for c in classes] for classes in await asyncio.gather(*asked)]
         return [name for name in found[0] if all(name in other for other in found)]
 
     async def _refresh(self) -> None:
         name = self._curve.value
-        found = await asyncio.gather(*(self._desk.curves(job["id"], [name]) for job in self._jobs))
+        found = await asyncio.gather(*(self._session.curves(job["id"], [name]) for job in self._jobs))
         series = {label(job): one[name] for job, one in zip(self._jobs, found, strict=True) if name in one}
         self._none.visible, self._chart.visible = not series, bool(series)
         frame.draw(self._chart, charts.compared(series, name, log=self._log.value), charts.in_words(series))
 
     async def _beat(self) -> bool:
-        self._jobs = list(await asyncio.gather(*(self._desk.ask(self._desk.client.job, j["id"]) for j in self._jobs)))
+        self._jobs = list(
+            await asyncio.gather(*(self._session.ask(self._session.client.job, j["id"]) for j in self._jobs))
+        )
         for job in self._jobs:
             self._stands[job["id"]].set_text(_standing(job))
         await self._refresh()
@@ -117,8 +119,8 @@ class _Comparison:
         image, said = self._images[job["id"]]
         said.set_text("Drawing …")
         try:
-            png = await self._desk.ask(self._desk.client.samples, job["id"], **query)
-        except (ApiError, Unreachable) as error:
+            png = await self._session.ask(self._session.client.samples, job["id"], **query)
+        except (ApiError, UnreachableError) as error:
             said.set_text(str(error))
             frame.show(image, "", "")
         else:

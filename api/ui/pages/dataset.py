@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 from nicegui import ui
 from starlette.responses import Response
 
-from api.client import ApiError, Json, Unreachable
 from api.ui import files, frame, tables, words
-from api.ui.desk import Desk, Desks
+from api.ui.sessions import Desk, Sessions
+from gantry.client import ApiError, Json, UnreachableError
 
 _SECONDS: Final = 1.0
 _EVERY: Final = "every class"
@@ -23,24 +23,24 @@ _PROBLEMS: Final = {"file": ("File", tables.TEXT), "detail": ("What is wrong", t
 _BUILT_IN: Final = "A part of Gantry."
 
 
-def register(desks: Desks) -> None:
+def register(sessions: Sessions) -> None:
     @ui.page("/datasets/{name_or_id}", title="Data set – Gantry", response_timeout=30)
     async def dataset(name_or_id: str) -> Response | None:
-        return await frame.page(desks, "Data sets", lambda desk: _build(desk, name_or_id))
+        return await frame.page(sessions, "Data sets", lambda session: _build(session, name_or_id))
 
 
-async def _build(desk: Desk, name_or_id: str) -> None:
-    found = await desk.ask(desk.client.dataset, name_or_id)
+async def _build(session: Desk, name_or_id: str) -> None:
+    found = await session.ask(session.client.dataset, name_or_id)
     ui.page_title(f"{found['name']} – Gantry")
     frame.heading(found["name"], found["id"])
-    _Page(desk, found).build()
+    _DatasetPage(session, found).build()
 
 
-class _Page:
+class _DatasetPage:
     """What is shown of it, brought up to date while it is on its way in."""
 
-    def __init__(self, desk: Desk, found: Json) -> None:
-        self._desk, self._id, self._shown = desk, found["id"], found
+    def __init__(self, session: Desk, found: Json) -> None:
+        self._session, self._id, self._shown = session, found["id"], found
 
     def build(self) -> None:
         with frame.panel():
@@ -54,10 +54,10 @@ class _Page:
         self._place = ui.column().classes("w-full gap-4")
         self._show(self._shown, first=True)
         if self._shown["status"] == "validating":
-            frame.pulse(self._desk, _SECONDS, self._refresh)
+            frame.pulse(self._session, _SECONDS, self._refresh)
 
     async def _refresh(self) -> bool:
-        self._show(await self._desk.ask(self._desk.client.dataset, self._id))
+        self._show(await self._session.ask(self._session.client.dataset, self._id))
         return bool(self._shown["status"] == "validating")
 
     def _show(self, found: Json, *, first: bool = False) -> None:
@@ -86,7 +86,7 @@ class _Page:
             if self._shown["status"] == "failed":
                 self._problems()
             elif self._shown["status"] == "ready":
-                Sheet(self._desk, self._shown).build()
+                ContactSheetPanel(self._session, self._shown).build()
 
     def _offer(self) -> None:
         if self._shown["status"] == "ready":
@@ -99,8 +99,8 @@ class _Page:
         if not await frame.sure(_DELETE, "Yes, delete it"):
             return
         try:
-            await self._desk.ask(self._desk.client.delete_dataset, self._id)
-        except (ApiError, Unreachable) as error:
+            await self._session.ask(self._session.client.delete_dataset, self._id)
+        except (ApiError, UnreachableError) as error:
             frame.tell(error)
         else:
             ui.navigate.to("/datasets")
@@ -113,11 +113,11 @@ class _Page:
             ui.link("Upload it again", "/datasets/upload").classes("gantry-link")
 
 
-class Sheet:
+class ContactSheetPanel:
     """Real images, a row a class, or more of one class alone."""
 
-    def __init__(self, desk: Desk, found: Json) -> None:
-        self._desk, self._found, self._root = desk, found, frame.address(files.PREFIX)
+    def __init__(self, session: Desk, found: Json) -> None:
+        self._session, self._found, self._root = session, found, frame.address(files.PREFIX)
 
     def build(self) -> None:
         labels = [c["label"] for c in self._found["classes"]]
@@ -147,8 +147,8 @@ class Sheet:
         frame.show(self._image, "", "")
         why = "They did not come."
         try:
-            await self._desk.ask(self._desk.client.contact_sheet, self._found["id"], labels=labels, n=n)
-        except (ApiError, Unreachable) as error:
+            await self._session.ask(self._session.client.contact_sheet, self._found["id"], labels=labels, n=n)
+        except (ApiError, UnreachableError) as error:
             why = str(error)
         self._why.set_text(f"The images cannot be shown. {why}")
         self._failed.visible = True

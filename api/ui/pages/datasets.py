@@ -7,9 +7,9 @@ from typing import Final
 from nicegui import ui
 from starlette.responses import Response
 
-from api.client import Json
 from api.ui import frame, tables, words
-from api.ui.desk import Desk, Desks
+from api.ui.sessions import Desk, Sessions
+from gantry.client import Json
 
 _SECONDS: Final = 2.0
 _NAMED: Final = 12
@@ -22,14 +22,14 @@ _COLUMNS: Final = {
 }
 
 
-def register(desks: Desks) -> None:
+def register(sessions: Sessions) -> None:
     @ui.page("/datasets", title="Data sets – Gantry", response_timeout=30)
     async def datasets() -> Response | None:
-        return await frame.page(desks, "Data sets", _build)
+        return await frame.page(sessions, "Data sets", _build)
 
 
-async def _build(desk: Desk) -> None:
-    found = (await desk.ask(desk.client.datasets))["data"]
+async def _build(session: Desk) -> None:
+    found = (await session.ask(session.client.datasets))["data"]
     frame.heading("Data sets")
     ui.button("Bring your own images", icon="upload", on_click=lambda: ui.navigate.to("/datasets/upload"))
     with ui.column().classes("w-full") as nothing:
@@ -42,11 +42,11 @@ async def _build(desk: Desk) -> None:
         table.rows = [row(one, root) for one in found]
 
     async def refresh() -> bool:
-        show((await desk.ask(desk.client.datasets))["data"])
+        show((await session.ask(session.client.datasets))["data"])
         return True
 
     show(found)
-    frame.pulse(desk, _SECONDS, refresh)
+    frame.pulse(session, _SECONDS, refresh)
 
 
 def row(found: Json, root: str = "") -> tables.Row:

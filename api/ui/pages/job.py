@@ -9,14 +9,14 @@ from typing import Any, Final, Protocol
 from nicegui import ui
 from starlette.responses import Response
 
-from api.client import ENDED, Json, stopping
 from api.ui import frame, words
-from api.ui.desk import Desk, Desks
-from api.ui.panels.checkpoints import Checkpoints
-from api.ui.panels.curves import Curves, Quality
-from api.ui.panels.findings import Findings
-from api.ui.panels.previews import Previews
-from api.ui.panels.samples import Samples
+from api.ui.panels.checkpoints import CheckpointsPanel
+from api.ui.panels.curves import CurvesPanel, QualityPanel
+from api.ui.panels.findings import FindingsPanel
+from api.ui.panels.previews import PreviewsPanel
+from api.ui.panels.samples import SamplesPanel
+from api.ui.sessions import Desk, Sessions
+from gantry.client import ENDED, Json, stopping
 
 _SECONDS: Final = 2.0
 _SAVE: Final = "save"
@@ -46,24 +46,28 @@ class Panel(Protocol):
     def refresh(self, job: Json) -> Awaitable[None]: ...
 
 
-def register(desks: Desks) -> None:
+def register(sessions: Sessions) -> None:
     @ui.page("/jobs/{job_id}", title="Job – Gantry", response_timeout=30)
     async def job(job_id: str) -> Response | None:
-        return await frame.page(desks, "", lambda desk: _build(desk, job_id))
+        return await frame.page(sessions, "", lambda session: _build(session, job_id))
 
 
-async def _build(desk: Desk, job_id: str) -> None:
-    job = await desk.ask(desk.client.job, job_id)
-    classes = await desk.ask(desk.client.classes, job_id)
+async def _build(session: Desk, job_id: str) -> None:
+    job = await session.ask(session.client.job, job_id)
+    classes = await session.ask(session.client.classes, job_id)
     ui.page_title(f"{words.title(job)} – Gantry")
     frame.heading(words.title(job), job["id"] if job["name"] else "")
-    head = Head(desk, job)
+    head = JobHeader(session, job)
     with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4"):
         with ui.column().classes("w-full gap-4 min-w-0"):
-            left: list[Panel] = [Curves(desk), Quality(desk)]
+            left: list[Panel] = [CurvesPanel(session), QualityPanel(session)]
         with ui.column().classes("w-full gap-4 min-w-0"):
-            right: list[Panel] = [Findings(job_id), Previews(desk, job_id), Samples(desk, job, classes)]
-    panels: list[Panel] = [head, *left, *right, Checkpoints(desk)]
+            right: list[Panel] = [
+                FindingsPanel(job_id),
+                PreviewsPanel(session, job_id),
+                SamplesPanel(session, job, classes),
+            ]
+    panels: list[Panel] = [head, *left, *right, CheckpointsPanel(session)]
     for panel in panels:
         await panel.refresh(job)
     # Last: like every timer, the one inside of it has the page sent as it is at the next await.
@@ -71,21 +75,21 @@ async def _build(desk: Desk, job_id: str) -> None:
         ui.code(text.dumps(job["spec"], indent=2, ensure_ascii=False), language="json").classes("w-full")
 
     async def refresh() -> bool:
-        now = await desk.ask(desk.client.job, job_id)
+        now = await session.ask(session.client.job, job_id)
         for panel in panels:
             await panel.refresh(now)
         return now["status"] not in ENDED
 
-    timer = frame.pulse(desk, _SECONDS, refresh)
+    timer = frame.pulse(session, _SECONDS, refresh)
     if job["status"] in ENDED:
         timer.deactivate()
 
 
-class Head:
+class JobHeader:
     """Status, progress and actions."""
 
-    def __init__(self, desk: Desk, job: Json) -> None:
-        self._desk, self._job_id = desk, job["id"]
+    def __init__(self, session: Desk, job: Json) -> None:
+        self._session, self._job_id = session, job["id"]
         self._offered: list[str] | None = None
         with frame.panel():
             with ui.row().classes("w-full items-center gap-3"):
@@ -132,19 +136,19 @@ class Head:
         return do
 
     async def _do(self, action: str) -> None:
-        client, job_id = self._desk.client, self._job_id
+        client, job_id = self._session.client, self._job_id
         if action == "delete":
-            await self._desk.ask(client.delete, job_id)
+            await self._session.ask(client.delete, job_id)
             ui.navigate.to("/")
         elif action in ("retry", _SCRATCH):
-            job = await self._desk.ask(client.retry, job_id, from_scratch=action == _SCRATCH)
+            job = await self._session.ask(client.retry, job_id, from_scratch=action == _SCRATCH)
             ui.navigate.to(f"/jobs/{job['id']}")
         elif action == _SAVE:
-            await self._desk.ask(client.save_checkpoint, job_id)
+            await self._session.ask(client.save_checkpoint, job_id)
             ui.notify(_SAVED)
         else:
             asked = {"pause": client.pause, "resume": client.resume, "cancel": client.cancel}
-            job = await self._desk.ask(asked[action], job_id)
+            job = await self._session.ask(asked[action], job_id)
             if stopping(job):
                 ui.notify(_TOLD)
             await self.refresh(job)

@@ -8,9 +8,9 @@ from typing import Final
 from nicegui import ui
 from starlette.responses import Response
 
-from api.client import ENDED, Json
 from api.ui import frame, tables, words
-from api.ui.desk import Desk, Desks
+from api.ui.sessions import Desk, Sessions
+from gantry.client import ENDED, Json
 
 _SECONDS: Final = 2.0
 _THUMB_SECONDS: Final = 10
@@ -29,23 +29,23 @@ _COLUMNS: Final = {
 }
 
 
-def register(desks: Desks) -> None:
+def register(sessions: Sessions) -> None:
     @ui.page("/", title="Jobs – Gantry", response_timeout=30)
     async def jobs() -> Response | None:
-        return await frame.page(desks, "Jobs", _build)
+        return await frame.page(sessions, "Jobs", _build)
 
 
-async def _build(desk: Desk) -> None:
-    page = await desk.ask(desk.client.jobs, limit=_A_PAGE)
+async def _build(session: Desk) -> None:
+    page = await session.ask(session.client.jobs, limit=_A_PAGE)
     frame.heading("Jobs")
-    _Page(desk, page).build()
+    _JobsPage(session, page).build()
 
 
-class _Page:
+class _JobsPage:
     """The table, and which stretch of the list it shows."""
 
-    def __init__(self, desk: Desk, page: Json) -> None:
-        self._desk, self._shown = desk, page
+    def __init__(self, session: Desk, page: Json) -> None:
+        self._session, self._shown = session, page
         self._root = frame.address("")
         # The cursors of the pages before this one, and this one's.
         self._cursors: list[str | None] = [None]
@@ -71,7 +71,7 @@ class _Page:
         self._status.on_value_change(frame.telling(self._first))
         self._select()
         self._show(self._shown)
-        frame.pulse(self._desk, _SECONDS, self._refresh)
+        frame.pulse(self._session, _SECONDS, self._refresh)
 
     def _show(self, page: Json) -> None:
         self._shown = page
@@ -97,7 +97,7 @@ class _Page:
     async def _ask(self, cursor: str | None, status: str) -> Json:
         asked = {"status": None if status == _ANY else status, "cursor": cursor}
         filters = {name: value for name, value in asked.items() if value is not None}
-        return await self._desk.ask(self._desk.client.jobs, limit=_A_PAGE, **filters)
+        return await self._session.ask(self._session.client.jobs, limit=_A_PAGE, **filters)
 
     async def _first(self) -> None:
         self._cursors = [None]

@@ -14,9 +14,9 @@ from nicegui import app, ui
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from api.client import ApiError, BadSetting, Client, Unreachable
 from api.ui import frame
-from api.ui.desk import COOKIE, STAY_SECONDS, Desk, Desks
+from api.ui.sessions import COOKIE, STAY_SECONDS, Desk, Sessions
+from gantry.client import ApiError, BadSettingError, Client, UnreachableError
 
 # A page of this dashboard, and no other site's.
 _HERE: Final = re.compile(r"/(?![/\\])[^\s\\]*")
@@ -27,13 +27,13 @@ _WRONG: Final = {
 }
 
 
-def register(desks: Desks) -> None:
+def register(sessions: Sessions) -> None:
     @ui.page("/sign-in", title="Sign in – Gantry", response_timeout=30)
     async def sign_in(then: str = "/", wrong: str = "") -> Response | None:
-        async def build(desk: Desk) -> None:
+        async def build(session: Desk) -> None:
             _build(then, wrong)
 
-        return await frame.page(desks, "", build)
+        return await frame.page(sessions, "", build)
 
     @app.post("/sign-in", include_in_schema=False)
     async def with_key(
@@ -41,18 +41,18 @@ def register(desks: Desks) -> None:
     ) -> Response:
         if not _from_here(request):
             return Response(status_code=403)
-        wrong = await _wrong_with(desks, key.strip())
+        wrong = await _wrong_with(sessions, key.strip())
         if wrong:
             return _to(request, f"/sign-in?{urlencode({'then': then, 'wrong': wrong})}")
         answer = _to(request, then if _HERE.fullmatch(then) else "/")
-        _keep(request, answer, desks.welcome(key.strip()))
+        _keep(request, answer, sessions.welcome(key.strip()))
         return answer
 
     @app.post("/sign-out", include_in_schema=False)
     async def out(request: Request) -> Response:
         if not _from_here(request):
             return Response(status_code=403)
-        desks.dismiss(request.cookies.get(COOKIE, ""))
+        sessions.dismiss(request.cookies.get(COOKIE, ""))
         answer = _to(request, "/sign-in")
         answer.delete_cookie(COOKIE, path=_root(request) or "/")
         return answer
@@ -79,14 +79,14 @@ def _hidden(name: str, value: str) -> None:
     field.props["value"] = value
 
 
-async def _wrong_with(desks: Desks, key: str) -> str:
+async def _wrong_with(sessions: Sessions, key: str) -> str:
     """A word of `_WRONG` for what is wrong with the key; empty: the service takes it."""
     try:
-        with Client(desks.url, key=key) as client:
-            await desks.of(None).ask(client.jobs, limit=1)
-    except BadSetting:
+        with Client(sessions.url, key=key) as client:
+            await sessions.of(None).ask(client.jobs, limit=1)
+    except BadSettingError:
         return "key"
-    except Unreachable:
+    except UnreachableError:
         return "away"
     except ApiError as error:
         return {401: "key", 403: "", 429: "busy"}.get(error.status, "away")

@@ -11,58 +11,58 @@ from nicegui import ui
 from nicegui.elements.mixins.validation_element import ValidationElement
 from starlette.responses import Response
 
-from api.client import ApiError, Json, Unreachable
-from api.remedies import NoSuchFinding, remedied
 from api.ui import frame, words
 from api.ui.body import OTHER, Form, placed
-from api.ui.desk import Desk, Desks
-from api.ui.panels.fields import Fields
+from api.ui.panels.fields import FieldsPanel
 from api.ui.schema import Group, groups
+from api.ui.sessions import Desk, Sessions
+from gantry.client import ApiError, Json, UnreachableError
+from gantry.remedies import NoSuchFindingError, remedied
 
 _LOOK_SECONDS: Final = 0.4
 _HINT: Final = "Any field, one a line, such as optimizers.g.beta1=0: for lists, and for those who know their names"
 
 
-def register(desks: Desks) -> None:
+def register(sessions: Sessions) -> None:
     @ui.page("/submit", title="New job – Gantry", response_timeout=30)
     async def submit(
         dataset: str = "", preset: str = "", again: Annotated[str, Query(alias="from")] = "", remedy: str = ""
     ) -> Response | None:
-        return await frame.page(desks, "New job", lambda desk: _build(desk, dataset, preset, again, remedy))
+        return await frame.page(sessions, "New job", lambda session: _build(session, dataset, preset, again, remedy))
 
 
-async def _build(desk: Desk, dataset: str, preset: str, again: str, remedy: str) -> None:
-    presets = (await desk.ask(desk.client.presets))["data"]
-    datasets = (await desk.ask(desk.client.datasets))["data"]
+async def _build(session: Desk, dataset: str, preset: str, again: str, remedy: str) -> None:
+    presets = (await session.ask(session.client.presets))["data"]
+    datasets = (await session.ask(session.client.datasets))["data"]
     base: Json = {}
     if again:
-        base = await _base(desk, again, remedy)
-    schema = await desk.ask(desk.client.schema)
+        base = await _base(session, again, remedy)
+    schema = await session.ask(session.client.schema)
     frame.heading("New job")
     ready = {d["id"]: d["name"] for d in datasets if d["status"] == "ready"}
     if not ready:
         frame.empty("No data set is ready, and a job needs one.", "Data sets", "/datasets")
         return
-    page = _Page(desk, presets, list(ready.values()), groups(schema), base)
+    page = _SubmitPage(session, presets, list(ready.values()), groups(schema), base)
     page.build(ready.get(dataset, dataset), preset, again, remedy)
 
 
-async def _base(desk: Desk, again: str, remedy: str) -> Json:
+async def _base(session: Desk, again: str, remedy: str) -> Json:
     """The spec of the job that is done again, cured where a finding is named."""
-    job = await desk.ask(desk.client.job, again)
+    job = await session.ask(session.client.job, again)
     try:
         return remedied(job, [remedy] if remedy else [])
-    except NoSuchFinding as error:
+    except NoSuchFindingError as error:
         raise ApiError(404, {"code": "no-such-finding", "detail": str(error)}) from None
 
 
-class _Page:
+class _SubmitPage:
     """The form, and what the service says of it."""
 
     def __init__(
-        self, desk: Desk, presets: Sequence[Json], datasets: Sequence[str], others: Sequence[Group], base: Json
+        self, session: Desk, presets: Sequence[Json], datasets: Sequence[str], others: Sequence[Group], base: Json
     ) -> None:
-        self._desk, self._base, self._datasets, self._groups = desk, base, datasets, others
+        self._session, self._base, self._datasets, self._groups = session, base, datasets, others
         self._presets = {p["name"]: p for p in presets}
         self._fields: dict[str, Any] = {}
         self._checked: Json | None = None
@@ -97,7 +97,7 @@ class _Page:
             # Else the preset's own value, which stands in an empty field, is not seen.
             self._fields[name].classes("w-full").props("stack-label")
         self._fields["name"] = ui.input("Name, for people", value=self._base.get("name") or "").classes("w-full")
-        self._others = Fields(self._groups)
+        self._others = FieldsPanel(self._groups)
         self._fields[OTHER] = ui.textarea("Other fields").props(f'autogrow hint="{_HINT}"').classes("w-full")
 
     def _answer(self) -> None:
@@ -127,13 +127,13 @@ class _Page:
             self._show_nothing("There is a mistake in the other fields.")
             return
         try:
-            answer = await self._desk.ask(self._desk.client.submit, form.body(), dry_run=True)
+            answer = await self._session.ask(self._session.client.submit, form.body(), dry_run=True)
         except ApiError as error:
             if error.status == 503:
                 self._show_unknown(form.body(), error)
             else:
                 self._refused(error, form)
-        except Unreachable as error:
+        except UnreachableError as error:
             # Asked again at the next look.
             self._looked = None
             self._show_nothing(str(error))
@@ -206,8 +206,8 @@ class _Page:
             return
         self._button.disable()
         try:
-            job = await self._desk.ask(self._desk.client.submit, self._checked)
-        except (ApiError, Unreachable) as error:
+            job = await self._session.ask(self._session.client.submit, self._checked)
+        except (ApiError, UnreachableError) as error:
             if isinstance(error, ApiError) and error.problem.get("errors"):
                 self._refused(error, form)
             else:

@@ -8,11 +8,11 @@ from typing import Any, Final
 from nicegui import events, ui
 from starlette.responses import Response
 
-from api.client import Json
 from api.ui import files, frame, tables, words
 from api.ui.body import whole
-from api.ui.desk import Desk, Desks
 from api.ui.pages.dataset import problems
+from api.ui.sessions import Desk, Sessions
+from gantry.client import Json
 
 _SIDES: Final = (16, 128)
 _WHAT: Final = (
@@ -53,20 +53,20 @@ _SEND: Final = """
 _EVENT: Final = "gantry_upload"
 
 
-def register(desks: Desks) -> None:
+def register(sessions: Sessions) -> None:
     @ui.page("/datasets/upload", title="Your own images – Gantry", response_timeout=30)
     async def upload() -> Response | None:
-        return await frame.page(desks, "Data sets", _build)
+        return await frame.page(sessions, "Data sets", _build)
 
 
-async def _build(desk: Desk) -> None:
+async def _build(session: Desk) -> None:
     # Whether anybody is there is said before a long upload, not after it.
-    await desk.ask(desk.client.datasets)
+    await session.ask(session.client.datasets)
     frame.heading("Your own images")
-    _Page().build()
+    _UploadPage().build()
 
 
-class _Page:
+class _UploadPage:
     """The form, how far it is, and what came of it."""
 
     def build(self) -> None:

@@ -7,9 +7,9 @@ from typing import Final
 from nicegui import events, ui
 from starlette.responses import Response
 
-from api.client import Json
 from api.ui import frame, tables, words
-from api.ui.desk import Desk, Desks
+from api.ui.sessions import Desk, Sessions
+from gantry.client import Json
 
 _SECONDS: Final = 2.0
 _COLUMNS: Final = {
@@ -28,14 +28,14 @@ _DRAIN: Final = "It takes no more jobs, gives back the one it carries after a ch
 _COLOURS: Final = {"idle": "green-9", "busy": "blue-8", "draining": "deep-orange-10", "lost": "red-9"}
 
 
-def register(desks: Desks) -> None:
+def register(sessions: Sessions) -> None:
     @ui.page("/workers", title="Workers – Gantry", response_timeout=30)
     async def workers() -> Response | None:
-        return await frame.page(desks, "Workers", _build)
+        return await frame.page(sessions, "Workers", _build)
 
 
-async def _build(desk: Desk) -> None:
-    found = (await desk.ask(desk.client.workers))["data"]
+async def _build(session: Desk) -> None:
+    found = (await session.ask(session.client.workers))["data"]
     frame.heading("Workers")
     with ui.column().classes("w-full") as nothing:
         frame.empty("No worker is running, so jobs wait. `gantry worker` starts one.")
@@ -47,17 +47,17 @@ async def _build(desk: Desk) -> None:
         table.rows = [row(one, root) for one in found]
 
     async def refresh() -> bool:
-        show((await desk.ask(desk.client.workers))["data"])
+        show((await session.ask(session.client.workers))["data"])
         return True
 
     async def drain(event: events.GenericEventArguments) -> None:
         if await frame.sure(f"Drain {event.args}? {_DRAIN}", "Yes, drain it"):
-            await frame.telling(lambda: desk.ask(desk.client.drain, event.args))()
+            await frame.telling(lambda: session.ask(session.client.drain, event.args))()
             await frame.telling(refresh)()
 
     table.on("drain", drain)
     show(found)
-    frame.pulse(desk, _SECONDS, refresh)
+    frame.pulse(session, _SECONDS, refresh)
 
 
 def row(found: Json, root: str = "") -> tables.Row:

@@ -6,9 +6,9 @@ from typing import Final
 
 from nicegui import ui
 
-from api.client import Json
 from api.ui import files, frame, tables, words
-from api.ui.desk import Desk
+from api.ui.sessions import Desk
+from gantry.client import Json
 
 _COLUMNS: Final = {
     "step": ("Step", tables.TEXT),
@@ -24,11 +24,11 @@ _PARTS: Final = {
 }
 
 
-class Checkpoints:
+class CheckpointsPanel:
     """The table of them."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._root = desk, frame.address(files.PREFIX)
+    def __init__(self, session: Desk) -> None:
+        self._session, self._root = session, frame.address(files.PREFIX)
         with frame.panel():
             frame.section("Checkpoints")
             self._none = ui.label("No checkpoint yet.").props("role=status")
@@ -36,7 +36,7 @@ class Checkpoints:
         self._table.visible = False
 
     async def refresh(self, job: Json) -> None:
-        found = (await self._desk.ask(self._desk.client.checkpoints, job["id"]))["data"]
+        found = (await self._session.ask(self._session.client.checkpoints, job["id"]))["data"]
         self._none.visible, self._table.visible = not found, bool(found)
         self._table.rows = [row(one, self._root) for one in found]
 

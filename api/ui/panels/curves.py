@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from nicegui import ui
 
-from api.client import Json
 from api.ui import charts, frame, words
-from api.ui.desk import Desk
+from api.ui.sessions import Desk
+from gantry.client import Json
 
 _NAMES: Final = (*charts.LOSSES, charts.ACCURACY)
 _QUALITY: Final = {
@@ -22,11 +22,11 @@ _QUALITY: Final = {
 }
 
 
-class Curves:
+class CurvesPanel:
     """The chart of the losses."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, session: Desk) -> None:
+        self._session = session
         self._series: dict[str, Any] = {}
         self._findings: list[Json] = []
         with frame.panel():
@@ -39,7 +39,7 @@ class Curves:
         self._draw()
 
     async def refresh(self, job: Json) -> None:
-        self._series = await self._desk.curves(job["id"], _NAMES)
+        self._series = await self._session.curves(job["id"], _NAMES)
         self._findings = job["health"]["findings"]
         self._draw()
 
@@ -50,11 +50,11 @@ class Curves:
         frame.draw(self._chart, charts.curves(series, self._findings, log=self._log.value), charts.in_words(series))
 
 
-class Quality:
+class QualityPanel:
     """How good the images were, evaluation by evaluation."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, session: Desk) -> None:
+        self._session = session
         with frame.panel():
             frame.section("Quality")
             self._none = ui.label("No evaluation yet.").props("role=status")
@@ -64,8 +64,8 @@ class Quality:
                 self._provenance = ui.label().classes("break-words whitespace-pre-wrap text-sm")
 
     async def refresh(self, job: Json) -> None:
-        client = self._desk.client
-        found = await self._desk.ask(lambda: list(client.evaluations(job["id"])))
+        client = self._session.client
+        found = await self._session.ask(lambda: list(client.evaluations(job["id"])))
         self._none.visible = not found
         self._best.visible = self._chart.visible = self._rest.visible = bool(found)
         if not found:

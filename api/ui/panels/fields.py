@@ -7,14 +7,14 @@ from typing import Any, Final
 
 from nicegui import events, ui
 
-from api.client import Json
 from api.ui import words
 from api.ui.schema import Field, Group, value_at
+from gantry.client import Json
 
 _AS_IT_IS: Final = "as it is"
 
 
-class Fields:
+class FieldsPanel:
     """Their inputs. One that is left empty says nothing: what the form begins with holds."""
 
     def __init__(self, groups: Sequence[Group]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from api.client import Json
 from api.ui import frame, words
+from gantry.client import Json
 
 
-class Findings:
+class FindingsPanel:
     """The findings that hold, each with its remedy as a way to the form."""
 
     def __init__(self, job_id: str) -> None:

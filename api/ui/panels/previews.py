@@ -6,18 +6,18 @@ from typing import Final
 
 from nicegui import ui
 
-from api.client import Json
 from api.ui import files, frame, words
-from api.ui.desk import Desk
+from api.ui.sessions import Desk
+from gantry.client import Json
 
 _FRAME_SECONDS: Final = 0.35
 
 
-class Previews:
+class PreviewsPanel:
     """A film of them, with a slider; it stays at the newest until it is moved."""
 
-    def __init__(self, desk: Desk, job_id: str) -> None:
-        self._desk = desk
+    def __init__(self, session: Desk, job_id: str) -> None:
+        self._session = session
         self._drawn: list[Json] = []
         self._timer: ui.timer | None = None
         self._root = frame.address(files.PREFIX)
@@ -57,7 +57,7 @@ class Previews:
 
     async def refresh(self, job: Json) -> None:
         follows = self._timer is None and (not self._drawn or self._slider.value >= len(self._drawn) - 1)
-        self._drawn = await self._desk.ask(self._desk.client.previews, job["id"])
+        self._drawn = await self._session.ask(self._session.client.previews, job["id"])
         last = max(len(self._drawn) - 1, 0)
         self._slider.props["max"] = max(last, 1)
         self._slider.update()

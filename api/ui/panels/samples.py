@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 
 from nicegui import ui
 
-from api.client import ApiError, Json, Unreachable
 from api.ui import files, frame, words
 from api.ui.body import whole
-from api.ui.desk import Desk
+from api.ui.sessions import Desk
+from gantry.client import ApiError, Json, UnreachableError
 
 EVERY: Final = "every class"
 _COUNT: Final = 8
@@ -23,7 +23,7 @@ _BY_NAME: Final = {_BY_ITSELF: "best, else last", "best": "best", "last": "last"
 
 
 @dataclass
-class Wish:
+class SampleRequest:
     """The fields of what is to be drawn, on the page."""
 
     label: ui.select | None
@@ -32,7 +32,7 @@ class Wish:
     checkpoint: ui.select
 
     @classmethod
-    def build(cls, labels: Sequence[str]) -> Wish:
+    def build(cls, labels: Sequence[str]) -> SampleRequest:
         """The fields, in a row; no class to pick where there is none."""
         with ui.row().classes("items-end gap-3"):
             picked = ui.select([EVERY, *labels], value=EVERY, label="Class").classes("w-40") if labels else None
@@ -69,17 +69,17 @@ def as_url(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-class Samples:
+class SamplesPanel:
     """The class picker of a job's page."""
 
-    def __init__(self, desk: Desk, job: Json, classes: Sequence[Json]) -> None:
-        self._desk, self._job_id = desk, job["id"]
+    def __init__(self, session: Desk, job: Json, classes: Sequence[Json]) -> None:
+        self._session, self._job_id = session, job["id"]
         self._last: str | None = None
         with frame.panel():
             frame.section("Draw samples")
             self._none = ui.label("No checkpoint yet: there is nothing to draw from.").props("role=status")
             with ui.column().classes("w-full gap-3") as self._some:
-                self._wish = Wish.build([c["label"] for c in classes])
+                self._wish = SampleRequest.build([c["label"] for c in classes])
                 with ui.row().classes("items-center gap-3"):
                     self._button = ui.button("Draw", icon="brush", on_click=self._draw)
                     self._zip = ui.link("Download as zip", "#").classes("gantry-link").props("download=samples.zip")
@@ -91,7 +91,7 @@ class Samples:
     async def refresh(self, job: Json) -> None:
         self._show(job)
         if job["last_checkpoint_id"] != self._last:
-            self._wish.offer((await self._desk.ask(self._desk.client.checkpoints, self._job_id))["data"])
+            self._wish.offer((await self._session.ask(self._session.client.checkpoints, self._job_id))["data"])
             self._last = job["last_checkpoint_id"]
 
     def _show(self, job: Json) -> None:
@@ -103,8 +103,8 @@ class Samples:
         self._button.disable()
         self._said.set_text("Drawing …")
         try:
-            png = await self._desk.ask(self._desk.client.samples, self._job_id, **query)
-        except (ApiError, Unreachable) as error:
+            png = await self._session.ask(self._session.client.samples, self._job_id, **query)
+        except (ApiError, UnreachableError) as error:
             self._said.set_text(str(error))
             frame.show(self._image, "", "")
             self._zip.visible = False

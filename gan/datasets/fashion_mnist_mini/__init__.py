@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from gan.catalog import BUILTIN_DATASETS
 from gan.data import HeldOut, ImageDataset
-from gan.datasets.errors import DatasetUnavailable, verified
+from gan.datasets.errors import DatasetUnavailableError, verified
+from gan.spec.catalog import BUILTIN_DATASETS
 
 FOLDER: Final = Path(__file__).parent
 HELD_OUT_SHA256: Final = "aede4e2335153e6183a09c9e0f089de68c7cb36db619d17078a2d4b5ba0e9ed7"
@@ -25,11 +25,11 @@ HELD_OUT_ROWS: Final = 4
 
 
 def load(folder: Path = FOLDER) -> ImageDataset:
-    """The 5,000 images, class by class, and those held out. Raises `DatasetUnavailable` for a damaged sheet."""
+    """The 5,000 images, class by class, and those held out. Raises `DatasetUnavailableError` for a damaged sheet."""
     info = BUILTIN_DATASETS["fashion-mnist-mini"]
     classes = _classes(folder / "labels.txt")
     if classes != info.labels:
-        raise DatasetUnavailable("labels.txt of 'fashion-mnist-mini' has been changed. Install Gantry again.")
+        raise DatasetUnavailableError("labels.txt of 'fashion-mnist-mini' has been changed. Install Gantry again.")
     images = np.concatenate([_tiles(folder / f"{i}.png", ROWS) for i in range(len(classes))])
     held_out = HeldOut(
         torch.from_numpy(_tiles(folder / "held_out.png", HELD_OUT_ROWS * len(classes))[:, None]),
@@ -48,7 +48,7 @@ def _classes(path: Path) -> tuple[str, ...]:
     try:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetUnavailable(
+        raise DatasetUnavailableError(
             f"{path.name} of 'fashion-mnist-mini' cannot be read ({error}). Install Gantry again."
         ) from error
 
@@ -59,11 +59,11 @@ def _tiles(path: Path, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uin
         with Image.open(path) as sheet:
             pixels = np.asarray(sheet.convert("L"))
     except (OSError, UnidentifiedImageError) as error:
-        raise DatasetUnavailable(
+        raise DatasetUnavailableError(
             f"The sheet {path.name} of 'fashion-mnist-mini' cannot be read ({error}). Install Gantry again."
         ) from error
     if pixels.shape != (rows * SIDE, COLUMNS * SIDE):
-        raise DatasetUnavailable(
+        raise DatasetUnavailableError(
             f"The sheet {path.name} of 'fashion-mnist-mini' has a wrong size. Install Gantry again."
         )
     grid = pixels.reshape(rows, SIDE, COLUMNS, SIDE).swapaxes(1, 2)

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from nicegui.testing import User, user_simulation
 
-from api.ui.desk import Desks
 from api.ui.server import register
-from jobs.settings import Settings
-from tests.api.live import Live, serving
+from api.ui.sessions import Sessions
+from jobs.runtime.settings import Settings
+from tests.api.live_service import Live, serving
 
 _LOOKS = 600
 
@@ -32,7 +32,7 @@ def live(sqlite_settings: Settings) -> Iterator[Live]:
         yield served
 
 
-class Estimator:
+class SamplerDouble:
     """Stands for the sampler where a spec's cost is asked."""
 
     async def estimate(self, *_: Any) -> dict[str, int]:
@@ -50,7 +50,7 @@ class Estimator:
 
 def estimate(live: Live) -> None:
     """Let the service say what a spec costs, without a sampler."""
-    live.app.state.services = replace(live.app.state.services, sampler=Estimator())
+    live.app.state.services = replace(live.app.state.services, sampler=SamplerDouble())
 
 
 async def until(seen: Callable[[], object]) -> None:
@@ -66,10 +66,10 @@ async def until(seen: Callable[[], object]) -> None:
 async def visit(url: str, path: str) -> AsyncIterator[User]:
     """Somebody who has opened `path` of a dashboard that asks the service at `url`."""
     # NiceGUI's simulation forgets the modules of the pages at its end; other tests hold their classes.
-    before, desks = dict(sys.modules), Desks(url)
+    before, sessions = dict(sys.modules), Sessions(url)
     try:
         async with user_simulation(lambda: None) as user:
-            register(desks)
+            register(sessions)
             # Three looks in 0.3 s, which is its default, are too few on a machine that has other work.
             user.should_see = partial(user.should_see, retries=_LOOKS)  # type: ignore[method-assign]
             user.should_not_see = partial(user.should_not_see, retries=_LOOKS)  # type: ignore[method-assign]
@@ -77,4 +77,4 @@ async def visit(url: str, path: str) -> AsyncIterator[User]:
             yield user
     finally:
         sys.modules.update(before)
-        desks.close()
+        sessions.close()

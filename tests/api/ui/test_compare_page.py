@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from nicegui import ui
 
-from api.client import Client
+from gantry.client import Client
 from jobs.status import Status
-from tests.api.live import Live
+from tests.api.live_service import Live
 from tests.api.ui.conftest import until, visit
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ from nicegui.testing import User
 from nicegui.testing.user_interaction import UserInteraction
 
 from api.ui.pages.dataset import wish
-from tests.api.live import Live
+from tests.api.live_service import Live
 from tests.api.ui.conftest import until, visit
 
 pytestmark = pytest.mark.anyio

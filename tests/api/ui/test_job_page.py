@@ -11,11 +11,11 @@ from nicegui import ui
 from nicegui.testing import User
 from nicegui.testing.user_interaction import UserInteraction
 
-from api.client import Client
+from gantry.client import Client
 from jobs.status import Status
 from jobs.store import jobs
 from tests.api.conftest import FINDING
-from tests.api.live import Live
+from tests.api.live_service import Live
 from tests.api.ui.conftest import estimate, until, visit
 
 pytestmark = pytest.mark.anyio

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from nicegui import ui
 
-from tests.api.live import Live
+from tests.api.live_service import Live
 from tests.api.ui.conftest import until, visit
 from tests.ports import free_port
 

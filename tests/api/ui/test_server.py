@@ -19,11 +19,11 @@ from starlette.requests import Request
 from typer.testing import CliRunner
 
 from api import app as service
-from api.cli import app as cli
-from jobs import process
-from jobs.errors import Unavailable
-from jobs.settings import Settings
-from tests.api.live import Live, serving
+from gantry.cli.app import app as cli
+from jobs.errors import UnavailableError
+from jobs.runtime import process
+from jobs.runtime.settings import Settings
+from tests.api.live_service import Live, serving
 from tests.gan.uploads.zips import files, zipped
 from tests.ports import free_port
 
@@ -131,9 +131,9 @@ def test_nothing_is_sent_on_while_the_service_can_look_up_nobody(
     live: Live, browser: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(request: Request) -> None:
-        raise Unavailable("The database does not answer.")
+        raise UnavailableError("The database does not answer.")
 
-    monkeypatch.setattr(service, "admitted", away)
+    monkeypatch.setattr(service, "authenticate", away)
     told = browser.post("/ui/files/v1/datasets", headers={"X-Gantry-Dashboard": "1"}, content=_endless())
     assert told.status_code == 503 and told.json()["code"] == "unavailable"
 

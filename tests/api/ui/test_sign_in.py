@@ -10,12 +10,12 @@ import pytest
 from nicegui import ui
 from nicegui.testing import User
 
-from api.first_key import first_key
-from api.ui.desk import COOKIE, Desks
+from api.ui.sessions import COOKIE, Sessions
+from jobs.first_key import first_key
 from jobs.keys import Scope
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.store import api_keys
-from tests.api.live import Live, serving
+from tests.api.live_service import Live, serving
 from tests.api.ui.conftest import until, visit
 
 pytestmark = pytest.mark.anyio
@@ -111,12 +111,15 @@ async def test_what_a_key_does_not_open_is_said(closed: tuple[Live, str]) -> Non
 
 async def test_each_visitor_has_the_key_that_they_signed_in_with(closed: tuple[Live, str]) -> None:
     live, key = closed
-    with _desks(live.url) as desks:
-        first, second = desks.welcome(key), desks.welcome("gan_live_other")
+    with _sessions(live.url) as sessions:
+        first, second = sessions.welcome(key), sessions.welcome("gan_live_other")
         assert first != second and key not in first
-        assert desks.known(first).key == key and desks.known(second).key == "gan_live_other"
-        desks.dismiss(first)
-        assert desks.known(first).key == desks.known("").key == "" and desks.known(second).key == "gan_live_other"
+        assert sessions.known(first).key == key and sessions.known(second).key == "gan_live_other"
+        sessions.dismiss(first)
+        assert (
+            sessions.known(first).key == sessions.known("").key == ""
+            and sessions.known(second).key == "gan_live_other"
+        )
 
 
 async def test_pictures_are_asked_with_the_visitors_key(closed: tuple[Live, str]) -> None:
@@ -136,8 +139,8 @@ async def _sign_in(user: User, key: str, then: str = "/") -> Any:
 
 
 @contextmanager
-def _desks(url: str) -> Iterator[Desks]:
-    made = Desks(url)
+def _sessions(url: str) -> Iterator[Sessions]:
+    made = Sessions(url)
     try:
         yield made
     finally:

@@ -10,7 +10,7 @@ from nicegui.testing import User
 
 from jobs.models import DEFAULT_TENANT
 from jobs.store import tenants
-from tests.api.live import Live
+from tests.api.live_service import Live
 from tests.api.ui.conftest import estimate, until, visit
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ from nicegui import ui
 from nicegui.testing import User
 from nicegui.testing.user_interaction import UserInteraction
 
-from tests.api.live import Live
+from tests.api.live_service import Live
 from tests.api.ui.conftest import visit
 
 pytestmark = pytest.mark.anyio

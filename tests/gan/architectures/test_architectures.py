@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan.architectures import FAMILIES, Judge, build_networks, networks_without_weights, place
-from gan.catalog import BUILTIN_DATASETS
-from gan.presets import PRESETS
-from gan.sample import CHUNK, Generator
+from gan.architectures import FAMILIES, Discriminator, build_networks, networks_without_weights, place
+from gan.frozen import frozen
+from gan.sample import CHUNK, TrainedGenerator
 from gan.spec import TrainSpec, preset_spec
-from gan.stillness import held_still
+from gan.spec.catalog import BUILTIN_DATASETS
+from gan.spec.presets import PRESETS
 from tests.gan.architectures.variants import DRAWN_ALONE, JUDGED_ALONE, VARIANTS, both, info
 
 Quick = Callable[..., TrainSpec]
@@ -59,7 +59,7 @@ def test_the_forward_pass_of_d_is_the_logits_of_its_judgement(quick: Quick, vari
     spec = quick(**VARIANTS[variant])
     G, D = build_networks(spec, info(16, 1))
     images = G(torch.randn(3, 8), labels_for(spec))
-    with held_still(D):
+    with frozen(D):
         assert torch.equal(D(images, labels_for(spec)), D.judge(images, labels_for(spec)).logits)
 
 
@@ -138,7 +138,7 @@ def test_an_image_is_bit_identical_whatever_is_drawn_beside_it(quick: Quick, var
     spec = quick(**VARIANTS[variant] | {k: v for k, v in changes.items() if k != "conditioning"})
     G, _ = build_networks(spec, info(32, 1))
     place(moved(G), "cpu")
-    drawn = Generator(G.eval(), spec, info(32, 1), step=0)
+    drawn = TrainedGenerator(G.eval(), spec, info(32, 1), step=0)
     z, labels = torch.randn(CHUNK, 8, generator=source()), labels_for(spec, CHUNK)
     whole = drawn._forward(z, labels)
     for row in (1, 13, CHUNK - 1):
@@ -232,11 +232,13 @@ def test_held_still_no_buffer_moves(quick: Quick, variant: str) -> None:
     spec = quick(**VARIANTS[variant])
     G, D = build_networks(spec, info(16, 1))
     before = [t.clone() for t in [*G.state_dict().values(), *D.state_dict().values()]]
-    with held_still(G), held_still(D):
+    with frozen(G), frozen(D):
         D(G(torch.randn(3, 8), labels_for(spec)), labels_for(spec))
     after = [*G.state_dict().values(), *D.state_dict().values()]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_every_d_is_a_judge(quick: Quick) -> None:
-    assert all(isinstance(networks_without_weights(quick(**v), info(16, 1))[1], Judge) for v in VARIANTS.values())
+    assert all(
+        isinstance(networks_without_weights(quick(**v), info(16, 1))[1], Discriminator) for v in VARIANTS.values()
+    )

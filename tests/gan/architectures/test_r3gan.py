@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from gan.architectures import build_networks
-from gan.architectures.r3gan import Basis, Block, Grow, Pool, Shrink
+from gan.architectures.r3gan import DepthwisePool, DownsampleStage, LearnedConstant, ResidualBlock, UpsampleStage
 from gan.spec import TrainSpec
 from tests.gan.architectures.variants import both, info
 
 Quick = Callable[..., TrainSpec]
 
 
-def blocks(network: nn.Module) -> list[Block]:
-    return [m for m in network.modules() if isinstance(m, Block)]
+def blocks(network: nn.Module) -> list[ResidualBlock]:
+    return [m for m in network.modules() if isinstance(m, ResidualBlock)]
 
 
 def test_nothing_is_normalised(quick: Quick) -> None:
@@ -32,7 +32,11 @@ def test_there_is_a_block_for_each_side_from_4_to_half_the_image(quick: Quick) -
     G, D = build_networks(quick(**both("r3gan", base_channels=8)), info(128, 3))
     assert [b.first.in_channels for b in blocks(G)] == [64, 64, 32, 16, 8]
     assert [b.first.in_channels for b in blocks(D)] == [8, 16, 32, 64, 64]
-    assert sum(isinstance(m, Grow) for m in G.modules()) == sum(isinstance(m, Shrink) for m in D.modules()) == 4
+    assert (
+        sum(isinstance(m, UpsampleStage) for m in G.modules())
+        == sum(isinstance(m, DownsampleStage) for m in D.modules())
+        == 4
+    )
 
 
 def test_every_block_begins_as_the_identity(quick: Quick) -> None:
@@ -51,7 +55,7 @@ def test_a_block_learns_from_its_last_layer_on(quick: Quick) -> None:
 
 
 def test_a_block_is_the_input_plus_an_inverted_bottleneck() -> None:
-    block, x = Block(32), torch.randn(2, 32, 5, 5)
+    block, x = ResidualBlock(32), torch.randn(2, 32, 5, 5)
     assert (block.second.in_channels, block.second.groups, block.second.kernel_size) == (64, 4, (3, 3))
     h = F.leaky_relu(block.second(F.leaky_relu(block.first(x), 0.2)), 0.2)
     assert torch.allclose(block(x), x + block.last(h), atol=1e-6)
@@ -59,7 +63,7 @@ def test_a_block_is_the_input_plus_an_inverted_bottleneck() -> None:
 
 def test_widths_that_no_group_divides_are_taken_too() -> None:
     for channels in (4, 5, 17, 25, 31):
-        assert Block(channels)(torch.randn(1, channels, 4, 4)).shape == (1, channels, 4, 4)
+        assert ResidualBlock(channels)(torch.randn(1, channels, 4, 4)).shape == (1, channels, 4, 4)
 
 
 def test_first_weights_are_by_fan_in_and_depth(quick: Quick) -> None:
@@ -73,16 +77,16 @@ def test_first_weights_are_by_fan_in_and_depth(quick: Quick) -> None:
 
 
 def test_to_grow_is_to_resample_and_to_cross_over() -> None:
-    grow, shrink, x = Grow(3, 5), Shrink(3, 5), torch.randn(2, 3, 6, 6)
+    grow, shrink, x = UpsampleStage(3, 5), DownsampleStage(3, 5), torch.randn(2, 3, 6, 6)
     doubled = F.interpolate(x, scale_factor=2, mode="bilinear")
     halved = F.interpolate(x, scale_factor=0.5, mode="bilinear")
     assert torch.allclose(grow(x), grow.across(doubled), atol=1e-5)
     assert torch.allclose(shrink(x), shrink.across(halved), atol=1e-5)
-    assert torch.equal(Shrink(3, 3)(x), F.avg_pool2d(x, 2))
+    assert torch.equal(DownsampleStage(3, 3)(x), F.avg_pool2d(x, 2))
 
 
 def test_z_scales_each_channel_of_a_learnt_map() -> None:
-    basis = Basis(features=6, channels=3)
+    basis = LearnedConstant(features=6, channels=3)
     basis.map.data.normal_()
     z = torch.randn(2, 6)
     drawn = basis(z)
@@ -94,7 +98,7 @@ def test_z_scales_each_channel_of_a_learnt_map() -> None:
 
 
 def test_to_pool_is_a_depthwise_convolution_over_the_whole_map() -> None:
-    pool, x = Pool(5), torch.randn(2, 5, 4, 4)
+    pool, x = DepthwisePool(5), torch.randn(2, 5, 4, 4)
     pool.weight.data.normal_()
     depthwise = F.conv2d(x, pool.weight.permute(2, 0, 1)[:, None], groups=5)
     assert torch.allclose(pool(x), depthwise.flatten(1), atol=1e-5)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from gan.architectures import build_networks
-from gan.architectures.resnet import Down, First, Same, Up
+from gan.architectures.resnet import DownBlock, FirstDownBlock, SameBlock, UpBlock
 from gan.layers.conditional_batchnorm import ConditionalBatchNorm2d
 from gan.layers.labelled import through
 from gan.spec import TrainSpec
@@ -21,12 +21,12 @@ LABELS = torch.tensor([0, 1])
 
 def test_the_widths_are_those_of_the_papers_largest_networks(quick: Quick) -> None:
     G, D = build_networks(quick(**both("resnet", base_channels=4)), info(128, 3))
-    ups = [m for m in G.modules() if isinstance(m, Up)]
-    downs = [m for m in D.modules() if isinstance(m, First | Down | Same)]
+    ups = [m for m in G.modules() if isinstance(m, UpBlock)]
+    downs = [m for m in D.modules() if isinstance(m, FirstDownBlock | DownBlock | SameBlock)]
     # The paper's go from 1024 to 64 channels, and from 64 to 1024.
     assert [up.shortcut.out_channels for up in ups] == [64, 32, 16, 8, 4]
-    assert [type(m) for m in downs] == [First, Down, Down, Down, Down, Same]
-    assert [m.shortcut.out_channels for m in downs if isinstance(m, Down)] == [8, 16, 32, 64]
+    assert [type(m) for m in downs] == [FirstDownBlock, DownBlock, DownBlock, DownBlock, DownBlock, SameBlock]
+    assert [m.shortcut.out_channels for m in downs if isinstance(m, DownBlock)] == [8, 16, 32, 64]
 
 
 def test_g_normalises_and_d_does_not(quick: Quick) -> None:
@@ -54,21 +54,21 @@ def test_features_are_sums_over_all_places(quick: Quick) -> None:
 
 
 def test_an_up_block_is_its_branch_and_the_doubled_input_through_its_shortcut() -> None:
-    block, x = Up(3, 5, nn.BatchNorm2d), torch.randn(2, 3, 4, 4)
+    block, x = UpBlock(3, 5, nn.BatchNorm2d), torch.randn(2, 3, 4, 4)
     doubled = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
     expected = through(block.branch, x, None) + block.shortcut(doubled)
     assert torch.allclose(block(x, None), expected, atol=1e-6)
 
 
 def test_a_down_block_is_the_mean_of_four_of_branch_and_shortcut() -> None:
-    block, x = Down(3, 5), torch.randn(2, 3, 4, 4)
+    block, x = DownBlock(3, 5), torch.randn(2, 3, 4, 4)
     whole = block.branch(x) + block.shortcut(x)
     expected = whole.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))
     assert torch.allclose(block(x), expected, atol=1e-6)
 
 
 def test_the_first_block_sees_pixels_below_zero() -> None:
-    block, x = First(1, 4), -torch.rand(2, 1, 4, 4)
+    block, x = FirstDownBlock(1, 4), -torch.rand(2, 1, 4, 4)
     x.requires_grad_()
     (gradient,) = torch.autograd.grad(block(x).sum(), x)
     assert (gradient != 0).any()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gan.catalog import DatasetClass, DatasetInfo
+from gan.spec.catalog import DatasetClass, DatasetInfo
 
 CLASSES = tuple(DatasetClass(id=i, label=str(i), count=5) for i in range(3))
 

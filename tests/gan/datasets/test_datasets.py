@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from gan.catalog import BUILTIN_DATASETS
-from gan.datasets import DatasetUnavailable, fashion_mnist, fashion_mnist_mini, idx, load
+from gan.datasets import DatasetUnavailableError, fashion_mnist, fashion_mnist_mini, idx, load
+from gan.spec.catalog import BUILTIN_DATASETS
 
 
 def test_the_mini_set_is_500_images_of_each_class() -> None:
@@ -47,22 +47,22 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
 def test_a_damaged_sheet_is_named(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(fashion_mnist_mini.FOLDER, tmp_path / "mini"))
     (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:5000])
-    with pytest.raises(DatasetUnavailable, match=r"3\.png"):
+    with pytest.raises(DatasetUnavailableError, match=r"3\.png"):
         fashion_mnist_mini.load(folder)
 
 
 def test_sheets_that_were_swapped_are_noticed(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(fashion_mnist_mini.FOLDER, tmp_path / "mini"))
     shutil.copy(folder / "4.png", folder / "3.png")
-    with pytest.raises(DatasetUnavailable, match="sha256"):
+    with pytest.raises(DatasetUnavailableError, match="sha256"):
         fashion_mnist_mini.load(folder)
 
 
 def test_a_missing_or_changed_list_of_labels_is_noticed(tmp_path: Path) -> None:
-    with pytest.raises(DatasetUnavailable, match=r"labels\.txt"):
+    with pytest.raises(DatasetUnavailableError, match=r"labels\.txt"):
         fashion_mnist_mini.load(tmp_path)
     (tmp_path / "labels.txt").write_text("Hat\n", encoding="utf-8")
-    with pytest.raises(DatasetUnavailable, match=r"labels\.txt"):
+    with pytest.raises(DatasetUnavailableError, match=r"labels\.txt"):
         fashion_mnist_mini.load(tmp_path)
 
 
@@ -90,7 +90,7 @@ def test_idx_files_are_read_as_their_header_says(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_not_whole_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.gz").write_bytes(content)
-    with pytest.raises(DatasetUnavailable, match=r"a\.gz"):
+    with pytest.raises(DatasetUnavailableError, match=r"a\.gz"):
         idx.read(tmp_path / "a.gz")
 
 
@@ -98,7 +98,7 @@ def test_files_of_another_release_are_refused(tmp_path: Path) -> None:
     for part in ("train", "t10k"):
         write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", np.zeros((4, 28, 28), dtype=np.uint8))
         write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", np.zeros(4, dtype=np.uint8))
-    with pytest.raises(DatasetUnavailable, match="sha256"):
+    with pytest.raises(DatasetUnavailableError, match="sha256"):
         fashion_mnist.load(tmp_path)
 
 
@@ -107,7 +107,7 @@ def test_without_files_and_without_the_hub_both_ways_to_get_it_are_named(
 ) -> None:
     # None in sys.modules is how python itself marks a module that must not be imported.
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DatasetUnavailable, match="apt install") as caught:
+    with pytest.raises(DatasetUnavailableError, match="apt install") as caught:
         fashion_mnist.load(tmp_path)
     assert "gantry[hub]" in str(caught.value)
 
@@ -122,7 +122,7 @@ def test_the_whole_set_is_read_where_it_is_installed_and_explained_where_not(
         assert torch.equal(data.images[data.labels == 7][:500], mini.images[mini.labels == 7])
     else:
         monkeypatch.setitem(sys.modules, "datasets", None)
-        with pytest.raises(DatasetUnavailable):
+        with pytest.raises(DatasetUnavailableError):
             load("fashion-mnist")
 
 

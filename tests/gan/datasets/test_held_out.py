@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan.catalog import BUILTIN_DATASETS
 from gan.data import HeldOut, ImageDataset
-from gan.datasets import DatasetUnavailable, fashion_mnist, fashion_mnist_mini, load
+from gan.datasets import DatasetUnavailableError, fashion_mnist, fashion_mnist_mini, load
 from gan.datasets.make_fashion_mnist_mini import make
+from gan.spec.catalog import BUILTIN_DATASETS
 
 
 def test_the_mini_set_holds_out_100_test_images_of_each_class() -> None:
@@ -64,10 +64,10 @@ def test_a_damaged_held_out_sheet_is_named_and_a_changed_one_noticed(tmp_path: P
     folder = Path(shutil.copytree(fashion_mnist_mini.FOLDER, tmp_path / "mini"))
     sheet = folder / "held_out.png"
     sheet.write_bytes(sheet.read_bytes()[:9000])
-    with pytest.raises(DatasetUnavailable, match=r"held_out\.png"):
+    with pytest.raises(DatasetUnavailableError, match=r"held_out\.png"):
         fashion_mnist_mini.load(folder)
     shutil.copy(folder / "1.png", sheet)
-    with pytest.raises(DatasetUnavailable, match="wrong size"):
+    with pytest.raises(DatasetUnavailableError, match="wrong size"):
         fashion_mnist_mini.load(folder)
 
 
@@ -80,5 +80,5 @@ def test_the_test_set_is_held_out_and_the_sheets_are_what_the_script_makes_of_bo
         make(tmp_path)
         assert torch.equal(fashion_mnist_mini.load(tmp_path).images, load("fashion-mnist-mini").images)
     else:
-        with pytest.raises(DatasetUnavailable):
+        with pytest.raises(DatasetUnavailableError):
             make(tmp_path)

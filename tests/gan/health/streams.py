@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from gan.catalog import BUILTIN_DATASETS
-from gan.evaluate import Evaluation
-from gan.findings import Finding
-from gan.game import D_METRICS, G_METRICS
-from gan.health import Health
-from gan.probes import Probe
+from gan.adversarial.step import D_METRICS, G_METRICS
+from gan.findings import HealthFinding
+from gan.health import HealthMonitor
+from gan.quality.evaluate import EvaluationResult
+from gan.quality.probes import Probe
 from gan.spec import TrainSpec, merged, resolve
+from gan.spec.catalog import BUILTIN_DATASETS
 
 INFO: Final = BUILTIN_DATASETS["fashion-mnist"]
 LABELS: Final = INFO.labels
@@ -60,8 +60,8 @@ def spec_of(total_steps: int = STEPS, **changes: Any) -> TrainSpec:
     return resolve(merged(merged(PLAIN, asked), changes))
 
 
-def evaluation(step: int, **metrics: float) -> Evaluation:
-    return Evaluation(
+def evaluation(step: int, **metrics: float) -> EvaluationResult:
+    return EvaluationResult(
         step=step,
         images_seen=64 * step,
         metrics={**GOOD, **metrics},
@@ -112,7 +112,7 @@ class Run:
     def probed(self, step: int) -> Probe:
         return probe(step, **(self.probe if step >= self.at else {}))
 
-    def evaluated(self, step: int) -> Evaluation:
+    def evaluated(self, step: int) -> EvaluationResult:
         """Quality gets better until step 6,000, and stays."""
         if step == 0:
             return evaluation(0, **UNTRAINED)
@@ -122,7 +122,9 @@ class Run:
         return replace(evaluation(step, **{"fcd": fcd, **self.evaluation}), **self.tables)
 
 
-def fed(health: Health, spec: TrainSpec, run: Run, after: int = 0, until: int | None = None) -> Iterator[Finding]:
+def fed(
+    health: HealthMonitor, spec: TrainSpec, run: Run, after: int = 0, until: int | None = None
+) -> Iterator[HealthFinding]:
     """Feed `health` as a trainer would, from the step after the look at `after`; what it finds, as it does."""
     looks, probes, evaluates = spec.safeguards.every_steps, spec.safeguards.probe_every_steps, spec.evaluation
     if after == 0 and evaluates.enabled:

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gan.evaluate import Evaluation
-from gan.findings import Finding
-from gan.health import Health
+from gan.findings import HealthFinding
+from gan.health import HealthMonitor
+from gan.quality.evaluate import EvaluationResult
 from gan.spec import TrainSpec
 from tests.gan.health.streams import (
     EVENLY,
@@ -31,11 +31,11 @@ from tests.gan.health.streams import (
 COLLAPSED = FAILING["all images alike"][1].probe
 
 
-def severities(health: Health) -> list[tuple[str, str]]:
+def severities(health: HealthMonitor) -> list[tuple[str, str]]:
     return [(finding.code, finding.severity) for finding in health.findings]
 
 
-def action(health: Health) -> str:
+def action(health: HealthMonitor) -> str:
     return health.action.kind
 
 
@@ -47,14 +47,14 @@ def rolls_back() -> TrainSpec:
     return spec_of(safeguards={"policy": "roll_back"})
 
 
-def not_finite(health: Health, first: int, rows: int, bad: int) -> list[Finding]:
+def not_finite(health: HealthMonitor, first: int, rows: int, bad: int) -> list[HealthFinding]:
     values = HEALTHY.rows(first, first + rows - 1)
     values[:bad, 0] = np.nan
     return health.look(first, NAMES, values)
 
 
 def test_a_finding_is_raised_once_and_holds_while_its_rule_does() -> None:
-    health = Health(spec_of(), INFO)
+    health = HealthMonitor(spec_of(), INFO)
     (raised,) = health.probe(probe(5_000, **COLLAPSED))
     assert (raised.severity, raised.began_at_step, raised.found_at_step) == ("critical", 5_000, 5_000)
     for step in range(5_500, 9_000, 500):
@@ -64,7 +64,7 @@ def test_a_finding_is_raised_once_and_holds_while_its_rule_does() -> None:
 
 
 def test_a_finding_is_over_after_three_quiet_looks_in_a_row() -> None:
-    health = Health(spec_of(), INFO)
+    health = HealthMonitor(spec_of(), INFO)
     health.probe(probe(5_000, **COLLAPSED))
     for step, collapsed in ((5_500, False), (6_000, False), (6_500, True), (7_000, False), (7_500, False)):
         health.probe(probe(step, **(COLLAPSED if collapsed else {})))
@@ -77,7 +77,7 @@ def test_a_finding_is_over_after_three_quiet_looks_in_a_row() -> None:
 
 
 def test_how_long_it_must_be_quiet_is_the_specs_to_say() -> None:
-    health = Health(spec_of(safeguards={"thresholds": {"quiet_looks": 1}}), INFO)
+    health = HealthMonitor(spec_of(safeguards={"thresholds": {"quiet_looks": 1}}), INFO)
     health.probe(probe(5_000, **COLLAPSED))
     health.probe(probe(5_500))
     assert health.findings == ()
@@ -85,7 +85,7 @@ def test_how_long_it_must_be_quiet_is_the_specs_to_say() -> None:
 
 def test_one_class_is_believed_to_be_alike_at_the_second_probe() -> None:
     alike = FAILING["a class alike"][1].probe
-    health = Health(spec_of(), INFO)
+    health = HealthMonitor(spec_of(), INFO)
     assert health.probe(probe(5_000, **alike)) == []
     assert health.probe(probe(5_500)) == []
     assert health.probe(probe(6_000, **alike)) == []
@@ -93,7 +93,7 @@ def test_one_class_is_believed_to_be_alike_at_the_second_probe() -> None:
     assert (finding.code, finding.began_at_step) == ("class_collapse", 6_000)
 
 
-def seen_young(step: int, level: float, accuracy: float, sandals: float) -> Evaluation:
+def seen_young(step: int, level: float, accuracy: float, sandals: float) -> EvaluationResult:
     """An evaluation of a generator whose classes all differ by `level`, and of whose images few are sandals."""
     return replace(
         evaluation(step, diversity=level, label_accuracy=accuracy, fcd=60.0 if step == 0 else 10.0),
@@ -105,7 +105,7 @@ def seen_young(step: int, level: float, accuracy: float, sandals: float) -> Eval
 def test_what_is_low_and_grows_is_young_and_has_not_failed() -> None:
     """Measured at a learning rate of 1e-4: diversity 0.15 after 300 steps, 0.19 after 600, 0.45 after 900; label
     accuracy 0.14, 0.66 and 0.68."""
-    health = Health(spec_of(total_steps=900), INFO)
+    health = HealthMonitor(spec_of(total_steps=900), INFO)
     health.evaluated(seen_young(0, 0.006, 0.1, 0.0))
     for step, level, accuracy, sandals in ((300, 0.15, 0.14, 0.01), (600, 0.19, 0.40, 0.015), (900, 0.45, 0.68, 0.1)):
         assert health.probe(probe(step, diversity=level, class_diversity=dict.fromkeys(LABELS, level))) == []
@@ -113,7 +113,7 @@ def test_what_is_low_and_grows_is_young_and_has_not_failed() -> None:
 
 
 def test_what_is_low_and_stays_is_no_longer_young() -> None:
-    health = Health(spec_of(total_steps=900), INFO)
+    health = HealthMonitor(spec_of(total_steps=900), INFO)
     health.evaluated(seen_young(0, 0.006, 0.1, 0.0))
     for step, level, accuracy, sandals in ((300, 0.25, 0.3, 0.01), (600, 0.4, 0.31, 0.011)):
         assert health.evaluated(seen_young(step, level, accuracy, sandals)) == []
@@ -122,7 +122,7 @@ def test_what_is_low_and_stays_is_no_longer_young() -> None:
         ("conditioning_ignored", 600),
         ("class_collapse", 600),
     }
-    total = Health(spec_of(total_steps=900), INFO)
+    total = HealthMonitor(spec_of(total_steps=900), INFO)
     total.evaluated(seen_young(0, 0.006, 0.1, 0.1))
     assert total.evaluated(seen_young(300, 0.15, 0.9, 0.1)) == []
     (finding,) = total.evaluated(seen_young(600, 0.16, 0.9, 0.1))
@@ -131,14 +131,14 @@ def test_what_is_low_and_stays_is_no_longer_young() -> None:
 
 def test_next_to_no_variety_is_a_collapse_even_if_it_grows() -> None:
     """Measured: with a z of one number, 0.013 after 300 steps and 0.018 after 600."""
-    health = Health(spec_of(total_steps=900), INFO)
+    health = HealthMonitor(spec_of(total_steps=900), INFO)
     health.evaluated(seen_young(0, 0.003, 0.1, 0.1))
     (finding,) = health.probe(probe(300, diversity=0.013, class_diversity={}))
     assert (finding.code, finding.severity) == ("mode_collapse", "critical")
 
 
 def test_what_gets_worse_is_raised_again_and_what_gets_better_is_said_quietly() -> None:
-    health = Health(spec_of(), INFO)
+    health = HealthMonitor(spec_of(), INFO)
     raised = [f for step in range(2_000, 8_000, 1_000) for f in health.evaluated(evaluation(step, fcd=4.0))]
     assert raised == []
     (warning,) = health.evaluated(evaluation(8_000, fcd=5.1))
@@ -152,7 +152,7 @@ def test_what_gets_worse_is_raised_again_and_what_gets_better_is_said_quietly() 
 
 
 def test_never_learned_is_over_as_soon_as_something_is_learned() -> None:
-    health = Health(spec_of(), INFO)
+    health = HealthMonitor(spec_of(), INFO)
     for step in range(0, 9_000, 1_000):
         health.evaluated(evaluation(step, fcd=60.0, precision=0.0, coverage=0.0))
     assert severities(health) == [("never_learned", "critical")]
@@ -161,7 +161,7 @@ def test_never_learned_is_over_as_soon_as_something_is_learned() -> None:
 
 
 def test_the_best_is_the_lowest_fcd_that_does_not_come_of_drawing_few_images() -> None:
-    health = Health(spec_of(), INFO)
+    health = HealthMonitor(spec_of(), INFO)
     health.evaluated(evaluation(0, fcd=0.1, coverage=0.0))
     assert health.best is None
     best: list[int] = []
@@ -175,14 +175,14 @@ def test_the_best_is_the_lowest_fcd_that_does_not_come_of_drawing_few_images() -
 
 
 def test_under_warn_nothing_is_done() -> None:
-    health = Health(spec_of(), INFO)
+    health = HealthMonitor(spec_of(), INFO)
     list(fed(health, spec_of(), FAILING["nothing learned"][1]))
     assert health.verdict == "failing"
     assert action(health) == "none"
 
 
 def test_stop_and_keep_best_ends_at_a_critical_finding_once_there_is_a_best() -> None:
-    health = Health(stops(), INFO)
+    health = HealthMonitor(stops(), INFO)
     (finding,) = health.probe(probe(5_000, **COLLAPSED))
     assert action(health) == "none"
     health.evaluated(evaluation(5_000))
@@ -190,14 +190,14 @@ def test_stop_and_keep_best_ends_at_a_critical_finding_once_there_is_a_best() ->
 
 
 def test_a_warning_stops_nothing() -> None:
-    health = Health(stops(), INFO)
+    health = HealthMonitor(stops(), INFO)
     list(fed(health, stops(), FAILING["D wins by loss"][1], until=15_000))
     assert health.verdict == "warning"
     assert action(health) == "none"
 
 
 def test_past_best_stops_at_one_and_a_half_times_the_best_and_not_before() -> None:
-    health = Health(stops(), INFO)
+    health = HealthMonitor(stops(), INFO)
     for step in range(2_000, 8_000, 1_000):
         health.evaluated(evaluation(step, fcd=4.0))
     health.evaluated(evaluation(8_000, fcd=5.9))
@@ -207,7 +207,7 @@ def test_past_best_stops_at_one_and_a_half_times_the_best_and_not_before() -> No
 
 
 def test_roll_back_is_asked_for_twice_and_then_no_more() -> None:
-    health = Health(rolls_back(), INFO)
+    health = HealthMonitor(rolls_back(), INFO)
     for step in (5_000, 6_000):
         health.probe(probe(step, **COLLAPSED))
         assert action(health) == "roll_back"
@@ -220,7 +220,7 @@ def test_roll_back_is_asked_for_twice_and_then_no_more() -> None:
 
 
 def test_what_older_weights_do_not_cure_is_not_rolled_back_for() -> None:
-    health = Health(rolls_back(), INFO)
+    health = HealthMonitor(rolls_back(), INFO)
     list(fed(health, rolls_back(), FAILING["labels say nothing"][1], until=12_000))
     assert health.verdict == "failing"
     assert action(health) == "none"
@@ -228,7 +228,7 @@ def test_what_older_weights_do_not_cure_is_not_rolled_back_for() -> None:
 
 def test_after_a_roll_back_the_windows_fill_anew() -> None:
     spec, (_, run) = rolls_back(), FAILING["steep"]
-    health = Health(spec, INFO)
+    health = HealthMonitor(spec, INFO)
     list(fed(health, spec, run, until=FAILS_AT + 200))
     assert action(health) == "roll_back"
     health.rolled_back(FAILS_AT + 200)
@@ -239,7 +239,7 @@ def test_after_a_roll_back_the_windows_fill_anew() -> None:
 
 def test_after_a_roll_back_a_window_must_be_full_again() -> None:
     spec, (_, run) = rolls_back(), FAILING["D wins by loss"]
-    health = Health(spec, INFO)
+    health = HealthMonitor(spec, INFO)
     health.look(1, NAMES, HEALTHY.rows(1, 9_000))
     health.rolled_back(9_000)
     assert list(fed(health, spec, run, after=9_000, until=12_900)) == []
@@ -248,7 +248,7 @@ def test_after_a_roll_back_a_window_must_be_full_again() -> None:
 
 
 def test_after_a_roll_back_the_best_has_five_evaluations_to_come_back() -> None:
-    health = Health(rolls_back(), INFO)
+    health = HealthMonitor(rolls_back(), INFO)
     for step in range(2_000, 8_000, 1_000):
         health.evaluated(evaluation(step, fcd=4.0))
     (finding,) = health.evaluated(evaluation(8_000, fcd=6.1))
@@ -262,7 +262,7 @@ def test_after_a_roll_back_the_best_has_five_evaluations_to_come_back() -> None:
 
 @pytest.mark.parametrize("policy", ["warn", "stop_and_keep_best", "roll_back"])
 def test_updates_that_are_not_finite_are_rolled_back_for_under_every_policy(policy: str) -> None:
-    health = Health(spec_of(safeguards={"policy": policy}), INFO)
+    health = HealthMonitor(spec_of(safeguards={"policy": policy}), INFO)
     (finding,) = not_finite(health, 1, 100, bad=2)
     assert (finding.code, finding.severity, finding.began_at_step) == ("non_finite", "warning", 1)
     assert action(health) == "none"
@@ -273,7 +273,7 @@ def test_updates_that_are_not_finite_are_rolled_back_for_under_every_policy(poli
 
 
 def test_the_third_roll_back_is_not_made_the_run_has_diverged() -> None:
-    health = Health(spec_of(), INFO)
+    health = HealthMonitor(spec_of(), INFO)
     for first in (1, 101):
         not_finite(health, first, 100, bad=3)
         assert action(health) == "roll_back"
@@ -284,11 +284,11 @@ def test_the_third_roll_back_is_not_made_the_run_has_diverged() -> None:
 
 
 def test_three_bad_updates_count_together_within_100_steps_only() -> None:
-    health = Health(spec_of(), INFO)
+    health = HealthMonitor(spec_of(), INFO)
     for first in (1, 101, 201, 301):
         not_finite(health, first, 100, bad=1)
         assert action(health) == "none"
-    near = Health(spec_of(safeguards={"every_steps": 20}), INFO)
+    near = HealthMonitor(spec_of(safeguards={"every_steps": 20}), INFO)
     for first in (1, 21, 41):
         not_finite(near, first, 20, bad=1)
     assert action(near) == "roll_back"
@@ -298,12 +298,12 @@ def test_three_bad_updates_count_together_within_100_steps_only() -> None:
 def test_a_run_that_is_resumed_knows_what_it_knew(name: str) -> None:
     spec, (_, run) = spec_of(total_steps=8_000), FAILING[name]
     run = replace(run, at=min(run.at, 2_000))
-    straight, resumed = Health(spec, INFO), Health(spec, INFO)
+    straight, resumed = HealthMonitor(spec, INFO), HealthMonitor(spec, INFO)
     expected = list(fed(straight, spec, run))
-    found: list[Finding] = []
+    found: list[HealthFinding] = []
     for after, until in ((0, 1_300), (1_300, 2_500), (2_500, 4_900), (4_900, 8_000)):
         state = json.loads(json.dumps(resumed.state(), allow_nan=False))
-        resumed = Health(spec, INFO)
+        resumed = HealthMonitor(spec, INFO)
         resumed.load(state)
         assert resumed.state() == state
         found += fed(resumed, spec, run, after=after, until=until)
@@ -315,7 +315,7 @@ def test_a_run_that_is_resumed_knows_what_it_knew(name: str) -> None:
 @pytest.mark.parametrize("every", [1, 7, 250, 3_000])
 def test_what_is_known_of_the_losses_does_not_depend_on_how_often_it_is_looked(every: int) -> None:
     spec, (_, run) = spec_of(total_steps=6_000), FAILING["steep"]
-    often, seldom = Health(spec, INFO), Health(spec, INFO)
+    often, seldom = HealthMonitor(spec, INFO), HealthMonitor(spec, INFO)
     for first in range(1, 3_001, every):
         often.look(first, NAMES, run.rows(first, min(3_000, first + every - 1)))
     seldom.look(1, NAMES, run.rows(1, 3_000))
@@ -325,7 +325,7 @@ def test_what_is_known_of_the_losses_does_not_depend_on_how_often_it_is_looked(e
 @pytest.mark.parametrize("total_steps", [900, 1_000_000])
 def test_what_is_remembered_is_bounded(total_steps: int) -> None:
     spec = spec_of(total_steps, evaluation={"every_steps": 1_000})
-    health = Health(spec, INFO)
+    health = HealthMonitor(spec, INFO)
     run = replace(FAILING["not finite"][1], at=1)
     for first in range(1, 30_001, 100):
         health.look(first, NAMES, HEALTHY.rows(first, first + 99))
@@ -336,7 +336,7 @@ def test_what_is_remembered_is_bounded(total_steps: int) -> None:
 def test_a_look_costs_next_to_nothing_beside_the_steps_it_looks_at() -> None:
     """2 % of 100 steps of 60 ms are 120 ms; a look takes about one. The bound leaves room for a busy machine."""
     spec = spec_of()
-    health = Health(spec, INFO)
+    health = HealthMonitor(spec, INFO)
     rows = [(first, HEALTHY.rows(first, first + 99)) for first in range(1, 10_001, 100)]
     start = time.process_time()
     for first, values in rows:
@@ -347,7 +347,7 @@ def test_a_look_costs_next_to_nothing_beside_the_steps_it_looks_at() -> None:
 def test_unlabelled_data_are_watched_too() -> None:
     spec = spec_of(conditioning={"kind": "none"})
     info = INFO.model_copy(update={"classes": ()})
-    health = Health(spec, info)
+    health = HealthMonitor(spec, info)
     plain = Run(
         probe={
             "class_diversity": {},

@@ -6,13 +6,13 @@ from typing import Any, get_args
 
 import pytest
 
-from gan.findings import Code, Finding, remedied
-from gan.health import Health
-from gan.health.quality import Best
+from gan.findings import Code, HealthFinding, remedied
+from gan.health import HealthMonitor
+from gan.health.quality import BestEvaluation
 from gan.health.remedies import remedy_for
-from gan.health.signs import LABELS_SAY_NOTHING, Sign
-from gan.presets import PRESETS
+from gan.health.symptom import LABELS_SAY_NOTHING, Symptom
 from gan.spec import TrainSpec, check_against, merged, preset_spec, resolve
+from gan.spec.presets import PRESETS
 from tests.gan.health.streams import FAILING, INFO, PLAIN, fed, spec_of
 
 SPECS: dict[str, dict[str, Any]] = {
@@ -40,10 +40,10 @@ LEARNING = {"generator", "discriminator", "conditioning", "loss", "penalties", "
 CASES = [(name, code) for name in BODIES for code in get_args(Code)]
 
 
-def finding_of(code: Code, spec: TrainSpec, cause: str | None = None) -> Finding:
-    sign = Sign(code, "warning", 1, "Made up.", (), cause)
-    remedy = remedy_for(sign, spec, INFO, Best(600, 3.0, 0.6))
-    return Finding(code, "warning", 1, 1, "Made up.", (), remedy)
+def finding_of(code: Code, spec: TrainSpec, cause: str | None = None) -> HealthFinding:
+    sign = Symptom(code, "warning", 1, "Made up.", (), cause)
+    remedy = remedy_for(sign, spec, INFO, BestEvaluation(600, 3.0, 0.6))
+    return HealthFinding(code, "warning", 1, 1, "Made up.", (), remedy)
 
 
 def advised(code: Code, cause: str | None = None, **changes: Any) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def test_labels_that_say_nothing_are_left_out(name: str) -> None:
 @pytest.mark.parametrize("name", FAILING)
 def test_what_health_finds_carries_a_remedy_that_can_be_posted(name: str) -> None:
     spec, (_, run) = spec_of(), FAILING[name]
-    for finding in fed(Health(spec, INFO), spec, run, until=16_000):
+    for finding in fed(HealthMonitor(spec, INFO), spec, run, until=16_000):
         assert resolve(remedied(spec.model_dump(mode="json"), finding)) != spec
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gan.findings import Finding
-from gan.health import Health
+from gan.findings import HealthFinding
+from gan.health import HealthMonitor
 from gan.spec import TrainSpec
 from tests.gan.health.streams import (
     EVENLY,
@@ -29,18 +29,18 @@ from tests.gan.health.streams import (
 UNTIL = 16_000
 
 
-def found(run: Run, spec: TrainSpec | None = None, until: int = UNTIL) -> list[Finding]:
+def found(run: Run, spec: TrainSpec | None = None, until: int = UNTIL) -> list[HealthFinding]:
     spec = spec or spec_of()
-    return list(fed(Health(spec, INFO), spec, run, until=until))
+    return list(fed(HealthMonitor(spec, INFO), spec, run, until=until))
 
 
-def codes(findings: list[Finding]) -> set[str]:
+def codes(findings: list[HealthFinding]) -> set[str]:
     return {finding.code for finding in findings}
 
 
 def test_a_healthy_run_raises_nothing_in_20k_steps() -> None:
     spec = spec_of()
-    health = Health(spec, INFO)
+    health = HealthMonitor(spec, INFO)
     assert list(fed(health, spec, HEALTHY)) == []
     assert health.verdict == "healthy"
     assert health.findings == ()
@@ -120,7 +120,7 @@ def test_what_never_was_good_is_found_too() -> None:
 def test_a_young_generator_covers_little_and_is_not_collapsed() -> None:
     """Measured: the default's recall is 0.03 and its coverage 0.14 after 900 steps, and both still rise."""
     spec = spec_of(total_steps=900, evaluation={"every_steps": 150})
-    health = Health(spec, INFO)
+    health = HealthMonitor(spec, INFO)
     for step, fcd, precision, recall, coverage in (
         (150, 10.07, 0.46, 0.000, 0.021),
         (300, 7.20, 0.60, 0.002, 0.068),
@@ -245,7 +245,7 @@ def test_g_wins_in_each_games_own_scale(kind: str, real: float, fake: float) -> 
 def test_a_loss_that_grows_tenfold_and_is_still_below_a_coins_is_no_divergence() -> None:
     spec = spec_of(safeguards={"thresholds": {"vanishing_d_loss": 0.0}})
     nearly_right = {"loss_d": 0.05, "d_accuracy": 0.97}
-    health = Health(spec, INFO)
+    health = HealthMonitor(spec, INFO)
     assert list(fed(health, spec, Run(nearly_right, at=1), until=FAILS_AT)) == []
     assert list(fed(health, spec, Run({"loss_d": 0.9}, at=1), after=FAILS_AT, until=FAILS_AT + 1_000)) == []
     (finding,) = fed(health, spec, Run({"loss_d": 2.0}, at=1), after=FAILS_AT + 1_000, until=FAILS_AT + 1_500)
@@ -271,7 +271,7 @@ def test_nobody_is_past_a_best_that_is_as_good_as_real() -> None:
 
 def test_short_demo_jobs_get_a_verdict_and_their_findings() -> None:
     spec = spec_of(total_steps=900, evaluation={"every_steps": 300})
-    healthy = Health(spec, INFO)
+    healthy = HealthMonitor(spec, INFO)
     assert list(fed(healthy, spec, replace(HEALTHY, at=10_000), until=200)) == []
     verdicts = [healthy.verdict]
     list(fed(healthy, spec, HEALTHY, after=200))
@@ -292,7 +292,7 @@ def test_nothing_but_non_finite_is_found_in_the_warm_up() -> None:
 def test_an_idle_player_is_no_evidence(unit: str) -> None:
     """Of two players one rests: its gradient norm is 0, and a D that learns alone wins."""
     spec = spec_of(alternation={"unit": unit})
-    health = Health(spec, INFO)
+    health = HealthMonitor(spec, INFO)
     run = Run({"grad_norm_d": 500.0})
     for first in range(1, 16_000, 100):
         rows = run.rows(first, first + 99)

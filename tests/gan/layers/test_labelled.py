@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gan.layers.labelled import Labelled, through
+from gan.layers.labelled import LabelConditioned, through
 
 
-class Shift(Labelled):
+class Shift(LabelConditioned):
     """x + label."""
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:

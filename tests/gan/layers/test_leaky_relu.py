@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gan.adversarial.penalties import gradient_penalty
 from gan.layers.leaky_relu import LeakyReLU
-from gan.penalties import gradient_penalty
 from gan.randomness import generator
 
 ACTIVATIONS = {"ours": LeakyReLU(0.2), "torch's": nn.LeakyReLU(0.2)}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gan.layers.filled import fill, he
-from gan.layers.virtual_batchnorm import REFERENCE, Reference, VirtualBatchNorm2d
+from gan.layers.virtual_batchnorm import REFERENCE, ReferenceBatch, VirtualBatchNorm2d
 
 
 def norm(channels: int = 3) -> VirtualBatchNorm2d:
@@ -60,7 +60,7 @@ def test_learning_passes_through_the_reference_too() -> None:
 
 @pytest.mark.parametrize("classes", [1, 3, 10, 100])
 def test_the_reference_spreads_over_the_classes(classes: int) -> None:
-    reference = Reference(z_dim=5, z_distribution="normal", classes=classes)
+    reference = ReferenceBatch(z_dim=5, z_distribution="normal", classes=classes)
     fill(reference, torch.Generator().manual_seed(1), he)
     z, labels = reference.ahead_of(torch.zeros(2, 5), torch.tensor([0, 0]))
     assert z.shape == (REFERENCE + 2, 5)
@@ -71,7 +71,7 @@ def test_the_reference_spreads_over_the_classes(classes: int) -> None:
 
 
 def test_the_reference_is_drawn_as_latents_are() -> None:
-    reference = Reference(z_dim=50, z_distribution="uniform", classes=0)
+    reference = ReferenceBatch(z_dim=50, z_distribution="uniform", classes=0)
     fill(reference, torch.Generator().manual_seed(1), he)
     z, labels = reference.ahead_of(torch.zeros(2, 50), None)
     assert labels is None

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from gan.uploads import archive
-from gan.uploads.archive import Refused
+from gan.uploads.archive import ArchiveRefusedError
 from tests.gan.uploads.zips import files, picture, write
 
 GOOD = files("bag", "shoe", each=40)
 
 
 def refused(path: Path) -> list[tuple[str | None, str, str]]:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ArchiveRefusedError) as caught:
         archive.read(path)
     return [(p.file, p.code, p.detail) for p in caught.value.problems]
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from gan.uploads import pictures
-from gan.uploads.pictures import Look, Unfit
+from gan.uploads.pictures import ImageFacts, UnfitImageError
 from tests.gan.uploads.zips import broken, picture
 
 
@@ -61,21 +61,21 @@ def test_an_exif_rotation_is_applied() -> None:
 
 
 def test_a_look_tells_size_and_colour() -> None:
-    assert pictures.look(picture(size=(20, 30))) == Look(20, 30, grey=False)
-    assert pictures.look(picture(size=(20, 30), mode="L")) == Look(20, 30, grey=True)
+    assert pictures.look(picture(size=(20, 30))) == ImageFacts(20, 30, grey=False)
+    assert pictures.look(picture(size=(20, 30), mode="L")) == ImageFacts(20, 30, grey=True)
 
 
 def test_a_bomb_of_pixels_is_refused_by_its_header() -> None:
     bomb = saved(Image.new("1", (6000, 6000)))
     assert len(bomb) < 10_000
-    with pytest.raises(Unfit, match="36 Mpx; 25 is the most") as caught:
+    with pytest.raises(UnfitImageError, match="36 Mpx; 25 is the most") as caught:
         pictures.look(bomb)
     assert caught.value.code == "image-too-large"
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "BMP", "PDF"])
 def test_other_kinds_are_never_opened_whatever_their_name(kind: str) -> None:
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(UnfitImageError) as caught:
         pictures.look(saved(Image.new("RGB", (8, 8)), kind))
     assert caught.value.code == "unsupported-image"
 
@@ -84,13 +84,13 @@ def test_other_kinds_are_never_opened_whatever_their_name(kind: str) -> None:
 def test_a_truncated_image_is_refused(kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     data = saved(Image.fromarray(noise), kind)
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(UnfitImageError) as caught:
         pictures.square(data[: len(data) // 2], 32, 3)
     assert caught.value.code in ("corrupt-image", "unsupported-image")
 
 
 def test_a_wrong_checksum_is_refused() -> None:
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(UnfitImageError) as caught:
         pictures.square(broken(), 16, 3)
     assert caught.value.code == "corrupt-image"
 
@@ -99,5 +99,5 @@ def test_a_wrong_checksum_is_refused() -> None:
 def test_an_animation_is_refused(kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     data = saved(frames[0], kind, save_all=True, append_images=frames[1:])
-    with pytest.raises(Unfit, match="animation"):
+    with pytest.raises(UnfitImageError, match="animation"):
         pictures.look(data)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from gan.datasets import DatasetUnavailable, uploaded
+from gan.datasets import DatasetUnavailableError, uploaded
 from gan.uploads import unpack as unpacking
-from gan.uploads.archive import Refused
-from gan.uploads.pictures import Look
+from gan.uploads.archive import ArchiveRefusedError
+from gan.uploads.pictures import ImageFacts
 from gan.uploads.unpack import unpack
 from tests.gan.uploads.zips import broken, files, picture, write
 
@@ -57,7 +57,7 @@ def test_the_same_zip_makes_the_same_digest_and_another_size_another(tmp_path: P
 def test_every_bad_file_is_named_with_its_reason(tmp_path: Path) -> None:
     bad = {"a.png": b"no image", "b.png": broken(), "c.webp": picture()}
     path = write(tmp_path / "a.zip", {**files(each=64), **bad})
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ArchiveRefusedError) as caught:
         unpack(path, tmp_path / "out", "mine")
     found = {p.file: p.code for p in caught.value.problems}
     assert found == {"a.png": "unsupported-image", "b.png": "corrupt-image"}
@@ -66,7 +66,7 @@ def test_every_bad_file_is_named_with_its_reason(tmp_path: Path) -> None:
 
 def test_an_image_that_breaks_only_when_it_is_decoded_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", {**files(each=64), "z.png": broken()})
-    with pytest.raises(Refused, match=r"'z\.png'") as caught:
+    with pytest.raises(ArchiveRefusedError, match=r"'z\.png'") as caught:
         unpack(path, tmp_path / "out", "mine")
     assert [(p.file, p.code) for p in caught.value.problems] == [("z.png", "corrupt-image")]
 
@@ -87,7 +87,7 @@ def test_of_very_many_bad_files_a_hundred_are_named(
     tmp_path: Path, headless: int, undecodable: int, rest: str | None
 ) -> None:
     bad = {f"{n:03d}.png": b"no image" for n in range(headless)} | {f"z{n}.png": broken() for n in range(undecodable)}
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ArchiveRefusedError) as caught:
         unpack(write(tmp_path / "a.zip", bad), tmp_path / "out", "mine")
     told = caught.value.problems
     assert [p.file in bad for p in told[:100]] == [True] * 100
@@ -96,7 +96,7 @@ def test_of_very_many_bad_files_a_hundred_are_named(
 
 def test_a_data_set_that_no_memory_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpacking, "MOST_BYTES", 1000)
-    with pytest.raises(Refused, match="smaller size"):
+    with pytest.raises(ArchiveRefusedError, match="smaller size"):
         unpack(write(tmp_path / "a.zip", files(each=64)), tmp_path / "out", "mine")
 
 
@@ -105,7 +105,7 @@ def test_a_data_set_that_no_memory_holds_is_refused(tmp_path: Path, monkeypatch:
     [([(28, 28)] * 3, 28), ([(500, 300)] * 3, 64), ([(500, 20)] * 3, 32), ([(9, 9)] * 3, 32), ([(200, 200)] * 3, 64)],
 )
 def test_the_side_fits_the_images(sizes: list[tuple[int, int]], side: int) -> None:
-    assert unpacking._fitting_side([Look(*size, grey=False) for size in sizes]) == side
+    assert unpacking._fitting_side([ImageFacts(*size, grey=False) for size in sizes]) == side
 
 
 def test_a_file_that_changed_is_not_loaded(tmp_path: Path) -> None:
@@ -113,12 +113,12 @@ def test_a_file_that_changed_is_not_loaded(tmp_path: Path) -> None:
     images = tmp_path / "out" / "images.bin"
     content = images.read_bytes()
     images.write_bytes(bytes([content[0] ^ 1]) + content[1:])
-    with pytest.raises(DatasetUnavailable, match="not the ones"):
+    with pytest.raises(DatasetUnavailableError, match="not the ones"):
         uploaded.load(tmp_path / "out", made.info)
     images.write_bytes(content[:-1])
-    with pytest.raises(DatasetUnavailable, match="Upload it again"):
+    with pytest.raises(DatasetUnavailableError, match="Upload it again"):
         uploaded.load(tmp_path / "out", made.info)
-    with pytest.raises(DatasetUnavailable, match="Upload it again"):
+    with pytest.raises(DatasetUnavailableError, match="Upload it again"):
         uploaded.mapped(tmp_path / "out", made.info)
 
 

@@ -7,9 +7,9 @@ from sqlalchemy import delete, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from jobs import leases
-from jobs.audit import Act
 from jobs.db import Database
-from jobs.errors import BadCursor, InvalidTransition
+from jobs.errors import BadCursorError, InvalidTransitionError
+from jobs.models import Act
 from jobs.store import acts, events, jobs, tenants
 from tests.jobs.helpers import submit
 
@@ -44,7 +44,7 @@ def test_what_is_refused_or_changes_nothing_is_no_act(db: Database) -> None:
         with db.write() as s:
             acts.sign(s, "key_a")
             jobs.request_cancel(s, job.id)
-    with pytest.raises(InvalidTransition), db.write() as s:
+    with pytest.raises(InvalidTransitionError), db.write() as s:
         acts.sign(s, "key_a")
         jobs.request_pause(s, job.id)
     assert noted(db) == [("key_a", "job.cancel", job.id)]
@@ -119,5 +119,5 @@ def test_it_is_found_by_who_what_and_whose(db: Database) -> None:
     assert rest.next_cursor is None and rest.data[0].detail == {"colour": "red"}
     with db.read("theirs") as s:
         assert {row.tenant for row in acts.page(s, limit=9).data} == {"theirs"}
-    with pytest.raises(BadCursor), db.read() as s:
+    with pytest.raises(BadCursorError), db.read() as s:
         acts.page(s, limit=4, cursor="WyJhY3RzIiwgIngiXQ")

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from jobs import leases
-from jobs.artifacts import Stored
 from jobs.db import Database
-from jobs.errors import BadCursor, NoCheckpoint
+from jobs.errors import BadCursorError, NoCheckpointError
 from jobs.models import Checkpoint
+from jobs.storage.disk import Stored
 from jobs.store import checkpoints, datasets, evaluations, events, jobs, metrics
 from tests.jobs.helpers import submit
 
@@ -113,7 +113,7 @@ def test_pages_are_newest_first_and_join(db: Database) -> None:
                 break
         foreign = datasets.page(s, limit=1).next_cursor
         for bad in ("x", foreign):
-            with pytest.raises(BadCursor):
+            with pytest.raises(BadCursorError):
                 evaluations.page(s, job_id, limit=2, cursor=bad)
     assert seen == [5, 4, 3, 2, 1]
 
@@ -146,7 +146,7 @@ def test_a_best_that_cannot_be_read_is_the_best_no_more(db: Database) -> None:
     damaged = _save(db, job_id, 20, best=True)
     with db.write() as s:
         checkpoints.mark_bad(s, damaged.id, "sha256 differs")
-        with pytest.raises(NoCheckpoint):
+        with pytest.raises(NoCheckpointError):
             checkpoints.choose(s, job_id, "best")
         assert checkpoints.mark_best(s, job_id, 20) is None
     again = _save(db, job_id, 20, best=True, attempt=2)

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from jobs.db import Database
-from jobs.errors import DatabaseUnavailable, IdempotencyKeyReused
+from jobs.errors import DatabaseUnavailableError, IdempotencyKeyReusedError
 from jobs.models import IdempotencyKey
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.store import idempotency
 
 
@@ -68,7 +68,7 @@ def test_the_second_waits_and_gets_the_firsts_answer(patient: Database, holder: 
 
 def test_the_second_waits_and_is_refused_for_another_request(patient: Database, holder: Holder) -> None:
     _soon(holder)
-    with pytest.raises(IdempotencyKeyReused, match="'k' stands for another request"):
+    with pytest.raises(IdempotencyKeyReusedError, match="'k' stands for another request"):
         _begin(patient, "another")
 
 
@@ -88,6 +88,6 @@ def test_what_was_not_committed_was_not_answered(db: Database) -> None:
 # On SQLite every writer waits for every other, for half a minute.
 @pytest.mark.parametrize("settings", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
 def test_who_waits_for_too_long_is_told_to_come_again(db: Database, holder: Holder) -> None:
-    with pytest.raises(DatabaseUnavailable), db.write() as s:
+    with pytest.raises(DatabaseUnavailableError), db.write() as s:
         s.execute(text("set local lock_timeout = '50ms'"))
         idempotency.begin(s, "me", "k", "print")

@@ -13,12 +13,12 @@ from sqlalchemy import delete
 
 from gan.spec import SpecError, from_record, resolve
 from jobs import leases
-from jobs.artifacts import Stored
 from jobs.db import Database, Session
-from jobs.errors import BadCursor, InvalidTransition, JobNotFound
+from jobs.errors import BadCursorError, InvalidTransitionError, JobNotFoundError
 from jobs.models import Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBlock, Outbox, Preview
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from jobs.status import Status
+from jobs.storage.disk import Stored
 from jobs.store import checkpoints, datasets, evaluations, events, jobs, metrics, outbox, previews, queue
 from tests.jobs.helpers import submit
 
@@ -73,7 +73,7 @@ def test_the_spec_comes_back_as_it_was_resolved(db: Database) -> None:
 @pytest.mark.parametrize("job_id", ["job_01ARZ3NDEKTSV4RRFFQ69G5FAV", "nonsense", "", "job_'; drop table jobs; --"])
 def test_an_unknown_id_is_not_found(db: Database, job_id: str) -> None:
     for look in (jobs.get, jobs.require):
-        with db.read() as s, pytest.raises(JobNotFound):
+        with db.read() as s, pytest.raises(JobNotFoundError):
             look(s, job_id)
 
 
@@ -93,7 +93,7 @@ def test_pages_are_newest_first_and_join_without_gap_or_double(db: Database) -> 
 
 @pytest.mark.parametrize("cursor", ["x", "!!!", "MTI", "bnVsbA", "eyJhIjoxfQ", "\x00", *BAD_CURSORS])
 def test_a_cursor_that_nobody_gave_is_refused(db: Database, cursor: str) -> None:
-    with db.read() as s, pytest.raises(BadCursor):
+    with db.read() as s, pytest.raises(BadCursorError):
         jobs.page(s, limit=3, cursor=cursor)
 
 
@@ -141,7 +141,7 @@ def test_a_cursor_of_another_list_is_refused(db: Database) -> None:
     with db.read() as s:
         cursor = jobs.page(s, limit=1).next_cursor
         assert cursor is not None
-        with pytest.raises(BadCursor):
+        with pytest.raises(BadCursorError):
             datasets.page(s, limit=1, cursor=cursor)
 
 
@@ -177,7 +177,7 @@ def test_cancelling_a_job_that_has_ended_otherwise_is_refused(db: Database) -> N
     submit(db)
     job = _start(db)
     _end(db, job)
-    with pytest.raises(InvalidTransition, match="it can take delete"), db.write() as s:
+    with pytest.raises(InvalidTransitionError, match="it can take delete"), db.write() as s:
         jobs.request_cancel(s, job.id)
 
 
@@ -222,7 +222,7 @@ def test_pausing_a_running_job_is_a_flag_until_its_worker_gives_it_back(db: Data
         assert asked.status == "running" and asked.pause_requested_at is not None
     assert jobs.actions(asked) == ["cancel", "resume"]
     with db.write() as s:
-        assert leases.renew(s, job.id, 1, 30) == leases.Orders(pause=True)
+        assert leases.renew(s, job.id, 1, 30) == leases.JobRequests(pause=True)
         paused = leases.release(s, job.id, 1, crash=False, reason={"code": "stopped", "message": ""})
     assert (paused.status, paused.pause_requested_at, paused.lease_owner, paused.finished_at) == (
         "paused",
@@ -245,7 +245,7 @@ def test_a_pause_that_has_not_come_about_is_taken_back(db: Database) -> None:
     for _ in range(2):
         assert _ask(db, jobs.resume, job).pause_requested_at is None
     with db.write() as s:
-        assert leases.renew(s, job.id, 1, 30) == leases.Orders()
+        assert leases.renew(s, job.id, 1, 30) == leases.JobRequests()
     assert _told(db, job) == ["queued", "running"]
 
 
@@ -255,7 +255,7 @@ def test_a_cancel_outranks_a_pause(db: Database) -> None:
     _ask(db, jobs.request_pause, job)
     _ask(db, jobs.request_cancel, job)
     for act in (jobs.request_pause, jobs.resume):
-        with pytest.raises(InvalidTransition) as caught:
+        with pytest.raises(InvalidTransitionError) as caught:
             _ask(db, act, job)
         assert caught.value.allowed_actions == []
     with db.write() as s:
@@ -287,14 +287,14 @@ def test_what_has_ended_is_neither_paused_nor_resumed(db: Database, status: Stat
     else:
         _end(db, _start(db), status)
     for act in (jobs.request_pause, jobs.resume):
-        with pytest.raises(InvalidTransition) as caught:
+        with pytest.raises(InvalidTransitionError) as caught:
             _ask(db, act, job)
         assert caught.value.current_status == status and "delete" in caught.value.allowed_actions
 
 
 @pytest.mark.parametrize("act", [jobs.request_pause, jobs.resume, jobs.request_cancel])
 def test_asking_for_an_unknown_job_is_not_found(db: Database, act: Callable[[Session, str], Job]) -> None:
-    with pytest.raises(JobNotFound), db.write() as s:
+    with pytest.raises(JobNotFoundError), db.write() as s:
         act(s, "job_01ARZ3NDEKTSV4RRFFQ69G5FAV")
 
 
@@ -326,12 +326,12 @@ def test_a_cancel_is_not_lost_while_a_worker_gives_the_job_back(db: Database, se
 def test_what_an_ended_job_cannot_take_is_said_with_what_it_can(db: Database) -> None:
     submit(db)
     job = _start(db)
-    with pytest.raises(InvalidTransition) as caught, db.write() as s:
+    with pytest.raises(InvalidTransitionError) as caught, db.write() as s:
         jobs.delete(s, job.id)
     assert caught.value.current_status == "running" and "cancel" in caught.value.allowed_actions
     _end(db, job)
     for act in (jobs.request_cancel, jobs.request_checkpoint):
-        with pytest.raises(InvalidTransition, match="it can take delete"), db.write() as s:
+        with pytest.raises(InvalidTransitionError, match="it can take delete"), db.write() as s:
             act(s, job.id)
 
 
@@ -351,7 +351,7 @@ def test_deleting_takes_everything_that_hangs_on_the_job(db: Database) -> None:
     with db.write() as s:
         jobs.delete(s, job.id)
     with db.read() as s:
-        with pytest.raises(JobNotFound):
+        with pytest.raises(JobNotFoundError):
             jobs.get(s, job.id)
         assert [table for table in tables if s.query(table).count()] == []
 

@@ -17,11 +17,11 @@ from sqlalchemy import Engine, event, text
 
 from gan.spec import BUILTIN_DATASETS
 from jobs import leases
-from jobs.artifacts import Stored
 from jobs.db import Database, Session
 from jobs.keys import Scope
 from jobs.models import DEFAULT_TENANT
 from jobs.status import Status
+from jobs.storage.disk import Stored
 from jobs.store import (
     acts,
     api_keys,
@@ -167,9 +167,9 @@ def _webhooks(s: Session) -> None:
     told = [deliveries.test(s, hook) for _ in range(2)]
     webhooks.get(s, hook), webhooks.page(s, limit=5), webhooks.change(s, hook, enabled=True)
     assert deliveries.waiting(s, ["x"], ["y"])
-    for outcome in (deliveries.Outcome(200, None, 1), deliveries.Outcome(500, "No.", 1)):
-        letter = deliveries.claim(s, 60, ["x"], ["y"])
-        assert letter is not None and deliveries.settle(s, letter, outcome)
+    for outcome in (deliveries.DeliveryOutcome(200, None, 1), deliveries.DeliveryOutcome(500, "No.", 1)):
+        delivery = deliveries.claim(s, 60, ["x"], ["y"])
+        assert delivery is not None and deliveries.settle(s, delivery, outcome)
     deliveries.redeliver(s, hook, told[0].id), deliveries.page(s, hook, limit=5)
     deliveries.forget(s)
     doomed = webhooks.create(s, "https://hooks.example/", ["job.status"]).id

@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import insert
 
 from jobs import leases
-from jobs.artifacts import Stored
 from jobs.db import Database
-from jobs.errors import QuotaExceeded, QuotaUsedUp
+from jobs.errors import QuotaExceededError, QuotaUsedUpError
 from jobs.ids import new_id
 from jobs.models import Job
 from jobs.status import Status
+from jobs.storage.disk import Stored
 from jobs.store import checkpoints, jobs, previews, queue, tenants
 from tests.jobs.helpers import submit
 
@@ -120,7 +120,7 @@ def test_a_tenant_may_have_so_many_waiting(db: Database) -> None:
     first, second = submit(db, tenant="small"), submit(db, tenant="small")
     with db.write("small") as s:
         jobs.request_pause(s, second.id)
-    with pytest.raises(QuotaExceeded, match="2 of 2 jobs wait already"):
+    with pytest.raises(QuotaExceededError, match="2 of 2 jobs wait already"):
         submit(db, tenant="small")
     assert (_claim(db) or second).id == first.id
     submit(db, tenant="small")
@@ -137,7 +137,7 @@ def test_device_hours_are_what_attempts_have_run(db: Database) -> None:
     with db.read() as s:
         used = tenants.usage(s, tenants.get(s, "small"))
     assert used.device_hours == pytest.approx(0.5, abs=0.01) and (used.queued, used.running) == (0, 0)
-    with pytest.raises(QuotaUsedUp, match=r"All 0.5 device hours"):
+    with pytest.raises(QuotaUsedUpError, match=r"All 0.5 device hours"):
         submit(db, tenant="small")
 
 
@@ -163,7 +163,7 @@ def test_storage_is_checkpoints_previews_and_data_sets(db: Database) -> None:
         checkpoints.register(s, job.id, 1, 1, {}, file, weights, best=False)
         previews.register(s, job.id, 1, 1, Stored("p", 40_000, "2" * 64))
         assert tenants.stored_bytes(s, "small") == 3_540_000
-    with pytest.raises(QuotaUsedUp, match="would take 4 MB of 3"):
+    with pytest.raises(QuotaUsedUpError, match="would take 4 MB of 3"):
         submit(db, tenant="small")
     with db.write() as s:
         tenants.limit(s, "small", {"storage_mb": None})

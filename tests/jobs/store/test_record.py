@@ -9,11 +9,17 @@ import pytest
 from sqlalchemy import update
 
 from jobs import leases
-from jobs.artifacts import Stored
 from jobs.db import Database
-from jobs.errors import CheckpointNotFound, NoCheckpoint, PreviewNotFound, UnknownMetric, WorkerNotFound
+from jobs.errors import (
+    CheckpointNotFoundError,
+    NoCheckpointError,
+    PreviewNotFoundError,
+    UnknownMetricError,
+    WorkerNotFoundError,
+)
 from jobs.models import Checkpoint, Worker
 from jobs.status import Status
+from jobs.storage.disk import Stored
 from jobs.store import checkpoints, jobs, metrics, previews, workers
 from tests.jobs.helpers import submit
 
@@ -103,7 +109,7 @@ def test_an_unknown_metric_names_the_ones_there_are(db: Database) -> None:
     submit(db)
     job_id = _claim(db)
     _tick(db, job_id, 1, 1, [1])
-    with db.read() as s, pytest.raises(UnknownMetric) as caught:
+    with db.read() as s, pytest.raises(UnknownMetricError) as caught:
         metrics.series(s, job_id, ["loss"])
     assert caught.value.valid == ["loss_d", "loss_g"]
 
@@ -127,21 +133,21 @@ def test_previews_of_a_lost_attempt_are_superseded_too(db: Database) -> None:
     with db.read() as s:
         assert [row.step for row in previews.listing(s, job_id)] == [0, 2, 6]
         assert previews.get(s, job_id, 2).attempt == 1
-        with pytest.raises(PreviewNotFound):
+        with pytest.raises(PreviewNotFoundError):
             previews.get(s, job_id, 4)
 
 
 def test_choosing_a_checkpoint(db: Database) -> None:
     submit(db)
     job_id = _claim(db)
-    with db.read() as s, pytest.raises(NoCheckpoint, match="no checkpoint yet"):
+    with db.read() as s, pytest.raises(NoCheckpointError, match="no checkpoint yet"):
         checkpoints.choose(s, job_id, None)
     first, last = _save(db, job_id, 1, 10), _save(db, job_id, 1, 20)
     with db.read() as s:
         assert checkpoints.choose(s, job_id, None).id == last.id
         assert checkpoints.choose(s, job_id, "last").id == last.id
         assert checkpoints.choose(s, job_id, first.id).id == first.id
-        with pytest.raises(NoCheckpoint, match="evaluated"):
+        with pytest.raises(NoCheckpointError, match="evaluated"):
             checkpoints.choose(s, job_id, "best")
     with db.write() as s:
         s.get_one(Checkpoint, first.id).is_best = True
@@ -156,7 +162,7 @@ def test_a_job_that_ended_without_a_checkpoint_is_not_said_to_have_one_soon(db: 
     with db.write() as s:
         jobs.request_cancel(s, job_id)
         leases.finish(s, job_id, 1, Status.CANCELLED)
-    with db.read() as s, pytest.raises(NoCheckpoint, match="cancelled before its first checkpoint"):
+    with db.read() as s, pytest.raises(NoCheckpointError, match="cancelled before its first checkpoint"):
         checkpoints.choose(s, job_id, None)
 
 
@@ -164,7 +170,7 @@ def test_another_jobs_checkpoint_is_not_found(db: Database) -> None:
     submit(db), submit(db)
     one, other = _claim(db), _claim(db)
     checkpoint = _save(db, one, 1, 10)
-    with db.read() as s, pytest.raises(CheckpointNotFound):
+    with db.read() as s, pytest.raises(CheckpointNotFoundError):
         checkpoints.choose(s, other, checkpoint.id)
 
 
@@ -178,7 +184,7 @@ def test_retiring_keeps_the_newest_and_the_best(db: Database) -> None:
         assert [row.step for row in checkpoints.retire(s, job_id, keep_last=2)] == [20]
     with db.read() as s:
         assert [row.step for row in checkpoints.page(s, job_id, limit=10).data] == [40, 30, 10]
-        with pytest.raises(CheckpointNotFound):
+        with pytest.raises(CheckpointNotFoundError):
             checkpoints.get(s, rows[1].id)
 
 
@@ -248,7 +254,7 @@ def test_a_worker_that_was_told_to_drain_drains_for_good(db: Database) -> None:
     with db.write() as s:
         assert workers.beat(s, "w1", draining=False) and workers.beat(s, "w1")
         assert workers.is_draining(s, "w1") and workers.idle(s, 60) == 0
-    with pytest.raises(WorkerNotFound, match="There is no worker 'w2'"), db.write() as s:
+    with pytest.raises(WorkerNotFoundError, match="There is no worker 'w2'"), db.write() as s:
         workers.request_drain(s, "w2")
 
 

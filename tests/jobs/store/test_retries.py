@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import update
 
 from jobs import leases
-from jobs.artifacts import Artifacts
 from jobs.db import Database
-from jobs.errors import InvalidTransition, JobNotFound
+from jobs.errors import InvalidTransitionError, JobNotFoundError
 from jobs.ids import new_id
 from jobs.models import Checkpoint, Job
 from jobs.status import Status
+from jobs.storage.disk import Artifacts
 from jobs.store import checkpoints, evaluations, events, jobs, metrics, outbox, previews, retries
 from tests.jobs.helpers import VERSION_1, submit
 
@@ -230,9 +230,9 @@ def test_what_an_older_spec_has_trained_is_not_gone_on_from(old: Old, db: Databa
 def test_only_what_has_failed_or_was_cancelled_is_retried(old: Old, db: Database, status: str) -> None:
     if status == "succeeded":
         old.end(Status.SUCCEEDED)
-    with db.read() as s, pytest.raises(InvalidTransition, match="cannot take 'retry'"):
+    with db.read() as s, pytest.raises(InvalidTransitionError, match="cannot take 'retry'"):
         retries.legacy(s, old.id)
-    with pytest.raises(InvalidTransition), db.write() as s:
+    with pytest.raises(InvalidTransitionError), db.write() as s:
         retries.create(s, old.id, new_id("job"), retries.Inheritance())
 
 
@@ -243,7 +243,7 @@ def test_a_job_that_was_deleted_meanwhile_is_not_found(old: Old, db: Database) -
     inherited = retries.link(old.artifacts, left, new := new_id("job"))
     with db.write() as s:
         jobs.delete(s, old.id)
-    with pytest.raises(JobNotFound), db.write() as s:
+    with pytest.raises(JobNotFoundError), db.write() as s:
         retries.create(s, old.id, new, inherited)
 
 

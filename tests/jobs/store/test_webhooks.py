@@ -13,17 +13,16 @@ from sqlalchemy import func, select, update
 
 from jobs import clock, leases
 from jobs.db import Database, Session
-from jobs.errors import DeliveryNotFound, TooManyWebhooks, WebhookDisabled, WebhookNotFound
-from jobs.models import DEFAULT_TENANT
-from jobs.settings import Settings
+from jobs.errors import DeliveryNotFoundError, TooManyWebhooksError, WebhookDisabledError, WebhookNotFoundError
+from jobs.models import DEFAULT_TENANT, Webhook, WebhookDelivery
+from jobs.runtime.settings import Settings
 from jobs.store import deliveries, events, health, jobs, tenants, webhooks
-from jobs.store.deliveries import Letter, Outcome
-from jobs.webhooks import Webhook, WebhookDelivery
+from jobs.store.deliveries import DeliveryOutcome, PendingDelivery
 from tests.jobs.helpers import submit
 
-TAKEN = Outcome(204, None, 12)
-REFUSED = Outcome(503, "Whoever was called has failed.", 12)
-GONE = Outcome(410, "It was refused.", 12)
+TAKEN = DeliveryOutcome(204, None, 12)
+REFUSED = DeliveryOutcome(503, "Whoever was called has failed.", 12)
+GONE = DeliveryOutcome(410, "It was refused.", 12)
 
 
 def hooked(db: Database, *types: str) -> str:
@@ -38,17 +37,17 @@ def told(db: Database, webhook_id: str) -> list[WebhookDelivery]:
         return deliveries.page(s, webhook_id, limit=200).data[::-1]
 
 
-def taken(db: Database, lease: float = 60) -> Letter:
+def taken(db: Database, lease: float = 60) -> PendingDelivery:
     """The letter that is due first."""
     with db.write() as s:
-        letter = deliveries.claim(s, lease)
-    assert letter is not None
-    return letter
+        delivery = deliveries.claim(s, lease)
+    assert delivery is not None
+    return delivery
 
 
-def settled(db: Database, letter: Letter, outcome: Outcome) -> str | None:
+def settled(db: Database, delivery: PendingDelivery, outcome: DeliveryOutcome) -> str | None:
     with db.write() as s:
-        return deliveries.settle(s, letter, outcome)
+        return deliveries.settle(s, delivery, outcome)
 
 
 def hurry(db: Database) -> None:
@@ -130,7 +129,7 @@ def test_no_tenants_webhook_hears_of_anothers_job(db: Database) -> None:
         lambda s, hook: deliveries.redeliver(s, hook, told(db, hook)[0].id),
     )
     for act in acts:
-        with pytest.raises(WebhookNotFound), db.write("default") as s:
+        with pytest.raises(WebhookNotFoundError), db.write("default") as s:
             act(s, hooks["theirs"])
 
 
@@ -143,11 +142,11 @@ def test_a_delivery_is_in_one_pair_of_hands(db: Database, settings: Settings) ->
         relay, found = Database(settings.database), list[str]()
         while True:
             with relay.write() as s:
-                letter = deliveries.claim(s, 60)
-            if letter is None:
+                delivery = deliveries.claim(s, 60)
+            if delivery is None:
                 relay.dispose()
                 return found
-            found.append(letter.id)
+            found.append(delivery.id)
 
     with ThreadPoolExecutor(4) as threads:
         hands = [letter_id for found in threads.map(take_all, range(4)) for letter_id in found]
@@ -159,8 +158,8 @@ def test_what_is_busy_is_passed_over(db: Database) -> None:
     submit(db)
     with db.write() as s:
         assert deliveries.waiting(s, busy={first})
-        letter = deliveries.claim(s, 60, busy={first})
-        assert letter is not None and letter.webhook_id == second
+        delivery = deliveries.claim(s, 60, busy={first})
+        assert delivery is not None and delivery.webhook_id == second
         assert deliveries.claim(s, 60, full={DEFAULT_TENANT}) is None
         assert not deliveries.waiting(s, full={DEFAULT_TENANT})
 
@@ -219,9 +218,9 @@ def test_gone_disables_and_whatever_was_pending_has_failed(db: Database) -> None
     assert not row.enabled and row.disabled_reason is not None and row.disabled_reason["code"] == "gone"
     submit(db)
     assert [row.state for row in told(db, hook)] == ["failed", "failed"]
-    with pytest.raises(WebhookDisabled, match="Enable it first"), db.write() as s:
+    with pytest.raises(WebhookDisabledError, match="Enable it first"), db.write() as s:
         deliveries.test(s, hook)
-    with pytest.raises(WebhookDisabled, match="Enable it first"), db.write() as s:
+    with pytest.raises(WebhookDisabledError, match="Enable it first"), db.write() as s:
         deliveries.redeliver(s, hook, told(db, hook)[0].id)
     with db.write() as s:
         assert webhooks.change(s, hook, enabled=True).disabled_reason is None
@@ -269,14 +268,14 @@ def test_disabled_while_it_is_being_told(db: Database) -> None:
 def test_deleted_while_it_is_being_told(db: Database) -> None:
     hook = hooked(db)
     submit(db)
-    letter = taken(db)
+    delivery = taken(db)
     with db.write() as s:
         webhooks.delete(s, hook)
         assert s.scalar(select(func.count()).select_from(WebhookDelivery)) == 0
-    assert settled(db, letter, TAKEN) is None
+    assert settled(db, delivery, TAKEN) is None
     acts: tuple[Callable[[Session, str], object], ...] = (webhooks.get, webhooks.delete, deliveries.test)
     for act in acts:
-        with pytest.raises(WebhookNotFound), db.write() as s:
+        with pytest.raises(WebhookNotFoundError), db.write() as s:
             act(s, hook)
 
 
@@ -329,7 +328,7 @@ def test_a_month_later_it_is_forgotten(db: Database) -> None:
         s.execute(aged.values(created_at=clock.now() - 30 * 86_400 - 1))
         deliveries.forget(s)
     assert [row.id for row in told(db, hook)] == [young.id]
-    with pytest.raises(DeliveryNotFound), db.read() as s:
+    with pytest.raises(DeliveryNotFoundError), db.read() as s:
         deliveries.get(s, hook, old.id)
 
 
@@ -337,14 +336,14 @@ def test_another_webhooks_delivery_is_none_of_its(db: Database) -> None:
     first, second = hooked(db), hooked(db, "health.finding")
     submit(db)
     (row,) = told(db, first)
-    with pytest.raises(DeliveryNotFound), db.read() as s:
+    with pytest.raises(DeliveryNotFoundError), db.read() as s:
         deliveries.get(s, second, row.id)
 
 
 def test_there_is_a_most(db: Database) -> None:
     for _ in range(webhooks.MOST):
         hooked(db)
-    with pytest.raises(TooManyWebhooks, match="Delete one first"):
+    with pytest.raises(TooManyWebhooksError, match="Delete one first"):
         hooked(db)
     with db.read() as s:
         page = webhooks.page(s, limit=15)
@@ -370,5 +369,5 @@ def test_of_two_that_come_at_the_same_time_the_second_counts_the_first(settings:
             second = threads.submit(one_more)
             time.sleep(0.3)
             assert not second.done()
-        with pytest.raises(TooManyWebhooks):
+        with pytest.raises(TooManyWebhooksError):
             second.result(timeout=60)

@@ -1,1 +1,0 @@
-"""Webhooks on their way out: which addresses may be called, one signed POST, and whoever carries them."""

@@ -1,0 +1,1 @@
+"""What follows jobs while they run: server-sent events, and shared reads for polling clients."""

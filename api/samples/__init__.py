@@ -1,0 +1,1 @@
+"""Drawing on request: what is asked, the cache of drawn images, the sampler's client, plots."""

@@ -1,0 +1,6 @@
+"""`python -m gantry`: the same as the command `gantry`."""
+
+from gantry.cli.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command `gantry`, a file a noun."""

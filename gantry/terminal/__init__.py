@@ -1,0 +1,1 @@
+"""How jobs, uploads and images look in a terminal."""

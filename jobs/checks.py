@@ -1,0 +1,99 @@
+"""Checks of what this process's settings name: database, broker, data folder and workers. Used by `gantry doctor`.
+
+A check changes nothing: if a part is missing, its detail says which command makes it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from jobs import broker, clock
+from jobs.db import Database
+from jobs.errors import MigrationsPendingError, UnavailableError
+from jobs.runtime.settings import Settings
+from jobs.store import workers
+
+Check = tuple[bool, str]
+"""Whether the part works, and a detail for people."""
+
+_SQLITE: Final = "sqlite:///"
+_GIB: Final = 2**30
+_LITTLE_SPACE_BYTES: Final = _GIB
+
+
+def check_all(settings: Settings) -> dict[str, Check]:
+    """Return the result of every check, by the name of the part."""
+    return {name: check(settings) for name, check in _CHECKS.items()}
+
+
+def _database(settings: Settings) -> Check:
+    if (missing := _missing_file(settings)) is not None:
+        return False, f"{missing} is not there yet: `gantry up` or `gantry migrate` makes it"
+    db = Database(settings.database)
+    try:
+        db.check()
+    except MigrationsPendingError as error:
+        return False, str(error)
+    except UnavailableError as error:
+        return False, f"{error} Check that its server runs and that GANTRY_DATABASE_URL names it"
+    finally:
+        db.dispose()
+    return True, f"{db.dialect}, schema current"
+
+
+def _missing_file(settings: Settings) -> Path | None:
+    """Return the path of SQLite's file if it does not exist. Opening it would create it."""
+    file = Path(settings.database.removeprefix(_SQLITE).split("?")[0])
+    return file if settings.database.startswith(_SQLITE) and not file.is_file() else None
+
+
+def _broker(settings: Settings) -> Check:
+    kind = settings.broker.split(":")[0]
+    if kind == "filesystem" and not settings.queue_dir.is_dir():
+        return False, f"{settings.queue_dir} is not there yet: `gantry up` makes it"
+    try:
+        broker.check(broker.make_app(settings))
+    except (UnavailableError, OSError) as error:
+        files = f"{settings.queue_dir} must be writable"
+        return False, f"{error} {files if kind == 'filesystem' else 'It must run where GANTRY_BROKER_URL says'}"
+    return True, kind
+
+
+def _folder(settings: Settings) -> Check:
+    # The first job creates the folder of artifacts.
+    folder = settings.artifacts_dir if settings.artifacts_dir.is_dir() else settings.data_dir.absolute()
+    if not folder.is_dir():
+        return False, f"{folder} is not there yet: `gantry up` or `gantry migrate` makes it"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False, f"{folder} cannot be written: let this user write there, or set another GANTRY_DATA_DIR"
+    free = shutil.disk_usage(folder).free
+    enough = free > _LITTLE_SPACE_BYTES
+    return enough, f"{folder}, {free / _GIB:.1f} GiB free{'' if enough else ': delete jobs, or free some space'}"
+
+
+def _devices(settings: Settings) -> Check:
+    if _missing_file(settings) is not None:
+        return False, "not known before there is a database: `gantry up` makes it, and starts a worker"
+    db = Database(settings.database)
+    try:
+        with db.read() as s:
+            now, rows = clock.read(s), workers.page(s, limit=200).data
+    except UnavailableError:
+        return False, "not known while the database is down"
+    finally:
+        db.dispose()
+    alive = [row for row in rows if workers.status_of(row, now, settings.lease_seconds) != "lost"]
+    names = [device["name"] for row in alive for device in row.devices]
+    return bool(alive), ", ".join(names) or "no worker is running: start `gantry up`, or `gantry worker`"
+
+
+_CHECKS: Final[dict[str, Callable[[Settings], Check]]] = {
+    "database": _database,
+    "broker": _broker,
+    "data folder": _folder,
+    "devices": _devices,
+}

@@ -1,0 +1,171 @@
+"""The tables. `migrations/` reads them; `jobs/store/` is the only place that queries them.
+
+Times are seconds since 1970 by the database's own clock, as doubles: one type and one arithmetic on SQLite and
+PostgreSQL, and no worker's clock is ever compared with another's.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from jobs.models.base import Base, OfJob, OfTenant
+from jobs.status import TERMINAL, Status
+
+_STATUSES = ", ".join(f"'{s.value}'" for s in Status)
+_ENDED = ", ".join(f"'{s.value}'" for s in sorted(TERMINAL))
+
+NO_VERDICT: Final[dict[str, Any]] = {"verdict": "unknown", "findings": []}
+"""A job's health before anybody has looked at it."""
+
+
+class Job(OfTenant, Base):
+    """One durable request to train. `attempt` is the fencing token: each claim raises it, nothing lowers it.
+
+    Migration 0003 adds a trigger: what has ended does not change any more, and `attempt` never falls.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        CheckConstraint(f"status in ({_STATUSES})", name="status_known"),
+        CheckConstraint("(status = 'running') = (lease_until is not null)", name="lease_while_running"),
+        CheckConstraint(f"(status in ({_ENDED})) = (finished_at is not null)", name="finished_when_terminal"),
+        # In the order of a claim, and with all that counts: neither a claim nor a place in the queue sorts all that
+        # wait, and a place is told from the index alone.
+        Index("ix_jobs_claim", "status", "tenant", text("priority DESC"), "created_at", "id", "gpus"),
+        Index("ix_jobs_finished_at", "finished_at"),
+        Index("ix_jobs_lease", "status", "lease_until"),
+        Index("ix_jobs_tenant_id", "tenant", "id"),
+        Index("ix_jobs_tenant_status_id", "tenant", "status", "id"),
+        Index("ix_jobs_tenant_dataset_id", "tenant", "dataset", "id"),
+        Index("ix_jobs_tenant_preset_id", "tenant", "preset", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str | None] = mapped_column(String(200))
+    labels: Mapped[dict[str, Any]]
+    spec: Mapped[dict[str, Any]]
+    dataset: Mapped[str] = mapped_column(String(200))
+    preset: Mapped[str] = mapped_column(String(200))
+    gpus: Mapped[int]
+    priority: Mapped[int]
+    max_attempts: Mapped[int]
+    retry_of: Mapped[str | None] = mapped_column(String(40))
+
+    status: Mapped[str] = mapped_column(String(16), default=Status.QUEUED.value)
+    status_reason: Mapped[dict[str, Any] | None]
+    """{"code", "message"}, or null."""
+    error: Mapped[dict[str, Any] | None]
+    """Failed: {"code", "message", "retryable", "step", "hint"}."""
+    cancel_requested_at: Mapped[float | None]
+    pause_requested_at: Mapped[float | None]
+    checkpoint_requested_at: Mapped[float | None]
+
+    attempt: Mapped[int] = mapped_column(default=0)
+    crashes: Mapped[int] = mapped_column(default=0)
+    lease_owner: Mapped[str | None] = mapped_column(String(80))
+    lease_until: Mapped[float | None]
+    heartbeat_at: Mapped[float | None]
+    device: Mapped[str | None] = mapped_column(String(200))
+    max_runtime_seconds: Mapped[int | None]
+    ran_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    """What the attempts that are over have run, by the database's clock."""
+    claimed_at: Mapped[float | None]
+    """When the attempt that runs was claimed."""
+    not_before: Mapped[float] = mapped_column(default=0.0)
+    published_at: Mapped[float | None]
+
+    step: Mapped[int] = mapped_column(default=0)
+    total_steps: Mapped[int]
+    images_seen: Mapped[int] = mapped_column(default=0)
+    images_per_second: Mapped[float | None]
+    progress_at: Mapped[float | None]
+    latest_metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    health: Mapped[dict[str, Any]] = mapped_column(
+        default=lambda: dict(NO_VERDICT), server_default=json.dumps(NO_VERDICT)
+    )
+    """{"verdict", "findings"}: what the trainer makes of the run, as of the step that it last looked at."""
+    event_seq: Mapped[int] = mapped_column(default=0)
+
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+
+
+class Attempt(OfJob, Base):
+    """One execution of a job. What it wrote past `resumed_from_step` of its successor is superseded."""
+
+    __tablename__ = "attempts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    worker_id: Mapped[str] = mapped_column(String(80))
+    device: Mapped[str] = mapped_column(String(200))
+    resumed_from_step: Mapped[int | None]
+    """Step of the checkpoint it went on from, 0 from scratch; null until the trainer has said so."""
+    started_at: Mapped[float]
+    ended_at: Mapped[float | None]
+    outcome: Mapped[str | None] = mapped_column(String(40))
+
+
+class JobEvent(OfJob, Base):
+    """What happened to a job, numbered from 1 without a gap."""
+
+    __tablename__ = "job_events"
+    __table_args__ = (
+        # The invariant lives in the database: a job ends once.
+        Index(
+            "uq_job_events_one_end",
+            "job_id",
+            unique=True,
+            sqlite_where=text("ends_job = 1"),
+            postgresql_where=text("ends_job = 1"),
+        ),
+    )
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(String(40))
+    attempt: Mapped[int]
+    data: Mapped[dict[str, Any]]
+    ends_job: Mapped[int] = mapped_column(default=0)
+    actor: Mapped[str | None] = mapped_column(String(40))
+    """Who asked for it, as `jobs.models` names them; null: the service itself."""
+    at: Mapped[float]
+
+
+class Outbox(OfJob, Base):
+    """A hint to be sent to the broker, written in the transaction that made it due."""
+
+    __tablename__ = "outbox"
+
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    send_after: Mapped[float] = mapped_column(index=True)
+    created_at: Mapped[float]
+
+
+class IdempotencyKey(Base):
+    """What a creating request was answered with, stored with what it created: a repetition gets the same answer."""
+
+    __tablename__ = "idempotency_keys"
+
+    caller: Mapped[str] = mapped_column(String(80), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """sha256 of the method, the address and the body."""
+    status: Mapped[int]
+    headers: Mapped[dict[str, Any]]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[float] = mapped_column(index=True)

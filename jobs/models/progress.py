@@ -1,0 +1,102 @@
+"""What a running job reports: metrics, checkpoints, evaluations, previews."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from jobs.models.base import Base, OfJob
+
+
+class MetricBlock(OfJob, Base):
+    """A stretch of one curve: float32 little-endian `values` of the contiguous steps first_step..last_step.
+
+    What they come to stands before them: SQLite would have to read through the values to reach what is behind.
+    """
+
+    __tablename__ = "metric_blocks"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    first_step: Mapped[int] = mapped_column(primary_key=True)
+    last_step: Mapped[int]
+    low: Mapped[float | None]
+    """The least of the finite values, `high` the greatest, `last_finite` the last; null where none is finite."""
+    high: Mapped[float | None]
+    last_finite: Mapped[float | None]
+    nonfinite: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How many are NaN or infinite."""
+    values: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Checkpoint(OfJob, Base):
+    """A registered file: `key` holds all that is needed to go on, `weights_key` G alone for inference."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (
+        Index("uq_checkpoints_place", "job_id", "step", "attempt", unique=True),
+        # The invariant lives in the database: a job has one best checkpoint.
+        Index(
+            "uq_checkpoints_one_best",
+            "job_id",
+            unique=True,
+            sqlite_where=text("is_best"),
+            postgresql_where=text("is_best"),
+        ),
+        CheckConstraint("state in ('ready', 'bad', 'pruned')", name="state_known"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    attempt: Mapped[int]
+    step: Mapped[int]
+    metrics: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16), default="ready")
+    is_best: Mapped[bool] = mapped_column(default=False)
+    key: Mapped[str] = mapped_column(String(300))
+    bytes: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    weights_key: Mapped[str] = mapped_column(String(300))
+    weights_bytes: Mapped[int]
+    weights_sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float]
+
+
+class Evaluation(OfJob, Base):
+    """How good the images were at a step, and all that the figures rest on."""
+
+    __tablename__ = "evaluations"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    best_so_far: Mapped[bool]
+    """Whether none before it was better. The best of a job is the last of these that counts."""
+    metrics: Mapped[dict[str, Any]]
+    details: Mapped[dict[str, Any]]
+    """The rest of the evaluation: shares of the classes, the figures of real images, where the numbers come from."""
+    created_at: Mapped[float]
+
+
+class Preview(OfJob, Base):
+    """A drawn grid of the job's fixed latents at a step."""
+
+    __tablename__ = "previews"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(300))
+    bytes: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float]

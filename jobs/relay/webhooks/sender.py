@@ -1,0 +1,160 @@
+"""One delivery as one signed POST, as the Standard Webhooks specification has it (standardwebhooks.com)."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Final
+
+import httpcore2
+from standardwebhooks import Webhook
+
+from jobs.errors import UrlNotAllowedError
+from jobs.relay.webhooks.addresses import AddressChecker
+from jobs.store.deliveries import DeliveryOutcome, PendingDelivery
+
+SECONDS: Final = 10.0
+"""For a connection, and for each sign of life of whoever is called."""
+IN_ALL_SECONDS: Final = 20.0
+"""However lively: one byte at a time would take for ever."""
+
+_MOST_READ: Final = 16_384
+_MOST_ADDRESSES: Final = 4
+_AGENT: Final = f"Gantry/{version('gantry')}"
+_REFUSED: Final = {
+    3: "It answered with a redirect, which is not followed.",
+    4: "It was refused.",
+    5: "Whoever was called has failed.",
+}
+_TIMEOUTS: Final = {"connect": SECONDS, "read": SECONDS, "write": SECONDS, "pool": SECONDS}
+
+
+class WebhookSender:
+    """Sends to checked addresses alone; follows no redirect, knows no proxy, keeps no connection."""
+
+    def __init__(
+        self,
+        addresses: AddressChecker,
+        *,
+        dial: httpcore2.NetworkBackend | None = None,
+        in_all_seconds: float = IN_ALL_SECONDS,
+    ) -> None:
+        self._addresses, self._dial = addresses, dial or httpcore2.SyncBackend()
+        self._seconds = in_all_seconds
+        self._tls = httpcore2.default_ssl_context()
+
+    def send(self, delivery: PendingDelivery) -> DeliveryOutcome:
+        """What came of it; whatever it is, it is no exception."""
+        began = time.monotonic()
+        status, error = None, None
+        try:
+            status = self._post(delivery, began + self._seconds)
+            error = None if 200 <= status < 300 else _REFUSED.get(status // 100, "It was refused.")
+        except UrlNotAllowedError as refused:
+            error = str(refused)
+        except httpcore2.TimeoutException:
+            error = f"It took longer than {SECONDS:.0f} s to be heard, or {self._seconds:.0f} s in all."
+        except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as failure:
+            error = f"It could not be sent: {str(failure)[:200] or type(failure).__name__}."
+        return DeliveryOutcome(status, error, round(1000 * (time.monotonic() - began)))
+
+    def _post(self, delivery: PendingDelivery, deadline: float) -> int:
+        """The status that was answered."""
+        read = self._addresses.read(delivery.url)
+        url = httpcore2.URL(scheme=read.raw_scheme, host=read.raw_host, port=read.port, target=read.raw_path)
+        network = _CheckedBackend(self._addresses, self._dial, deadline)
+        with (
+            httpcore2.ConnectionPool(ssl_context=self._tls, network_backend=network) as pool,
+            pool.stream(
+                "POST",
+                url,
+                headers=signed(delivery, datetime.now(UTC)),
+                content=delivery.body.encode(),
+                extensions={"timeout": _TIMEOUTS},
+            ) as response,
+        ):
+            _read_a_little(response.iter_stream())
+            return int(response.status)
+
+
+def signed(delivery: PendingDelivery, moment: datetime) -> dict[bytes | str, bytes | str]:
+    """The headers of an attempt made at `moment`, which must be in UTC."""
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": _AGENT,
+        "webhook-id": delivery.id,
+        "webhook-timestamp": str(int(moment.timestamp())),
+        "webhook-signature": Webhook(delivery.secret).sign(delivery.id, moment, delivery.body),
+    }
+
+
+def _read_a_little(chunks: Iterable[bytes]) -> None:
+    """Let whoever answers finish, if that is soon; what they say is not kept."""
+    read = 0
+    for chunk in chunks:
+        read += len(chunk)
+        if read > _MOST_READ:
+            return
+
+
+class _CheckedBackend(httpcore2.NetworkBackend):
+    """Connects to an address only where all of its host's may be called; Host and SNI stay the host's name."""
+
+    def __init__(self, addresses: AddressChecker, dial: httpcore2.NetworkBackend, deadline: float) -> None:
+        self._addresses, self._dial, self._deadline = addresses, dial, deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.NetworkStream:
+        failure: Exception | None = None
+        for address in self._addresses.of(host, port)[:_MOST_ADDRESSES]:
+            left = _left(self._deadline, timeout, httpcore2.ConnectTimeout)
+            try:
+                return _TimedStream(
+                    self._dial.connect_tcp(address, port, left, local_address, socket_options), self._deadline
+                )
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        assert failure is not None
+        raise failure
+
+
+class _TimedStream(httpcore2.NetworkStream):
+    """A connection that is over at its deadline, however lively it is."""
+
+    def __init__(self, stream: httpcore2.NetworkStream, deadline: float) -> None:
+        self._stream, self._deadline = stream, deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(self._deadline, timeout, httpcore2.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(self._deadline, timeout, httpcore2.WriteTimeout))
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        left = _left(self._deadline, timeout, httpcore2.ConnectTimeout)
+        return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _left(deadline: float, timeout: float | None, over: Callable[[str], Exception]) -> float:
+    """Seconds until the deadline, or `timeout` where that is sooner. Raises `over` when there are none."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise over("The time for this delivery is over.")
+    return left if timeout is None else min(left, timeout)

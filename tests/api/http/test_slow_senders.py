@@ -1,0 +1,233 @@
+"""Who sends slowly, too much, or breaks off: over real sockets, and nothing of it is kept."""
+
+from __future__ import annotations
+
+import json
+import select
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from api import app
+from api.http import multipart, protocol
+from jobs.db import Database
+from jobs.keys import Scope
+from jobs.runtime.settings import Settings
+from jobs.store import api_keys, datasets
+from tests.api.live_service import Live, serving, until
+from tests.api.routes.test_uploads import CLASSES, left
+from tests.gan.uploads.zips import write
+
+HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.zip"\r\n\r\n'
+UPLOAD = "POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+
+
+@contextmanager
+def sending(live: Live, head: str, body: bytes) -> Iterator[socket.socket]:
+    """A connection on which a request has begun."""
+    with socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection:
+        send(connection, head.encode() + b"\r\n" + body)
+        yield connection
+
+
+def send(connection: socket.socket, content: bytes) -> None:
+    """What of it is taken: a server that has answered already may have closed the connection."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(content)
+
+
+def answer(connection: socket.socket) -> tuple[int, dict[str, Any]]:
+    """Status and body, once the server has closed the connection."""
+    got = b""
+    with suppress(ConnectionResetError):  # which is how it closes one with something unread on it
+        while piece := connection.recv(65536):
+            got += piece
+    head, _, body = got.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+@pytest.fixture
+def live(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
+    monkeypatch.setattr(app, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(multipart, "_HEAD_START_SECONDS", 0.5)
+    with serving(sqlite_settings.model_copy(update={"uploads_at_once": 1})) as served:
+        yield served
+
+
+def test_a_body_that_never_comes_is_not_waited_for(live: Live) -> None:
+    head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n"
+    began = time.monotonic()
+    with sending(live, head, b'{"data') as connection:
+        status, body = answer(connection)
+    assert (status, body["code"]) == (408, "request-timeout") and time.monotonic() - began < 25
+    with sending(live, head.replace("/v1/jobs", "/v1/jobs/job_0/cancel"), b"{") as connection:
+        assert answer(connection)[0] == 408
+
+
+def test_a_head_that_never_ends_is_not_waited_for(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
+    with serving(sqlite_settings) as live:
+        for sent in (b"", b"GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX: y"):
+            began = time.monotonic()
+            with socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection:
+                send(connection, sent)
+                assert connection.recv(1000) == b"" and time.monotonic() - began < 18
+        # One connection, two requests: the time is each head's own.
+        with socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection:
+            for _ in range(2):
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
+                time.sleep(0.7)
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
+def test_a_head_has_its_size(live: Live, end: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection:
+        send(connection, b"GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 70_000 + end)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400")
+    with socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 60_000 + b"\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def test_an_upload_that_trickles_gives_its_place_back(
+    live: Live, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multipart, "_HEAD_START_SECONDS", 3600.0)
+    with sending(live, UPLOAD + "Content-Length: 1000000\r\n", HEAD + b"PK") as connection:
+        until(lambda: left(sqlite_settings))
+        busy = live.http.post("/v1/datasets", files={"file": ("b.zip", b"PK")})
+        assert busy.status_code == 503 and busy.json()["code"] == "uploads-busy"
+        assert int(busy.headers["Retry-After"]) > 0
+        # From its next byte on it has no more time than it has earned.
+        monkeypatch.setattr(multipart, "_HEAD_START_SECONDS", 0.5)
+        send(connection, b"x")
+        status, body = answer(connection)
+    monkeypatch.setattr(multipart, "_HEAD_START_SECONDS", 3600.0)
+    assert (status, body["code"]) == (408, "request-timeout")
+    until(lambda: left(sqlite_settings) == [])
+    assert live.http.post("/v1/datasets", files={"file": ("b.zip", b"PK")}).json()["code"] == "corrupt-archive"
+
+
+def test_an_upload_that_comes_fast_enough_may_take_its_time(
+    live: Live, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = write(tmp_path / "shoes.zip", CLASSES).read_bytes()
+    whole = HEAD + content + b"\r\n--b--\r\n"
+    # Longer than the head start, and a fraction of what it earns.
+    monkeypatch.setattr(multipart, "_SLOWEST_BYTES_PER_SECOND", len(whole) // 240)
+    step = len(whole) // 4
+    with sending(live, UPLOAD + f"Content-Length: {len(whole)}\r\nConnection: close\r\n", b"") as connection:
+        for start in range(0, len(whole), step):
+            connection.sendall(whole[start : start + step])
+            time.sleep(0.3)
+        status, body = answer(connection)
+    assert status == 201 and body["status"] == "validating"
+
+
+@pytest.mark.parametrize("rest", [b"x", b"x" * 999])
+def test_who_was_answered_before_the_end_of_a_body_holds_no_connection(
+    sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
+    monkeypatch.setattr(protocol, "UNREAD_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
+    head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n"
+    with serving(sqlite_settings.model_copy(update={"auth": "on"})) as live, sending(live, head, b"{") as connection:
+        assert b"401" in connection.recv(65536)
+        # Of its keep-alive this is the end: uvicorn takes it for the beginning of something.
+        send(connection, rest)
+        began = time.monotonic()
+        assert connection.recv(1000) == b"" and time.monotonic() - began < 25
+
+
+def test_an_empty_line_holds_no_connection(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "UNREAD_SECONDS", 0.5)
+    ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with (
+        serving(sqlite_settings) as live,
+        socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection,
+    ):
+        # Before another request it ends nothing: that one has a clock of its own.
+        for sent in (ask, b"\r\n" + ask, b"\r\n", ask):
+            connection.sendall(sent)
+            if sent.endswith(ask):
+                assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"\r\n")
+        began = time.monotonic()
+        assert connection.recv(1000) == b"" and time.monotonic() - began < 25
+
+
+def test_no_upload_takes_for_ever(sqlite_settings: Settings) -> None:
+    with (
+        serving(sqlite_settings.model_copy(update={"upload_seconds": 1.0})) as live,
+        sending(live, UPLOAD + "Content-Length: 100000000\r\n", HEAD + bytes(5_000_000)) as connection,
+    ):
+        assert answer(connection)[0] == 408
+        until(lambda: left(sqlite_settings) == [])
+
+
+def test_what_is_still_to_come_is_no_longer_free(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multipart, "_LEFT_FREE_BYTES", 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=30_000))
+    second = {"file": ("b.zip", bytes(6_000))}
+    with serving(sqlite_settings.model_copy(update={"uploads_at_once": 2})) as live:
+        with sending(live, UPLOAD + "Content-Length: 10000\r\n", HEAD + b"PK"):
+            until(lambda: any(name.endswith("upload.zip") for name in left(sqlite_settings)))
+            refused = live.http.post("/v1/datasets", files=second)
+            assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+            assert "MB free" in refused.json()["detail"]
+        until(lambda: left(sqlite_settings) == [])
+        assert live.http.post("/v1/datasets", files=second).json()["code"] == "corrupt-archive"
+
+
+def test_an_upload_whose_key_is_revoked_on_the_way_becomes_nothing(sqlite_settings: Settings, tmp_path: Path) -> None:
+    whole = HEAD + write(tmp_path / "shoes.zip", CLASSES).read_bytes() + b"\r\n--b--\r\n"
+    with serving(sqlite_settings.model_copy(update={"auth": "on"})) as live:
+        db = Database(sqlite_settings.database)
+        with db.write() as s:
+            made = api_keys.create(s, "default", "a test's", list(Scope))
+            key_id, key = made.row.id, made.key
+        head = f"Content-Length: {len(whole)}\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n"
+        with sending(live, UPLOAD + head, whole[:200]) as connection:
+            until(lambda: any(name.endswith("upload.zip") for name in left(sqlite_settings)))
+            with db.write() as s:
+                api_keys.revoke(s, key_id)
+            connection.sendall(whole[200:])
+            status, body = answer(connection)
+        assert (status, body["code"]) == (401, "invalid-api-key")
+        assert left(sqlite_settings) == []
+        with db.read() as s:
+            assert [row.name for row in datasets.page(s, limit=100).data if "fashion" not in row.name] == []
+        db.dispose()
+
+
+@pytest.mark.parametrize("part", ["name", "file"])
+def test_an_endless_body_ends_at_the_limit(
+    sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(multipart, "_MEGABYTE", 100)
+    head = HEAD.replace(b'name="file"; filename="a.zip"', f'name="{part}"'.encode())
+    with serving(sqlite_settings) as live:
+        chunk = b"4e20\r\n" + bytes(20_000) + b"\r\n"
+        begun = f"{len(head):x}\r\n".encode() + head + b"\r\n"
+        with sending(live, UPLOAD + "Transfer-Encoding: chunked\r\nConnection: close\r\n", begun) as connection:
+            # No more than is read: what lies unread when the server hangs up takes its answer along.
+            while not select.select([connection], [], [], 0.2)[0]:
+                send(connection, chunk)
+            status, body = answer(connection)
+    assert (status, body["code"]) == (413, "body-too-large")
+    assert left(sqlite_settings) == []
+
+
+def test_who_breaks_off_leaves_nothing(sqlite_settings: Settings) -> None:
+    with serving(sqlite_settings) as live:
+        with sending(live, UPLOAD + "Content-Length: 1000000\r\n", HEAD + b"PK" * 1000):
+            until(lambda: left(sqlite_settings))
+        until(lambda: left(sqlite_settings) == [])

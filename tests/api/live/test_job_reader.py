@@ -1,0 +1,121 @@
+"""Polls that come at once are answered by one read, each by one that began after it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import update
+
+from api.live import job_reader
+from api.live.job_reader import JobReader
+from jobs.db import Database
+from jobs.errors import DatabaseUnavailableError, JobNotFoundError
+from jobs.models import DEFAULT_TENANT, Job
+from jobs.runtime.settings import Settings
+from tests.api.conftest import Hand
+from tests.api.live_service import counted
+
+
+@pytest.fixture
+def channel(sqlite_settings: Settings) -> Iterator[JobReader]:
+    db = Database(sqlite_settings.database)
+    yield JobReader(db, 60)
+    db.dispose()
+
+
+async def _all(channel: JobReader, *job_ids: str) -> list[Any]:
+    return await asyncio.gather(*(channel.read(job_id, DEFAULT_TENANT) for job_id in job_ids), return_exceptions=True)
+
+
+def test_a_hundred_polls_at_once_are_one_statement_when_nothing_changed(hand: Hand, channel: JobReader) -> None:
+    ids = [hand.train() for _ in range(5)]
+    first = asyncio.run(_all(channel, *ids))
+    with counted() as statements:
+        again = asyncio.run(_all(channel, *ids * 20))
+    assert statements.count == 2, "BEGIN, and one query"
+    assert again == first * 20
+
+
+def test_a_poll_of_a_job_that_waits_asks_no_more_for_a_hundred_than_for_one(hand: Hand, channel: JobReader) -> None:
+    ids = [hand.submit() for _ in range(20)]
+    counts = []
+    for asked in (ids[:1], ids):
+        with counted() as statements:
+            asyncio.run(_all(channel, *asked))
+        counts.append(statements.count)
+    assert counts[0] == counts[1] <= 6
+
+
+def test_every_change_is_seen(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    seen = [client.get(f"/v1/jobs/{job_id}").headers["ETag"]]
+    for change in (
+        lambda: hand.progress(job_id, 10, loss_d=0.5),
+        lambda: hand.checkpoint(job_id, 10),
+        lambda: hand.checkpoint(job_id, 20, best=True),
+        lambda: hand.find(job_id, "warning"),
+        lambda: client.post(f"/v1/jobs/{job_id}/cancel"),
+    ):
+        change()
+        seen.append(client.get(f"/v1/jobs/{job_id}").headers["ETag"])
+    # Also one that nothing in the house would make.
+    with hand.db.write() as s:
+        s.execute(update(Job).where(Job.id == job_id).values(labels={"team": "vision"}))
+    seen.append(client.get(f"/v1/jobs/{job_id}").headers["ETag"])
+    assert len(set(seen)) == len(seen)
+
+
+def test_who_asks_while_a_read_is_under_way_gets_the_next_one(
+    hand: Hand, channel: JobReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = hand.train()
+    look, rounds = channel._look, list[str]()
+
+    def changes_meanwhile(job_ids: set[str]) -> Any:
+        found = look(job_ids)
+        rounds.append("round")
+        hand.progress(job_id, 10 * len(rounds))
+        return found
+
+    monkeypatch.setattr(channel, "_look", changes_meanwhile)
+
+    async def ask() -> list[bytes]:
+        first = asyncio.create_task(channel.read(job_id, DEFAULT_TENANT))
+        while not channel._reading.locked():
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        late = await asyncio.gather(channel.read(job_id, DEFAULT_TENANT), channel.read(job_id, DEFAULT_TENANT))
+        return [(await first).content, *(read.content for read in late)]
+
+    first, *late = asyncio.run(ask())
+    assert b'"step":0' in first and all(b'"step":10,' in content for content in late)
+    assert len(rounds) == 2
+
+
+def test_what_is_not_there_and_what_cannot_be_read_is_said_to_those_who_asked(
+    hand: Hand, channel: JobReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = hand.train()
+    read, gone = asyncio.run(_all(channel, job_id, "job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C"))
+    assert job_id.encode() in read.content and isinstance(gone, JobNotFoundError)
+
+    def fails(job_ids: set[str]) -> Any:
+        raise DatabaseUnavailableError("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(channel, "_look", fails)
+        assert [type(e) for e in asyncio.run(_all(channel, job_id, job_id))] == [DatabaseUnavailableError] * 2
+    assert asyncio.run(_all(channel, job_id)) == [read]
+
+
+def test_not_more_is_kept_than_a_number_of_bodies(
+    hand: Hand, channel: JobReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_reader, "_MOST_KEPT", 2)
+    ids = [hand.train() for _ in range(4)]
+    assert [id.encode() in read.content for id, read in zip(ids, asyncio.run(_all(channel, *ids)), strict=True)]
+    assert len(channel._kept) == 2

@@ -1,0 +1,387 @@
+"""Keys over HTTP: who gets in, what each key opens, and that nobody finds what is another's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.testclient import TestClient
+
+from api import auth
+from api.app import create_app
+from api.auth import scope_of
+from api.routes import jobs as job_routes
+from jobs.db import Database
+from jobs.keys import Scope, new_key
+from jobs.runtime.settings import Settings
+from jobs.status import Status
+from jobs.store import api_keys, workers
+from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
+from tests.gan.uploads.zips import files, zipped
+
+OPEN: Final = {"/healthz", "/readyz", "/openapi.json", "/", "/docs", "/redoc", "/docs/oauth2-redirect"}
+_ALL: Final = list(Scope)
+
+
+@dataclass
+class Door:
+    """A service that asks for keys."""
+
+    client: TestClient
+    db: Database
+    hand: Hand
+
+    def key(self, *scopes: Scope, tenant: str = "default", seconds: float | None = None) -> dict[str, str]:
+        """The header of a new key's."""
+        with self.db.write() as s:
+            made = api_keys.create(s, tenant, "a test's", scopes, expires_in_seconds=seconds)
+        return {"Authorization": f"Bearer {made.key}"}
+
+
+@pytest.fixture
+def door(sqlite_settings: Settings) -> Iterator[Door]:
+    settings = sqlite_settings.model_copy(update={"auth": "on", "webhooks": True, "webhook_allow_private": True})
+    with _opened(settings) as opened:
+        yield opened
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Door]:
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        hand = Hand(settings, client)
+        yield Door(client, hand.db, hand)
+        hand.db.dispose()
+
+
+def _routes(app: FastAPI) -> list[tuple[str, str, APIRoute]]:
+    """(method, path, route) of every route."""
+    return [
+        (method, context.path, context.original_route)
+        for context in iter_route_contexts(app.routes)
+        if isinstance(context.original_route, APIRoute) and context.path is not None
+        for method in sorted(context.methods or ())
+    ]
+
+
+def _scoped(app: FastAPI) -> list[tuple[str, str, Scope]]:
+    found = [(method, path, scope_of(route)) for method, path, route in _routes(app)]
+    return [(method, path, scope) for method, path, scope in found if scope is not None]
+
+
+def _filled(path: str, **ids: str) -> str:
+    names = {"step:step": "0", "tenant": "x", "key_id": "x", "worker_id": "x", "name": "cgan", **ids}
+    for name, value in names.items():
+        path = path.replace(f"{{{name}}}", value)
+    assert "{" not in path, f"say what to put into {path}"
+    return path
+
+
+def test_every_route_names_a_scope_or_is_known_to_be_open(door: Door) -> None:
+    routes = _routes(door.client.app)  # type: ignore[arg-type]
+    assert len(routes) > 35
+    assert {path for _, path, route in routes if scope_of(route) is None} == OPEN
+
+
+def test_a_route_that_names_no_scope_is_found_and_answers_nobody(door: Door) -> None:
+    router = APIRouter()
+
+    @router.get("/v1/forgotten")
+    def forgotten() -> str:
+        return "everybody's"
+
+    app = door.client.app
+    assert isinstance(app, FastAPI)
+    app.include_router(router)
+    (route,) = [route for _, path, route in _routes(app) if path == "/v1/forgotten"]
+    with pytest.raises(AssertionError, match="names 0 scopes"):
+        scope_of(route)
+    answer = door.client.get("/v1/forgotten", headers=door.key(*_ALL))
+    assert answer.status_code == 500 and "everybody" not in answer.text
+
+
+IDS: Final = {
+    "job_id": "job_x",
+    "checkpoint_id": "ckpt_x",
+    "name_or_id": "x",
+    "webhook_id": "hook_x",
+    "delivery_id": "msg_x",
+}
+
+
+def test_no_route_opens_without_a_key_with_one_that_is_over_or_with_one_that_is_none(door: Door) -> None:
+    over, unknown = door.key(*_ALL, seconds=-1), {"Authorization": f"Bearer {new_key()}"}
+    basic, typo = {"Authorization": "Basic eDp5"}, {"Authorization": "Bearer gan_live_x"}
+    bodies = set()
+    for method, path, _ in _scoped(door.client.app):  # type: ignore[arg-type]
+        address = _filled(path, **IDS)
+        body = assert_problem(door.client.request(method, address), 401, "missing-api-key")
+        assert "Bearer" in body["detail"]
+        for headers in (over, unknown, basic, typo):
+            answer = door.client.request(method, address, headers=headers, params={"colour": "red"}, content=b"{")
+            body = assert_problem(answer, 401, "invalid-api-key")
+            bodies.add(body["detail"])
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert len(bodies) == 1, "nobody is told which of them it was"
+
+
+def test_a_key_opens_what_its_scopes_say_and_nothing_else(door: Door) -> None:
+    keys = {scope: door.key(scope) for scope in Scope}
+    for method, path, needed in _scoped(door.client.app):  # type: ignore[arg-type]
+        for scope, headers in keys.items():
+            answer = door.client.request(method, _filled(path, **IDS), headers=headers)
+            if scope in (needed, Scope.ADMIN):
+                assert answer.status_code not in (401, 403), (method, path, scope, answer.text)
+            else:
+                body = assert_problem(answer, 403, "insufficient-scope")
+                assert needed in body["detail"], (method, path)
+
+
+def _belongings(door: Door, headers: dict[str, str], tenant: str) -> dict[str, str]:
+    """Something of every sort of a tenant's, by the name that it has in an address."""
+    hook = door.client.post("/v1/webhooks", json={"url": "https://93.184.216.34/"}, headers=headers).json()["id"]
+    job_id = door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=headers).json()["id"]
+    (told,) = door.client.get(f"/v1/webhooks/{hook}/deliveries", headers=headers).json()["data"]
+    while door.hand.claim() != job_id:
+        pass
+    saved = door.hand.checkpoint(job_id, 10, best=True)
+    door.hand.preview(job_id, 0, 3)
+    door.hand.progress(job_id, 10, loss_d=0.5)
+    archive = ("x.zip", zipped(files("a", "b")))
+    named = {"name": f"{tenant}-shoes"}
+    made = door.client.post("/v1/datasets", data=named, files={"file": archive}, headers=headers)
+    assert made.status_code == 201, made.text
+    told_of = {"webhook_id": hook, "delivery_id": told["id"]}
+    return {"job_id": job_id, "checkpoint_id": saved.id, "name_or_id": made.json()["id"], **told_of}
+
+
+def _blank(text: str, ids: dict[str, str]) -> str:
+    """The text, less the ids that it repeats."""
+    for value in ids.values():
+        text = text.replace(value, "ID")
+    return text
+
+
+def test_anothers_is_a_404_with_the_same_bytes_as_what_is_nowhere_on_every_route(door: Door) -> None:
+    theirs, ours = door.key(*_ALL, tenant="theirs"), door.key(Scope.JOBS_READ, Scope.JOBS_WRITE, Scope.DATASETS_WRITE)
+    things = _belongings(door, theirs, "theirs")
+    nowhere = {name: value[:-6] + "000000" for name, value in things.items()}
+    crossed = 0
+    for method, path, needed in _scoped(door.client.app):  # type: ignore[arg-type]
+        if needed is Scope.ADMIN or not any(f"{{{name}}}" in path for name in things):
+            continue
+        crossed += 1
+        body: dict[str, Any] | None = {} if method == "PATCH" else None
+        other, none = (
+            door.client.request(method, _filled(path, **ids), headers={**ours, "X-Request-Id": "same"}, json=body)
+            for ids in (things, nowhere)
+        )
+        assert other.status_code == 404, (method, path, other.text)
+        blank = _blank(other.text, things)
+        assert blank != other.text and blank == _blank(none.text, nowhere), (method, path)
+    assert crossed >= 26
+    for name, address in (("job_id", "/v1/jobs/{job_id}"), ("name_or_id", "/v1/datasets/{name_or_id}")):
+        mine = door.client.get(_filled(address, **things), headers=theirs)
+        assert mine.status_code == 200 and mine.json()["id"] == things[name], "it is there all the same"
+
+
+def test_lists_show_a_tenants_own(door: Door) -> None:
+    theirs, ours = door.key(*_ALL, tenant="theirs"), door.key(*_ALL, tenant="ours")
+    things = _belongings(door, theirs, "theirs")
+    assert door.client.get("/v1/jobs", headers=ours).json()["data"] == []
+    assert [job["id"] for job in door.client.get("/v1/jobs", headers=theirs).json()["data"]] == [things["job_id"]]
+    names = [row["name"] for row in door.client.get("/v1/datasets", headers=ours).json()["data"]]
+    assert "fashion-mnist-mini" in names and "theirs-shoes" not in names
+    taken = door.client.post("/v1/jobs", json={**DEFAULT_JOB, "dataset": "theirs-shoes"}, headers=ours)
+    assert "theirs-shoes" not in assert_problem(taken, 422, "unknown-dataset")["valid_datasets"]
+
+
+def test_a_stream_and_a_wait_are_of_ones_own_jobs(door: Door) -> None:
+    theirs, ours = door.key(*_ALL, tenant="theirs"), door.key(*_ALL, tenant="ours")
+    job_id = door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=theirs).json()["id"]
+    stream = {"Accept": "text/event-stream"}
+    assert door.client.get(f"/v1/jobs/{job_id}/events", headers={**ours, **stream}).status_code == 404
+    held = {"If-None-Match": '"x"', "Prefer": "wait=5"}
+    assert door.client.get(f"/v1/jobs/{job_id}", headers={**ours, **held}).status_code == 404
+    door.client.post(f"/v1/jobs/{job_id}/cancel", headers=theirs)
+    told = door.client.get(f"/v1/jobs/{job_id}/events", headers={**theirs, **stream})
+    assert told.status_code == 200 and "stream.end" in told.text
+
+
+def test_an_idempotency_key_is_its_tenants(door: Door) -> None:
+    once = {"Idempotency-Key": "the-same"}
+    made = [
+        door.client.post("/v1/jobs", json=DEFAULT_JOB, headers={**door.key(*_ALL, tenant=tenant), **once})
+        for tenant in ("ours", "theirs", "theirs")
+    ]
+    ids = [answer.json()["id"] for answer in made]
+    assert ids[0] != ids[1] == ids[2] and made[2].headers["Idempotency-Replayed"] == "true"
+
+
+def test_a_worker_shows_ones_own_job_alone(door: Door) -> None:
+    theirs, ours = door.key(*_ALL, tenant="theirs"), door.key(*_ALL, tenant="ours")
+    job_id = door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=theirs).json()["id"]
+    worker = door.hand.worker()
+    with door.db.write() as s:
+        workers.carries(s, worker, job_id)
+    for headers, shown in ((ours, None), (theirs, job_id)):
+        (row,) = door.client.get("/v1/workers", headers=headers).json()["data"]
+        assert row["current_job_id"] == shown and row["status"] == "busy"
+
+
+def test_a_key_is_made_shown_once_rotated_and_revoked(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "REMEMBERED_SECONDS", 0.0)
+    admin = door.key(Scope.ADMIN)
+    made = door.client.post("/v1/keys", json={"name": "ci", "tenant": "acme", "scopes": ["jobs:read"]}, headers=admin)
+    assert made.status_code == 201 and made.headers["Location"] == f"/v1/keys/{made.json()['id']}"
+    body = made.json()
+    assert body["key"].startswith(f"gan_live_{body['handle']}")
+    theirs = {"Authorization": f"Bearer {body['key']}"}
+    assert door.client.get("/v1/jobs", headers=theirs).status_code == 200
+    listed = door.client.get("/v1/keys", headers=admin)
+    assert body["key"] not in listed.text and listed.json()["data"][0]["last_used_at"] is not None
+    new = door.client.post(f"/v1/keys/{body['id']}/rotate", json={"overlap_seconds": 0}, headers=admin).json()
+    assert door.client.get("/v1/jobs", headers=theirs).status_code == 401
+    theirs = {"Authorization": f"Bearer {new['key']}"}
+    assert door.client.get("/v1/jobs", headers=theirs).status_code == 200
+    for _ in range(2):
+        assert door.client.delete(f"/v1/keys/{new['id']}", headers=admin).json()["revoked_at"] is not None
+    assert door.client.get("/v1/jobs", headers=theirs).status_code == 401
+
+
+def test_a_revoked_key_opens_for_seconds_at_most(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "REMEMBERED_SECONDS", 0.2)
+    admin, theirs = door.key(Scope.ADMIN), door.key(Scope.JOBS_READ, tenant="acme")
+    assert door.client.get("/v1/jobs", headers=theirs).status_code == 200
+    key_id = door.client.get("/v1/keys", headers=admin).json()["data"][0]["id"]
+    door.client.delete(f"/v1/keys/{key_id}", headers=admin)
+    time.sleep(0.25)
+    assert door.client.get("/v1/jobs", headers=theirs).status_code == 401
+
+
+def test_who_waits_for_a_job_gets_nothing_by_a_key_that_was_revoked_meanwhile(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_routes, "REMEMBERED_SECONDS", 0.1)
+    admin, theirs = door.key(Scope.ADMIN), door.key(Scope.JOBS_READ, Scope.JOBS_WRITE)
+    job_id = door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=theirs).json()["id"]
+    assert door.hand.claim() == job_id
+    url, key_id = f"/v1/jobs/{job_id}", door.client.get("/v1/keys", headers=admin).json()["data"][0]["id"]
+    waits = {"If-None-Match": door.client.get(url, headers=theirs).headers["ETag"], "Prefer": "wait=30", **theirs}
+    with ThreadPoolExecutor(1) as apart:
+        answer = apart.submit(door.client.get, url, headers=waits)
+        time.sleep(0.5)
+        assert not answer.done()
+        door.client.delete(f"/v1/keys/{key_id}", headers=admin)
+        door.hand.progress(job_id, 7)
+        assert_problem(answer.result(), 401, "invalid-api-key")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"name": "x", "scopes": []}, "/scopes"),
+        ({"name": "x", "scopes": ["root"]}, "/scopes/0"),
+        ({"name": "a\nb", "scopes": ["admin"]}, "/name"),
+        ({"name": "x", "scopes": ["admin"], "tenant": "../x"}, "/tenant"),
+        ({"name": "x", "scopes": ["admin"], "role": "x"}, "/role"),
+        ({"name": "x", "scopes": ["admin"], "expires_in_days": 0}, "/expires_in_days"),
+    ],
+)
+def test_a_key_that_cannot_be_is_refused_with_a_pointer(door: Door, body: dict[str, Any], pointer: str) -> None:
+    answer = door.client.post("/v1/keys", json=body, headers=door.key(Scope.ADMIN))
+    assert [e["pointer"] for e in assert_problem(answer, 422, "invalid-parameters")["errors"]] == [pointer]
+
+
+def test_a_queue_that_is_full_is_full_for_everybody_and_a_place_is_one(sqlite_settings: Settings) -> None:
+    with _opened(sqlite_settings.model_copy(update={"auth": "on", "queue_limit": 2})) as door:
+        ours, theirs = door.key(*_ALL), door.key(*_ALL, tenant="acme")
+        for headers in (ours, theirs):
+            assert door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=headers).status_code == 201
+        for headers in (ours, theirs):
+            refused = door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=headers)
+            assert_problem(refused, 503, "queue-full")
+            assert int(refused.headers["Retry-After"]) > 0
+        door.hand.claim()
+        assert door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=ours).status_code == 201
+
+
+def test_quotas_are_set_shown_and_kept_to(door: Door) -> None:
+    admin, theirs = door.key(Scope.ADMIN), door.key(*_ALL, tenant="acme")
+    set_to = door.client.patch("/v1/tenants/acme", json={"max_queued": 1}, headers=admin)
+    assert set_to.json()["quotas"]["max_queued"] == 1
+    first = door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=theirs)
+    refused = door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=theirs)
+    assert_problem(refused, 429, "quota-exceeded")
+    assert int(refused.headers["Retry-After"]) > 0
+    (row,) = [row for row in door.client.get("/v1/tenants", headers=admin).json()["data"] if row["id"] == "acme"]
+    assert row["usage"]["queued"] == 1
+    door.client.post(f"/v1/jobs/{first.json()['id']}/cancel", headers=theirs)
+    assert door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=theirs).status_code == 201
+    door.client.patch("/v1/tenants/acme", json={"max_queued": None, "device_hours": 0}, headers=admin)
+    assert_problem(door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=theirs), 403, "quota-exceeded")
+    assert_problem(door.client.patch("/v1/tenants/nobody", json={}, headers=admin), 404, "tenant-not-found")
+
+
+def test_a_retry_is_a_job_of_the_quota_too(door: Door) -> None:
+    admin, theirs = door.key(Scope.ADMIN), door.key(*_ALL, tenant="acme")
+    job_id = door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=theirs).json()["id"]
+    door.client.post(f"/v1/jobs/{job_id}/cancel", headers=theirs)
+    door.client.patch("/v1/tenants/acme", json={"max_queued": 0}, headers=admin)
+    assert_problem(door.client.post(f"/v1/jobs/{job_id}/retry", headers=theirs), 429, "quota-exceeded")
+    assert not list(door.hand.artifacts.orphans((), -1)), "no files of a job that was not made"
+
+
+def test_a_held_job_says_what_it_waits_for(door: Door) -> None:
+    admin, theirs = door.key(Scope.ADMIN), door.key(*_ALL, tenant="acme")
+    door.hand.worker()
+    ids = [door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=theirs).json()["id"] for _ in range(2)]
+    door.client.patch("/v1/tenants/acme", json={"max_running": 1}, headers=admin)
+    assert door.hand.claim() == ids[0]
+    waiting = door.client.get(f"/v1/jobs/{ids[1]}", headers=theirs).json()
+    assert waiting["status"] == "queued" and waiting["status_reason"]["code"] == "quota_running"
+    door.hand.finish(ids[0], Status.SUCCEEDED)
+    assert door.client.get(f"/v1/jobs/{ids[1]}", headers=theirs).json()["status_reason"] is None
+
+
+def test_too_many_requests_are_told_when_to_go_on(sqlite_settings: Settings) -> None:
+    # By the hour: a minute may be over between two requests.
+    settings = sqlite_settings.model_copy(update={"auth": "on", "key_rate": "3/hour", "tenant_rate": "5/hour"})
+    with TestClient(create_app(settings)) as client:
+        door = Door(client, (hand := Hand(settings, client)).db, hand)
+        first, second = door.key(*_ALL), door.key(*_ALL)
+        assert [client.get("/v1/jobs", headers=first).status_code for _ in range(4)] == [200, 200, 200, 429]
+        refused = client.get("/v1/jobs", headers=first)
+        assert_problem(refused, 429, "rate-limited")
+        assert 0 < int(refused.headers["Retry-After"]) <= 3600
+        assert refused.headers["RateLimit-Policy"] == '"key";q=3;w=3600' and "r=0" in refused.headers["RateLimit"]
+        codes = [client.get("/v1/jobs", headers=second).status_code for _ in range(3)]
+        assert codes[-1] == 429, "the tenant's own limit, which both keys count to"
+        other = door.key(*_ALL, tenant="other")
+        assert client.get("/v1/jobs", headers=other).status_code == 200
+        assert client.get("/healthz").status_code == 200
+        hand.db.dispose()
+
+
+def test_nobody_is_asked_on_loopback(client: TestClient) -> None:
+    assert client.get("/v1/keys").status_code == 200
+    assert client.get("/v1/jobs", headers={"Authorization": "Bearer nonsense"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "auth_", "asks"),
+    [("127.0.0.1", "auto", False), ("127.0.0.1", "on", True), ("0.0.0.0", "auto", True), ("::1", "off", False)],
+)
+def test_keys_are_asked_for_wherever_strangers_reach(host: str, auth_: Any, asks: bool) -> None:
+    assert Settings(host=host, auth=auth_).asks_for_keys is asks
+
+
+def test_a_service_open_to_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="asks nobody for a key"):
+        Settings(host="0.0.0.0", auth="off")

@@ -1,0 +1,238 @@
+"""Curves, previews."""
+
+from __future__ import annotations
+
+import io
+import json
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from api.samples import plots
+from jobs.errors import RenderingBusyError
+from jobs.runtime.limiter import ConcurrencyLimiter
+from jobs.storage.disk import Artifacts
+from tests.api.conftest import Hand, assert_problem
+
+
+def _collapse(hand: Hand, steps: int = 5000, at: int = 1234) -> str:
+    """A job whose loss_d is 1 throughout, but -50 for one step, and whose loss_g is NaN at two."""
+    job_id = hand.train()
+    values = np.ones((steps, 2), np.float32)
+    values[at - 1, 0] = -50
+    values[[10, 20], 1] = np.nan, np.inf
+    hand.curve(job_id, values, "loss_d", "loss_g")
+    return job_id
+
+
+def test_metrics_sum_up_each_curve(client: TestClient, hand: Hand) -> None:
+    rows = client.get(f"/v1/jobs/{_collapse(hand)}/metrics").json()
+    assert [row["name"] for row in rows] == ["loss_d", "loss_g"]
+    assert rows[0] == {
+        "name": "loss_d",
+        "last": 1.0,
+        "last_step": 5000,
+        "min": -50.0,
+        "max": 1.0,
+        "count": 5000,
+        "nonfinite_count": 0,
+    }
+    assert rows[1]["nonfinite_count"] == 2
+
+
+def test_a_reduced_curve_keeps_a_collapse_of_one_step(client: TestClient, hand: Hand) -> None:
+    job_id = _collapse(hand)
+    body = client.get(f"/v1/jobs/{job_id}/metrics/series?names=loss_d&max_points=100").json()
+    assert [1234, -50.0] in body["series"]["loss_d"]
+    assert len(body["series"]["loss_d"]) <= 100
+    assert body["reduced"] is True and body["source_points"] == 5000 and body["reduce"] == "minmax"
+
+
+def test_a_whole_curve_is_whole_and_its_nan_is_null(client: TestClient, hand: Hand) -> None:
+    answer = client.get(f"/v1/jobs/{_collapse(hand)}/metrics/series?names=loss_g&reduce=none")
+    body = json.loads(answer.text, parse_constant=lambda name: pytest.fail(name))
+    points = body["series"]["loss_g"]
+    assert len(points) == 5000 and points[10] == [11, None] and points[20] == [21, None]
+    assert body["reduced"] is False and body["nonfinite_count"] == 2
+
+
+def test_numbers_are_the_shortest_that_mean_them(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    hand.curve(job_id, np.array([[0.1], [1e-20]]), "loss_d")
+    assert client.get(f"/v1/jobs/{job_id}/metrics/series").json()["series"] == {"loss_d": [[1, 0.1], [2, 1e-20]]}
+
+
+@pytest.mark.parametrize(
+    ("query", "first", "last"),
+    [
+        ("from_step=10&to_step=20", 10, 20),
+        ("after_step=10", 11, 5000),
+        ("after_step=10&from_step=5&to_step=11", 11, 11),
+    ],
+)
+def test_a_stretch_of_a_curve(client: TestClient, hand: Hand, query: str, first: int, last: int) -> None:
+    answer = client.get(f"/v1/jobs/{_collapse(hand)}/metrics/series?names=loss_d&reduce=none&{query}")
+    points = answer.json()["series"]["loss_d"]
+    assert (points[0][0], points[-1][0]) == (first, last)
+
+
+def test_curves_as_csv(client: TestClient, hand: Hand) -> None:
+    job_id = _collapse(hand, steps=30, at=5)
+    answer = client.get(f"/v1/jobs/{job_id}/metrics/series", headers={"Accept": "text/csv"})
+    assert answer.headers["content-type"].startswith("text/csv")
+    lines = answer.text.splitlines()
+    assert lines[0] == "step,loss_d,loss_g" and lines[5] == "5,-50.0,1.0"
+    assert lines[11] == "11,1.0,nan" and lines[21] == "21,1.0,inf" and len(lines) == 31
+
+
+def test_curves_as_a_picture(client: TestClient, hand: Hand) -> None:
+    job_id = _collapse(hand, steps=300, at=5)
+    answer = client.get(f"/v1/jobs/{job_id}/metrics/series", headers={"Accept": "image/png"})
+    assert answer.headers["content-type"] == "image/png"
+    picture = Image.open(io.BytesIO(answer.content))
+    assert picture.size == (960, 540) and len(picture.getcolors(1 << 20) or ()) > 10
+
+
+def test_a_picture_of_no_points_is_a_picture_still(client: TestClient, hand: Hand) -> None:
+    answer = client.get(f"/v1/jobs/{hand.submit()}/metrics/series", headers={"Accept": "image/png"})
+    assert Image.open(io.BytesIO(answer.content)).format == "PNG"
+
+
+def test_when_too_many_wait_for_a_picture_the_next_is_told_to_come_back(
+    client: TestClient, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = _collapse(hand, 30, 5)
+    hand.preview(job_id, 0, shade=9)
+    curves = partial(client.get, f"/v1/jobs/{job_id}/metrics/series", headers={"Accept": "image/png"})
+    monkeypatch.setattr(
+        plots, "_places", places := ConcurrencyLimiter(1, RenderingBusyError, "Come back in a moment.")
+    )
+    with places.one():
+        for busy in (curves(), _film(client, job_id)):
+            assert_problem(busy, 503, "pictures-busy")
+            assert busy.headers["Retry-After"] == "5"
+        assert client.get(f"/v1/jobs/{job_id}/metrics/series").status_code == 200, "numbers wait for no picture"
+    assert (curves().status_code, _film(client, job_id).status_code) == (200, 200)
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("names=loss_x", "/names"),
+        ("max_points=3", "/max_points"),
+        ("max_points=10001", "/max_points"),
+        ("reduce=mean", "/reduce"),
+        ("from_step=-1", "/from_step"),
+        ("from_step=9&to_step=8", "/to_step"),
+    ],
+)
+def test_a_series_that_cannot_be_is_refused(client: TestClient, hand: Hand, query: str, pointer: str) -> None:
+    answer = client.get(f"/v1/jobs/{_collapse(hand, 30, 5)}/metrics/series?{query}")
+    assert answer.status_code == 422
+    assert [e["pointer"] for e in answer.json()["errors"]] == [pointer]
+
+
+def test_an_unknown_metric_is_answered_with_the_valid_ones(client: TestClient, hand: Hand) -> None:
+    answer = client.get(f"/v1/jobs/{_collapse(hand, 30, 5)}/metrics/series?names=loss_d,loss_x")
+    assert assert_problem(answer, 422, "unknown-metric")["valid_names"] == ["loss_d", "loss_g"]
+
+
+def test_another_type_is_406_and_says_which_there_are(client: TestClient, hand: Hand) -> None:
+    answer = client.get(f"/v1/jobs/{hand.submit()}/metrics/series", headers={"Accept": "text/html"})
+    assert "text/csv" in assert_problem(answer, 406, "not-acceptable")["valid_types"]
+    assert answer.headers["Vary"] == "Accept"
+
+
+@pytest.mark.parametrize("media", ["application/json", "text/csv", "image/png"])
+def test_what_was_negotiated_says_so_to_caches(client: TestClient, hand: Hand, media: str) -> None:
+    answer = client.get(f"/v1/jobs/{_collapse(hand, 30, 5)}/metrics/series", headers={"Accept": media})
+    assert answer.status_code == 200 and answer.headers["Vary"] == "Accept"
+
+
+@pytest.mark.parametrize("names", ["", ",", "loss_d,", " "])
+def test_an_empty_name_is_not_all_of_them(client: TestClient, hand: Hand, names: str) -> None:
+    answer = client.get(f"/v1/jobs/{_collapse(hand, 30, 5)}/metrics/series", params={"names": names})
+    body = assert_problem(answer, 422, "invalid-parameters")
+    assert body["errors"][0]["pointer"] == "/names" and "empty word" in body["detail"]
+
+
+def test_a_job_without_previews_says_whether_there_will_be_one(client: TestClient, hand: Hand) -> None:
+    job_id = hand.submit()
+    assert (
+        "the first is drawn before its first step"
+        in assert_problem(_film(client, job_id), 409, "no-preview")["detail"]
+    )
+    client.post(f"/v1/jobs/{job_id}/cancel")
+    detail = assert_problem(_film(client, job_id), 409, "no-preview")["detail"]
+    assert "This job is cancelled" in detail and "will draw none" in detail and "first step" not in detail
+
+
+def _film(client: TestClient, job_id: str) -> Any:
+    return client.get(f"/v1/jobs/{job_id}/previews.gif")
+
+
+def test_previews_are_listed_shown_and_strung_together(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    assert client.get(f"/v1/jobs/{job_id}/previews").json() == []
+    assert_problem(_film(client, job_id), 409, "no-preview")
+    drawn = {step: hand.preview(job_id, step, shade=step * 2) for step in (0, 50, 100)}
+    listed = client.get(f"/v1/jobs/{job_id}/previews").json()
+    assert [row["step"] for row in listed] == [0, 50, 100]
+    for row in listed:
+        answer = client.get(row["url"])
+        assert answer.content == drawn[row["step"]] and answer.headers["content-type"] == "image/png"
+        assert client.get(row["url"], headers={"If-None-Match": answer.headers["ETag"]}).status_code == 304
+    film = _film(client, job_id)
+    picture = Image.open(io.BytesIO(film.content))
+    assert picture.format == "GIF" and picture.n_frames == 3  # type: ignore[attr-defined]
+    headers = {"If-None-Match": film.headers["ETag"]}
+    assert client.get(f"/v1/jobs/{job_id}/previews.gif", headers=headers).status_code == 304
+
+
+def test_a_film_reads_no_preview_before_its_turn_has_come(
+    client: TestClient, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = hand.train()
+    for step in (0, 50):
+        hand.preview(job_id, step, shade=step)
+    read: list[str] = []
+    reads = Artifacts.read
+
+    def noted(self: Artifacts, key: str) -> bytes:
+        read.append(key)
+        return reads(self, key)
+
+    monkeypatch.setattr(Artifacts, "read", noted)
+    monkeypatch.setattr(
+        plots, "_places", places := ConcurrencyLimiter(1, RenderingBusyError, "Come back in a moment.")
+    )
+    with places.one():
+        assert_problem(_film(client, job_id), 503, "pictures-busy")
+    assert read == []
+    assert _film(client, job_id).status_code == 200 and len(read) == 2
+
+
+@pytest.mark.parametrize("step", ["7", "x", "-1", "99999999999999999999999"])
+def test_a_preview_that_was_not_drawn_is_404(client: TestClient, hand: Hand, step: str) -> None:
+    assert client.get(f"/v1/jobs/{hand.train()}/previews/{step}.png").status_code == 404
+
+
+def test_a_preview_whose_file_is_lost_is_a_500_that_says_so(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    hand.preview(job_id, 0, 3)
+    hand.artifacts.delete_job(job_id)
+    assert_problem(client.get(f"/v1/jobs/{job_id}/previews/0.png"), 500, "artifact-lost")
+
+
+def test_an_unreduced_curve_comes_in_stretches_that_join(client: TestClient, hand: Hand) -> None:
+    job_id = hand.train()
+    hand.curve(job_id, np.arange(10.0).reshape(10, 1), "loss_d")
+    url = f"/v1/jobs/{job_id}/metrics/series?names=loss_d&reduce=none&max_points=4"
+    first = client.get(url).json()
+    assert [step for step, _ in first["series"]["loss_d"]] == [1, 2, 3, 4] and first["source_points"] == 10
+    rest = client.get(f"{url}&after_step=4").json()
+    assert [step for step, _ in rest["series"]["loss_d"]] == [5, 6, 7, 8]

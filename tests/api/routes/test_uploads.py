@@ -1,0 +1,284 @@
+"""Bringing images over HTTP: what is taken, what is refused, and that a refusal leaves nothing behind."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import update
+
+from api.http import multipart
+from jobs import clock, uploads
+from jobs.db import Database
+from jobs.errors import UploadsBusyError
+from jobs.models import Dataset
+from jobs.relay.validation import validate_one
+from jobs.runtime.limiter import ConcurrencyLimiter
+from jobs.runtime.settings import Settings
+from tests.api.conftest import Hand, assert_problem
+from tests.gan.uploads.zips import broken, files, picture, write
+from tests.hostile import watch
+
+CLASSES = files("bag", "shoe", size=(20, 20))
+
+
+def post(client: TestClient, content: Mapping[str, bytes] | bytes, tmp_path: Path, **fields: str) -> Any:
+    data = content if isinstance(content, bytes) else write(tmp_path / "shoes.zip", content).read_bytes()
+    return client.post("/v1/datasets", files={"file": ("shoes.zip", data, "application/zip")}, data=fields)
+
+
+def left(settings: Settings) -> list[str]:
+    """What lies in the data sets' folder."""
+    root = settings.datasets_dir / "default"
+    return sorted(watch.files(root))
+
+
+def listed(client: TestClient) -> list[str]:
+    return [row["name"] for row in client.get("/v1/datasets").json()["data"] if "fashion" not in row["name"]]
+
+
+def validated(hand: Hand, settings: Settings) -> None:
+    while validate_one(hand.db, settings, threading.Event()):
+        pass
+
+
+def test_a_zip_becomes_a_data_set_that_a_job_may_name(
+    client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    made = post(client, CLASSES, tmp_path)
+    assert made.status_code == 201, made.text
+    body = made.json()
+    assert (body["name"], body["status"], body["problems"]) == ("shoes", "validating", [])
+    assert made.headers["Location"] == f"/v1/datasets/{body['id']}"
+    job = {"dataset": "shoes", "total_steps": 10, "batch_size": 8}
+    assert_problem(client.post("/v1/jobs", json=job), 409, "dataset-not-ready")
+    validated(hand, sqlite_settings)
+    ready = client.get("/v1/datasets/shoes").json()
+    assert (ready["status"], ready["num_images"], ready["num_held_out"]) == ("ready", 72, 8)
+    assert (ready["channels"], ready["height"], ready["width"]) == (3, 20, 20) and len(ready["sha256"]) == 64
+    assert ready["classes"] == [{"id": 0, "label": "bag", "count": 36}, {"id": 1, "label": "shoe", "count": 36}]
+    assert "central square" in ready["preparation"]["words"] and ready["progress"] is None
+    assert client.post("/v1/jobs", json=job).status_code == 201
+    assert client.post("/v1/jobs", json={**job, "dataset": ready["id"]}).json()["spec"]["dataset"] == "shoes"
+    assert [name for name in left(sqlite_settings) if name.endswith(".zip")] == []
+
+
+def test_a_name_and_a_size_may_be_given(
+    client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    assert post(client, CLASSES, tmp_path, name="my shoes", size="16").json()["name"] == "my shoes"
+    validated(hand, sqlite_settings)
+    assert client.get("/v1/datasets/my shoes").json()["height"] == 16
+
+
+def test_the_digest_of_the_file_may_be_announced(client: TestClient, tmp_path: Path) -> None:
+    data = write(tmp_path / "shoes.zip", CLASSES).read_bytes()
+    assert post(client, data, tmp_path, sha256=hashlib.sha256(data).hexdigest().upper()).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "word"),
+    [
+        ({**CLASSES, "../evil.png": picture()}, "unsafe-archive", "../evil.png"),
+        ({**CLASSES, "a.zip": b"PK"}, "unsafe-archive", "a.zip"),
+        ({"bag/1.png": bytes(9_000_000)}, "archive-too-large", "times its size"),
+        ({**CLASSES, "notes.txt": b"x"}, "unsupported-image", "notes.txt"),
+        ({**CLASSES, "bag/in.svg": b"<svg/>"}, "unsupported-image", "in.svg"),
+        ({"archive/data.pkl": b"cos\nsystem\n"}, "pickle-not-accepted", "archive/data.pkl"),
+        ({}, "dataset-too-small", "0 images"),
+        (files("bag", each=70), "one-class", "bag"),
+        (b"no zip", "corrupt-archive", "not a zip"),
+    ],
+)
+def test_an_archive_that_cannot_be_is_refused_and_leaves_nothing(
+    client: TestClient,
+    sqlite_settings: Settings,
+    tmp_path: Path,
+    content: dict[str, bytes] | bytes,
+    code: str,
+    word: str,
+) -> None:
+    body = assert_problem(post(client, content, tmp_path), 422, code)
+    assert body["errors"][0]["pointer"] == "/file" and word in body["errors"][0]["detail"]
+    assert left(sqlite_settings) == [] and listed(client) == []
+
+
+def test_of_many_files_that_are_wrong_each_is_named_and_the_sentence_stays_short(
+    client: TestClient, tmp_path: Path
+) -> None:
+    many = {f"bag/{number:03d}.txt": b"x" for number in range(30)}
+    answer = post(client, {**CLASSES, **many, "boot/": b""}, tmp_path)
+    assert answer.status_code == 422 and answer.json()["code"] == "unsupported-image"
+    told = [error["detail"] for error in answer.json()["errors"]]
+    assert len(told) == 31 and all(any(name in detail for detail in told) for name in (*many, "boot"))
+    assert answer.json()["detail"] == " ".join([*told[:10], "The other 21 are in `errors`."])
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "code"),
+    [
+        ({"size": "15"}, "/size", "out-of-range"),
+        ({"size": "1e2"}, "/size", "out-of-range"),
+        ({"name": "../x"}, "/name", "bad-format"),
+        ({"name": "x\ny"}, "/name", "bad-format"),
+        ({"name": "ds_01JD2M9Z8V3H4W5X6Y7Z8A9B0C"}, "/name", "bad-format"),
+        ({"colour": "red"}, "/colour", "unknown-field"),
+        ({"sha256": "abc"}, "/sha256", "bad-format"),
+        ({"sha256": "0" * 64}, "/sha256", "checksum-mismatch"),
+    ],
+)
+def test_a_field_that_cannot_be_is_pointed_at(
+    client: TestClient, sqlite_settings: Settings, tmp_path: Path, fields: dict[str, str], pointer: str, code: str
+) -> None:
+    body = assert_problem(post(client, CLASSES, tmp_path, **fields), 422, code)
+    assert [error["pointer"] for error in body["errors"]] == [pointer]
+    assert left(sqlite_settings) == []
+
+
+def test_a_form_that_is_none_is_refused(client: TestClient, sqlite_settings: Settings) -> None:
+    assert_problem(client.post("/v1/datasets", json={}), 415, "unsupported-media-type")
+    assert_problem(client.post("/v1/datasets", data={"name": "x"}, files={}), 415, "unsupported-media-type")
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert_problem(client.post("/v1/datasets", content=b"no form", headers=form), 422, "bad-format")
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.zip"\r\n\r\nPK'
+    assert_problem(client.post("/v1/datasets", content=part, headers=form), 422, "cut-off")
+    named = b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nx\r\n--b--\r\n'
+    assert_problem(client.post("/v1/datasets", content=named, headers=form), 422, "missing")
+    assert left(sqlite_settings) == []
+
+
+def test_an_upload_that_is_too_large_is_stopped_on_its_way(
+    client: TestClient, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multipart, "_MEGABYTE", 100)  # of which 2,048 may come
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.zip"\r\n\r\n'
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    sent = []
+
+    def endless() -> Any:
+        yield head
+        for number in range(1000):
+            sent.append(number)
+            yield bytes(10_000)
+
+    body = assert_problem(client.post("/v1/datasets", content=endless(), headers=form), 413, "body-too-large")
+    assert "2,048 MB" in body["detail"]
+    announced = {**form, "Content-Length": "1000000"}
+    assert_problem(client.post("/v1/datasets", content=head, headers=announced), 413, "body-too-large")
+    assert left(sqlite_settings) == []
+
+
+def test_an_upload_that_the_disk_would_not_hold_is_refused_at_its_first_byte(
+    client: TestClient, sqlite_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multipart, "_LEFT_FREE_BYTES", 1 << 60)
+    assert "MB free" in assert_problem(post(client, CLASSES, tmp_path), 503, "unavailable")["detail"]
+    assert left(sqlite_settings) == []
+
+
+def test_a_folder_that_cannot_be_written_is_said(
+    client: TestClient, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    sqlite_settings.datasets_dir.write_text("a file where the folder should be")
+    assert "cannot be stored here" in assert_problem(post(client, CLASSES, tmp_path), 503, "unavailable")["detail"]
+
+
+def test_when_too_many_are_judged_the_next_is_told_to_come_back(
+    client: TestClient, sqlite_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        uploads, "_PLACES", places := ConcurrencyLimiter(1, UploadsBusyError, "Come back in a moment.")
+    )
+    monkeypatch.setattr(uploads, "_INSPECT_SECONDS", 0.1)
+    with places.one():
+        assert_problem(post(client, CLASSES, tmp_path), 503, "uploads-busy")
+    assert left(sqlite_settings) == []
+
+
+def test_a_large_body_elsewhere_is_still_refused(client: TestClient) -> None:
+    assert_problem(client.post("/v1/jobs", content=b" " * 300_000), 413, "body-too-large")
+
+
+def test_images_that_are_damaged_are_named_and_their_files_go(
+    client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    bad = {**CLASSES, "bag/broken.png": broken(), "shoe/fake.jpg": b"GIF89a"}
+    assert post(client, bad, tmp_path).status_code == 201
+    validated(hand, sqlite_settings)
+    failed = client.get("/v1/datasets/shoes").json()
+    assert failed["status"] == "failed" and failed["progress"] is None
+    assert {p["file"] for p in failed["problems"]} == {"bag/broken.png", "shoe/fake.jpg"}
+    assert all(p["file"] in p["detail"] for p in failed["problems"])
+    assert left(sqlite_settings) == []
+    assert_problem(client.post("/v1/jobs", json={"dataset": "shoes"}), 409, "dataset-not-ready")
+    assert post(client, CLASSES, tmp_path).status_code == 201, "one that failed makes way"
+    assert listed(client) == ["shoes"]
+
+
+def test_a_name_that_is_taken_is_refused(client: TestClient, sqlite_settings: Settings, tmp_path: Path) -> None:
+    first = post(client, CLASSES, tmp_path).json()["id"]
+    assert_problem(post(client, CLASSES, tmp_path), 409, "dataset-exists")
+    assert_problem(post(client, CLASSES, tmp_path, name="fashion-mnist"), 409, "dataset-exists")
+    assert left(sqlite_settings) == [first, f"{first}/upload.zip"]
+
+
+def test_a_repeated_upload_makes_no_double(client: TestClient, sqlite_settings: Settings, tmp_path: Path) -> None:
+    client.headers["Idempotency-Key"] = "k"
+    first, second = (post(client, CLASSES, tmp_path) for _ in range(2))
+    assert first.json() == second.json() and second.headers["Idempotency-Replayed"] == "true"
+    assert_problem(post(client, CLASSES, tmp_path, name="other"), 422, "idempotency-key-reused")
+    assert len(left(sqlite_settings)) == 2
+
+
+def test_deleting_removes_row_and_files_and_is_refused_while_in_use(
+    client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    post(client, CLASSES, tmp_path)
+    validated(hand, sqlite_settings)
+    job = client.post("/v1/jobs", json={"dataset": "shoes", "total_steps": 10, "batch_size": 8}).json()["id"]
+    assert job in assert_problem(client.delete("/v1/datasets/shoes"), 409, "dataset-in-use")["detail"]
+    client.post(f"/v1/jobs/{job}/cancel")
+    assert_problem(client.delete("/v1/datasets/shoes"), 409, "dataset-in-use")
+    client.delete(f"/v1/jobs/{job}")
+    assert client.delete("/v1/datasets/shoes").status_code == 204
+    assert left(sqlite_settings) == [] and listed(client) == []
+    assert_problem(client.delete("/v1/datasets/shoes"), 404, "dataset-not-found")
+    assert_problem(client.delete("/v1/datasets/fashion-mnist"), 409, "dataset-built-in")
+
+
+def test_progress_is_shown_while_it_is_validating(
+    client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    made = post(client, CLASSES, tmp_path).json()
+    progress = {"phase": "checking", "done": 3, "total": 80}
+    plan = {"side": 20, "channels": 3, "words": "Each image is cropped."}
+    with hand.db.write() as s:
+        s.execute(update(Dataset).where(Dataset.id == made["id"]).values(progress=progress, preparation=plan))
+    shown = client.get(f"/v1/datasets/{made['id']}").json()
+    assert shown["progress"] == progress and shown["preparation"] == plan
+
+
+def test_a_lost_relays_data_set_is_another_ones_after_its_lease(
+    client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    made = post(client, CLASSES, tmp_path).json()
+    _claimed(hand.db, made["id"])
+    assert not validate_one(hand.db, sqlite_settings, threading.Event())
+    with hand.db.write() as s:
+        s.execute(update(Dataset).where(Dataset.id == made["id"]).values(lease_until=clock.now() - 1))
+    validated(hand, sqlite_settings)
+    assert client.get("/v1/datasets/shoes").json()["status"] == "ready"
+    assert (sqlite_settings.datasets_dir / "default" / made["id"] / "2" / "images.bin").exists()
+
+
+def _claimed(db: Database, dataset_id: str) -> None:
+    from jobs.store import datasets
+
+    with db.write() as s:
+        assert datasets.claim(s, dataset_id, 60) is not None
+        assert datasets.claim(s, dataset_id, 60) is None

@@ -1,0 +1,254 @@
+"""Webhooks as a caller of the API meets them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from standardwebhooks import Webhook
+
+from api.app import create_app
+from api.routes import webhooks
+from jobs.errors import NameLookupBusyError
+from jobs.relay.webhooks.dispatcher import WebhookDispatcher
+from jobs.runtime.limiter import ConcurrencyLimiter
+from jobs.runtime.settings import Settings
+from jobs.store import deliveries
+from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
+from tests.api.live_service import until
+from tests.jobs.relay.webhooks.receiver import Receiver, receiving
+
+PUBLIC = "https://hooks.example/gantry"
+
+
+@pytest.fixture(autouse=True)
+def _named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that knows hooks.example, wherever the tests run."""
+    ask = socket.getaddrinfo
+
+    def answer(host: Any, *args: Any, **more: Any) -> Any:
+        return ask("93.184.216.34" if host == "hooks.example" else host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+
+
+@pytest.fixture
+def open_settings(sqlite_settings: Settings) -> Settings:
+    """Webhooks are on, and lead to this host as well."""
+    return sqlite_settings.model_copy(update={"webhooks": True, "webhook_allow_private": True})
+
+
+@pytest.fixture
+def caller(open_settings: Settings) -> Iterator[TestClient]:
+    with TestClient(create_app(open_settings), raise_server_exceptions=False) as started:
+        yield started
+
+
+@pytest.fixture
+def strict(sqlite_settings: Settings) -> Iterator[TestClient]:
+    """Webhooks are on, and lead to public addresses alone."""
+    made = sqlite_settings.model_copy(update={"webhooks": True})
+    with TestClient(create_app(made), raise_server_exceptions=False) as started:
+        yield started
+
+
+@pytest.fixture
+def delivered(open_settings: Settings) -> Iterator[None]:
+    """A relay's postman at work."""
+    stop = threading.Event()
+    dispatcher = WebhookDispatcher(open_settings, stop)
+    dispatcher.start()
+    yield
+    stop.set()
+    dispatcher.join(timeout=60)
+
+
+def _add(client: TestClient, url: str = PUBLIC, **fields: Any) -> dict[str, Any]:
+    answer = client.post("/v1/webhooks", json={"url": url, **fields})
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    assert answer.headers["Location"] == f"/v1/webhooks/{made['id']}"
+    return made
+
+
+def _deliveries(client: TestClient, hook: str) -> list[dict[str, Any]]:
+    data: list[dict[str, Any]] = client.get(f"/v1/webhooks/{hook}/deliveries").json()["data"]
+    return data
+
+
+def test_one_is_registered_listed_changed_and_deleted(strict: TestClient) -> None:
+    made = _add(strict, events=["job.status", "health.finding"])
+    assert made["secret"].startswith("whsec_")
+    shown = {name: value for name, value in made.items() if name != "secret"}
+    assert strict.get(f"/v1/webhooks/{made['id']}").json() == shown, "the secret is shown once"
+    assert strict.get("/v1/webhooks").json() == {"data": [shown], "has_more": False, "next_cursor": None}
+    path = f"/v1/webhooks/{made['id']}"
+    changed = strict.patch(path, json={"enabled": False}).json()
+    assert changed == {**shown, "enabled": False}
+    assert strict.patch(path, json={"events": ["job.status"]}).json()["events"] == ["job.status"]
+    assert strict.patch(path, json={"enabled": True}).json()["enabled"] is True
+    assert strict.patch(path, json={}).json()["enabled"] is True
+    assert strict.delete(path).status_code == 204
+    for method, address in (("GET", path), ("PATCH", path), ("DELETE", path), ("POST", f"{path}/test")):
+        sent: dict[str, Any] = {"json": {}} if method == "PATCH" else {}
+        assert_problem(strict.request(method, address, **sent), 404, "webhook-not-found")
+    for address in (f"{path}/deliveries", f"{path}/deliveries/msg_x", "/v1/webhooks/nonsense"):
+        assert_problem(strict.get(address), 404, "webhook-not-found")
+
+
+def test_left_out_events_are_statuses(strict: TestClient) -> None:
+    assert _add(strict)["events"] == ["job.status"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "code"),
+    [
+        ({}, "/url", "missing-field"),
+        ({"url": 3}, "/url", "wrong-type"),
+        ({"url": PUBLIC, "events": ["job.statsu"]}, "/events/0", "not-one-of"),
+        ({"url": PUBLIC, "events": []}, "/events", "out-of-range"),
+        ({"url": PUBLIC, "events": "job.status"}, "/events", "wrong-type"),
+        ({"url": PUBLIC, "secret": "whsec_mine"}, "/secret", "unknown-field"),
+        ({"url": PUBLIC, "tenant": "another"}, "/tenant", "unknown-field"),
+    ],
+)
+def test_a_body_that_cannot_be(strict: TestClient, body: dict[str, Any], pointer: str, code: str) -> None:
+    told = assert_problem(strict.post("/v1/webhooks", json=body), 422, "invalid-request")
+    assert [(e["pointer"], e["code"]) for e in told["errors"]] == [(pointer, code)]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "http://hooks.example/",
+            "https://8.8.8.8/",
+            "https://127.0.0.1/",
+            "https://localhost/",
+            "https://[::1]/",
+            "https://10.1.2.3/",
+        ),
+        *("https://169.254.169.254/latest/meta-data", "https://user:pw@hooks.example/", "https://hooks.example:22/"),
+        *("https://[::ffff:192.168.0.1]/", "https://2130706433/", "file:///etc/passwd", "https://", "nonsense"),
+    ],
+)
+def test_an_address_that_is_not_called_is_not_registered(strict: TestClient, url: str) -> None:
+    told = assert_problem(strict.post("/v1/webhooks", json={"url": url}), 422, "url-not-allowed")
+    assert [(e["pointer"], e["code"]) for e in told["errors"]] == [("/url", "url-not-allowed")]
+    assert "pw" not in told["detail"]
+    assert strict.get("/v1/webhooks").json()["data"] == []
+
+
+def test_when_too_many_hosts_are_looked_up_the_next_is_told_to_come_back(
+    strict: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        webhooks, "_lookups", places := ConcurrencyLimiter(1, NameLookupBusyError, "Come back in a moment.")
+    )
+    with places.one():
+        busy = strict.post("/v1/webhooks", json={"url": PUBLIC})
+        assert_problem(busy, 503, "lookups-busy")
+        assert busy.headers["Retry-After"] == "5" and strict.get("/v1/webhooks").json()["data"] == []
+    _add(strict)
+
+
+def test_a_change_that_cannot_be(strict: TestClient) -> None:
+    path = f"/v1/webhooks/{_add(strict)['id']}"
+    for body, pointer in (
+        ({"enabled": "yes"}, "/enabled"),
+        ({"url": PUBLIC}, "/url"),
+        ({"events": [1]}, "/events/0"),
+    ):
+        told = assert_problem(strict.patch(path, json=body), 422, "invalid-request")
+        assert told["errors"][0]["pointer"] == pointer
+
+
+def test_they_are_off_until_somebody_turns_them_on(client: TestClient, strict: TestClient) -> None:
+    told = assert_problem(client.post("/v1/webhooks", json={"url": PUBLIC}), 409, "webhooks-off")
+    assert "GANTRY_WEBHOOKS=true" in told["detail"]
+    path = f"/v1/webhooks/{_add(strict)['id']}"
+    for method, address in (("POST", f"{path}/test"), ("POST", f"{path}/deliveries/msg_x/redeliver")):
+        assert_problem(client.request(method, address), 409, "webhooks-off")
+    assert_problem(client.patch(path, json={"enabled": True}), 409, "webhooks-off")
+    assert client.patch(path, json={"enabled": False}).status_code == 200
+    assert client.get(path).status_code == 200 and client.delete(path).status_code == 204
+
+
+def test_registered_twice_with_one_key_it_is_there_once(strict: TestClient) -> None:
+    key = {"Idempotency-Key": "k"}
+    first, second = (strict.post("/v1/webhooks", json={"url": PUBLIC}, headers=key) for _ in range(2))
+    assert first.content == second.content and second.headers["Idempotency-Replayed"] == "true"
+    assert len(strict.get("/v1/webhooks").json()["data"]) == 1
+    other = strict.post("/v1/webhooks", json={"url": PUBLIC + "2"}, headers=key)
+    assert_problem(other, 422, "idempotency-key-reused")
+
+
+def test_the_twenty_first_is_refused(strict: TestClient) -> None:
+    for _ in range(20):
+        _add(strict)
+    assert_problem(strict.post("/v1/webhooks", json={"url": PUBLIC}), 409, "too-many-webhooks")
+    page = strict.get("/v1/webhooks?limit=15").json()
+    rest = strict.get("/v1/webhooks", params={"limit": 15, "cursor": page["next_cursor"]}).json()
+    assert (len(page["data"]), len(rest["data"]), rest["has_more"]) == (15, 5, False)
+
+
+@pytest.mark.usefixtures("delivered")
+def test_a_jobs_moves_are_told_signed_and_logged(caller: TestClient) -> None:
+    with receiving() as receiver:
+        hook = _add(caller, receiver.url)
+        job_id = caller.post("/v1/jobs", json=DEFAULT_JOB).json()["id"]
+        caller.post(f"/v1/jobs/{job_id}/cancel")
+        until(lambda: [d["state"] for d in _deliveries(caller, hook["id"])] == ["delivered"] * 2)
+    told = [Webhook(hook["secret"]).verify(heard.body, dict(heard.headers)) for heard in receiver.heard]
+    assert [(t["type"], t["data"]["job_id"]) for t in told] == [("job.status", job_id)] * 2
+    assert [t["data"]["status"] for t in told] == ["queued", "cancelled"]
+    last, first = _deliveries(caller, hook["id"])
+    assert first["payload"] == told[0] and first["id"] == receiver.heard[0].headers["webhook-id"]
+    assert caller.get(f"/v1/webhooks/{hook['id']}/deliveries/{last['id']}").json() == last
+    (tried,) = first["tries"]
+    assert (tried["attempt"], tried["status"], tried["error"], first["next_at"]) == (1, 200, None, None)
+    page = caller.get(f"/v1/webhooks/{hook['id']}/deliveries?limit=1").json()
+    rest = caller.get(f"/v1/webhooks/{hook['id']}/deliveries", params={"cursor": page["next_cursor"]}).json()
+    assert (page["data"], rest["data"]) == ([last], [first])
+
+
+@pytest.fixture
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not taken is not told again before the test is over, by itself."""
+    monkeypatch.setattr(deliveries, "PAUSES", (3600,) * len(deliveries.PAUSES))
+
+
+@pytest.mark.usefixtures("_unhurried", "delivered")
+def test_a_test_is_told_and_can_be_told_again(caller: TestClient) -> None:
+    with receiving(500, 200) as receiver:
+        hook = _add(caller, receiver.url)["id"]
+        made = caller.post(f"/v1/webhooks/{hook}/test", headers={"Idempotency-Key": "t"})
+        assert made.status_code == 201 and made.json()["payload"]["data"] == {"webhook_id": hook}
+        again = caller.post(f"/v1/webhooks/{hook}/test", headers={"Idempotency-Key": "t"})
+        assert again.json()["id"] == made.json()["id"] and again.headers["Idempotency-Replayed"] == "true"
+        address = made.headers["Location"]
+        until(lambda: caller.get(address).json()["tries"])
+        failed = caller.get(address).json()
+        assert (failed["state"], failed["tries"][0]["status"]) == ("pending", 500) and failed["next_at"]
+        sent = caller.post(f"{address}/redeliver")
+        assert (sent.status_code, sent.headers["Location"]) == (202, address)
+        until(lambda: caller.get(address).json()["state"] == "delivered")
+    assert len({heard.headers["webhook-id"] for heard in receiver.heard}) == 1 and len(receiver.heard) == 2
+
+
+def test_disabled_it_is_told_nothing_and_says_what_to_do(caller: TestClient, hand: Hand) -> None:
+    receiver = Receiver()
+    hook = _add(caller, receiver.url)["id"]
+    hand.submit()
+    caller.patch(f"/v1/webhooks/{hook}", json={"enabled": False})
+    hand.submit()
+    (row,) = _deliveries(caller, hook)
+    assert row["state"] == "failed" and row["tries"] == []
+    for address in (f"/v1/webhooks/{hook}/test", f"/v1/webhooks/{hook}/deliveries/{row['id']}/redeliver"):
+        told = assert_problem(caller.post(address), 409, "webhook-disabled")
+        assert '"enabled": true' in told["detail"]
+    receiver.server.server_close()

@@ -1,0 +1,27 @@
+"""Who moves when: the phase string of each alternation."""
+
+from __future__ import annotations
+
+import pytest
+
+from gan.adversarial.alternation import phases, updates_per_epoch
+from gan.spec.fields import AlternationSpec
+
+
+@pytest.mark.parametrize(
+    ("fields", "steps", "expected"),
+    [
+        ({}, 3, "DGDGDG"),
+        ({"d_steps": 5}, 2, "DDDDDGDDDDDG"),
+        ({"d_steps": 1, "g_steps": 2}, 2, "DGGDGG"),
+        ({"unit": "odd_even"}, 6, "DGDGDG"),
+        ({"unit": "epoch"}, 9, "DDDGGGDDD"),
+        ({"unit": "epoch", "d_steps": 2}, 10, "DDDDDDGGGD"),
+    ],
+)
+def test_the_order_of_updates(fields: dict[str, object], steps: int, expected: str) -> None:
+    assert phases(AlternationSpec(**fields), steps, 3) == expected  # type: ignore[arg-type]
+
+
+def test_an_epoch_shows_every_image() -> None:
+    assert [updates_per_epoch(n, 64) for n in (64, 65, 5_000)] == [1, 2, 79]

@@ -1,0 +1,83 @@
+"""The ceiling is never below the estimate, or a job would be taken unseen that no device could hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gan.estimate import estimate
+from gan.spec import SpecError, image_size, memory_ceiling, preset_spec, resolve
+from gan.spec.catalog import BUILTIN_DATASETS, DatasetClass, DatasetInfo
+from gan.spec.presets import PRESETS
+
+MINI = BUILTIN_DATASETS["fashion-mnist-mini"]
+LARGE = DatasetInfo(
+    name="large",
+    num_images=5_000,
+    channels=3,
+    height=128,
+    width=128,
+    classes=tuple(DatasetClass(id=i, label=str(i), count=5) for i in range(1_000)),
+    sha256="0" * 64,
+)
+
+
+def network(architecture: str, widths: st.SearchStrategy[int]) -> st.SearchStrategy[dict[str, Any]]:
+    """A network of that family; narrow ones too, whose share is in what does not grow with the width."""
+    fields: dict[str, Any] = {"architecture": st.just(architecture)}
+    fields["hidden_units" if architecture == "mlp" else "base_channels"] = widths
+    if architecture in ("dcgan", "resnet"):
+        fields["self_attention"] = st.booleans()
+    return st.fixed_dictionaries(fields)
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> dict[str, Any]:
+    architecture = draw(st.sampled_from(["dcgan", "resnet", "r3gan", "mlp"]))
+    widths = st.sampled_from([8, 256, 4096] if architecture == "mlp" else [4, 32, 256])
+    body: dict[str, Any] = {
+        "dataset": "x",
+        "batch_size": draw(st.sampled_from([2, 64, 4096])),
+        "generator": draw(network(architecture, widths)) | {"z_dim": draw(st.sampled_from([1, 1024]))},
+        "discriminator": draw(network(architecture, widths))
+        | {"minibatch_features": draw(st.sampled_from([0, 256])), "normalization": "none"},
+        "conditioning": {"kind": draw(st.sampled_from(["none", "projection", "class_head"])), "embedding_dim": 512},
+    }
+    if architecture == "dcgan":
+        body["generator"]["normalization"] = draw(st.sampled_from(["batch", "virtual_batch"]))
+    if draw(st.booleans()):
+        kinds = draw(st.sets(st.sampled_from(["gradient_penalty", "r1", "r2"]), min_size=1))
+        body["penalties"] = [{"kind": kind, "weight": 1.0} for kind in sorted(kinds)]
+        body["discriminator"]["minibatch_features"] = 0
+    if draw(st.booleans()):
+        body["stabilizers"] = {"historical_averaging": 0.1}
+    return body
+
+
+@settings(max_examples=25)
+@given(body=bodies(), info=st.sampled_from([MINI, LARGE]))
+def test_no_spec_takes_more_than_its_ceiling(body: dict[str, Any], info: DatasetInfo) -> None:
+    for part in ("discriminator", "conditioning"):
+        # What a family or a game would not read is refused; here it is left out.
+        body[part] = {k: v for k, v in body[part].items() if not (k == "normalization" and v == "none")}
+    try:
+        spec = resolve(body)
+    except SpecError:
+        return
+    images = info.num_images * (info.channels * info.height * info.width + 8)
+    needed = estimate(spec, info).memory_bytes - images
+    assert needed <= memory_ceiling(spec, image_size(spec, info)) <= memory_ceiling(spec)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_preset_needs_to_be_looked_at_on_an_ordinary_host(name: str) -> None:
+    spec = preset_spec(name)
+    assert memory_ceiling(spec, image_size(spec, MINI)) < 8 * 2**30
+    assert estimate(spec, MINI).memory_bytes < memory_ceiling(spec, image_size(spec, MINI)) + 2**23
+
+
+def test_the_default_is_taken_without_a_question() -> None:
+    assert memory_ceiling(resolve({"dataset": "x"})) <= 2 * 2**30

@@ -1,0 +1,211 @@
+"""`gantry up` as a person meets it: it starts, tends and stops real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from gantry.client import Client
+from gantry.local.errors import LocalCommandError, UpError
+from gantry.local.ports import port_of
+from gantry.local.settings import LocalSettings, load_settings
+from gantry.local.up import children, dashboard_socket
+from tests.ports import free_port
+
+
+@contextmanager
+def _up(data: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+    argv = [sys.executable, "-m", "gantry", "up", "--port", str(port), "--data", str(data)]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _read_until(process: subprocess.Popen[str], text: str) -> list[str]:
+    """The lines up to the one that holds `text`."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line.rstrip())
+        if text in line:
+            return lines
+    raise AssertionError(f"ended without {text!r}: {lines}")
+
+
+def _children(pid: int) -> dict[int, str]:
+    """Every descendant of a process, with its command line."""
+    listing = subprocess.run(
+        ["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(None, 2) for line in listing.splitlines()]
+    parents = {int(child): (int(parent), args) for child, parent, args in rows}
+    family = {pid}
+    while more := {child for child, (parent, _) in parents.items() if parent in family} - family:
+        family |= more
+    return {child: parents[child][1] for child in family - {pid}}
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _gone(pids: set[int]) -> bool:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if not any(_alive(pid) for pid in pids):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_the_whole_service_starts_is_tended_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    data, port = tmp_path / "data", free_port()
+    with _up(data, port) as up:
+        lines = _read_until(up, "Ctrl-C stops it.")
+        assert f"http://127.0.0.1:{port}" in lines[0] and sum("gantry " in line for line in lines) >= 3
+        assert f"export GANTRY_URL=http://127.0.0.1:{port}" in "\n".join(lines)
+        # The doctor waits 5 s for each; a machine that stands still for as long is asked again.
+        for _ in range(3):
+            findings = _findings(data)
+            if {name for name, finding in findings.items() if not finding["ok"]} <= {"devices"}:
+                break
+        assert {name for name, finding in findings.items() if not finding["ok"]} <= {"devices"}, findings
+        family = _children(up.pid)
+        for module in ("api", "jobs.relay", "worker", "worker.sampler", "api.ui"):
+            assert any(f"-m {module} " in f"{args} " for args in family.values()), family
+
+        second = _refused(data, free_port())
+        assert "Another `gantry up` runs on" in second
+
+        served = next(pid for pid, args in family.items() if "-m api --fd" in args)
+        os.kill(served, signal.SIGKILL)
+        with Client(f"http://127.0.0.1:{port}") as client:
+            assert client.ready()["status"] == "ready", "whoever comes meanwhile waits, and is not refused"
+        _read_until(up, "The api ended")
+
+        relay = next(pid for pid, args in family.items() if args.endswith("-m jobs.relay"))
+        os.kill(relay, signal.SIGKILL)
+        (line,) = _read_until(up, "The relay ended")
+        assert "killed by SIGKILL" in line
+        with Client(f"http://127.0.0.1:{port}") as client:
+            assert client.ready()["status"] == "ready"
+        with httpx2.Client(trust_env=False, follow_redirects=True, timeout=30) as browser:
+            shown = browser.get(f"http://127.0.0.1:{port}/ui")
+        assert shown.status_code == 200 and "Jobs – Gantry" in shown.text
+
+        family = _children(up.pid)
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(60) == 0
+        assert _gone(set(family))
+
+
+def test_a_killed_service_takes_its_processes_with_it(tmp_path: Path) -> None:
+    with _up(tmp_path / "data", free_port()) as up:
+        _read_until(up, "Ctrl-C stops it.")
+        family = _children(up.pid)
+        assert len(family) >= 4
+        up.kill()
+        up.wait()
+        assert _gone(set(family))
+
+
+def test_a_second_interrupt_ends_all_at_once(tmp_path: Path) -> None:
+    with _up(tmp_path / "data", free_port()) as up:
+        _read_until(up, "Ctrl-C stops it.")
+        family = _children(up.pid)
+        # One that cannot end: or all would have ended by themselves before the second signal comes.
+        os.kill(next(pid for pid, args in family.items() if args.endswith("-m jobs.relay")), signal.SIGSTOP)
+        up.send_signal(signal.SIGINT)
+        _read_until(up, "Stopping")
+        up.send_signal(signal.SIGINT)
+        assert up.wait(60) == 130
+        assert _gone(set(family))
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = _refused(tmp_path / "data", taken.getsockname()[1])
+    assert "Cannot listen on 127.0.0.1" in said and "--port" in said
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "cannot be made" in _refused(tmp_path / "file" / "data", free_port())
+
+
+def _refused(data: Path, port: int) -> str:
+    argv = [sys.executable, "-m", "gantry", "up", "--port", str(port), "--data", str(data)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1 and done.stdout == "" and len(done.stderr.splitlines()) == 1, done
+    return done.stderr
+
+
+def _findings(data: Path) -> dict[str, dict[str, object]]:
+    argv = [sys.executable, "-m", "gantry", "doctor", "--json", "--data", str(data)]
+    found: dict[str, dict[str, object]] = json.loads(subprocess.run(argv, capture_output=True, check=False).stdout)
+    return found
+
+
+def test_the_dashboard_takes_another_port_only_if_its_own_was_not_given(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path / "data")
+    with socket.create_server(("127.0.0.1", free_port())) as other:
+        taken = port_of(other)
+        # Not the usual port: a service beside this test may take and free it at any moment.
+        usual = replace(settings, ui_port=taken)
+        with dashboard_socket(usual) as moved:
+            assert port_of(moved) != taken
+        with pytest.raises(UpError, match=rf"dashboard cannot listen on .*:{taken}: .*GANTRY_UI_PORT"):
+            dashboard_socket(settings.with_values(ui_port=taken))
+    asked = settings.with_values(ui_port=free_port())
+    with dashboard_socket(asked) as own:
+        assert port_of(own) == asked.ui_port
+
+
+def test_settings_come_from_the_service_and_a_bad_one_is_its_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANTRY_GRACE_SECONDS", "7")
+    monkeypatch.setenv("GANTRY_KEY", "gan_live_of_the_caller")
+    settings = load_settings(port=1234, data_dir=tmp_path, host=None)
+    assert (settings.port, settings.host, settings.grace_seconds) == (1234, "127.0.0.1", 7.0)
+    assert settings.given("port") and not settings.given("host")
+    assert settings.environment["GANTRY_DATA_DIR"] == str(tmp_path) and "GANTRY_KEY" not in settings.environment
+    with pytest.raises(LocalCommandError, match="GANTRY_PORT is not usable") as refused:
+        load_settings(port=99_999)
+    assert refused.value.code == 2
+
+
+def test_there_is_a_worker_for_each_gpu_and_each_sees_its_own(tmp_path: Path) -> None:
+    two = [child for child in children(_settings(tmp_path), ["GPU-a", "GPU-b"]) if child.name.startswith("worker")]
+    assert [(child.name, child.env["CUDA_VISIBLE_DEVICES"]) for child in two] == [
+        ("worker-0", "GPU-a"),
+        ("worker-1", "GPU-b"),
+    ]
+
+
+def test_without_a_gpu_there_is_one_worker_with_the_environment_as_it_is(tmp_path: Path) -> None:
+    (one,) = (child for child in children(_settings(tmp_path), []) if child.name.startswith("worker"))
+    assert one.name == "worker" and one.env == {}
+
+
+def _settings(folder: Path) -> LocalSettings:
+    return LocalSettings(folder, "127.0.0.1", 8000, 8002, "http://127.0.0.1:8001", 30.0, {})

@@ -1,0 +1,199 @@
+"""The client from Python, against a real server; docs/python.md tries the rest of it, with a job that trains."""
+
+from __future__ import annotations
+
+import http.server
+import io
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gantry.client import ApiError, BadSettingError, Client, UnreachableError, stopping
+from jobs.runtime.settings import Settings
+from jobs.status import Status
+from tests.api.live_service import Live, serving
+from tests.ports import free_port
+
+
+@pytest.fixture
+def live(sqlite_settings: Settings) -> Iterator[Live]:
+    with serving(sqlite_settings) as started:
+        yield started
+
+
+@pytest.fixture
+def client(live: Live) -> Iterator[Client]:
+    with Client(live.url) as made:
+        yield made
+
+
+class _Hears(http.server.BaseHTTPRequestHandler):
+    """Keeps what it was asked with."""
+
+    heard: list[str | None]
+
+    def do_GET(self) -> None:
+        self.heard.append(self.headers["Authorization"])
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_key_goes_with_every_request_and_nothing_without_one() -> None:
+    _Hears.heard = []
+    with http.server.HTTPServer(("127.0.0.1", 0), _Hears) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with Client(url, key="gk_secret") as keyed, Client(url) as plain:
+            keyed.ready(), keyed.job("job_1"), plain.ready()
+        server.shutdown()
+        thread.join()
+    assert _Hears.heard == ["Bearer gk_secret", "Bearer gk_secret", None]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("127.0.0.1:8000", "must start with http:// or https://"),
+        ("ftp://127.0.0.1", "must start with http:// or https://"),
+        ("", "must start with http:// or https://"),
+        ("http://", "names no host"),
+        ("http://127.0.0.1:abc", "has a host or a port that cannot be"),
+        ("http://127.0.0.1:99999", "has a host or a port that cannot be"),
+        ("http://[bad", "has a host or a port that cannot be"),
+        ("http://127.0.0.1\n", "has a host or a port that cannot be"),
+        ("http://\udcff", "has a host or a port that cannot be"),
+    ],
+)
+def test_an_address_that_cannot_be_is_said(url: str, said: str) -> None:
+    with pytest.raises(BadSettingError, match=f"GANTRY_URL.* {said}; it looks like http://127.0.0.1:8000"):
+        Client(url)
+
+
+@pytest.mark.parametrize(
+    "key", ["se\ncret", "secret\n", " secret", "secret ", "se\x01cret", "sécret", "\udcffsecret"]
+)
+@pytest.mark.parametrize("given", [True, False])
+def test_a_key_that_cannot_be_is_said_and_not_shown(key: str, given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not given:
+        monkeypatch.setenv("GANTRY_KEY", key)
+    with pytest.raises(BadSettingError, match="GANTRY_KEY") as refused:
+        Client(key=key if given else None)
+    assert "cret" not in str(refused.value) and refused.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("status", "actions", "said"),
+    [
+        ("running", ["cancel", "pause"], ""),
+        ("running", ["cancel", "resume"], "pausing"),
+        ("running", [], "cancelling"),
+        ("paused", ["cancel", "resume"], ""),
+        ("succeeded", ["delete"], ""),
+    ],
+)
+def test_what_a_running_job_was_told_is_seen_by_what_it_may_still_be_asked(
+    status: str, actions: list[str], said: str
+) -> None:
+    assert stopping({"status": status, "allowed_actions": actions}) == said
+
+
+def test_curves_are_arrays_and_what_is_not_finite_is_nan(client: Client, live: Live) -> None:
+    job_id = live.hand.train()
+    values = np.ones((5000, 2))
+    values[1233, 0], values[10, 1] = -50, np.inf
+    live.hand.curve(job_id, values, "loss_d", "loss_g")
+    thinned = client.arrays(job_id)
+    assert sorted(thinned) == ["loss_d", "loss_g"]
+    steps, loss_d = thinned["loss_d"]
+    assert steps.dtype == np.int64 and loss_d.dtype == np.float64 and len(steps) == len(loss_d) <= 1000
+    assert loss_d[steps == 1234] == [-50], "no spike is lost"
+    whole = client.arrays(job_id, ["loss_g"], every_point=True)["loss_g"]
+    assert whole.steps.tolist() == list(range(1, 5001)) and np.isnan(whole.values).nonzero()[0].tolist() == [10]
+
+
+def test_a_curve_of_several_pages_is_fetched_whole(client: Client, live: Live) -> None:
+    job_id = live.hand.train()
+    for first in (1, 10_001, 20_001):
+        live.hand.curve(job_id, np.arange(first, first + 10_000)[:, None], "loss_d", first_step=first)
+    steps, values = client.arrays(job_id, ["loss_d"], every_point=True)["loss_d"]
+    assert steps.tolist() == list(range(1, 30_001)) and np.array_equal(steps, values)
+
+
+def test_a_job_without_curves_has_none(client: Client, live: Live) -> None:
+    assert client.arrays(live.hand.submit()) == {}
+
+
+def test_previews_are_pictures_in_order_of_step(client: Client, live: Live) -> None:
+    job_id = live.hand.train()
+    live.hand.preview(job_id, 20, 200)
+    live.hand.preview(job_id, 0, 10)
+    found = client.preview_images(job_id)
+    assert [(preview.step, preview.image.getpixel((0, 0))) for preview in found] == [(0, 10), (20, 200)]
+    assert Image.open(io.BytesIO(client.film(job_id))).format == "GIF"
+
+
+def test_waiting_ends_with_the_job(client: Client, live: Live) -> None:
+    job_id = live.hand.train()
+    ending = threading.Timer(0.5, live.hand.finish, (job_id, Status.SUCCEEDED))
+    ending.start()
+    assert client.wait(job_id)["status"] == "succeeded"
+    ending.join()
+    assert client.wait(job_id, seconds=60)["status"] == "succeeded"
+
+
+def test_waiting_has_an_end_where_the_job_has_none(client: Client, live: Live) -> None:
+    job_id = live.hand.train()
+    began = time.monotonic()
+    with pytest.raises(TimeoutError, match=f"{job_id} has not ended after 1.5 s; it goes on"):
+        client.wait(job_id, seconds=1.5)
+    assert 1.5 <= time.monotonic() - began < 30
+    assert client.job(job_id)["status"] == "running"
+
+
+def test_what_the_service_refuses_has_a_code(client: Client) -> None:
+    with pytest.raises(ApiError) as refused:
+        client.submit({"dataset": "fashion-mnist-mini", "total_stepz": 1})
+    assert refused.value.status == 422 and refused.value.problem["errors"][0]["pointer"] == "/total_stepz"
+    with pytest.raises(ApiError, match="There is no preset 'nine'"):
+        client.preset("nine")
+    with Client(f"http://127.0.0.1:{free_port()}") as nobody, pytest.raises(UnreachableError):
+        nobody.ready()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "said"),
+    [
+        (301, {"Location": "https://gantry.example/v1/jobs"}, "set GANTRY_URL by https://gantry.example/v1/jobs"),
+        (200, {"Content-Type": "text/html"}, "is not Gantry"),
+        (502, {"Content-Type": "text/html"}, "answered 502"),
+    ],
+)
+def test_what_is_not_the_service_is_said(status: int, headers: dict[str, str], said: str) -> None:
+    class OtherService(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+    with http.server.HTTPServer(("127.0.0.1", 0), OtherService) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Client(f"http://127.0.0.1:{server.server_port}") as client, pytest.raises(ApiError, match=said):
+            client.jobs()
+        server.shutdown()
+
+
+def test_a_file_that_is_not_there_is_said_before_anything_is_sent(client: Client) -> None:
+    with pytest.raises(FileNotFoundError):
+        client.upload("nowhere.zip")

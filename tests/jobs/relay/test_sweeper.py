@@ -1,0 +1,84 @@
+"""The relay and sweeper as a process lives it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from sqlalchemy import update
+
+from jobs import clock, leases
+from jobs.db import Database
+from jobs.models import Job
+from jobs.relay import sweeper
+from jobs.runtime.settings import Settings
+from jobs.storage.disk import Artifacts
+from jobs.store import checkpoints, jobs, outbox
+from tests.jobs.helpers import files_of, submit
+
+
+def test_it_sends_hints_and_gives_lost_jobs_back_until_told_to_stop(db: Database, settings: Settings) -> None:
+    job = submit(db)
+    with db.write() as s:
+        leases.claim(s, "w1", "cpu", 0, 30)
+        s.execute(update(Job).where(Job.id == job.id).values(lease_until=clock.now() - 1))
+    stop = threading.Event()
+    thread = threading.Thread(target=sweeper.serve, args=(settings, stop))
+    thread.start()
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not _back_and_sent(db, job.id):
+            time.sleep(0.05)
+        assert _back_and_sent(db, job.id)
+    finally:
+        stop.set()
+        thread.join(timeout=60)
+    assert not thread.is_alive()
+
+
+def _back_and_sent(db: Database, job_id: str) -> bool:
+    with db.read() as s:
+        job = jobs.get(s, job_id)
+        return job.status == "queued" and job.published_at is not None and not outbox.due(s, 10)
+
+
+def test_files_are_left_alone_when_no_job_at_all_is_on_record(db: Database, settings: Settings) -> None:
+    artifacts, files = Artifacts(settings.artifacts_dir), files_of(settings)
+    files.write("job_00000000000000000000000000/x", b"")
+    os.utime(files.path("job_00000000000000000000000000"), (0, 0))
+    assert sweeper.drop_orphans(db, artifacts) == []
+    assert files.exists("job_00000000000000000000000000/x")
+
+
+def test_files_of_a_deleted_job_go_and_others_stay(db: Database, settings: Settings) -> None:
+    artifacts, files = Artifacts(settings.artifacts_dir), files_of(settings)
+    kept = submit(db)
+    for name in (kept.id, "job_00000000000000000000000000"):
+        files.write(f"{name}/x", b"")
+        os.utime(files.path(name), (0, 0))
+    assert sweeper.drop_orphans(db, artifacts) == ["job_00000000000000000000000000"]
+    assert files.exists(f"{kept.id}/x")
+
+
+def test_what_an_ended_job_left_unregistered_is_dropped_two_leases_later(db: Database, settings: Settings) -> None:
+    job, files = submit(db), files_of(settings)
+    with db.write() as s:
+        leases.claim(s, "w1", "cpu", 0, 30)
+        place = (job.id, 10, 1)
+        file, weights = (
+            files.write(key(*place), b"good") for key in (Artifacts.checkpoint_key, Artifacts.weights_key)
+        )
+        checkpoints.register(s, job.id, 1, 10, {}, file, weights)
+    unregistered = [Artifacts.checkpoint_key(job.id, 20, 1), Artifacts.preview_key(job.id, 20, 1)]
+    for key in (*unregistered, Artifacts.onnx_key(weights.key)):
+        files.write(key, b"and then its writer was killed")
+    with db.write() as s:
+        jobs.request_cancel(s, job.id)
+        leases.release(s, job.id, 1, crash=True, reason={"code": "trainer_crashed", "message": "Killed."})
+
+    until = sweeper.tidy_ended(db, Artifacts(settings.artifacts_dir), None, lease_seconds=30)
+    assert all(map(files.exists, unregistered)), "whoever wrote them may be about to register them"
+    sweeper.tidy_ended(db, Artifacts(settings.artifacts_dir), until, lease_seconds=0)
+    assert not any(map(files.exists, unregistered))
+    assert all(map(files.exists, (file.key, weights.key, Artifacts.onnx_key(weights.key))))

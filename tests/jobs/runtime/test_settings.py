@@ -1,0 +1,59 @@
+"""Variables, their defaults, and the one sentence that a bad one gets."""
+
+import pytest
+
+from jobs.errors import SettingsError
+from jobs.runtime.settings import Settings, load_settings
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("GANTRY_PORT", "eighty", "GANTRY_PORT is not usable"),
+        ("GANTRY_PORT", "70000", "less than or equal to 65535"),
+        ("GANTRY_DATABASE_URL", "mysql://x", "GANTRY_DATABASE_URL is not usable: must start with one of sqlite:///"),
+        ("GANTRY_BROKER_URL", "amqp://x", "GANTRY_BROKER_URL is not usable: must start with one of filesystem://"),
+        ("GANTRY_SAMPLER_URL", "ftp://x", "must start with http://"),
+        ("GANTRY_DATABASE_URL", "postgresql://h:port/d", "has a port that is no number"),
+        ("GANTRY_DATABASE_URL", "sqlite:///:memory:", "needs a file"),
+        ("GANTRY_BROKER_URL", "redis://h:abc/0", "has a port that is no number"),
+        ("GANTRY_BROKER_URL", "redis://h:6379/x", "such as redis://host:6379/0"),
+        ("GANTRY_DATA_DIR", "/dev/null", "is a file, and a folder is needed"),
+        ("GANTRY_KEY_RATE", "many", "such as 600/minute"),
+        ("GANTRY_CORS_ORIGINS", "pages.example.org", "takes origins such as https://"),
+        ("GANTRY_CORS_ORIGINS", "https://a.org/path", "takes origins such as https://"),
+        ("GANTRY_CORS_ORIGINS", "https://a.org,", "takes origins such as https://"),
+        ("GANTRY_PROT", "8000", "GANTRY_PROT is not a setting; did you mean GANTRY_PORT?"),
+        ("GANTRY_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+    ],
+)
+def test_a_bad_variable_gets_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_flags_win_over_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANTRY_PORT", "8100")
+    assert load_settings(port=None).port == 8100
+    assert load_settings(port=8200).port == 8200
+
+
+def test_the_plain_postgres_url_gets_the_driver_that_is_installed() -> None:
+    assert Settings(database_url="postgresql://h/d").database == "postgresql+psycopg://h/d"
+
+
+def test_a_child_reads_what_its_parent_read(monkeypatch: pytest.MonkeyPatch, sqlite_settings: Settings) -> None:
+    for name, value in sqlite_settings.environment().items():
+        monkeypatch.setenv(name, value)
+    child = load_settings()
+    assert child.database == sqlite_settings.database
+    assert child.model_dump(exclude={"data_dir"}) == sqlite_settings.model_dump(exclude={"data_dir"})
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert all(field.description for field in Settings.model_fields.values())

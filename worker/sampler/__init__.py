@@ -1,0 +1,1 @@
+"""The inference server: draws images from trained generators, for the API alone."""

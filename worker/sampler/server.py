@@ -1,0 +1,206 @@
+"""`python -m worker.sampler`: a private HTTP server that draws from trained generators, for the API alone.
+
+Drawing is done in one thread (`worker.sampler.batcher`), and files are made of the images in others, so that the next are
+drawn meanwhile. As many requests as may wait are taken on; whoever comes then is told to come back. On a CPU torch
+takes few threads, so that a trainer beside it is not starved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import structlog
+import torch
+import uvicorn
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gan.export import OnnxUnavailableError
+from jobs.db import Database
+from jobs.errors import (
+    ArtifactLostError,
+    CheckpointNotFoundError,
+    DatasetAwayError,
+    DatasetNotFoundError,
+    GantryError,
+    SamplerBusyError,
+    SettingsError,
+    UnavailableError,
+)
+from jobs.runtime.limiter import ConcurrencyLimiter
+from jobs.runtime.settings import Settings, sampler_address
+from jobs.runtime.startup import begin
+from jobs.storage.disk import Artifacts
+from worker.devices import cpu_name, usable_cores
+from worker.sampler.batcher import Batcher
+from worker.sampler.contact_sheets import ContactSheetRequest, ContactSheets
+from worker.sampler.generators import DrawRequest, EstimateRequest, Generators
+from worker.sampler.malloc import keep_freed
+
+log = structlog.get_logger("gantry.sampler")
+
+T = TypeVar("T")
+
+_CPU_THREADS: Final = 2
+_PACKERS: Final = 2
+# The API keeps an idle connection for 5 s; were it ended at the same time, a request would be lost.
+_KEEP_ALIVE_SECONDS: Final = 30
+_BUSY: Final = "The sampler has more to draw than it takes on; try again in a moment."
+_MEDIA: Final = {"png": "image/png", "zip": "application/zip", "npz": "application/x-npz"}
+
+
+class SamplerState:
+    """A few threads to work in, and places for what they do and `waiting` pieces of work more."""
+
+    def __init__(self, threads: int, waiting: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="gantry-bench")
+        self._places = ConcurrencyLimiter(waiting + 1, SamplerBusyError, _BUSY)
+
+    def place(self) -> AbstractContextManager[None]:
+        """A place for one piece of work. Raises `SamplerBusyError` at once when all are taken."""
+        return self._places.one()
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """What `work` returns; by one that has a place."""
+        return await asyncio.wrap_future(self._executor.submit(work))
+
+
+def make_app(settings: Settings) -> Starlette:
+    """The server's application; connects to nothing yet."""
+    device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    name = f"cuda:0 {torch.cuda.get_device_name(0)}" if device.type == "cuda" else cpu_name()
+    artifacts = Artifacts(settings.artifacts_dir)
+    db = Database(settings.database)
+    generators, contact_sheets = (
+        Generators(db, artifacts, settings.sampler_cache, device),
+        ContactSheets(db, settings),
+    )
+    batcher, packing = Batcher(generators), SamplerState(_PACKERS, settings.sampler_queue)
+    # Apart from drawing, or whoever asks what a job would cost waits behind everybody's images; and from each other.
+    press, abacus, table = (SamplerState(1, settings.sampler_queue) for _ in range(3))
+
+    async def draw(request: Request) -> Response:
+        wish = DrawRequest.model_validate_json(await request.body())
+        with packing.place():
+            images = await batcher.draw(wish)
+            content = await packing.do(lambda: generators.encode(wish, images))
+        return Response(content, media_type=_MEDIA[wish.format])
+
+    async def export(request: Request) -> Response:
+        if (wanted := request.query_params.get("format")) != "onnx":
+            raise ValueError(f"There is no format {str(wanted)[:50]!r} to export to; take onnx.")
+        checkpoint_id = request.query_params.get("checkpoint_id", "")
+        with press.place():
+            data = await press.do(lambda: generators.export(checkpoint_id))
+        return Response(data, media_type="application/octet-stream")
+
+    async def estimate(request: Request) -> Response:
+        wish = EstimateRequest.model_validate_json(await request.body())
+        with abacus.place():
+            return JSONResponse(dataclasses.asdict(await abacus.do(lambda: generators.estimate(wish))))
+
+    async def contact_sheet(request: Request) -> Response:
+        wish = ContactSheetRequest.model_validate_json(await request.body())
+        with table.place():
+            return Response(await table.do(lambda: contact_sheets.lay_out(wish)), media_type=_MEDIA["png"])
+
+    async def healthz(request: Request) -> Response:
+        return JSONResponse({"status": "alive", "device": name, "generators": len(generators)})
+
+    return Starlette(
+        routes=[
+            Route("/draw", draw, methods=["POST"]),
+            Route("/export", export),
+            Route("/estimate", estimate, methods=["POST"]),
+            Route("/contact-sheet", contact_sheet, methods=["POST"]),
+            Route("/healthz", healthz),
+        ],
+        exception_handlers={
+            CheckpointNotFoundError: _problem,
+            DatasetNotFoundError: _problem,
+            DatasetAwayError: _problem,
+            ArtifactLostError: _problem,
+            UnavailableError: _problem,
+            OnnxUnavailableError: _no_export,
+            ValueError: _invalid,
+            torch.OutOfMemoryError: _no_memory,
+        },
+    )
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GantryError)
+    if isinstance(error, UnavailableError):
+        return _say(503, error.code, str(error), retry_after=error.retry_after)
+    if isinstance(error, ArtifactLostError):
+        log.error("a file is lost", error=str(error))
+        return _say(500, error.code, str(error))
+    return _say(409 if isinstance(error, DatasetAwayError) else 404, error.code, str(error))
+
+
+async def _no_export(request: Request, error: Exception) -> Response:
+    return _say(501, "export-unavailable", str(error))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    first = error.errors()[0] if isinstance(error, ValidationError) else None
+    detail = f"{'/'.join(str(part) for part in first['loc'])}: {first['msg']}" if first else str(error)
+    return _say(422, "invalid-request", detail)
+
+
+async def _no_memory(request: Request, error: Exception) -> Response:
+    log.warning("the device is full; every generator has been let go", error=str(error))
+    return _say(503, "sampler-busy", "The sampler's device is full at the moment.", retry_after=5)
+
+
+def _say(status: int, code: str, detail: str, retry_after: int | None = None) -> Response:
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return JSONResponse({"code": code, "detail": detail}, status, headers)
+
+
+def main() -> int:
+    """Serve until SIGTERM or Ctrl-C; the process's exit code, 2 for settings that cannot be."""
+    settings = begin("sampler")
+    try:
+        where = _address(settings.sampler_url)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    keep_freed()
+    torch.set_num_threads(min(_CPU_THREADS, max(1, usable_cores() // 2)))
+    # uvicorn hands a signal on to whoever had it before, once it has stopped: that is the end of a clean stop.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    log.info("sampler started", url=settings.sampler_url)
+    app, kept = make_app(settings), _KEEP_ALIVE_SECONDS
+    uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_keep_alive=kept, **where)).run()
+    log.info("sampler stopped")
+    return 0
+
+
+def _address(url: str) -> dict[str, Any]:
+    """Where to listen, as uvicorn says it. Raises `SettingsError`."""
+    _, path = sampler_address(url)
+    if path is not None:
+        return {"uds": path}
+    parts = urlsplit(url)
+    try:
+        host, port = parts.hostname, parts.port or 80
+    except ValueError:
+        host, port = None, 0
+    if parts.scheme != "http" or not host or parts.path:
+        raise SettingsError(
+            f"GANTRY_SAMPLER_URL is not usable: the sampler listens at http://HOST:PORT or unix:/PATH, not at {url}."
+        )
+    return {"host": host, "port": port}

@@ -1,0 +1,1 @@
+"""One attempt of a job, in a process of its own: the only place that learns."""

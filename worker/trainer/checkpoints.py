@@ -1,0 +1,238 @@
+"""An attempt's checkpoints: saved so that a kill at any moment leaves a good one; the newest good one found again.
+
+The order is what makes it safe: once the metrics up to step s are committed and the files of step s are durable,
+their row is registered under the fence; then what it makes superfluous is deleted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Final, cast
+
+import structlog
+from torch import Tensor
+
+from gan import checkpoint
+from gan.checkpoint import CheckpointUnreadableError
+from gan.spec import TrainSpec
+from gan.spec.catalog import DatasetInfo
+from gan.train import Trainer
+from jobs.db import Database, Session
+from jobs.errors import ArtifactLostError
+from jobs.models import Checkpoint
+from jobs.runtime import failpoints
+from jobs.storage.disk import Artifacts, Stored
+from jobs.store import checkpoints, files
+from worker.trainer.fenced_writer import FencedWriter
+
+log = structlog.get_logger("gantry.keeper")
+
+MOST_FAILURES: Final = 3
+"""Saves in a row that find no room before the attempt gives up."""
+NO_ROOM: Final = "There was no room on the disk; training goes on, and saving is tried again when the next is due."
+_SPARE: Final = 2
+
+
+class DiskFullError(Exception):
+    """There was no room for a checkpoint, again and again, or for the last one."""
+
+
+class NoUsableCheckpointError(Exception):
+    """The job had checkpoints, and none of them can be read any more."""
+
+
+@dataclass(frozen=True, eq=False)
+class CheckpointCopy:
+    """A trainer between two steps: what `Trainer.state()` and `Trainer.weights()` gave, and whose they are."""
+
+    step: int
+    state: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    spec: TrainSpec
+    info: DatasetInfo
+
+
+class CheckpointManager:
+    """Saves and restores for one attempt; `keep_last` checkpoints stay, and the best."""
+
+    def __init__(self, writer: FencedWriter, artifacts: Artifacts, keep_last: int) -> None:
+        self._writer, self._artifacts, self._keep_last = writer, artifacts, keep_last
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="gantry-checkpoints")
+        self._pending: Future[None] | None = None
+        self._saved_step: int | None = None
+        self._failures = self._last_bytes = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the last save found room."""
+        return self._failures == 0
+
+    def tidy(self) -> None:
+        """Delete the files that the record does not name: an earlier attempt was killed or fenced before it
+        registered them, or while it deleted what was pruned. Raises `FencedError`.
+        """
+        # Listed before the fence: all these are then of attempts that are over, and can no longer be registered.
+        # What a successor of this attempt writes is not among them, however late this one wakes.
+        there = list(self._artifacts.present(self._writer.job_id))
+        named: set[str] = set()
+        self._writer.write(lambda s: named.update(files.named(s, self._writer.job_id)))
+        _delete(there, named)
+
+    def tidy_after_all(self, db: Database) -> None:
+        """Delete what this attempt alone has written and nobody registered; it is fenced, and writes no more."""
+        mine = f".{self._writer.attempt}."
+        there = [(key, path) for key, path in self._artifacts.present(self._writer.job_id) if mine in path.name]
+        with db.read() as s:
+            named = files.named(s, self._writer.job_id)
+        _delete(there, named)
+
+    def restore(self) -> dict[str, Any] | None:
+        """The state of the newest checkpoint that is what was written; None when the job never had one.
+
+        Those that are not are marked bad on the way. Raises `NoUsableCheckpointError` when all of them are.
+        """
+        job_id = self._writer.job_id
+        while (row := self._writer.read(lambda s: checkpoints.newest_ready(s, job_id))) is not None:
+            try:
+                state = checkpoint.load(self._artifacts.verify(row.key, row.bytes, row.sha256))
+            except (ArtifactLostError, CheckpointUnreadableError) as error:
+                log.warning("a checkpoint cannot be read; the one before is tried", step=row.step, error=str(error))
+                self._writer.write(partial(checkpoints.mark_bad, checkpoint_id=row.id, why=str(error)))
+            else:
+                self._saved_step, self._last_bytes = row.step, row.bytes + row.weights_bytes
+                return state
+        if count := self._writer.read(lambda s: checkpoints.count(s, job_id)):
+            raise NoUsableCheckpointError(f"None of the {count} checkpoints of this job can be read any more.")
+        return None
+
+    def save(
+        self,
+        trainer: Trainer,
+        metrics: Mapping[str, float | None],
+        *,
+        final: bool = False,
+        best: bool = False,
+    ) -> None:
+        """Save where `trainer` stands, whose metrics were posted. `best`: it is the best so far, and is kept until
+        there is a better one.
+
+        Copied here, and written by a thread while training goes on; but for the `final` one, which is waited for. A
+        step that is saved already is not saved again. Waits for the save before, and raises what that met: `FencedError`,
+        or `DiskFullError` when there was no room `MOST_FAILURES` times in a row, or for the final one.
+        """
+        self.finish()
+        if trainer.step == self._saved_step:
+            return
+        copy = CheckpointCopy(trainer.step, trainer.state(), trainer.weights(), trainer.spec, trainer.info)
+        self._pending = self._pool.submit(self._keep, copy, dict(metrics), final, best)
+        if final:
+            self.finish()
+
+    def finish(self) -> bool:
+        """Wait for the save that is under way; whether the last one found room. Raises what it met."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+        return self.has_room
+
+    def look(self) -> None:
+        """Raise what the save met that is done meanwhile."""
+        if self.is_idle:
+            self.finish()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being saved."""
+        return self._pending is None or self._pending.done()
+
+    def close(self) -> None:
+        """Wait until nothing is being written any more, whatever came of it."""
+        self._pool.shutdown()
+
+    def _keep(self, copy: CheckpointCopy, metrics: dict[str, Any], final: bool, best: bool) -> None:
+        try:
+            self._require_room()
+            file, weights = self._write(copy)
+        except (OSError, RuntimeError) as error:
+            if not is_disk_full(error):
+                raise
+            self._missed(copy.step, final, error)
+            return
+        self._register(copy.step, metrics, file, weights, best)
+        self._saved_step, self._failures, self._last_bytes = copy.step, 0, file.bytes + weights.bytes
+        log.info("checkpoint saved", step=copy.step, bytes=file.bytes, best=best)
+
+    def _missed(self, step: int, final: bool, error: Exception) -> None:
+        """There was no room: it is told, and training goes on, but not for ever. Raises `DiskFullError`."""
+        self._failures += 1
+        log.warning("no room for a checkpoint", step=step, failures=self._failures)
+        job_id, attempt = self._writer.job_id, self._writer.attempt
+        self._writer.post(lambda s: checkpoints.not_saved(s, job_id, attempt, step, NO_ROOM))
+        if final or self._failures >= MOST_FAILURES:
+            raise DiskFullError(f"There was no room on the disk for the checkpoint of step {step}.") from error
+
+    def _require_room(self) -> None:
+        """Raise ENOSPC where the disk cannot hold two more such as the last: to fill it to the brim would take the
+        database with it, where that lies on the same disk.
+        """
+        self._artifacts.path(self._writer.job_id).mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self._artifacts.path(self._writer.job_id)).free
+        if free < _SPARE * self._last_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _write(self, copy: CheckpointCopy) -> tuple[Stored, Stored]:
+        place = (self._writer.job_id, copy.step, self._writer.attempt)
+        key, weights_key = Artifacts.checkpoint_key(*place), Artifacts.weights_key(*place)
+        with self._artifacts.writing(key) as out:
+            checkpoint.save(cast(BinaryIO, out), copy.state)
+            failpoints.passed("checkpoint.written")
+        try:
+            weights = checkpoint.save_weights(copy.weights, copy.spec, copy.info, copy.step)
+            return out.stored, self._artifacts.write(weights_key, weights)
+        except OSError:
+            self._artifacts.delete(key)
+            raise
+
+    def _register(self, step: int, metrics: dict[str, Any], file: Stored, weights: Stored, best: bool) -> None:
+        job_id, attempt = self._writer.job_id, self._writer.attempt
+        retired: list[Checkpoint] = []
+
+        def register(s: Session) -> None:
+            newest = checkpoints.newest_ready(s, job_id)
+            if newest is None or (newest.step, newest.attempt) != (step, attempt):
+                checkpoints.register(s, job_id, attempt, step, metrics, file, weights, best=best)
+            retired[:] = checkpoints.retire(s, job_id, self._keep_last)
+            failpoints.passed("checkpoint.before_commit")
+
+        failpoints.passed("checkpoint.renamed")
+        self._writer.write(register)
+        self._writer.saved()
+        failpoints.passed("checkpoint.committed")
+        for row in retired:
+            for key in _keys(row):
+                self._artifacts.delete(key)
+
+
+def _delete(there: Iterable[tuple[str, Path]], named: Collection[str]) -> None:
+    for key, path in there:
+        if key not in named:
+            log.info("a file that the record does not name is deleted", file=path.name)
+            path.unlink(missing_ok=True)
+
+
+def _keys(row: Checkpoint) -> tuple[str, str, str]:
+    return row.key, row.weights_key, Artifacts.onnx_key(row.weights_key)
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether a save failed for want of room. torch's writer turns that into a RuntimeError of its own words."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "inline_container" in str(error) or "PytorchStreamWriter" in str(error)
