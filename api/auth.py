@@ -22,7 +22,7 @@ from jobs.db import Database
 from jobs.errors import InsufficientScopeError, InvalidKeyError, MissingKeyError, UnavailableError
 from jobs.keys import Scope, digest_of, handle_of
 from jobs.models import DEFAULT_TENANT
-from jobs.store import acts, api_keys
+from jobs.store.callers import acts, api_keys
 
 REMEMBERED_SECONDS: Final = 5.0
 """A key is looked up again after so long: that is how long a revoked one may still open."""
@@ -97,7 +97,7 @@ class Authenticator:
 
     def _still_holds(self, key_id: str) -> bool:
         with self._db.read() as s:
-            return api_keys.still_holds(s, key_id)
+            return api_keys.is_valid(s, key_id)
 
     async def _caller(self, key: str) -> Caller:
         # By its digest: the memory of this process holds no key for longer than a request.
@@ -116,13 +116,13 @@ class Authenticator:
         if handle_of(key) is None:
             raise InvalidKeyError
         with self._db.read() as s:
-            row = api_keys.holder(s, key)
-            stale = row is not None and api_keys.is_use_to_be_noted(s, row)
+            row = api_keys.find_valid(s, key)
+            stale = row is not None and api_keys.is_last_use_stale(s, row)
         if row is None:
             raise InvalidKeyError
         if stale:
             with self._db.write() as s:
-                api_keys.used(s, row.id)
+                api_keys.record_use(s, row.id)
         return Caller(row.tenant, row.id, frozenset(row.scopes))
 
 

@@ -24,7 +24,7 @@ from jobs.db import Session
 from jobs.keys import Scope
 from jobs.runtime.settings import Settings
 from jobs.storage.disk import Artifacts
-from jobs.store import acts
+from jobs.store.callers import acts
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class AdminContext:
 @contextmanager
 def _signed(transaction: AbstractContextManager[Session], caller: Caller) -> Iterator[Session]:
     with transaction as s:
-        acts.sign(s, caller.name, correlation_id.get())
+        acts.set_actor(s, caller.name, correlation_id.get())
         yield s
 
 

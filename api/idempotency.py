@@ -19,7 +19,7 @@ from api.http.errors import BadParametersError
 from gan.spec import SpecProblem
 from jobs.db import Session
 from jobs.models import IdempotencyKey
-from jobs.store import idempotency
+from jobs.store.callers import idempotency
 
 KEY: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
@@ -57,7 +57,7 @@ class IdempotentRequest:
         """What this very request was answered with before; None where it was not. Raises `IdempotencyKeyReusedError`."""
         if self._key is None:
             return None
-        found = idempotency.answer(s, self._caller, self._key, self._fingerprint(content))
+        found = idempotency.find_response(s, self._caller, self._key, self._fingerprint(content))
         return None if found is None else _again(found)
 
     def carry_out(self, s: Session, content: object, create: Callable[[], StoredResponse]) -> StoredResponse:
@@ -68,11 +68,11 @@ class IdempotentRequest:
         """
         if self._key is None:
             return create()
-        found = idempotency.begin(s, self._caller, self._key, self._fingerprint(content))
+        found = idempotency.reserve(s, self._caller, self._key, self._fingerprint(content))
         if found is not None:
             return _again(found)
         answer = create()
-        idempotency.keep(s, self._caller, self._key, answer.status, dict(answer.headers), answer.body)
+        idempotency.store_response(s, self._caller, self._key, answer.status, dict(answer.headers), answer.body)
         return answer
 
     def _fingerprint(self, content: object) -> str:

@@ -33,7 +33,7 @@ class _Jobs(Collector):
         by_status = GaugeMetricFamily("gantry_jobs", "Jobs on record, by status.", labels=["status"])
         try:
             with self._db().read() as s:
-                counts = jobs.counts(s)
+                counts = jobs.count_by_status(s)
         except DatabaseUnavailableError:
             up.add_metric([], 0)
         else:

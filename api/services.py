@@ -50,7 +50,7 @@ class Services:
             settings,
             db,
             Artifacts(settings.artifacts_dir),
-            SampleCache(settings.answers_dir, settings.samples_cache_mb * _MEGABYTE),
+            SampleCache(settings.samples_cache_dir, settings.samples_cache_mb * _MEGABYTE),
             SamplerClient(settings.sampler_url),
             lru_cache(_REMEMBERED_JOBS)(lambda job_id: _classes(db, job_id)),
             broker.make_app(settings),

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from jobs.errors import SettingsError, UnavailableError
 from jobs.runtime.settings import PREFIX, Settings, load_settings
-from jobs.runtime.startup import keep_private
+from jobs.runtime.startup import restrict_file_permissions
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("command", choices=sorted(_COMMANDS))
     parser.add_argument("--json", action="store_true", help="As JSON, for programs.")
     arguments = parser.parse_args()
-    keep_private()
+    restrict_file_permissions()
     try:
         return _COMMANDS[arguments.command](load_settings(), arguments.json)
     except SettingsError as error:

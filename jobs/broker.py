@@ -81,12 +81,12 @@ def relay_once(db: Database, app: Celery, limit: int = 50) -> int:
     Sent first, crossed off after: a crash between the two sends a hint twice, which wakes a worker for nothing.
     """
     with db.read() as s:
-        hints = outbox.due(s, limit)
+        hints = outbox.fetch_due(s, limit)
     for hint in hints:
         send_hint(app)
         failpoints.passed("relay.sent")
         with db.write() as s:
-            outbox.sent(s, [hint])
+            outbox.mark_sent(s, [hint])
         failpoints.passed("relay.crossed_off")
     return len(hints)
 

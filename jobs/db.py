@@ -49,8 +49,8 @@ class Database:
     A statement on PostgreSQL has 10 s, unless nobody is in a hurry: a migration may take its time.
     """
 
-    def __init__(self, url: str, *, in_a_hurry: bool = True) -> None:
-        self._engine = _engine(url, in_a_hurry)
+    def __init__(self, url: str, *, statement_timeout: bool = True) -> None:
+        self._engine = _engine(url, statement_timeout)
         self.dialect: Dialect = "sqlite" if self._engine.dialect.name == "sqlite" else "postgresql"
 
     @contextmanager
@@ -93,7 +93,7 @@ class Database:
         try:
             with (
                 self._engine.connect().execution_options(gantry_begin=begin) as connection,
-                tenancy.session(connection, tenant) as s,
+                tenancy.open_session(connection, tenant) as s,
             ):
                 yield s
         except (OperationalError, InterfaceError, PoolTimeout) as error:
@@ -117,7 +117,7 @@ def migrate(settings: Settings) -> None:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
-    database = Database(settings.database, in_a_hurry=False)
+    database = Database(settings.database, statement_timeout=False)
     try:
         with database.write() as s:
             config.attributes["connection"] = s.connection()
@@ -137,7 +137,7 @@ def _settle_files(settings: Settings) -> None:
             folder.rename(root / DEFAULT_TENANT / folder.name)
 
 
-def _engine(url: str, in_a_hurry: bool) -> Engine:
+def _engine(url: str, statement_timeout: bool) -> Engine:
     if url.startswith("sqlite"):
         engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
         event.listen(engine, "connect", _sqlite_pragmas)
@@ -149,7 +149,7 @@ def _engine(url: str, in_a_hurry: bool) -> Engine:
         pool_size=10,
         max_overflow=20,
         pool_timeout=5,
-        connect_args={**_POSTGRES_SOCKET, "options": _POSTGRES_OPTIONS if in_a_hurry else "-c timezone=utc"},
+        connect_args={**_POSTGRES_SOCKET, "options": _POSTGRES_OPTIONS if statement_timeout else "-c timezone=utc"},
     )
 
 

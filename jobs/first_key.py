@@ -8,7 +8,7 @@ from jobs.db import Database
 from jobs.keys import Scope
 from jobs.models import DEFAULT_TENANT
 from jobs.runtime.settings import Settings, load_settings
-from jobs.store import acts, api_keys
+from jobs.store.callers import acts, api_keys
 
 _NAME: Final = "first"
 
@@ -19,9 +19,9 @@ def first_key(settings: Settings | None = None) -> str | None:
     db = Database(settings.database)
     try:
         with db.write() as s:
-            if api_keys.any_holds(s):
+            if api_keys.has_valid_admin_key(s):
                 return None
-            acts.sign(s, acts.LOCAL)
+            acts.set_actor(s, acts.LOCAL)
             return api_keys.create(s, DEFAULT_TENANT, _NAME, [Scope.ADMIN]).key
     finally:
         db.dispose()

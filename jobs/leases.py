@@ -18,8 +18,9 @@ from jobs import clock
 from jobs.errors import FencedError
 from jobs.models import Attempt, Job
 from jobs.runtime import failpoints
-from jobs.status import MOVES, TERMINAL, Status
-from jobs.store import attempts, events, jobs, queue, tenants, workers
+from jobs.status import TERMINAL, TRANSITIONS, Status
+from jobs.store import attempts, events, jobs, queue, workers
+from jobs.store.callers import tenants
 
 HOLD_SHARE: Final = 0.8
 """Of a lease: an attempt that was unheard for so long must end itself, before anybody else can hold its job."""
@@ -45,8 +46,8 @@ def claim(s: Session, worker_id: str, device: str, gpus: int, ttl: float) -> Job
     """Take the job that is next for a worker with so many GPUs: of the tenant whose turn it is, that of the highest
     priority, then the oldest; None if there is none.
     """
-    for tenant in queue.turns(s, gpus):
-        served = queue.take_turn(s, tenant)
+    for tenant in queue.serving_order(s, gpus):
+        served = queue.lock_tenant(s, tenant)
         # Of a tenant whose jobs others have just taken, the next one's.
         job = None if served is None else _take(s, tenant, worker_id, device, gpus, ttl)
         if served is not None and job is not None:
@@ -114,15 +115,15 @@ def fence(s: Session, job_id: str, attempt: int, ttl: float, **progress: Any) ->
     if row is None:
         raise _fenced(job_id, attempt)
     if "step" in progress:
-        events.progress(s, job_id, progress["step"], attempt=attempt)
+        events.record_progress(s, job_id, progress["step"], attempt=attempt)
     *asked, ran, longest = row
     cancel, pause, checkpoint = (moment is not None for moment in asked)
     return JobRequests(cancel, pause, checkpoint, overdue=longest is not None and ran >= longest)
 
 
-def resumed(s: Session, job_id: str, attempt: int, step: int) -> None:
+def record_resume(s: Session, job_id: str, attempt: int, step: int) -> None:
     """Say which step this attempt goes on from (0: from scratch); inside `fence`'s transaction."""
-    attempts.resumed(s, job_id, attempt, step)
+    attempts.record_resume(s, job_id, attempt, step)
 
 
 def finish(
@@ -171,7 +172,7 @@ def reap(s: Session, limit: int = 100) -> list[str]:
         job = _lock(s, job_id, attempt, _ran_out())
         message = f"Worker {owner} has not been heard of; the job goes on from its last checkpoint."
         _release(s, job, crash=True, reason={"code": "worker_lost", "message": message})
-        workers.put_down(s, job_id)
+        workers.clear_current_job(s, job_id)
         reaped.append(job_id)
     return reaped
 
@@ -210,7 +211,7 @@ def _release(s: Session, job: Job, *, crash: bool, reason: dict[str, Any], hint:
     delay = min(jobs.LONGEST_BACKOFF_SECONDS, 2.0 ** (job.crashes - 1)) if crash else 0.0
     job.not_before = clock.read(s) + delay
     job.published_at = None
-    jobs.hint(s, job.id, send_after=job.not_before)
+    jobs.add_hint(s, job.id, send_after=job.not_before)
     return _leave(s, job, Status.QUEUED, outcome=reason["code"], reason=reason)
 
 
@@ -253,10 +254,10 @@ def _leave(
     reason: dict[str, Any] | None = None,
 ) -> Job:
     """The move out of running, under the row lock that `_lock` took."""
-    assert status in MOVES[Status.RUNNING]
+    assert status in TRANSITIONS[Status.RUNNING]
     moment = clock.read(s)
     before, job.ran_seconds = job.ran_seconds, _ran(s, job)
-    tenants.ran(s, job.tenant, job.ran_seconds - before, max(1, job.gpus))
+    tenants.add_device_time(s, job.tenant, job.ran_seconds - before, max(1, job.gpus))
     job.status, job.status_reason, job.error = status.value, reason, error
     job.lease_until = job.checkpoint_requested_at = job.pause_requested_at = job.claimed_at = None
     if status not in TERMINAL:

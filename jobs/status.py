@@ -28,7 +28,7 @@ class Action(StrEnum):
     SAVE_CHECKPOINT = "save_checkpoint"
 
 
-MOVES: Final[dict[Status, frozenset[Status]]] = {
+TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED, Status.PAUSED}),
     Status.RUNNING: frozenset(
         {Status.QUEUED, Status.PAUSED, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED},
@@ -39,7 +39,7 @@ MOVES: Final[dict[Status, frozenset[Status]]] = {
     Status.CANCELLED: frozenset(),
 }
 
-TERMINAL: Final = frozenset(status for status, to in MOVES.items() if not to)
+TERMINAL: Final = frozenset(status for status, to in TRANSITIONS.items() if not to)
 
 ACTIONS: Final[dict[Action, frozenset[Status]]] = {
     Action.CANCEL: frozenset({Status.QUEUED, Status.RUNNING, Status.PAUSED}),

@@ -15,7 +15,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from jobs.models import DEFAULT_TENANT, SHARED, Act, Dataset, Job, OfJob, OfTenant, Webhook, WebhookDelivery
 
 _TENANT: Final = "gantry_tenant"
-EVERYBODYS: Final = {"gantry_everybodys": True}
+ALL_TENANTS: Final = {"gantry_everybodys": True}
 """Execution options of a query over all tenants' rows: for figures that no tenant can be told from."""
 
 
@@ -23,21 +23,21 @@ class _TenantSession(Session):
     """A session of one tenant's."""
 
 
-def session(connection: Connection, tenant: str | None) -> Session:
+def open_session(connection: Connection, tenant: str | None) -> Session:
     """A session on `connection` that knows the rows of `tenant` alone; None: all rows."""
     if tenant is None:
         return Session(connection, expire_on_commit=False)
     return _TenantSession(connection, expire_on_commit=False, info={_TENANT: tenant})
 
 
-def of(s: Session) -> str:
+def tenant_of(s: Session) -> str:
     """Whose rows `s` stores where it is not told."""
     return str(s.info.get(_TENANT, DEFAULT_TENANT))
 
 
 @event.listens_for(_TenantSession, "do_orm_execute")
 def _narrow(state: ORMExecuteState) -> None:
-    if state.is_insert or EVERYBODYS.keys() <= state.execution_options.keys():
+    if state.is_insert or ALL_TENANTS.keys() <= state.execution_options.keys():
         return
     tenant = state.session.info[_TENANT]
     state.statement = state.statement.options(

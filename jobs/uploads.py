@@ -50,7 +50,7 @@ def inspect(path: Path) -> Problems:
 
     Raises `UploadsBusyError` where too many are being judged for so long, or wait for it.
     """
-    with _PLACES.one(within_seconds=_INSPECT_SECONDS):
+    with _PLACES.slot(within_seconds=_INSPECT_SECONDS):
         said = _heard("inspect", str(path))
     for line in said.splitlines():
         answer = json.loads(line)
@@ -83,22 +83,22 @@ def files_of(settings: Settings, row: Dataset) -> Path:
     return folder_of(settings, row.tenant, row.id) / str(row.attempt)
 
 
-def drop(settings: Settings, tenant: str, dataset_id: str) -> None:
+def delete_files(settings: Settings, tenant: str, dataset_id: str) -> None:
     """Remove all files of a tenant's data set."""
     # What somebody is writing at this moment is an orphan, and is swept up.
     shutil.rmtree(folder_of(settings, tenant, dataset_id), ignore_errors=True)
 
 
-def drop_orphans(db: Database, settings: Settings, older_than_seconds: float) -> list[str]:
+def delete_orphans(db: Database, settings: Settings, older_than_seconds: float) -> list[str]:
     """Remove the folders that no data set on record owns, untouched for so long; their ids."""
     before = time.time() - older_than_seconds
     # Listed before the record is read: one that is born in between owns its folder.
     found = [p for p in settings.datasets_dir.glob("*/*") if looks_like("ds", p.name) and _touched(p) < before]
     with db.read() as s:
-        known = datasets.kept_ids(s)
+        known = datasets.ids_with_files(s)
     dropped = [folder for folder in found if folder.name not in known]
     for folder in dropped:
-        drop(settings, folder.parent.name, folder.name)
+        delete_files(settings, folder.parent.name, folder.name)
         log.info("files of a data set that is not on record dropped", dataset_id=folder.name)
     return [folder.name for folder in dropped]
 

@@ -62,7 +62,7 @@ class Presence(threading.Thread):
         self._left = True
         self._wake.set()
         self.join()
-        self._heard(workers.leave)
+        self._heard(workers.remove)
 
     def run(self) -> None:
         while not self._left:
@@ -98,8 +98,8 @@ class Presence(threading.Thread):
                 db.dispose()
 
     def _beat(self, s: Session, worker_id: str) -> None:
-        if not workers.beat(s, worker_id, draining=self._draining):
-            workers.announce(s, worker_id, socket.gethostname(), self._devices, self._gpus)
+        if not workers.heartbeat(s, worker_id, draining=self._draining):
+            workers.register(s, worker_id, socket.gethostname(), self._devices, self._gpus)
             # An announcement is of a worker that takes jobs.
-            workers.beat(s, worker_id, draining=self._draining)
+            workers.heartbeat(s, worker_id, draining=self._draining)
         self._asked_to_drain = workers.is_draining(s, worker_id)

@@ -71,7 +71,7 @@ def run_one_job(settings: Settings, db: Database, identity: Identity, fork_serve
         job = leases.claim(s, identity.worker_id, identity.device, identity.gpus, settings.lease_seconds)
         if job is None:
             return None
-        workers.carries(s, identity.worker_id, job.id)
+        workers.set_current_job(s, identity.worker_id, job.id)
     failpoints.passed("claim.committed")
     log.info("claimed", job_id=job.id, attempt=job.attempt, device=identity.device)
     Supervisor(settings, db, identity.worker_id, fork_server, job).run(claimed_at=sent)
@@ -244,7 +244,7 @@ class Supervisor:
                 with self._db.write() as s:
                     if end is not None:
                         end(s)
-                    workers.carries(s, self._worker_id, None)
+                    workers.set_current_job(s, self._worker_id, None)
                     failpoints.passed("end.before_commit")
                 failpoints.passed("end.committed")
                 return

@@ -122,7 +122,7 @@ async def _upload(request: Request, context: DatasetsWrite) -> Upload:
         folder.mkdir(parents=True)
         # What does not say how long it is may be as long as any.
         size = int(announced) if announced.isdecimal() else most
-        with request.app.state.upload_places.one(), _room.taken(folder / UPLOAD, size):
+        with request.app.state.upload_places.slot(), _room.taken(folder / UPLOAD, size):
             upload = await _received(request, context, boundary, dataset_id, folder / UPLOAD)
         # It may have come for an hour.
         if not await context.is_still_open():

@@ -218,7 +218,7 @@ class EventHub:
     def _news(self, asked: Mapping[str, int | None]) -> dict[str, JobUpdate]:
         """Of each job that is on record; with its events past the number given, where one is."""
         with self._db.read() as s:
-            return {p.job_id: _news_of(s, p, asked[p.job_id]) for p in events.pulses(s, asked)}
+            return {p.job_id: _news_of(s, p, asked[p.job_id]) for p in events.positions(s, asked)}
 
     def _page(self, job_id: str, seq: int) -> Sequence[WireEvent]:
         with self._db.read() as s:

@@ -74,7 +74,7 @@ class JobReader:
 
     def _look(self, job_ids: set[str]) -> Mapping[str, JobSnapshot]:
         with self._db.read() as s:
-            stamps = jobs.stamps(s, job_ids)
+            stamps = jobs.row_versions(s, job_ids)
             changed = [job_id for job_id, stamp in stamps.items() if not self._is_kept(job_id, stamp)]
             fresh = self._fresh(s, changed) if changed else {}
         for job_id, read in fresh.items():
@@ -91,7 +91,7 @@ class JobReader:
         return stamp[0] != Status.QUEUED and job_id in self._kept and self._kept[job_id][0] == stamp
 
     def _fresh(self, s: Session, job_ids: Collection[str]) -> dict[str, JobSnapshot]:
-        shown = list(jobs.show(s, job_ids).values())
+        shown = list(jobs.fetch_details(s, job_ids).values())
         found = {}
         for job, view in zip(shown, views.job_views(s, shown, self._lease_seconds), strict=True):
             content = view.model_dump_json().encode()

@@ -10,7 +10,7 @@ from api.context import Admin
 from api.http.parameters import PageOf
 from api.schemas import ActView, Listed
 from api.views import act, listed
-from jobs.store import acts
+from jobs.store.callers import acts
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 

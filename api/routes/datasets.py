@@ -56,7 +56,7 @@ def delete_dataset(context: DatasetsWrite, name_or_id: str) -> None:
     """Drop one that was brought, and its files; refused while a job on record names it."""
     with context.write() as s:
         dataset_id = datasets.delete(s, name_or_id)
-    uploads.drop(context.settings, context.caller.tenant, dataset_id)
+    uploads.delete_files(context.settings, context.caller.tenant, dataset_id)
     context.answers.drop(dataset_id)
 
 
@@ -65,7 +65,7 @@ def _add(context: TenantContext, once: IdempotentRequest, upload: Upload) -> Sto
     _judge(context, upload)
 
     def created() -> StoredResponse:
-        row = datasets.begin(s, upload.dataset_id, upload.name, upload.side, upload.path.stat().st_size)
+        row = datasets.create_upload(s, upload.dataset_id, upload.name, upload.side, upload.path.stat().st_size)
         content = views.dataset(row).model_dump_json().encode()
         return StoredResponse(201, content, {"Location": f"/v1/datasets/{row.id}"})
 
@@ -76,10 +76,10 @@ def _add(context: TenantContext, once: IdempotentRequest, upload: Upload) -> Sto
         # It may have been stored all the same: if it was not, the sweeper drops the files.
         raise
     except Exception:
-        uploads.drop(context.settings, context.caller.tenant, upload.dataset_id)
+        uploads.delete_files(context.settings, context.caller.tenant, upload.dataset_id)
         raise
     if answer.replayed:
-        uploads.drop(context.settings, context.caller.tenant, upload.dataset_id)
+        uploads.delete_files(context.settings, context.caller.tenant, upload.dataset_id)
     return answer
 
 
@@ -88,5 +88,5 @@ def _judge(context: TenantContext, upload: Upload) -> None:
         if found := uploads.inspect(upload.path):
             raise multipart.refusal(found)
     except Exception:
-        uploads.drop(context.settings, context.caller.tenant, upload.dataset_id)
+        uploads.delete_files(context.settings, context.caller.tenant, upload.dataset_id)
         raise

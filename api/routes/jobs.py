@@ -220,10 +220,10 @@ def _retry(
     with context.read() as s:
         if (before := once.answered(s, body)) is not None:
             return before
-        left = retries.RetrySource() if scratch else retries.legacy(s, job_id)
+        left = retries.RetrySource() if scratch else retries.find_source(s, job_id)
     new_id = ids.new_id("job")
     try:
-        inherited = retries.link(context.artifacts, left, new_id)
+        inherited = retries.link_files(context.artifacts, left, new_id)
         answer = _accept(context, once, body, lambda s: retries.create(s, job_id, new_id, inherited))
     except UnavailableError:
         # It may have been stored all the same: if it was not, the sweeper drops the files.
@@ -276,7 +276,7 @@ def _with_dataset(context: TenantContext, spec: TrainSpec) -> tuple[TrainSpec, D
 
 def _settle(s: Session, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:
     """The spec with its data set by name, and what that is; it stays while the job is being stored."""
-    row = _known(s, spec.dataset, datasets.require)
+    row = _known(s, spec.dataset, datasets.lock_ready)
     return spec.model_copy(update={"dataset": row.name}), datasets.info(row)
 
 

@@ -22,7 +22,7 @@ from api.schemas import (
     TenantView,
 )
 from jobs.models import DEFAULT_TENANT
-from jobs.store import api_keys, tenants
+from jobs.store.callers import api_keys, tenants
 
 router = APIRouter(prefix="/v1", tags=["keys"])
 
@@ -83,5 +83,5 @@ def limit_tenant(context: Admin, tenant: str, body: JsonObject) -> TenantView:
     quotas = read_as(Quotas, body, BadParametersError)
     with context.write() as s:
         tenants.get(s, tenant)
-        row = tenants.limit(s, tenant, quotas.model_dump(exclude_unset=True))
+        row = tenants.set_quotas(s, tenant, quotas.model_dump(exclude_unset=True))
         return views.tenant(row, tenants.usage(s, row))

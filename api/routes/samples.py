@@ -44,7 +44,7 @@ def _checkpoint_name(text: str) -> str:
 def list_classes(context: JobsRead, job_id: str) -> list[ClassView]:
     """The classes that the job's generator draws; none when it is unconditional."""
     with context.read() as s:
-        jobs.require(s, job_id)
+        jobs.require_exists(s, job_id)
     return [ClassView(id=c.id, label=c.label) for c in context.classes(job_id)]
 
 
@@ -117,7 +117,7 @@ def _look_up(
 ) -> _SampleSource:
     """In one go, as it is all in a thread of its own: the record, the plan, and the answer where there is one."""
     with context.read() as s:
-        jobs.require(s, job_id)
+        jobs.require_exists(s, job_id)
         row = checkpoints.choose(s, job_id, which)
     plan = wish(context.classes(job_id))
     etag = plan.etag(row.id, format)

@@ -18,7 +18,7 @@ from api.views import listed
 from jobs.errors import NameLookupBusyError, WebhooksOffError
 from jobs.relay.webhooks.addresses import AddressChecker
 from jobs.runtime.limiter import ConcurrencyLimiter
-from jobs.store import deliveries, webhooks
+from jobs.store.callers import deliveries, webhooks
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
@@ -80,7 +80,7 @@ def test_webhook(context: JobsWrite, webhook_id: str, once: Idempotent) -> Respo
     """Send it a `webhook.test`, within a second or so; its delivery tells what came of it."""
     _require_on(context)
     with context.write() as s:
-        answer = once.carry_out(s, {}, lambda: _created(views.delivery(deliveries.test(s, webhook_id))))
+        answer = once.carry_out(s, {}, lambda: _created(views.delivery(deliveries.enqueue_test(s, webhook_id))))
     return answer.response()
 
 
@@ -122,7 +122,7 @@ def _require_on(context: TenantContext) -> None:
 
 def _add(context: TenantContext, once: IdempotentRequest, asked: WebhookBody) -> StoredResponse:
     # Judged before a transaction is open: to ask for a name's addresses takes as long as it takes.
-    with _lookups.one():
+    with _lookups.slot():
         AddressChecker(allow_private=context.settings.webhook_allow_private).check(asked.url)
 
     def created() -> StoredResponse:

@@ -21,7 +21,7 @@ def list_workers(context: JobsRead, page: PageOf) -> Listed[WorkerView]:
     with context.read() as s:
         now, rows = clock.read(s), workers.page(s, limit=page.limit, cursor=page.cursor)
         # What a worker carries is its tenant's business.
-        mine = jobs.mine(s, [row.current_job_id for row in rows.data if row.current_job_id])
+        mine = jobs.existing_ids(s, [row.current_job_id for row in rows.data if row.current_job_id])
     return views.listed(rows, lambda row: views.worker(row, now, context.settings.lease_seconds, mine))
 
 

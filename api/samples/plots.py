@@ -38,7 +38,7 @@ def _one_at_a_time() -> Iterator[None]:
 
     Raises `RenderingBusyError` where as many wait as may.
     """
-    with _places.one(), _matplotlib:
+    with _places.slot(), _matplotlib:
         yield
 
 

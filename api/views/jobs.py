@@ -12,8 +12,9 @@ from gan.spec import DEFAULT_PRESET, PRESETS, from_record, preset_spec
 from jobs.db import Session
 from jobs.models import ApiKey, Checkpoint, Dataset, Evaluation, Job, JobEvent, Preview, Tenant, Worker
 from jobs.status import Status
-from jobs.store import jobs, queue, tenants, workers
-from jobs.store.api_keys import NewApiKey
+from jobs.store import jobs, queue, workers
+from jobs.store.callers import tenants
+from jobs.store.callers.api_keys import NewApiKey
 from jobs.store.evaluations import EvaluationPlace
 from jobs.store.metrics import MetricSummary
 from jobs.store.pages import Page
@@ -43,16 +44,16 @@ def job_views(s: Session, shown: Collection[jobs.JobDetails], lease_seconds: flo
     # Asked for those that wait alone: most polls are of jobs that train, or have ended.
     waiting = any(row.status == Status.QUEUED for row in rows)
     most_gpus = workers.most_gpus(s, lease_seconds) if waiting else None
-    places = queue.places(s, rows, most_gpus)
+    places = queue.positions(s, rows, most_gpus)
     return [_job(job, most_gpus, places.get(job.row.id)) for job in shown]
 
 
 def job_view(s: Session, row: Job, lease_seconds: float) -> schemas.JobView:
     """One job, as the session has it."""
-    return job_views(s, [jobs.show(s, [row.id])[row.id]], lease_seconds)[0]
+    return job_views(s, [jobs.fetch_details(s, [row.id])[row.id]], lease_seconds)[0]
 
 
-def _job(shown: jobs.JobDetails, most_gpus: int | None, place: queue.QueuePlace | None) -> schemas.JobView:
+def _job(shown: jobs.JobDetails, most_gpus: int | None, place: queue.QueuePosition | None) -> schemas.JobView:
     row = shown.row
     status, spec = Status(row.status), from_record(row.spec)
     return schemas.JobView(
@@ -81,7 +82,7 @@ def _job(shown: jobs.JobDetails, most_gpus: int | None, place: queue.QueuePlace 
     )
 
 
-def _reason(row: Job, most_gpus: int | None, place: queue.QueuePlace | None) -> schemas.Reason | None:
+def _reason(row: Job, most_gpus: int | None, place: queue.QueuePosition | None) -> schemas.Reason | None:
     """Why it stands where it does; of a queued job, first of all that nobody is there who could run it."""
     if row.status == Status.QUEUED and most_gpus is None:
         return schemas.Reason(code="no_worker", message="No worker is running; `gantry worker` starts one.")

@@ -16,7 +16,8 @@ from jobs.relay.validation import UploadValidator
 from jobs.runtime import failpoints
 from jobs.runtime.settings import Settings
 from jobs.storage.disk import Artifacts
-from jobs.store import deliveries, files, idempotency, jobs, outbox, workers
+from jobs.store import files, jobs, outbox, workers
+from jobs.store.callers import deliveries, idempotency
 
 log = structlog.get_logger("gantry.sweep")
 
@@ -27,10 +28,10 @@ def sweep_once(db: Database, settings: Settings) -> None:
     """Give back the jobs of lost workers, and put lost hints into the outbox again."""
     with db.write() as s:
         reaped = leases.reap(s)
-        idle = workers.idle(s, settings.lease_seconds)
+        idle = workers.count_idle(s, settings.lease_seconds)
         again = outbox.republish(s, settings.republish_seconds, idle)
-        idempotency.forget(s)
-        deliveries.forget(s)
+        idempotency.delete_old(s)
+        deliveries.delete_old(s)
         failpoints.passed("reap.before_commit")
     for job_id in reaped:
         log.warning("lease ran out; job is queued again or ended", job_id=job_id)
@@ -65,11 +66,11 @@ def tidy_ended(db: Database, artifacts: Artifacts, since: float | None, lease_se
     Whoever wrote them was killed or fenced before they were registered, and has had two leases to end.
     """
     with db.read() as s:
-        over, until = files.ended(s, since, 2 * lease_seconds)
+        over, until = files.recently_ended(s, since, 2 * lease_seconds)
     for job_id, tenant in over:
         there = list(artifacts.of(tenant).present(job_id))
         with db.read() as s:
-            named = files.named(s, job_id)
+            named = files.recorded_keys(s, job_id)
         for key, path in there:
             # An export for a caller of right now is being written beside what it is made from.
             if key not in named and ".onnx." not in path.name:
@@ -97,7 +98,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
                 next_sweep = moment + min(settings.lease_seconds, settings.republish_seconds) / 4
             if moment >= next_tidy:
                 drop_orphans(db, artifacts)
-                uploads.drop_orphans(db, settings, _ORPHANS_AFTER_SECONDS)
+                uploads.delete_orphans(db, settings, _ORPHANS_AFTER_SECONDS)
                 next_tidy = moment + _ORPHANS_AFTER_SECONDS
             _relay(db, app)
         except (UnavailableError, OSError) as error:

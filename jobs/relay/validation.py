@@ -19,7 +19,7 @@ from jobs.models import Dataset
 from jobs.runtime import process
 from jobs.runtime.settings import Settings
 from jobs.store import datasets
-from jobs.uploads import UPLOAD, Problems, drop, folder_of, log, start_limited
+from jobs.uploads import UPLOAD, Problems, delete_files, folder_of, log, start_limited
 
 _LEASE_SECONDS: Final = 60.0
 
@@ -58,7 +58,7 @@ def validate_one(db: Database, settings: Settings, stop: threading.Event) -> boo
     Raises `UnavailableError`; the attempt is then repeated when its lease is over.
     """
     with db.read() as s:
-        waiting = datasets.waiting(s)
+        waiting = datasets.oldest_waiting(s)
     if waiting is None:
         return False
     with db.write() as s:
@@ -71,9 +71,9 @@ def validate_one(db: Database, settings: Settings, stop: threading.Event) -> boo
     except FencedError:
         log.info("the data set is deleted, or another's to validate", dataset_id=row.id)
         with db.read() as s:
-            known = row.id in datasets.kept_ids(s)
+            known = row.id in datasets.ids_with_files(s)
         if not known:
-            drop(settings, row.tenant, row.id)
+            delete_files(settings, row.tenant, row.id)
     return True
 
 
@@ -92,26 +92,26 @@ def _validate(db: Database, settings: Settings, row: Dataset, stop: threading.Ev
                 problems = list(answer["refused"])
             else:
                 with db.write() as s:
-                    datasets.note(s, row.id, row.attempt, _LEASE_SECONDS, **answer)
+                    datasets.record_progress(s, row.id, row.attempt, _LEASE_SECONDS, **answer)
     if stop.is_set() and made is None and not problems:
         # For the next relay, at once.
         with db.write() as s:
-            datasets.note(s, row.id, row.attempt, 0)
+            datasets.record_progress(s, row.id, row.attempt, 0)
         return
     if made is None:
         _refuse(db, settings, row, problems or [_lost("It took more memory, disk or time than it gets.")])
         return
     info = DatasetInfo.model_validate(made["info"])
     with db.write() as s:
-        datasets.accept(s, row.id, row.attempt, info, int(made["held_out"]))
+        datasets.mark_ready(s, row.id, row.attempt, info, int(made["held_out"]))
     _tidy(folder, keep=str(row.attempt))
     log.info("data set is ready", dataset_id=row.id, images=info.num_images, classes=len(info.classes))
 
 
 def _refuse(db: Database, settings: Settings, row: Dataset, problems: Problems) -> None:
     with db.write() as s:
-        datasets.refuse(s, row.id, row.attempt, problems)
-    drop(settings, row.tenant, row.id)
+        datasets.mark_failed(s, row.id, row.attempt, problems)
+    delete_files(settings, row.tenant, row.id)
     log.info("data set is refused", dataset_id=row.id, problems=len(problems))
 
 

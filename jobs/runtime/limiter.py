@@ -20,7 +20,7 @@ class ConcurrencyLimiter:
         self._there = threading.BoundedSemaphore(most + waiting)
 
     @contextmanager
-    def one(self, within_seconds: float = 0.0) -> Iterator[None]:
+    def slot(self, within_seconds: float = 0.0) -> Iterator[None]:
         """A place for the block. Raises the error of these places when none becomes free in time; at once, where as
         many wait as may.
         """

@@ -198,7 +198,7 @@ class Settings(BaseSettings):
         return self.data_dir.absolute() / "artifacts"
 
     @property
-    def answers_dir(self) -> Path:
+    def samples_cache_dir(self) -> Path:
         """Where images that were drawn on request are kept, for those who ask again."""
         return self.data_dir.absolute() / "answers"
 

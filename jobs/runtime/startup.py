@@ -20,12 +20,12 @@ def begin(process: str) -> Settings:
     except SettingsError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
-    keep_private()
+    restrict_file_permissions()
     logs.setup(settings, process)
     failpoints.arm(settings.faults_dir)
     return settings
 
 
-def keep_private() -> None:
+def restrict_file_permissions() -> None:
     """Have all files and folders that this process makes be its user's alone."""
     os.umask(0o077)

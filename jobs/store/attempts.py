@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 
 from jobs.models import Attempt
 
-NEVER: Final = 2**62
+NO_LIMIT: Final = 2**62
 
 
-def limits(s: Session, job_id: str) -> Mapping[int, int]:
-    """For each attempt, the last step of which its writes count (`NEVER` superseded: a very large number).
+def last_counted_steps(s: Session, job_id: str) -> Mapping[int, int]:
+    """For each attempt, the last step of which its writes count (`NO_LIMIT` superseded: a very large number).
 
     Attempt 0 stands for what a retry took over from the job before it.
     """
@@ -23,7 +23,7 @@ def limits(s: Session, job_id: str) -> Mapping[int, int]:
         .where(Attempt.job_id == job_id)
         .order_by(Attempt.attempt.desc())
     )
-    last, found = NEVER, {}
+    last, found = NO_LIMIT, {}
     for attempt, resumed_from in rows:
         found[attempt] = last
         if resumed_from is not None:
@@ -31,7 +31,7 @@ def limits(s: Session, job_id: str) -> Mapping[int, int]:
     return {0: last, **found}
 
 
-def resumed(s: Session, job_id: str, attempt: int, step: int) -> None:
+def record_resume(s: Session, job_id: str, attempt: int, step: int) -> None:
     """Note the step that this attempt goes on from; 0 is from scratch."""
     s.execute(
         update(Attempt).where(Attempt.job_id == job_id, Attempt.attempt == attempt).values(resumed_from_step=step)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.curves import ReducedCurve
-from jobs.store.attempts import NEVER
+from jobs.store.attempts import NO_LIMIT
 
 MERGED_STEPS: Final = (8192, 256)
 """Blocks are merged once their attempt has come past a multiple of so many steps.
@@ -39,7 +39,7 @@ def unpack(blob: bytes) -> NDArray[np.float32]:
     return np.frombuffer(blob, dtype="<f4").astype(np.float32, copy=False)
 
 
-def ends(
+def counted_ends(
     attempt: Sequence[int], first: NDArray[np.int64], last: NDArray[np.int64], limit_of: Mapping[int, int]
 ) -> NDArray[np.int64]:
     """The last step of each block that counts, below its first where none does.
@@ -47,7 +47,7 @@ def ends(
     The blocks are in order of step, then attempt. Of an attempt counts what is within its limit; of a step that is
     there twice, as step 0 is after a start from scratch, the later block's value.
     """
-    found = np.minimum(last, np.array([limit_of.get(number, NEVER) for number in attempt], dtype=np.int64))
+    found = np.minimum(last, np.array([limit_of.get(number, NO_LIMIT) for number in attempt], dtype=np.int64))
     alive = np.flatnonzero(found >= first)
     found[alive[:-1]] = np.minimum(found[alive[:-1]], first[alive[1:]] - 1)
     return found
@@ -62,14 +62,14 @@ def join(rows: Sequence[Sequence[Any]], limit_of: Mapping[int, int]) -> ReducedC
     first = np.array(first_steps, dtype=np.int64)
     steps = np.repeat(first - (np.cumsum(lengths) - lengths), lengths) + np.arange(len(values))
     last = first + lengths - 1
-    counted = ends(attempt, first, last, limit_of)
+    counted = counted_ends(attempt, first, last, limit_of)
     if np.array_equal(counted, last):
         return ReducedCurve(steps, values)
     keep = steps <= np.repeat(counted, lengths)
     return ReducedCurve(steps[keep], values[keep])
 
 
-def runs(curve: ReducedCurve, longest: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def contiguous_runs(curve: ReducedCurve, longest: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """The curve in stretches of contiguous steps, none longer than `longest`: the first step of each, its values."""
     gaps = np.flatnonzero(np.diff(curve.steps) != 1) + 1
     for steps, values in zip(np.split(curve.steps, gaps), np.split(curve.values, gaps), strict=True):
@@ -77,7 +77,7 @@ def runs(curve: ReducedCurve, longest: int) -> Iterator[tuple[int, NDArray[np.fl
             yield int(steps[start]), values[start : start + longest]
 
 
-def due(first_step: int, last_step: int) -> int | None:
+def merge_start(first_step: int, last_step: int) -> int | None:
     """Past which step an attempt's blocks are to be merged, now that it has written these; None: not yet."""
     for size in MERGED_STEPS:
         if last_step - first_step + 1 < size and last_step // size > (first_step - 1) // size:

@@ -131,7 +131,7 @@ def mark_bad(s: Session, checkpoint_id: str, why: str) -> None:
     events.record(s, row.job_id, "checkpoint.bad", data, attempt=row.attempt)
 
 
-def not_saved(s: Session, job_id: str, attempt: int, step: int, why: str) -> None:
+def record_failure(s: Session, job_id: str, attempt: int, step: int, why: str) -> None:
     """A checkpoint was due, and there is none; what there is already stays good."""
     events.record(s, job_id, "checkpoint.failed", {"step": step, "reason": why}, attempt=attempt)
 

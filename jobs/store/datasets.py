@@ -23,7 +23,7 @@ from jobs.errors import (
 )
 from jobs.ids import new_id
 from jobs.models import SHARED, Dataset, Job
-from jobs.store import acts, tenants
+from jobs.store.callers import acts, tenants
 from jobs.store.pages import Page, cut, decode
 
 VALIDATING: Final = "validating"
@@ -46,12 +46,12 @@ def register(s: Session, info: DatasetInfo) -> Dataset:
     return row
 
 
-def begin(s: Session, dataset_id: str, name: str, asked_side: int | None, archive_bytes: int = 0) -> Dataset:
+def create_upload(s: Session, dataset_id: str, name: str, asked_side: int | None, archive_bytes: int = 0) -> Dataset:
     """A new data set, whose archive lies there and is to be validated; one of its name that failed makes way.
 
     Raises `DatasetExistsError`, `QuotaUsedUpError`.
     """
-    tenant = tenancy.of(s)
+    tenant = tenancy.tenant_of(s)
     tenants.admit_bytes(s, tenant, archive_bytes)
     s.execute(sql_delete(Dataset).where(Dataset.tenant == tenant, Dataset.name == name, Dataset.status == FAILED))
     if s.scalar(select(Dataset.id).where(Dataset.tenant == SHARED, Dataset.name == name)) is not None:
@@ -76,12 +76,12 @@ def begin(s: Session, dataset_id: str, name: str, asked_side: int | None, archiv
             s.add(row)
     except IntegrityError:
         raise DatasetExistsError(name) from None
-    acts.note(s, "dataset.add", dataset_id, name=name)
+    acts.record(s, "dataset.add", dataset_id, name=name)
     s.refresh(row)
     return row
 
 
-def waiting(s: Session) -> str | None:
+def oldest_waiting(s: Session) -> str | None:
     """The oldest that is to be validated and that nobody is at; None: there is none."""
     return s.scalar(select(Dataset.id).where(*_free()).order_by(Dataset.id).limit(1))
 
@@ -97,7 +97,7 @@ def claim(s: Session, dataset_id: str, lease_seconds: float) -> Dataset | None:
     ).one_or_none()
 
 
-def note(
+def record_progress(
     s: Session,
     dataset_id: str,
     attempt: int,
@@ -112,12 +112,12 @@ def note(
     _write(s, dataset_id, attempt, lease_until=clock.now() + lease_seconds, **values)
 
 
-def accept(s: Session, dataset_id: str, attempt: int, info: DatasetInfo, held_out: int) -> None:
+def mark_ready(s: Session, dataset_id: str, attempt: int, info: DatasetInfo, held_out: int) -> None:
     """It is ready: what the attempt has unpacked is what it is. Raises `FencedError`."""
     _write(s, dataset_id, attempt, status=READY, num_held_out=held_out, sha256=info.sha256, **_shape(info), **_ENDED)
 
 
-def refuse(s: Session, dataset_id: str, attempt: int, problems: Sequence[dict[str, Any]]) -> None:
+def mark_failed(s: Session, dataset_id: str, attempt: int, problems: Sequence[dict[str, Any]]) -> None:
     """It failed. Raises `FencedError`."""
     _write(s, dataset_id, attempt, status=FAILED, problems=list(problems), **_ENDED)
 
@@ -139,7 +139,7 @@ def of_job(s: Session, job: Job) -> Dataset:
     return row
 
 
-def require(s: Session, name_or_id: str) -> Dataset:
+def lock_ready(s: Session, name_or_id: str) -> Dataset:
     """One that a job may be trained on, which stays until this transaction ends.
 
     Raises `DatasetNotFoundError`, `DatasetNotReadyError`.
@@ -169,7 +169,7 @@ def delete(s: Session, name_or_id: str) -> str:
     if count:
         raise DatasetInUseError(row.name, newest, count)
     s.execute(sql_delete(Dataset).where(Dataset.id == row.id))
-    acts.note(s, "dataset.delete", row.id, name=row.name)
+    acts.record(s, "dataset.delete", row.id, name=row.name)
     return row.id
 
 
@@ -178,7 +178,7 @@ def names(s: Session) -> list[str]:
     return list(s.scalars(select(Dataset.name).where(Dataset.status == READY).order_by(Dataset.name)))
 
 
-def kept_ids(s: Session) -> set[str]:
+def ids_with_files(s: Session) -> set[str]:
     """Of those whose files are somebody's: all that did not fail."""
     return set(s.scalars(select(Dataset.id).where(Dataset.status != FAILED)))
 

@@ -57,7 +57,7 @@ def register(
 def page(s: Session, job_id: str, *, limit: int, cursor: str | None = None) -> Page[Evaluation]:
     """Those that count, the newest first. Raises `BadCursorError`."""
     name = f"evaluations of {job_id}"
-    before = attempts.NEVER if cursor is None else _step(decode(cursor, name))
+    before = attempts.NO_LIMIT if cursor is None else _step(decode(cursor, name))
     places = [place for place, _ in _counted(s, job_id) if place.step < before][-limit - 1 :]
     rows = _rows(s, job_id, places) if places else []
     return cut(rows, limit, name, lambda row: str(row.step))
@@ -76,7 +76,7 @@ def latest(s: Session, job_id: str) -> Evaluation | None:
 
 def _counted(s: Session, job_id: str) -> list[tuple[EvaluationPlace, bool]]:
     """In order of step, one a step: where each stands, and whether none before it was better."""
-    limit_of = attempts.limits(s, job_id)
+    limit_of = attempts.last_counted_steps(s, job_id)
     query = (
         select(Evaluation.step, Evaluation.attempt, Evaluation.best_so_far)
         .where(Evaluation.job_id == job_id)
@@ -85,7 +85,7 @@ def _counted(s: Session, job_id: str) -> list[tuple[EvaluationPlace, bool]]:
     found = {
         step: (EvaluationPlace(step, attempt), best_so_far)
         for step, attempt, best_so_far in s.execute(query)
-        if step <= limit_of.get(attempt, attempts.NEVER)
+        if step <= limit_of.get(attempt, attempts.NO_LIMIT)
     }
     return list(found.values())
 
@@ -98,6 +98,6 @@ def _rows(s: Session, job_id: str, places: list[EvaluationPlace]) -> list[Evalua
 
 
 def _step(key: str) -> int:
-    if not (key.isdecimal() and int(key) < attempts.NEVER):
+    if not (key.isdecimal() and int(key) < attempts.NO_LIMIT):
         raise BadCursorError
     return int(key)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from jobs import clock
 from jobs.models import Job, JobEvent
-from jobs.store import acts, deliveries
+from jobs.store.callers import acts, deliveries
 
 PROGRESS: Final = "job.progress"
 _PROGRESS_SECONDS: Final = 1.0
@@ -56,11 +56,11 @@ def record(
     )
     s.add(event)
     s.flush()
-    deliveries.note(s, event)
+    deliveries.enqueue(s, event)
     return event
 
 
-def progress(s: Session, job_id: str, step: int, *, attempt: int) -> None:
+def record_progress(s: Session, job_id: str, step: int, *, attempt: int) -> None:
     """Write that the job is at `step`, at most once a second: who reads events need not read every write."""
     last = select(JobEvent.at).where(JobEvent.job_id == job_id, JobEvent.type == PROGRESS)
     at = s.scalars(last.order_by(JobEvent.seq.desc()).limit(1)).one_or_none()
@@ -74,7 +74,7 @@ def page(s: Session, job_id: str, after: int, limit: int) -> list[JobEvent]:
     return list(s.scalars(query.order_by(JobEvent.seq).limit(limit)))
 
 
-def pulses(s: Session, job_ids: Collection[str]) -> list[EventPosition]:
+def positions(s: Session, job_ids: Collection[str]) -> list[EventPosition]:
     """Of each of these jobs that is on record. One query for all."""
     query = select(Job.id, Job.event_seq, Job.status, Job.tenant).where(Job.id.in_(job_ids))
     return [EventPosition(*row) for row in s.execute(query)]

@@ -13,7 +13,7 @@ from jobs.status import TERMINAL
 from jobs.storage.disk import Artifacts
 
 
-def named(s: Session, job_id: str) -> set[str]:
+def recorded_keys(s: Session, job_id: str) -> set[str]:
     """Keys of the good checkpoints (and of what may be exported from them) and of the previews."""
     good = select(Checkpoint.key, Checkpoint.weights_key).where(
         Checkpoint.job_id == job_id, Checkpoint.state != "pruned"
@@ -27,7 +27,7 @@ def named(s: Session, job_id: str) -> set[str]:
 _A_DAY: Final = 86_400.0
 
 
-def ended(s: Session, after: float | None, ago_seconds: float) -> tuple[list[tuple[str, str]], float]:
+def recently_ended(s: Session, after: float | None, ago_seconds: float) -> tuple[list[tuple[str, str]], float]:
     """The jobs, and whose they are, that ended past the moment `after` and at least `ago_seconds` ago; and up to when
     that is.
 

@@ -13,7 +13,7 @@ from jobs.store import events
 FINDING: Final = "health.finding"
 
 
-def put(
+def record(
     s: Session,
     job_id: str,
     attempt: int,

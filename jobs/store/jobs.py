@@ -17,7 +17,8 @@ from jobs.errors import InvalidTransitionError, JobNotFoundError
 from jobs.ids import looks_like, new_id
 from jobs.models import Checkpoint, Job, Outbox
 from jobs.status import ACTIONS, TERMINAL, Action, Status, allowed_actions
-from jobs.store import acts, events, tenants
+from jobs.store import events
+from jobs.store.callers import acts, tenants
 from jobs.store.pages import Page, cut, decode
 
 LONGEST_BACKOFF_SECONDS: Final = 60
@@ -37,11 +38,11 @@ def create(
     Raises `SpecError` where the spec asks of the data set what it does not have; `QuotaExceededError`, `QuotaUsedUpError`.
     """
     check_against(spec, dataset)
-    tenants.admit_job(s, tenancy.of(s))
+    tenants.admit_job(s, tenancy.tenant_of(s))
     moment = clock.read(s)
     job = Job(
         id=job_id or new_id("job"),
-        tenant=tenancy.of(s),
+        tenant=tenancy.tenant_of(s),
         name=spec.name,
         labels=dict(spec.labels),
         spec=spec.model_dump(mode="json"),
@@ -60,11 +61,11 @@ def create(
     s.add(job)
     s.flush()
     if retry_of is None:
-        acts.note(s, "job.submit", job.id)
+        acts.record(s, "job.submit", job.id)
     else:
-        acts.note(s, "job.retry", job.id, retry_of=retry_of)
+        acts.record(s, "job.retry", job.id, retry_of=retry_of)
     record_status(s, job)
-    hint(s, job.id, send_after=moment)
+    add_hint(s, job.id, send_after=moment)
     s.refresh(job)
     return job
 
@@ -78,7 +79,7 @@ class JobDetails:
     best: str | None
 
 
-def stamps(s: Session, job_ids: Collection[str]) -> dict[str, tuple[Any, ...]]:
+def row_versions(s: Session, job_ids: Collection[str]) -> dict[str, tuple[Any, ...]]:
     """All that is on record of those jobs that are there, not read but to be compared; its status comes first.
 
     As long as it is the same, a job that does not wait in the queue looks the same. One query for all.
@@ -100,7 +101,7 @@ def _shown() -> Select[Job, str | None, str | None]:
     return select(Job, *_checkpoint_ids())
 
 
-def show(s: Session, job_ids: Collection[str]) -> dict[str, JobDetails]:
+def fetch_details(s: Session, job_ids: Collection[str]) -> dict[str, JobDetails]:
     """Those of the jobs that are on record. One query for all."""
     rows = s.execute(_shown().where(Job.id.in_([job_id for job_id in job_ids if looks_like("job", job_id)])))
     return {row[0].id: JobDetails(*row) for row in rows}
@@ -114,7 +115,7 @@ def get(s: Session, job_id: str) -> Job:
     return job
 
 
-def require(s: Session, job_id: str) -> None:
+def require_exists(s: Session, job_id: str) -> None:
     """That there is such a job, without all that is known of it. Raises `JobNotFoundError`."""
     if not looks_like("job", job_id) or s.scalar(select(Job.id).where(Job.id == job_id)) is None:
         raise JobNotFoundError(job_id)
@@ -162,7 +163,7 @@ def request_cancel(s: Session, job_id: str) -> Job:
     if job.status == Status.CANCELLED or asked:
         return job
     _allow(job, Action.CANCEL)
-    acts.note(s, _CANCEL, job_id)
+    acts.record(s, _CANCEL, job_id)
     job.cancel_requested_at = clock.read(s)
     if job.status != Status.RUNNING:
         job.status, job.status_reason, job.finished_at = Status.CANCELLED.value, None, job.cancel_requested_at
@@ -183,7 +184,7 @@ def request_pause(s: Session, job_id: str) -> Job:
     if job.status == Status.PAUSED or (asked and job.cancel_requested_at is None):
         return job
     _allow(job, Action.PAUSE)
-    acts.note(s, _PAUSE, job_id)
+    acts.record(s, _PAUSE, job_id)
     if job.status == Status.RUNNING:
         job.pause_requested_at = clock.read(s)
     else:
@@ -203,16 +204,16 @@ def resume(s: Session, job_id: str) -> Job:
     job = _locked(s, job_id)
     if job.status in (Status.QUEUED, Status.RUNNING) and job.cancel_requested_at is None:
         if job.pause_requested_at is not None:
-            acts.note(s, "job.resume", job_id)
+            acts.record(s, "job.resume", job_id)
         job.pause_requested_at = None
     else:
         _allow(job, Action.RESUME)
-        acts.note(s, "job.resume", job_id)
+        acts.record(s, "job.resume", job_id)
         moment = clock.read(s)
         job.status, job.status_reason, job.not_before, job.published_at = Status.QUEUED.value, None, moment, None
         s.flush()
         record_status(s, job)
-        hint(s, job.id, send_after=moment)
+        add_hint(s, job.id, send_after=moment)
     s.flush()
     s.refresh(job)
     return job
@@ -222,7 +223,7 @@ def request_checkpoint(s: Session, job_id: str) -> Job:
     """Ask the running trainer to save one now. Raises `JobNotFoundError`, `InvalidTransitionError`."""
     job = _locked(s, job_id)
     _allow(job, Action.SAVE_CHECKPOINT)
-    acts.note(s, "job.checkpoint", job_id)
+    acts.record(s, "job.checkpoint", job_id)
     if job.checkpoint_requested_at is None:
         job.checkpoint_requested_at = clock.read(s)
     s.flush()
@@ -237,12 +238,12 @@ def delete(s: Session, job_id: str) -> None:
     """
     job = _locked(s, job_id)
     _allow(job, Action.DELETE)
-    acts.note(s, "job.delete", job_id, status=job.status)
+    acts.record(s, "job.delete", job_id, status=job.status)
     s.execute(sql_delete(Job).where(Job.id == job_id))
     s.expunge(job)
 
 
-def counts(s: Session) -> dict[str, int]:
+def count_by_status(s: Session) -> dict[str, int]:
     """How many jobs stand where; every status is there."""
     rows = dict(iter(s.execute(select(Job.status, func.count()).group_by(Job.status))))
     return {status.value: rows.get(status.value, 0) for status in Status}
@@ -253,7 +254,7 @@ def all_ids(s: Session) -> set[str]:
     return set(s.scalars(select(Job.id)))
 
 
-def mine(s: Session, job_ids: Collection[str]) -> set[str]:
+def existing_ids(s: Session, job_ids: Collection[str]) -> set[str]:
     """Those of the jobs that are on record."""
     return set(s.scalars(select(Job.id).where(Job.id.in_(job_ids))))
 
@@ -263,7 +264,7 @@ def claimable_now() -> ColumnElement[bool]:
     return or_(Job.not_before <= clock.now(), Job.not_before > clock.now() + LONGEST_BACKOFF_SECONDS)
 
 
-def hint(s: Session, job_id: str, *, send_after: float | Any) -> None:
+def add_hint(s: Session, job_id: str, *, send_after: float | Any) -> None:
     """Put a wake-up call for some worker into the outbox, to be sent from `send_after` on."""
     s.add(Outbox(job_id=job_id, send_after=send_after, created_at=clock.read(s)))
 

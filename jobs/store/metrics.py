@@ -54,7 +54,7 @@ def append(
     assert values.ndim == 2 and values.shape[1] == len(names), values.shape
     columns = ((name, blocks.pack(first_step, values[:, column])) for column, name in enumerate(names))
     upsert(s, MetricBlock, [{"job_id": job_id, "name": name, "attempt": attempt, **block} for name, block in columns])
-    past = blocks.due(first_step, first_step + len(values) - 1)
+    past = blocks.merge_start(first_step, first_step + len(values) - 1)
     if past is not None:
         _merge(s, job_id, attempt, names, past)
 
@@ -70,13 +70,13 @@ def series(
     for name in names:
         if known and name not in known:
             raise UnknownMetricError(name, known)
-    limit_of = attempts.limits(s, job_id)
+    limit_of = attempts.last_counted_steps(s, job_id)
     return {name: _curve(s, job_id, name, limit_of, from_step, to_step) for name in names}
 
 
 def summaries(s: Session, job_id: str) -> list[MetricSummary]:
     """A line a curve, in order of name; of the values themselves only blocks that count in part are read."""
-    limit_of = attempts.limits(s, job_id)
+    limit_of = attempts.last_counted_steps(s, job_id)
     query = select(*_SUMS).where(MetricBlock.job_id == job_id)
     rows = s.execute(query.order_by(MetricBlock.name, MetricBlock.first_step, MetricBlock.attempt)).all()
     by_name = [list(group) for _, group in groupby(rows, lambda row: row.name)]
@@ -107,7 +107,7 @@ def _merge(s: Session, job_id: str, attempt: int, names: Sequence[str], past: in
         {"job_id": job_id, "name": name, "attempt": attempt, **blocks.pack(first_step, values)}
         for name, group in groupby(rows, lambda row: row.name)
         for curve in [blocks.join([row[1:] for row in group], {})]
-        for first_step, values in blocks.runs(curve, len(curve))
+        for first_step, values in blocks.contiguous_runs(curve, len(curve))
     ]
     if len(merged) < len(rows):
         s.execute(delete(MetricBlock).where(*there).execution_options(synchronize_session=False))
@@ -139,7 +139,9 @@ def _curve(
 def _ends(rows: Sequence[Any], limit_of: Mapping[int, int]) -> list[tuple[Any, int]]:
     """The blocks of a curve, and the last step of each that counts."""
     first, last = (np.array([row[place] for row in rows], dtype=np.int64) for place in (2, 3))
-    return list(zip(rows, blocks.ends([row.attempt for row in rows], first, last, limit_of).tolist(), strict=True))
+    return list(
+        zip(rows, blocks.counted_ends([row.attempt for row in rows], first, last, limit_of).tolist(), strict=True)
+    )
 
 
 def _values(s: Session, job_id: str, rows: Sequence[Any]) -> dict[tuple[str, int, int], bytes]:
@@ -173,10 +175,10 @@ def _summary(
     lows, highs, lasts = ([b[key] for b in sums if b[key] is not None] for key in ("low", "high", "last_finite"))
     return MetricSummary(
         name=name,
-        last=plain(np.float32(lasts[-1])) if lasts else None,
+        last=shortest_decimal(np.float32(lasts[-1])) if lasts else None,
         last_step=sums[-1]["last_step"] if sums else 0,
-        min=plain(np.float32(min(lows))) if lows else None,
-        max=plain(np.float32(max(highs))) if highs else None,
+        min=shortest_decimal(np.float32(min(lows))) if lows else None,
+        max=shortest_decimal(np.float32(max(highs))) if highs else None,
         count=sum(b["last_step"] - b["first_step"] + 1 for b in sums),
         nonfinite_count=sum(b["nonfinite"] for b in sums),
     )
@@ -193,6 +195,6 @@ def _part(blob: bytes, first_step: int, end: int) -> dict[str, Any]:
     return blocks.pack(first_step, blocks.unpack(blob)[: end - first_step + 1])
 
 
-def plain(value: np.float32) -> float | None:
+def shortest_decimal(value: np.float32) -> float | None:
     """A float32 as the shortest decimal that means it (0.1, not 0.10000000149); None when it is not finite."""
     return float(str(value)) if np.isfinite(value) else None

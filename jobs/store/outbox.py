@@ -13,7 +13,7 @@ from jobs.status import Status
 from jobs.store import jobs
 
 
-def due(s: Session, limit: int) -> list[Outbox]:
+def fetch_due(s: Session, limit: int) -> list[Outbox]:
     """Unsent hints whose time has come, oldest first."""
     # One that is to wait for longer than any job does was written before a clock was set back.
     late = Outbox.send_after > clock.now() + jobs.LONGEST_BACKOFF_SECONDS
@@ -21,7 +21,7 @@ def due(s: Session, limit: int) -> list[Outbox]:
     return list(s.scalars(query))
 
 
-def sent(s: Session, hints: Sequence[Outbox]) -> None:
+def mark_sent(s: Session, hints: Sequence[Outbox]) -> None:
     """Those are with the broker now."""
     s.execute(delete(Outbox).where(Outbox.seq.in_([hint.seq for hint in hints])))
     job_ids = {hint.job_id for hint in hints}
@@ -44,5 +44,5 @@ def republish(s: Session, after_seconds: float, idle_workers: int) -> list[str]:
     )
     ids = list(s.scalars(query.order_by(Job.priority.desc(), Job.created_at).limit(idle_workers)))
     for job_id in ids:
-        jobs.hint(s, job_id, send_after=clock.read(s))
+        jobs.add_hint(s, job_id, send_after=clock.read(s))
     return ids

@@ -30,9 +30,9 @@ def register(s: Session, job_id: str, attempt: int, step: int, file: Stored) -> 
 
 def listing(s: Session, job_id: str) -> list[Preview]:
     """In order of step; where two attempts drew the same step, the later one's."""
-    limit_of = attempts.limits(s, job_id)
+    limit_of = attempts.last_counted_steps(s, job_id)
     query = select(Preview).where(Preview.job_id == job_id).order_by(Preview.step, Preview.attempt)
-    rows = [row for row in s.scalars(query) if row.step <= limit_of.get(row.attempt, attempts.NEVER)]
+    rows = [row for row in s.scalars(query) if row.step <= limit_of.get(row.attempt, attempts.NO_LIMIT)]
     return list({row.step: row for row in rows}.values())
 
 

@@ -24,7 +24,7 @@ _MOST_TRIED: Final = 100
 
 
 @dataclass(frozen=True)
-class QueuePlace:
+class QueuePosition:
     """Where a queued job stands: how many would be claimed before it; `held`: its tenant may run no more now;
     `spent`: nor ever, with the device hours that it has.
     """
@@ -66,12 +66,12 @@ def require_room(s: Session, most: int) -> None:
     Two that come at the same time may both find room for one: what it guards is the service, not a price.
     """
     waiting = select(Job.id).where(Job.status == Status.QUEUED.value).limit(most).subquery()
-    count = s.execute(select(func.count()).select_from(waiting), execution_options=tenancy.EVERYBODYS).scalar_one()
+    count = s.execute(select(func.count()).select_from(waiting), execution_options=tenancy.ALL_TENANTS).scalar_one()
     if count >= most:
         raise QueueFullError(f"{count:,} jobs wait already, and no more are taken in; submit it later.")
 
 
-def turns(s: Session, gpus: int) -> list[str]:
+def serving_order(s: Session, gpus: int) -> list[str]:
     """The tenants that have a job for a worker with so many GPUs, in the order in which they are served."""
     there = (
         select(Job.id)
@@ -85,7 +85,7 @@ def turns(s: Session, gpus: int) -> list[str]:
     return list(s.scalars(query.order_by(*order).limit(_MOST_TRIED)))
 
 
-def take_turn(s: Session, tenant: str) -> Tenant | None:
+def lock_tenant(s: Session, tenant: str) -> Tenant | None:
     """The tenant's record, held until this transaction ends; None: it has all jobs running by now that it may."""
     row = s.scalars(select(Tenant).where(Tenant.id == tenant).with_for_update()).one_or_none()
     if row is None or row.max_running is None:
@@ -95,7 +95,7 @@ def take_turn(s: Session, tenant: str) -> Tenant | None:
     return row if running < row.max_running else None
 
 
-def places(s: Session, rows: Sequence[Job], most_gpus: int | None) -> dict[str, QueuePlace]:
+def positions(s: Session, rows: Sequence[Job], most_gpus: int | None) -> dict[str, QueuePosition]:
     """Of each of `rows` that is queued: where it stands. Two queries for all of them.
 
     `most_gpus` is the most that a live worker has (None: there is none): a job that nobody can run delays nobody.
@@ -126,7 +126,7 @@ def _count(*which: ColumnElement[bool]) -> ScalarSelect[int]:
 def _lines(s: Session, most_gpus: int | None) -> dict[str, _Line]:
     waiting = _count(Job.status == Status.QUEUED.value, Job.gpus <= (most_gpus or 0))
     each = select(Tenant.id, _running(), Tenant.served_at, Tenant.max_running, waiting, _spent())
-    rows = s.execute(each, execution_options=tenancy.EVERYBODYS)
+    rows = s.execute(each, execution_options=tenancy.ALL_TENANTS)
     return {
         tenant: _Line(running, served, most, waits, bool(spent))
         for tenant, running, served, most, waits, spent in rows
@@ -145,11 +145,11 @@ def _ranks(s: Session, queued: Iterable[Job], most_gpus: int | None) -> dict[str
     return {job_id: int(count) for job_id, count in s.execute(query)}
 
 
-def _place(row: Job, rank: int, lines: dict[str, _Line]) -> QueuePlace:
+def _place(row: Job, rank: int, lines: dict[str, _Line]) -> QueuePosition:
     own = lines[row.tenant]
     # It is claimed when its tenant runs `turn` jobs; who runs fewer then, or as many and waited longer, is first.
     turn, mine = own.running + rank, own.order(row.tenant)
     others = sum(
         line.before(turn + (line.order(tenant) < mine)) for tenant, line in lines.items() if tenant != row.tenant
     )
-    return QueuePlace(rank + others, held=own.most is not None and own.running >= own.most, spent=own.spent)
+    return QueuePosition(rank + others, held=own.most is not None and own.running >= own.most, spent=own.spent)

@@ -38,7 +38,7 @@ class RetrySource:
 
 
 @dataclass
-class Inheritance:
+class LinkedFiles:
     """What lies in the new job's folder, as the old job has it; nothing: from scratch."""
 
     checkpoints: list[Checkpoint] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Inheritance:
         return self.checkpoints[-1].step if self.checkpoints else 0
 
 
-def legacy(s: Session, job_id: str) -> RetrySource:
+def find_source(s: Session, job_id: str) -> RetrySource:
     """Raises `JobNotFoundError`, `InvalidTransitionError` when the job is not one to be retried."""
     job = _retriable(jobs.get(s, job_id))
     # What another version of the spec has trained is not what its words mean now.
@@ -66,12 +66,12 @@ def legacy(s: Session, job_id: str) -> RetrySource:
     return RetrySource(list(rows), best_steps, previews.listing(s, job_id))
 
 
-def link(artifacts: Artifacts, left: RetrySource, new_id: str) -> Inheritance:
+def link_files(artifacts: Artifacts, left: RetrySource, new_id: str) -> LinkedFiles:
     """Put the newest checkpoint that is what was written into the new job's folder, and the best up to its step.
 
     It comes before `create`: files without a record are swept up, a record without files is a lie.
     """
-    found = Inheritance()
+    found = LinkedFiles()
     for row in left.checkpoints:
         if found.checkpoints and row.step != found.best_step:
             continue
@@ -89,7 +89,7 @@ def link(artifacts: Artifacts, left: RetrySource, new_id: str) -> Inheritance:
     return found
 
 
-def create(s: Session, job_id: str, new_id: str, inherited: Inheritance) -> Job:
+def create(s: Session, job_id: str, new_id: str, inherited: LinkedFiles) -> Job:
     """Store the new job, of the old one's spec, and all that it takes over: one transaction, all or nothing.
 
     Raises `JobNotFoundError`, `InvalidTransitionError`, `DatasetNotFoundError`, `QuotaExceededError`, `QuotaUsedUpError`.
@@ -115,7 +115,7 @@ def _retriable(job: Job) -> Job:
     return job
 
 
-def _take_over(s: Session, old: Job, job: Job, inherited: Inheritance) -> None:
+def _take_over(s: Session, old: Job, job: Job, inherited: LinkedFiles) -> None:
     job.step = inherited.step
     job.images_seen = round(old.images_seen * inherited.step / old.step) if old.step else 0
     job.latest_metrics = dict(inherited.checkpoints[-1].metrics)
@@ -125,7 +125,7 @@ def _take_over(s: Session, old: Job, job: Job, inherited: Inheritance) -> None:
         checkpoints.register(s, job.id, TAKEN_OVER, row.step, row.metrics, *_stored(row, job.id), best=best)
     for name in metrics.names_of(s, old.id):
         curve = metrics.series(s, old.id, [name], to_step=inherited.step)[name]
-        for first_step, values in blocks.runs(curve, _BLOCK_STEPS):
+        for first_step, values in blocks.contiguous_runs(curve, _BLOCK_STEPS):
             metrics.append(s, job.id, TAKEN_OVER, first_step, [name], values[:, None])
     s.add_all(_own(row, job.id) for row in _evaluations(s, old.id) if row.step <= inherited.step)
     s.add_all(_own(row, job.id, key=_preview_key(row, job.id)) for row in inherited.previews)
@@ -134,9 +134,9 @@ def _take_over(s: Session, old: Job, job: Job, inherited: Inheritance) -> None:
 
 def _evaluations(s: Session, job_id: str) -> list[Evaluation]:
     """Those that count, in order of step."""
-    limit_of = attempts.limits(s, job_id)
+    limit_of = attempts.last_counted_steps(s, job_id)
     query = select(Evaluation).where(Evaluation.job_id == job_id).order_by(Evaluation.step, Evaluation.attempt)
-    rows = [row for row in s.scalars(query) if row.step <= limit_of.get(row.attempt, attempts.NEVER)]
+    rows = [row for row in s.scalars(query) if row.step <= limit_of.get(row.attempt, attempts.NO_LIMIT)]
     return list({row.step: row for row in rows}.values())
 
 

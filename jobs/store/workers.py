@@ -11,7 +11,7 @@ from jobs import clock
 from jobs.errors import WorkerNotFoundError
 from jobs.models import Job, Worker
 from jobs.status import Status
-from jobs.store import acts
+from jobs.store.callers import acts
 from jobs.store.pages import Page, cut, decode
 
 _FORGOTTEN_AFTER: Final = 7 * 86_400
@@ -19,7 +19,7 @@ _FORGOTTEN_AFTER: Final = 7 * 86_400
 WorkerStatus = Literal["idle", "busy", "draining", "lost"]
 
 
-def announce(s: Session, worker_id: str, host: str, devices: list[dict[str, Any]], gpus: int = 0) -> None:
+def register(s: Session, worker_id: str, host: str, devices: list[dict[str, Any]], gpus: int = 0) -> None:
     """A worker has started, which gives a job `gpus` GPUs.
 
     Rows of workers that were silent for a week are dropped on the way.
@@ -39,7 +39,7 @@ def announce(s: Session, worker_id: str, host: str, devices: list[dict[str, Any]
     )
 
 
-def beat(s: Session, worker_id: str, *, draining: bool = False) -> bool:
+def heartbeat(s: Session, worker_id: str, *, draining: bool = False) -> bool:
     """It is still there; `draining`: and takes no more jobs, from now on for good.
 
     False: nobody knows it, announce it again.
@@ -60,21 +60,21 @@ def request_drain(s: Session, worker_id: str) -> Worker:
     row = s.scalars(told.execution_options(populate_existing=True)).one_or_none()
     if row is None:
         raise WorkerNotFoundError(worker_id)
-    acts.note(s, "worker.drain", worker_id)
+    acts.record(s, "worker.drain", worker_id)
     return row
 
 
-def carries(s: Session, worker_id: str, job_id: str | None) -> None:
+def set_current_job(s: Session, worker_id: str, job_id: str | None) -> None:
     """Note which job it carries, or that it carries none."""
     s.execute(update(Worker).where(Worker.id == worker_id).values(current_job_id=job_id, heartbeat_at=clock.now()))
 
 
-def put_down(s: Session, job_id: str) -> None:
+def clear_current_job(s: Session, job_id: str) -> None:
     """Nobody carries this job any more."""
     s.execute(update(Worker).where(Worker.current_job_id == job_id).values(current_job_id=None))
 
 
-def leave(s: Session, worker_id: str) -> None:
+def remove(s: Session, worker_id: str) -> None:
     """It has stopped in good order."""
     s.execute(delete(Worker).where(Worker.id == worker_id))
 
@@ -92,7 +92,7 @@ def is_draining(s: Session, worker_id: str) -> bool:
     return bool(s.scalars(select(Worker.draining).where(Worker.id == worker_id)).one_or_none())
 
 
-def idle(s: Session, lease_seconds: float) -> int:
+def count_idle(s: Session, lease_seconds: float) -> int:
     """How many live workers wait for work: those whose lease is on no job, whatever they last said of themselves."""
     carrying = select(Job.id).where(Job.status == Status.RUNNING.value, Job.lease_owner == Worker.id).exists()
     query = (
@@ -104,7 +104,7 @@ def idle(s: Session, lease_seconds: float) -> int:
     return s.execute(query).scalar_one()
 
 
-def on_host_of(s: Session, worker_id: str, seconds: float) -> int:
+def count_on_host(s: Session, worker_id: str, seconds: float) -> int:
     """How many workers share its host, itself among them: those that take jobs, and were heard of `seconds` ago."""
     host = select(Worker.host).where(Worker.id == worker_id).scalar_subquery()
     there = select(func.count()).where(Worker.host == host, Worker.draining.is_(False))

@@ -56,7 +56,7 @@ class Hand:
     def worker(self, worker_id: str = "wrk_1") -> str:
         """A worker that has announced itself, and is not lost while the test lasts; its id."""
         with self.db.write() as s:
-            workers.announce(s, worker_id, "host", [{"name": "cpu"}])
+            workers.register(s, worker_id, "host", [{"name": "cpu"}])
             s.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=clock.now() + 3600))
         return worker_id
 
@@ -93,7 +93,7 @@ class Hand:
     def find(self, job_id: str, verdict: str, *findings: dict[str, Any]) -> None:
         """The trainer's latest look at the job."""
         with self.db.write() as s:
-            health.put(s, job_id, 1, 50, verdict, findings, raised=findings)
+            health.record(s, job_id, 1, 50, verdict, findings, raised=findings)
 
     def checkpoint(self, job_id: str, step: int, content: bytes = b"weights", *, best: bool = False) -> Checkpoint:
         key, weights_key = Artifacts.checkpoint_key(job_id, step, 1), Artifacts.weights_key(job_id, step, 1)
@@ -113,7 +113,7 @@ class Hand:
         """A data set that somebody has brought, as far as `values` say that it is."""
         with self.db.write() as s:
             row = s.scalars(select(Dataset).where(Dataset.name == name)).one_or_none()
-            row = row or datasets.begin(s, new_id("ds"), name, None)
+            row = row or datasets.create_upload(s, new_id("ds"), name, None)
             if values.get("status") == "ready":
                 row.num_images, row.channels, row.height, row.width, row.num_held_out = 64, 1, 16, 16, 7
             for field, value in values.items():

@@ -38,9 +38,9 @@ class Estimator:
 def worker(hand: Hand) -> Iterator[None]:
     """One with a GPU of 80 GiB, and one with a processor."""
     with hand.db.write() as s:
-        workers.announce(s, "wrk_a", "a", [{"name": "H100", "memory_bytes": 80 * GIB}], gpus=1)
-        workers.announce(s, "wrk_b", "b", [{"name": "cpu", "memory_bytes": 24 * GIB}])
-        workers.announce(s, "wrk_c", "c", [{"name": "an old card", "memory_bytes": None}], gpus=1)
+        workers.register(s, "wrk_a", "a", [{"name": "H100", "memory_bytes": 80 * GIB}], gpus=1)
+        workers.register(s, "wrk_b", "b", [{"name": "cpu", "memory_bytes": 24 * GIB}])
+        workers.register(s, "wrk_c", "c", [{"name": "an old card", "memory_bytes": None}], gpus=1)
     yield
 
 

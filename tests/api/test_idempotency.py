@@ -15,7 +15,8 @@ from jobs import clock
 from jobs.models import IdempotencyKey, Job
 from jobs.runtime.settings import Settings
 from jobs.status import Status
-from jobs.store import idempotency, jobs
+from jobs.store import jobs
+from jobs.store.callers import idempotency
 from tests.api.conftest import DEFAULT_JOB, assert_problem
 from tests.api.live_service import Live, serving
 
@@ -129,7 +130,7 @@ def test_after_a_day_a_key_is_free_again(live: Live) -> None:
     assert _same(second, _post(live, "k", seed=9))
     with live.hand.db.write() as s:
         s.execute(update(IdempotencyKey).values(created_at=clock.now() - idempotency.KEPT_SECONDS - 1))
-        idempotency.forget(s)
+        idempotency.delete_old(s)
     assert _count(live, IdempotencyKey) == 0
 
 
@@ -161,7 +162,7 @@ def test_many_at_once_with_one_key_for_two_requests_make_one_job(live: Live) -> 
 def test_who_waits_for_a_request_that_fails_carries_out_its_own(live: Live) -> None:
     with ThreadPoolExecutor(1) as threads:
         with pytest.raises(RuntimeError), live.hand.db.write() as s:
-            assert idempotency.begin(s, "anyone", "k", "of another request") is None
+            assert idempotency.reserve(s, "anyone", "k", "of another request") is None
             waiting = threads.submit(_post, live, "k")
             time.sleep(0.3)  # the other request arrives while this one still holds the key
             raise RuntimeError

@@ -11,7 +11,7 @@ from jobs import clock
 from jobs.db import Session
 from jobs.models import Attempt, JobEvent, Outbox, Worker
 from jobs.models import Job as Row
-from jobs.status import MOVES, TERMINAL, Status
+from jobs.status import TERMINAL, TRANSITIONS, Status
 from jobs.store import checkpoints, jobs, metrics
 from tests.faults.model import PAUSE, ModelJob
 
@@ -58,7 +58,7 @@ def check_events(s: Session, row: Row, job: ModelJob) -> None:
     happened = list(s.scalars(select(JobEvent).where(JobEvent.job_id == job.id).order_by(JobEvent.seq)))
     assert [event.seq for event in happened] == list(range(1, row.event_seq + 1))
     path = [Status(event.data["status"]) for event in happened if event.type == "job.status"]
-    assert path == job.path and all(after in MOVES[before] for before, after in pairwise(path))
+    assert path == job.path and all(after in TRANSITIONS[before] for before, after in pairwise(path))
     ends = [event for event in happened if event.ends_job]
     assert ends == (happened[-1:] if job.status in TERMINAL else []), "one end, and nothing after it"
 

@@ -20,7 +20,7 @@ from gan.spec import from_record
 from jobs.db import Database
 from jobs.errors import ArtifactLostError
 from jobs.models import Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBlock, Preview
-from jobs.status import MOVES, TERMINAL, Status
+from jobs.status import TERMINAL, TRANSITIONS, Status
 from jobs.storage.disk import Artifacts
 from tests.faults.undisturbed import References, UndisturbedRun
 
@@ -187,7 +187,7 @@ def _moves(past: Past) -> Iterator[str]:
     if not path or path[0] is not Status.QUEUED:
         yield f"it began as {path[:1]}"
     for before, after in pairwise(path):
-        if after not in MOVES[before]:
+        if after not in TRANSITIONS[before]:
             yield f"it went from {before} to {after}"
 
 

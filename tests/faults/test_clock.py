@@ -116,7 +116,7 @@ def test_a_hint_that_would_be_sent_in_hours_is_sent_now(db: Database) -> None:
     submit(db)
     with db.write() as s:
         s.execute(update(Outbox).values(send_after=_now(db) + 2 * _HOURS))
-        assert len(outbox.due(s, 10)) == 1
+        assert len(outbox.fetch_due(s, 10)) == 1
 
 
 def test_a_hint_that_was_sent_in_the_future_is_sent_again(db: Database, settings: Settings) -> None:
@@ -125,7 +125,7 @@ def test_a_hint_that_was_sent_in_the_future_is_sent_again(db: Database, settings
     assert broker.relay_once(db, app) == 1
     _set(db, job.id, published_at=_now(db) + 2 * _HOURS)
     with db.write() as s:
-        workers.announce(s, "an idle worker", "here", [])
+        workers.register(s, "an idle worker", "here", [])
     sweeper.sweep_once(db, settings)
     assert broker.relay_once(db, app) == 1
 

@@ -39,7 +39,7 @@ def _a_zombie_wakes(db: Database) -> None:
     claim(db, "its successor")
     with db.write() as s:
         leases.fence(s, job.id, 2, TTL, step=1)
-        leases.resumed(s, job.id, 2, 0)
+        leases.record_resume(s, job.id, 2, 0)
         metrics.append(s, job.id, 2, 1, ["loss_d"], np.full((1, 1), 2, np.float32))
     before = job_of(db, job.id)
 
@@ -68,7 +68,7 @@ def _checkpoint(s: Session, job_id: str) -> None:
 
 def _start(s: Session, job_id: str) -> None:
     leases.fence(s, job_id, 1, TTL)
-    leases.resumed(s, job_id, 1, 0)
+    leases.record_resume(s, job_id, 1, 0)
 
 
 def _release(s: Session, job_id: str) -> None:
@@ -97,7 +97,7 @@ def _refused(db: Database, job_id: str, write: Callable[[Session, str], object])
 def test_a_hint_that_the_broker_lost_is_sent_again_and_the_job_runs(db: Database, settings: Settings) -> None:
     hasty = settings.model_copy(update={"republish_seconds": 0.5, "lease_seconds": 60})
     with db.write() as s:
-        workers.announce(s, "an idle worker", "here", [])
+        workers.register(s, "an idle worker", "here", [])
     with _relay(hasty):
         _heard(settings, 0.3)
         job = submit(db)

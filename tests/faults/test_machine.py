@@ -88,7 +88,7 @@ class Machine(RuleBasedStateMachine):
             for table in (Row, Outbox, Worker):
                 s.execute(delete(table))
             for name in WORKERS:
-                workers.announce(s, name, "here", [])
+                workers.register(s, name, "here", [])
 
     # Clients
 
@@ -157,7 +157,7 @@ class Machine(RuleBasedStateMachine):
             newest = checkpoints.newest_ready(s, job.id)
             step = 0 if newest is None else newest.step
             orders = leases.fence(s, job.id, job.attempt, LEASE, step=step)
-            leases.resumed(s, job.id, job.attempt, step)
+            leases.record_resume(s, job.id, job.attempt, step)
             return orders
 
         self._both(lambda: job.goes_on(job.attempt, self.now), resumed)
@@ -221,7 +221,7 @@ class Machine(RuleBasedStateMachine):
     @rule(worker=some_worker)
     def still_there(self, worker: str) -> None:
         with self.db.write() as s:
-            assert workers.beat(s, worker)
+            assert workers.heartbeat(s, worker)
         self.heard[worker] = self.now
 
     @precondition(lambda self: self.past)
@@ -255,10 +255,10 @@ class Machine(RuleBasedStateMachine):
         """It may die once the broker has the messages, and before that is written."""
         due = [job_id for job_id, times in self.hints.items() for at in times if at <= self.now]
         with self.db.write() as s:
-            hints = outbox.due(s, 1000)
+            hints = outbox.fetch_due(s, 1000)
             assert sorted(hint.job_id for hint in hints) == sorted(due)
             if not crashes:
-                outbox.sent(s, hints)
+                outbox.mark_sent(s, hints)
         self.messages += len(due)
         if not crashes:
             for job_id in due:
@@ -273,7 +273,7 @@ class Machine(RuleBasedStateMachine):
         forgotten = [job for job in waiting if self.now - _last_sent(job) > REPUBLISH]
         wanted = [job.id for job in sorted(forgotten, key=lambda j: j.rank)][: len(idle)]
         with self.db.write() as s:
-            assert workers.idle(s, LEASE) == len(idle)
+            assert workers.count_idle(s, LEASE) == len(idle)
             assert outbox.republish(s, REPUBLISH, len(idle)) == wanted
         for job_id in wanted:
             self.hints[job_id].append(self.now)

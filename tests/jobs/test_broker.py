@@ -59,7 +59,7 @@ def test_a_lost_hint_is_written_again_for_an_idle_worker(app: Celery, db: Databa
     sweeper.sweep_once(db, hasty)
     assert broker.relay_once(db, app) == 0, "nobody is idle"
     with db.write() as s:
-        workers.announce(s, "w1", "host", [])
+        workers.register(s, "w1", "host", [])
     patient = settings.model_copy(update={"republish_seconds": 1000})
     sweeper.sweep_once(db, patient)
     assert broker.relay_once(db, app) == 0
@@ -75,7 +75,7 @@ def test_a_hint_stays_in_the_outbox_while_the_broker_is_away(db: Database, setti
     with pytest.raises(BrokerUnavailableError, match="does not answer"):
         broker.check(away)
     with db.read() as s:
-        assert len(outbox.due(s, 10)) == 1
+        assert len(outbox.fetch_due(s, 10)) == 1
 
 
 def test_a_broker_that_is_there_checks_well(app: Celery) -> None:

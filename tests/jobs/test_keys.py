@@ -13,7 +13,7 @@ from jobs.db import Database
 from jobs.errors import KeyNotFoundError
 from jobs.keys import Scope, digest_of, handle_of, new_key
 from jobs.models import ApiKey
-from jobs.store import api_keys
+from jobs.store.callers import api_keys
 
 READ = [Scope.JOBS_READ]
 
@@ -44,7 +44,7 @@ def test_the_record_keeps_no_key(db: Database) -> None:
     with db.read() as s:
         (row,) = s.scalars(select(ApiKey))
         kept = [str(getattr(row, column.key)) for column in ApiKey.__table__.columns]
-        assert api_keys.holder(s, made.key) is row
+        assert api_keys.find_valid(s, made.key) is row
     assert row.sha256 == digest_of(made.key) and row.scopes == ["jobs:read"]
     secret = made.key[17:41]
     assert not any(secret in text for text in kept)
@@ -58,7 +58,7 @@ def test_a_key_that_is_over_revoked_or_unknown_opens_nothing(db: Database) -> No
         first = api_keys.revoke(s, revoked.row.id).revoked_at
         assert api_keys.revoke(s, revoked.row.id).revoked_at == first, "repeated, it changes nothing"
     with db.read() as s:
-        held = {key: api_keys.holder(s, key) for key in (over.key, revoked.key, good.key, new_key(), "", "x")}
+        held = {key: api_keys.find_valid(s, key) for key in (over.key, revoked.key, good.key, new_key(), "", "x")}
     assert [key for key, row in held.items() if row is not None] == [good.key]
 
 
@@ -67,7 +67,7 @@ def test_a_key_of_the_same_handle_but_another_secret_opens_nothing(db: Database)
         made = api_keys.create(s, "acme", "theirs", READ)
         made.row.handle = handle_of(other := new_key()) or ""
     with db.read() as s:
-        assert api_keys.holder(s, other) is None
+        assert api_keys.find_valid(s, other) is None
 
 
 def test_a_rotated_key_overlaps_and_then_is_over(db: Database) -> None:
@@ -76,19 +76,19 @@ def test_a_rotated_key_overlaps_and_then_is_over(db: Database) -> None:
         new = api_keys.rotate(s, old.row.id, 60)
         assert (new.row.tenant, new.row.name, new.row.scopes) == ("acme", "theirs", ["jobs:read"])
         assert new.row.expires_at is not None and new.row.expires_at > new.row.created_at + 900
-        assert api_keys.holder(s, old.key) is not None and api_keys.holder(s, new.key) is not None
+        assert api_keys.find_valid(s, old.key) is not None and api_keys.find_valid(s, new.key) is not None
         api_keys.rotate(s, new.row.id, 0)
-        assert api_keys.holder(s, new.key) is None, "no overlap: over at once"
+        assert api_keys.find_valid(s, new.key) is None, "no overlap: over at once"
         with pytest.raises(KeyNotFoundError):
             api_keys.rotate(s, new.row.id, 60)
 
 
 def test_only_an_administrators_key_that_holds_counts_as_the_first(db: Database) -> None:
     with db.write() as s:
-        assert not api_keys.any_holds(s)
+        assert not api_keys.has_valid_admin_key(s)
         api_keys.create(s, "acme", "theirs", READ)
-        assert not api_keys.any_holds(s)
+        assert not api_keys.has_valid_admin_key(s)
         made = api_keys.create(s, "default", "first", [Scope.ADMIN])
-        assert api_keys.any_holds(s)
+        assert api_keys.has_valid_admin_key(s)
         api_keys.revoke(s, made.row.id)
-        assert not api_keys.any_holds(s)
+        assert not api_keys.has_valid_admin_key(s)

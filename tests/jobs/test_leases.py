@@ -231,8 +231,8 @@ def test_a_job_that_was_to_be_cancelled_is_not_queued_again(db: Database) -> Non
 def test_the_reaper_takes_only_leases_that_ran_out(db: Database) -> None:
     held, lost = submit(db), submit(db)
     with db.write() as s:
-        workers.announce(s, "w2", "host", [])
-        workers.carries(s, "w2", lost.id)
+        workers.register(s, "w2", "host", [])
+        workers.set_current_job(s, "w2", lost.id)
     _claim(db, "w1"), _claim(db, "w2")
     _expire(db, lost.id)
     with db.write() as s:
@@ -245,7 +245,7 @@ def test_the_reaper_takes_only_leases_that_ran_out(db: Database) -> None:
     assert back.status_reason["code"] == "worker_lost"
     with db.write() as s:
         assert leases.reap(s) == []
-        assert [hint.job_id for hint in outbox.due(s, 10)].count(lost.id) == 1
+        assert [hint.job_id for hint in outbox.fetch_due(s, 10)].count(lost.id) == 1
 
 
 def test_events_tell_the_story_in_order_without_a_gap(db: Database) -> None:

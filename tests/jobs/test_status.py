@@ -1,6 +1,6 @@
 """The table of moves against the contract's sentence, and what is derived from it."""
 
-from jobs.status import ACTIONS, MOVES, TERMINAL, Action, Status, allowed_actions
+from jobs.status import ACTIONS, TERMINAL, TRANSITIONS, Action, Status, allowed_actions
 
 
 def test_the_terminal_three() -> None:
@@ -8,12 +8,12 @@ def test_the_terminal_three() -> None:
 
 
 def test_nothing_leaves_a_terminal_status() -> None:
-    assert all(not MOVES[status] for status in TERMINAL)
+    assert all(not TRANSITIONS[status] for status in TERMINAL)
 
 
 def test_every_status_can_be_reached_and_has_a_row() -> None:
-    assert set(MOVES) == set(Status)
-    reached = {to for moves in MOVES.values() for to in moves}
+    assert set(TRANSITIONS) == set(Status)
+    reached = {to for moves in TRANSITIONS.values() for to in moves}
     assert reached | {Status.QUEUED} == set(Status)
 
 

@@ -10,7 +10,8 @@ from jobs.db import Database
 from jobs.errors import DatasetNotFoundError, JobNotFoundError
 from jobs.models import Base, Checkpoint, Job, JobEvent, OfJob, OfTenant
 from jobs.storage.disk import Stored
-from jobs.store import checkpoints, datasets, events, jobs, metrics, queue, tenants
+from jobs.store import checkpoints, datasets, events, jobs, metrics, queue
+from jobs.store.callers import tenants
 from tests.jobs.helpers import submit
 
 FILE = Stored("job_x/f", 3, "0" * 64)
@@ -21,7 +22,7 @@ def two(db: Database) -> tuple[Job, Job]:
     """A job of each of two tenants."""
     with db.write() as s:
         for name in ("ours", "theirs"):
-            tenants.ensure(s, name)
+            tenants.get_or_create(s, name)
     return submit(db, tenant="ours"), submit(db, tenant="theirs")
 
 
@@ -30,8 +31,12 @@ def test_a_tenant_finds_its_own_jobs_alone(db: Database, two: tuple[Job, Job]) -
     with db.read("ours") as s:
         assert jobs.get(s, ours.id).tenant == "ours"
         assert [row.row.id for row in jobs.page(s, limit=9).data] == [ours.id]
-        assert jobs.show(s, [ours.id, theirs.id]).keys() == jobs.stamps(s, [ours.id, theirs.id]).keys() == {ours.id}
-        for ask in (jobs.get, jobs.require):
+        assert (
+            jobs.fetch_details(s, [ours.id, theirs.id]).keys()
+            == jobs.row_versions(s, [ours.id, theirs.id]).keys()
+            == {ours.id}
+        )
+        for ask in (jobs.get, jobs.require_exists):
             with pytest.raises(JobNotFoundError):
                 ask(s, theirs.id)
     with db.read() as s:
@@ -80,11 +85,11 @@ def test_a_data_set_is_its_tenants_and_a_name_may_be_given_twice(db: Database, t
     info = BUILTIN_DATASETS["fashion-mnist-mini"].model_copy(update={"name": "shoes"})
     for tenant in ("ours", "theirs"):
         with db.write(tenant) as s:
-            row = datasets.begin(s, f"ds_{tenant}", "shoes", None)
+            row = datasets.create_upload(s, f"ds_{tenant}", "shoes", None)
             assert datasets.claim(s, row.id, 60)
-            datasets.accept(s, row.id, 1, info, 1)
+            datasets.mark_ready(s, row.id, 1, info, 1)
     with db.write() as s:
-        tenants.ensure(s, "new")
+        tenants.get_or_create(s, "new")
     for tenant in ("ours", "theirs"):
         with db.read(tenant) as s:
             assert datasets.get(s, "shoes").id == f"ds_{tenant}"
@@ -98,7 +103,7 @@ def test_a_data_set_is_its_tenants_and_a_name_may_be_given_twice(db: Database, t
 
 def test_a_place_in_the_queue_counts_jobs_that_cannot_be_seen(db: Database, two: tuple[Job, Job]) -> None:
     with db.read("theirs") as s:
-        assert queue.places(s, [two[1]], 0)[two[1].id].ahead == 1
+        assert queue.positions(s, [two[1]], 0)[two[1].id].ahead == 1
 
 
 def test_every_table_with_a_tenant_or_a_job_is_narrowed() -> None:

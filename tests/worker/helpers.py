@@ -146,7 +146,7 @@ def with_checkpoints(settings: Settings, db: Database, body: dict[str, Any], ste
 def _train(writer: FencedWriter, manager: CheckpointManager, spec: TrainSpec) -> None:
     torch.set_num_threads(1)
     trainer = _trainer(spec, tick_seconds=0.0)
-    writer.write(lambda s: leases.resumed(s, writer.job_id, 1, 0), step=0)
+    writer.write(lambda s: leases.record_resume(s, writer.job_id, 1, 0), step=0)
     for event in trainer.run():
         if isinstance(event, Tick):
             manager.save(trainer, {})

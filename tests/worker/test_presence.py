@@ -74,7 +74,7 @@ def test_a_worker_that_was_forgotten_is_announced_again_as_it_was(sqlite_db: Dat
     presence.drain()
     until(lambda: known(sqlite_db)[0].draining)
     with sqlite_db.write() as s:
-        workers.leave(s, "wrk_test")
+        workers.remove(s, "wrk_test")
     until(lambda: len(known(sqlite_db)) == 1)
     (row,) = known(sqlite_db)
     assert row.draining and row.devices[0]["name"] == "cpu"

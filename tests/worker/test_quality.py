@@ -143,7 +143,7 @@ def test_what_a_lost_attempt_found_past_its_checkpoint_is_found_no_more(
 ) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, judged(total_steps=30), steps=3)
     with sqlite_db.write() as s:
-        health.put(s, job.id, 1, 20, "failing", [FOUND], raised=[FOUND])
+        health.record(s, job.id, 1, 20, "failing", [FOUND], raised=[FOUND])
         evaluations.register(s, job.id, 1, 20, {"fcd": 0.1}, {}, best_so_far=True)
         assert checkpoints.mark_best(s, job.id, 3) is not None
     run(sqlite_settings).result()

@@ -22,8 +22,8 @@ def retry(settings: Settings, db: Database, job_id: str) -> Job:
     """As POST /v1/jobs/{id}/retry does."""
     artifacts, new = files_of(settings), new_id("job")
     with db.read() as s:
-        left = retries.legacy(s, job_id)
-    inherited = retries.link(artifacts, left, new)
+        left = retries.find_source(s, job_id)
+    inherited = retries.link_files(artifacts, left, new)
     with db.write() as s:
         return retries.create(s, job_id, new, inherited)
 

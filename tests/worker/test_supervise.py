@@ -64,8 +64,8 @@ def test_no_job_no_work(sqlite_settings: Settings, sqlite_db: Database) -> None:
 def test_a_draining_worker_takes_no_job(sqlite_settings: Settings, sqlite_db: Database) -> None:
     job = submit(sqlite_db, **tiny())
     with sqlite_db.write() as s:
-        workers.announce(s, WORKER.worker_id, "here", [])
-        workers.beat(s, WORKER.worker_id, draining=True)
+        workers.register(s, WORKER.worker_id, "here", [])
+        workers.heartbeat(s, WORKER.worker_id, draining=True)
     assert run_one_job(sqlite_settings, sqlite_db, WORKER, NOBODY) is None
     assert job_of(sqlite_db, job.id).status == "queued"
 
@@ -143,10 +143,10 @@ def test_a_checkpoint_is_saved_when_asked_for(sqlite_settings: Settings, sqlite_
 
 def test_a_drained_worker_gives_its_job_back(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
     with sqlite_db.write() as s:
-        workers.announce(s, WORKER.worker_id, "here", [])
+        workers.register(s, WORKER.worker_id, "here", [])
     job, carried = training(sqlite_settings, sqlite_db, run)
     with sqlite_db.write() as s:
-        workers.beat(s, WORKER.worker_id, draining=True)
+        workers.heartbeat(s, WORKER.worker_id, draining=True)
     carried.result()
     given_back = job_of(sqlite_db, job.id)
     assert (given_back.status, given_back.crashes) == ("queued", 0)
@@ -183,7 +183,7 @@ def test_a_supervisor_that_cannot_start_a_trainer_gives_the_job_back(
     sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     with sqlite_db.write() as s:
-        workers.announce(s, WORKER.worker_id, "here", [])
+        workers.register(s, WORKER.worker_id, "here", [])
     job = submit(sqlite_db, **tiny())
     sqlite_settings.artifacts_dir.write_bytes(b"a file where the folder should be")
     with pytest.raises(OSError, match=r"artifacts|Not a directory|File exists"):
@@ -203,7 +203,7 @@ def test_a_supervisor_that_meets_an_error_ends_its_trainer_and_gives_the_job_bac
     sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     with sqlite_db.write() as s:
-        workers.announce(s, WORKER.worker_id, "here", [])
+        workers.register(s, WORKER.worker_id, "here", [])
     job, carried = training(sqlite_settings, sqlite_db, run)
     with sqlite_db.write() as s:
         s.execute(text(REFUSE_HEARTBEATS))
@@ -226,7 +226,7 @@ def test_a_job_takes_its_workers_part_of_the_cores(
 ) -> None:
     with sqlite_db.write() as s:
         for name in [WORKER.worker_id, *(f"wrk_{n}" for n in range(os.cpu_count() or 1))]:
-            workers.announce(s, name, "here", [])
+            workers.register(s, name, "here", [])
         # Nobody plays the neighbours, and it may take a while until the trainer looks at them.
         s.execute(update(Worker).values(heartbeat_at=clock.now() + 600))
     job = submit(sqlite_db, **tiny(total_steps=2))

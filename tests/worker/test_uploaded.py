@@ -24,7 +24,7 @@ def _ready(db: Database, settings: Settings, content: dict[str, bytes], side: in
     folder.mkdir(parents=True)
     (folder / uploads.UPLOAD).write_bytes(zipped(content))
     with db.write() as s:
-        datasets.begin(s, dataset_id, "mine", side)
+        datasets.create_upload(s, dataset_id, "mine", side)
     assert validate_one(db, settings, threading.Event())
     with db.read() as s:
         assert datasets.get(s, "mine").status == "ready"

@@ -69,7 +69,7 @@ class SamplerState:
 
     def place(self) -> AbstractContextManager[None]:
         """A place for one piece of work. Raises `SamplerBusyError` at once when all are taken."""
-        return self._places.one()
+        return self._places.slot()
 
     async def do(self, work: Callable[[], T]) -> T:
         """What `work` returns; by one that has a place."""

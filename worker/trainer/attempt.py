@@ -222,7 +222,7 @@ class TrainingAttempt:
         part of the host's cores. `before` is the checkpoint's.
         """
         worker, cores = str(job.lease_owner), usable_cores()
-        sharing = self._writer.read(lambda s: workers.on_host_of(s, worker, 2 * BEAT_SECONDS))
+        sharing = self._writer.read(lambda s: workers.count_on_host(s, worker, 2 * BEAT_SECONDS))
         # Two trainers with a thread a core each would be several times slower than with one.
         part = max(1, cores // sharing)
         threads = self._settings.trainer_threads or (part if before is None else min(before, cores))

@@ -82,7 +82,7 @@ class CheckpointManager:
         # What a successor of this attempt writes is not among them, however late this one wakes.
         there = list(self._artifacts.present(self._writer.job_id))
         named: set[str] = set()
-        self._writer.write(lambda s: named.update(files.named(s, self._writer.job_id)))
+        self._writer.write(lambda s: named.update(files.recorded_keys(s, self._writer.job_id)))
         _delete(there, named)
 
     def tidy_after_all(self, db: Database) -> None:
@@ -90,7 +90,7 @@ class CheckpointManager:
         mine = f".{self._writer.attempt}."
         there = [(key, path) for key, path in self._artifacts.present(self._writer.job_id) if mine in path.name]
         with db.read() as s:
-            named = files.named(s, self._writer.job_id)
+            named = files.recorded_keys(s, self._writer.job_id)
         _delete(there, named)
 
     def restore(self) -> dict[str, Any] | None:
@@ -174,7 +174,7 @@ class CheckpointManager:
         self._failures += 1
         log.warning("no room for a checkpoint", step=step, failures=self._failures)
         job_id, attempt = self._writer.job_id, self._writer.attempt
-        self._writer.post(lambda s: checkpoints.not_saved(s, job_id, attempt, step, NO_ROOM))
+        self._writer.post(lambda s: checkpoints.record_failure(s, job_id, attempt, step, NO_ROOM))
         if final or self._failures >= MOST_FAILURES:
             raise DiskFullError(f"There was no room on the disk for the checkpoint of step {step}.") from error
 

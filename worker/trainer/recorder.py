@@ -49,7 +49,7 @@ class Recorder:
         """
 
         def resumed(s: Session) -> None:
-            leases.resumed(s, self._job_id, self._attempt, trainer.step)
+            leases.record_resume(s, self._job_id, self._attempt, trainer.step)
             checkpoints.mark_best(s, self._job_id, trainer.best_step)
             self._put_health(s, trainer.step, trainer.health.verdict, trainer.health.findings)
 
@@ -63,7 +63,9 @@ class Recorder:
     def tick(self, tick: Tick) -> JobRequests:
         """The curves; what was asked of the job, as far as is known."""
         self.step = tick.step
-        self._losses = {name: metrics.plain(v) for name, v in zip(tick.names, tick.values[-1], strict=True)}
+        self._losses = {
+            name: metrics.shortest_decimal(v) for name, v in zip(tick.names, tick.values[-1], strict=True)
+        }
 
         def append(s: Session) -> None:
             metrics.append(s, self._job_id, self._attempt, tick.first_step, tick.names, tick.values)
@@ -134,7 +136,7 @@ class Recorder:
         raised: Iterable[HealthFinding] = (),
     ) -> None:
         hold, new = ([plain(finding.to_json()) for finding in some] for some in (findings, raised))
-        health.put(s, self._job_id, self._attempt, step, verdict, hold, new)
+        health.record(s, self._job_id, self._attempt, step, verdict, hold, new)
 
 
 def plain(value: Any) -> Any:

@@ -31,7 +31,7 @@ _UNICAST: Final = IPv6Network("2000::/3")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
-def resolved(host: str, port: int) -> list[str]:
+def resolve_host(host: str, port: int) -> list[str]:
     """All that this host takes `host` for. Raises `OSError`."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return list(dict.fromkeys(str(place[0]) for *_, place in found))
@@ -61,36 +61,36 @@ def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 class AddressChecker:
     """Judges urls and names; `allow_private`: any address will do, by http and on any port too."""
 
-    def __init__(self, *, allow_private: bool = False, resolve: Resolve = resolved) -> None:
+    def __init__(self, *, allow_private: bool = False, resolve: Resolve = resolve_host) -> None:
         self._allow_private, self._resolve = allow_private, resolve
 
     def check(self, url: str) -> None:
         """Raise `UrlNotAllowedError` where `url` would not be called if it were called now."""
-        read = self.read(url)
-        self.of(read.host, read.port or _HTTPS_PORT)
+        parsed = self.parse(url)
+        self.resolve(parsed.host, parsed.port or _HTTPS_PORT)
 
-    def read(self, url: str) -> httpx2.URL:
+    def parse(self, url: str) -> httpx2.URL:
         """The url in its parts, as far as it can be judged without its addresses. Raises `UrlNotAllowedError`."""
         if len(url) > LONGEST_URL:
             raise UrlNotAllowedError(f"it is longer than {LONGEST_URL:,} characters")
         try:
-            read = httpx2.URL(url)
+            parsed = httpx2.URL(url)
         except httpx2.InvalidURL:
             raise UrlNotAllowedError("it cannot be read") from None
-        if not _HOST.fullmatch(read.raw_host) or not 0 < (read.port or _HTTPS_PORT) <= _LAST_PORT:
+        if not _HOST.fullmatch(parsed.raw_host) or not 0 < (parsed.port or _HTTPS_PORT) <= _LAST_PORT:
             raise UrlNotAllowedError("its host or port cannot be read")
         schemes = ("https", "http") if self._allow_private else ("https",)
-        if read.scheme not in schemes:
+        if parsed.scheme not in schemes:
             raise UrlNotAllowedError(f"it must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-        if read.userinfo:
+        if parsed.userinfo:
             raise UrlNotAllowedError("it holds a user's name or password")
-        if read.port not in (None, _HTTPS_PORT) and not self._allow_private:
-            raise UrlNotAllowedError(f"its port is {read.port}, and only {_HTTPS_PORT} is called")
-        if not self._allow_private and (":" in read.host or _NUMBERS.fullmatch(read.host)):
+        if parsed.port not in (None, _HTTPS_PORT) and not self._allow_private:
+            raise UrlNotAllowedError(f"its port is {parsed.port}, and only {_HTTPS_PORT} is called")
+        if not self._allow_private and (":" in parsed.host or _NUMBERS.fullmatch(parsed.host)):
             raise UrlNotAllowedError("its host is an IP address, and only names are called")
-        return read
+        return parsed
 
-    def of(self, host: str, port: int) -> Sequence[str]:
+    def resolve(self, host: str, port: int) -> Sequence[str]:
         """All IP addresses of `host`. Raises `UrlNotAllowedError` where there is none, or one that is not public."""
         try:
             found = self._resolve(host, port)

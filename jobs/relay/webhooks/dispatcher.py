@@ -15,8 +15,8 @@ from jobs.errors import UnavailableError
 from jobs.relay.webhooks.addresses import AddressChecker
 from jobs.relay.webhooks.sender import WebhookSender
 from jobs.runtime.settings import Settings
-from jobs.store import deliveries
-from jobs.store.deliveries import DeliveryOutcome, PendingDelivery
+from jobs.store.callers import deliveries
+from jobs.store.callers.deliveries import DeliveryOutcome, PendingDelivery
 
 log = structlog.get_logger("gantry.webhooks")
 
@@ -66,7 +66,7 @@ class WebhookDispatcher(threading.Thread):
 
     def _claim(self, busy: set[str], full: set[str]) -> PendingDelivery | None:
         with self._db.read() as s:
-            if not deliveries.waiting(s, busy, full):
+            if not deliveries.has_due(s, busy, full):
                 return None
         with self._db.write() as s:
             return deliveries.claim(s, LEASE_SECONDS, busy, full)
@@ -96,7 +96,7 @@ class WebhookDispatcher(threading.Thread):
         for _ in range(_TELLS):
             try:
                 with self._db.write() as s:
-                    state = deliveries.settle(s, delivery, outcome)
+                    state = deliveries.record_outcome(s, delivery, outcome)
             except UnavailableError:
                 self._stop_asked.wait(1)
                 continue

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 
 from jobs.errors import UrlNotAllowedError
 from jobs.relay.webhooks.addresses import AddressChecker
-from jobs.store.deliveries import DeliveryOutcome, PendingDelivery
+from jobs.store.callers.deliveries import DeliveryOutcome, PendingDelivery
 
 SECONDS: Final = 10.0
 """For a connection, and for each sign of life of whoever is called."""
@@ -39,10 +39,10 @@ class WebhookSender:
         self,
         addresses: AddressChecker,
         *,
-        dial: httpcore2.NetworkBackend | None = None,
+        backend: httpcore2.NetworkBackend | None = None,
         in_all_seconds: float = IN_ALL_SECONDS,
     ) -> None:
-        self._addresses, self._dial = addresses, dial or httpcore2.SyncBackend()
+        self._addresses, self._backend = addresses, backend or httpcore2.SyncBackend()
         self._seconds = in_all_seconds
         self._tls = httpcore2.default_ssl_context()
 
@@ -63,9 +63,9 @@ class WebhookSender:
 
     def _post(self, delivery: PendingDelivery, deadline: float) -> int:
         """The status that was answered."""
-        read = self._addresses.read(delivery.url)
+        read = self._addresses.parse(delivery.url)
         url = httpcore2.URL(scheme=read.raw_scheme, host=read.raw_host, port=read.port, target=read.raw_path)
-        network = _CheckedBackend(self._addresses, self._dial, deadline)
+        network = _CheckedBackend(self._addresses, self._backend, deadline)
         with (
             httpcore2.ConnectionPool(ssl_context=self._tls, network_backend=network) as pool,
             pool.stream(
@@ -103,8 +103,8 @@ def _read_a_little(chunks: Iterable[bytes]) -> None:
 class _CheckedBackend(httpcore2.NetworkBackend):
     """Connects to an address only where all of its host's may be called; Host and SNI stay the host's name."""
 
-    def __init__(self, addresses: AddressChecker, dial: httpcore2.NetworkBackend, deadline: float) -> None:
-        self._addresses, self._dial, self._deadline = addresses, dial, deadline
+    def __init__(self, addresses: AddressChecker, backend: httpcore2.NetworkBackend, deadline: float) -> None:
+        self._addresses, self._backend, self._deadline = addresses, backend, deadline
 
     def connect_tcp(
         self,
@@ -115,11 +115,11 @@ class _CheckedBackend(httpcore2.NetworkBackend):
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
         failure: Exception | None = None
-        for address in self._addresses.of(host, port)[:_MOST_ADDRESSES]:
+        for address in self._addresses.resolve(host, port)[:_MOST_ADDRESSES]:
             left = _left(self._deadline, timeout, httpcore2.ConnectTimeout)
             try:
                 return _TimedStream(
-                    self._dial.connect_tcp(address, port, left, local_address, socket_options), self._deadline
+                    self._backend.connect_tcp(address, port, left, local_address, socket_options), self._deadline
                 )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error

@@ -20,7 +20,8 @@ from api.http import multipart, protocol
 from jobs.db import Database
 from jobs.keys import Scope
 from jobs.runtime.settings import Settings
-from jobs.store import api_keys, datasets
+from jobs.store import datasets
+from jobs.store.callers import api_keys
 from tests.api.live_service import Live, serving, until
 from tests.api.routes.test_uploads import CLASSES, left
 from tests.gan.uploads.zips import write

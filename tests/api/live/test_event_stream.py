@@ -32,7 +32,8 @@ from jobs.keys import Scope
 from jobs.runtime import process
 from jobs.runtime.settings import Settings
 from jobs.status import Status
-from jobs.store import api_keys, events, jobs
+from jobs.store import events, jobs
+from jobs.store.callers import api_keys
 from tests.api.conftest import Hand
 from tests.api.live_service import (
     SECONDS,

@@ -15,7 +15,7 @@ from jobs.keys import Scope
 from jobs.models import DEFAULT_TENANT
 from jobs.runtime.settings import Settings
 from jobs.status import Status
-from jobs.store import acts, api_keys
+from jobs.store.callers import acts, api_keys
 from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
 from tests.gan.uploads.zips import files, zipped
 

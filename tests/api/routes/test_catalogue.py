@@ -76,7 +76,7 @@ def test_workers_are_listed_while_they_are_heard_of(
     client: TestClient, hand: Hand, sqlite_settings: Settings
 ) -> None:
     with hand.db.write() as s:
-        workers.announce(s, "w1", "host", [{"index": 0, "name": "cpu (2 cores)", "memory_bytes": 1}])
+        workers.register(s, "w1", "host", [{"index": 0, "name": "cpu (2 cores)", "memory_bytes": 1}])
     (row,) = client.get("/v1/workers").json()["data"]
     assert row["id"] == "w1" and row["status"] == "idle" and row["current_job_id"] is None
     with hand.db.write() as s:

@@ -107,7 +107,7 @@ def test_a_sheet_goes_with_its_data_set(client: TestClient, hand: Hand, sampler:
     row = hand.dataset("mine", status="ready", classes=[])
     client.get("/v1/datasets/mine/contact-sheet")
     services = client.app.state.services  # type: ignore[attr-defined]
-    kept = services.settings.answers_dir
+    kept = services.settings.samples_cache_dir
     assert [path for path in kept.iterdir() if path.name.startswith(row.id)]
     assert client.delete("/v1/datasets/mine").status_code == 204
     assert [path for path in kept.iterdir() if path.name.startswith(row.id)] == []

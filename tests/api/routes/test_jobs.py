@@ -84,7 +84,7 @@ def test_a_running_job_tells_its_worker_and_when_it_will_be_done(client: TestCli
 def test_a_job_of_a_lost_worker_waits_for_its_next_attempt_and_says_why(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     with hand.db.write() as s:
-        workers.announce(s, "worker-2", "host", [])
+        workers.register(s, "worker-2", "host", [])
         s.execute(update(Job).where(Job.id == job_id).values(lease_until=clock.now() - 1))
         assert leases.reap(s) == [job_id]
     job = client.get(f"/v1/jobs/{job_id}").json()
@@ -94,7 +94,7 @@ def test_a_job_of_a_lost_worker_waits_for_its_next_attempt_and_says_why(client: 
 
 def test_a_job_that_no_worker_can_run_says_so(client: TestClient, hand: Hand) -> None:
     with hand.db.write() as s:
-        workers.announce(s, "worker-1", "host", [], gpus=0)
+        workers.register(s, "worker-1", "host", [], gpus=0)
     job_id = hand.submit(resources={"gpus": 1})
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert job["status_reason"]["code"] == "no_capable_worker" and "gpus to 0" in job["status_reason"]["message"]

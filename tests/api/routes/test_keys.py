@@ -22,7 +22,8 @@ from jobs.db import Database
 from jobs.keys import Scope, new_key
 from jobs.runtime.settings import Settings
 from jobs.status import Status
-from jobs.store import api_keys, workers
+from jobs.store import workers
+from jobs.store.callers import api_keys
 from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
 from tests.gan.uploads.zips import files, zipped
 
@@ -229,7 +230,7 @@ def test_a_worker_shows_ones_own_job_alone(door: Door) -> None:
     job_id = door.client.post("/v1/jobs", json=DEFAULT_JOB, headers=theirs).json()["id"]
     worker = door.hand.worker()
     with door.db.write() as s:
-        workers.carries(s, worker, job_id)
+        workers.set_current_job(s, worker, job_id)
     for headers, shown in ((ours, None), (theirs, job_id)):
         (row,) = door.client.get("/v1/workers", headers=headers).json()["data"]
         assert row["current_job_id"] == shown and row["status"] == "busy"

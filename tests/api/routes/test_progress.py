@@ -111,7 +111,7 @@ def test_when_too_many_wait_for_a_picture_the_next_is_told_to_come_back(
     monkeypatch.setattr(
         plots, "_places", places := ConcurrencyLimiter(1, RenderingBusyError, "Come back in a moment.")
     )
-    with places.one():
+    with places.slot():
         for busy in (curves(), _film(client, job_id)):
             assert_problem(busy, 503, "pictures-busy")
             assert busy.headers["Retry-After"] == "5"
@@ -210,7 +210,7 @@ def test_a_film_reads_no_preview_before_its_turn_has_come(
     monkeypatch.setattr(
         plots, "_places", places := ConcurrencyLimiter(1, RenderingBusyError, "Come back in a moment.")
     )
-    with places.one():
+    with places.slot():
         assert_problem(_film(client, job_id), 503, "pictures-busy")
     assert read == []
     assert _film(client, job_id).status_code == 200 and len(read) == 2

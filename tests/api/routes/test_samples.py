@@ -331,7 +331,7 @@ def test_304_reads_no_answer_from_disk(client: TestClient, hand: Hand, monkeypat
 def test_a_deleted_jobs_answers_are_gone(client: TestClient, hand: Hand, sqlite_settings: Settings) -> None:
     job_id = hand.train()
     hand.checkpoint(job_id, 5)
-    answers = SampleCache(sqlite_settings.answers_dir, 1000)
+    answers = SampleCache(sqlite_settings.samples_cache_dir, 1000)
     path = f"/v1/jobs/{job_id}/samples"
     etag = make_plan((), CLASSES, n=8, seed=0, truncation=1.0).etag(hand.checkpoint(job_id, 6).id, "png")
     answers.put(job_id, etag, b"images")
@@ -341,7 +341,7 @@ def test_a_deleted_jobs_answers_are_gone(client: TestClient, hand: Hand, sqlite_
     assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
     assert_problem(client.get(path), 404, "job-not-found")
     assert_problem(client.get(f"/v1/jobs/{job_id}/classes"), 404, "job-not-found")
-    assert answers.get(job_id, etag) is None and not list(sqlite_settings.answers_dir.iterdir())
+    assert answers.get(job_id, etag) is None and not list(sqlite_settings.samples_cache_dir.iterdir())
 
 
 def _image(answer: httpx2.Response, index: int) -> np.ndarray:

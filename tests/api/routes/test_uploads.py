@@ -195,7 +195,7 @@ def test_when_too_many_are_judged_the_next_is_told_to_come_back(
         uploads, "_PLACES", places := ConcurrencyLimiter(1, UploadsBusyError, "Come back in a moment.")
     )
     monkeypatch.setattr(uploads, "_INSPECT_SECONDS", 0.1)
-    with places.one():
+    with places.slot():
         assert_problem(post(client, CLASSES, tmp_path), 503, "uploads-busy")
     assert left(sqlite_settings) == []
 

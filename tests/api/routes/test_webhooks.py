@@ -17,7 +17,7 @@ from jobs.errors import NameLookupBusyError
 from jobs.relay.webhooks.dispatcher import WebhookDispatcher
 from jobs.runtime.limiter import ConcurrencyLimiter
 from jobs.runtime.settings import Settings
-from jobs.store import deliveries
+from jobs.store.callers import deliveries
 from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
 from tests.api.live_service import until
 from tests.jobs.relay.webhooks.receiver import Receiver, receiving
@@ -149,7 +149,7 @@ def test_when_too_many_hosts_are_looked_up_the_next_is_told_to_come_back(
     monkeypatch.setattr(
         webhooks, "_lookups", places := ConcurrencyLimiter(1, NameLookupBusyError, "Come back in a moment.")
     )
-    with places.one():
+    with places.slot():
         busy = strict.post("/v1/webhooks", json={"url": PUBLIC})
         assert_problem(busy, 503, "lookups-busy")
         assert busy.headers["Retry-After"] == "5" and strict.get("/v1/webhooks").json()["data"] == []
@@ -219,7 +219,7 @@ def test_a_jobs_moves_are_told_signed_and_logged(caller: TestClient) -> None:
 @pytest.fixture
 def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was not taken is not told again before the test is over, by itself."""
-    monkeypatch.setattr(deliveries, "PAUSES", (3600,) * len(deliveries.PAUSES))
+    monkeypatch.setattr(deliveries, "RETRY_DELAYS", (3600,) * len(deliveries.RETRY_DELAYS))
 
 
 @pytest.mark.usefixtures("_unhurried", "delivered")

@@ -14,7 +14,7 @@ from api.ui.sessions import COOKIE, Sessions
 from jobs.first_key import first_key
 from jobs.keys import Scope
 from jobs.runtime.settings import Settings
-from jobs.store import api_keys
+from jobs.store.callers import api_keys
 from tests.api.live_service import Live, serving
 from tests.api.ui.conftest import until, visit
 

@@ -9,7 +9,7 @@ from nicegui import ui
 from nicegui.testing import User
 
 from jobs.models import DEFAULT_TENANT
-from jobs.store import tenants
+from jobs.store.callers import tenants
 from tests.api.live_service import Live
 from tests.api.ui.conftest import estimate, until, visit
 
@@ -72,7 +72,7 @@ async def test_who_is_quicker_than_the_look_has_it_sent_all_the_same_unless_it_i
 async def test_what_was_full_may_be_asked_again(live: Live) -> None:
     estimate(live)
     with live.hand.db.write() as s:
-        tenants.limit(s, DEFAULT_TENANT, {"max_queued": 1})
+        tenants.set_quotas(s, DEFAULT_TENANT, {"max_queued": 1})
     waiting = live.hand.submit()
     async with visit(live.url, "/submit") as user:
         await user.should_see(_GOOD)

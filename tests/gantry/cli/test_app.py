@@ -137,7 +137,7 @@ def _find(settings: Settings, job_id: str) -> None:
             pass
         figures = {"fcd": 3.21, "coverage": 0.612, "label_accuracy": None}
         evaluations.register(s, job_id, 1, 5, figures, {}, best_so_far=True)
-        health.put(s, job_id, 1, 50, "failing", [FINDING], raised=[FINDING])
+        health.record(s, job_id, 1, 50, "failing", [FINDING], raised=[FINDING])
         reason = {"code": "stopped_early", "message": "The best is long past."}
         leases.finish(s, job_id, 1, Status.SUCCEEDED, reason=reason)
     db.dispose()

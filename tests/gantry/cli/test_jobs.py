@@ -174,8 +174,8 @@ def test_workers_are_listed_and_drained(served: Settings) -> None:
     with Client(url_of(served)) as client:
         job_id = client.submit({"dataset": "fashion-mnist-mini"})["id"]
     with db.write() as s:
-        workers.announce(s, "wrk_1", "a.host", [{"name": "cpu (2 cores)"}])
-        workers.carries(s, "wrk_1", job_id)
+        workers.register(s, "wrk_1", "a.host", [{"name": "cpu (2 cores)"}])
+        workers.set_current_job(s, "wrk_1", job_id)
         s.execute(update(Worker).values(heartbeat_at=clock.now() + 3600))  # not lost while the test lasts
     head, row = gantry("workers", settings=served).stdout.splitlines()
     assert head.split() == ["ID", "HOST", "DEVICE", "STATUS", "JOB"]
@@ -183,7 +183,7 @@ def test_workers_are_listed_and_drained(served: Settings) -> None:
     assert gantry("worker", "drain", "wrk_1", settings=served).stdout == f"wrk_1 gives {job_id} back and ends.\n"
     assert json.loads(gantry("workers", "--json", settings=served).stdout)["data"][0]["status"] == "draining"
     with db.write() as s:
-        workers.leave(s, "wrk_1")
+        workers.remove(s, "wrk_1")
         jobs.request_cancel(s, job_id)
     db.dispose()
     gone = gantry("worker", "drain", "wrk_1", settings=served)

@@ -40,7 +40,7 @@ def test_it_sends_hints_and_gives_lost_jobs_back_until_told_to_stop(db: Database
 def _back_and_sent(db: Database, job_id: str) -> bool:
     with db.read() as s:
         job = jobs.get(s, job_id)
-        return job.status == "queued" and job.published_at is not None and not outbox.due(s, 10)
+        return job.status == "queued" and job.published_at is not None and not outbox.fetch_due(s, 10)
 
 
 def test_files_are_left_alone_when_no_job_at_all_is_on_record(db: Database, settings: Settings) -> None:

@@ -33,7 +33,7 @@ def brought(db: Database, settings: Settings, name: str = "mine", content: bytes
     folder.mkdir(parents=True)
     (folder / uploads.UPLOAD).write_bytes(zipped(files("bag", "shoe", size=(20, 20))) if content is None else content)
     with db.write() as s:
-        datasets.begin(s, dataset_id, name, None)
+        datasets.create_upload(s, dataset_id, name, None)
     return dataset_id
 
 
@@ -101,7 +101,7 @@ def test_who_waits_to_be_judged_leaves_threads_for_everybody_else(
 def test_one_that_was_cut_off_too_often_is_refused(
     db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "_MOST_ATTEMPTS", 0)
+    monkeypatch.setattr(validation, "_MOST_ATTEMPTS", 0)
     brought(db, settings)
     assert validated(db, settings) and "five times" in of(db).problems[0]["detail"]
 
@@ -122,14 +122,14 @@ def test_deleted_while_it_is_validated_nothing_is_left(
     db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset_id = brought(db, settings)
-    note = datasets.note
+    note = datasets.record_progress
 
     def deleted(s: Session, *args: Any, **told: Any) -> None:
         datasets.delete(s, dataset_id)
         s.commit()
         note(s, *args, **told)
 
-    monkeypatch.setattr(datasets, "note", deleted)
+    monkeypatch.setattr(datasets, "record_progress", deleted)
     assert validated(db, settings)
     with db.read() as s:
         assert "mine" not in [row.name for row in datasets.page(s, limit=50).data]
@@ -147,7 +147,7 @@ def test_orphans_go_and_what_is_on_record_stays(db: Database, settings: Settings
         (folder / uploads.UPLOAD).write_bytes(b"x")
     for path in (orphan, orphan / uploads.UPLOAD, settings.datasets_dir / DEFAULT_TENANT / kept):
         os.utime(path, (1, 1))
-    assert uploads.drop_orphans(db, settings, 3600) == [orphan.name]
+    assert uploads.delete_orphans(db, settings, 3600) == [orphan.name]
     assert sorted(p.name for p in (settings.datasets_dir / DEFAULT_TENANT).iterdir()) == sorted([kept, young.name])
 
 
@@ -157,7 +157,7 @@ def test_a_stale_attempt_writes_nothing(db: Database, settings: Settings) -> Non
         assert datasets.claim(s, dataset_id, -1) is not None
         assert datasets.claim(s, dataset_id, 60) is not None
     with pytest.raises(FencedError), db.write() as s:
-        datasets.refuse(s, dataset_id, 1, [])
+        datasets.mark_failed(s, dataset_id, 1, [])
     assert of(db).status == "validating"
 
 
@@ -166,7 +166,7 @@ def test_a_job_that_is_being_stored_holds_its_data_set(db: Database, settings: S
     validated(db, settings)
     with ThreadPoolExecutor(1) as threads:
         with db.write() as s:
-            row = datasets.require(s, "mine")
+            row = datasets.lock_ready(s, "mine")
             deleted = threads.submit(_deleted, settings)
             time.sleep(0.3)
             assert not deleted.done()
@@ -177,7 +177,7 @@ def test_a_job_that_is_being_stored_holds_its_data_set(db: Database, settings: S
 
 def _deleted(settings: Settings) -> str:
     # It waits for as long as it has to: a machine that stands still is no reason to give up.
-    other = Database(settings.database, in_a_hurry=False)
+    other = Database(settings.database, statement_timeout=False)
     try:
         with other.write() as s:
             return datasets.delete(s, "mine")
@@ -195,9 +195,9 @@ def test_a_lease_of_a_clock_that_was_set_back_is_over(db: Database, settings: Se
 def test_the_record_refuses_what_cannot_be(db: Database, settings: Settings) -> None:
     brought(db, settings)
     with pytest.raises(DatasetExistsError), db.write() as s:
-        datasets.begin(s, new_id("ds"), "mine", None)
+        datasets.create_upload(s, new_id("ds"), "mine", None)
     with pytest.raises(DatasetNotReadyError, match="validating"), db.write() as s:
-        datasets.require(s, "mine")
+        datasets.lock_ready(s, "mine")
     validated(db, settings)
     job = submit(db, dataset="mine", batch_size=8)
     with pytest.raises(DatasetInUseError, match=job.id), db.write() as s:

@@ -30,7 +30,7 @@ def _resume(db: Database, job_id: str, attempt: int, step: int) -> None:
     with db.write() as s:
         leases.release(s, job_id, attempt, crash=False, reason={"code": "drained", "message": ""})
         assert leases.claim(s, "w2", "cpu", 0, 30) is not None
-        leases.resumed(s, job_id, attempt + 1, step)
+        leases.record_resume(s, job_id, attempt + 1, step)
 
 
 def _evaluate(db: Database, job_id: str, attempt: int, step: int, fcd: float | None, best: bool = False) -> None:
@@ -51,7 +51,7 @@ def _save(db: Database, job_id: str, step: int, *, best: bool, attempt: int = 1)
 
 def _best_checkpoint(db: Database, job_id: str) -> str | None:
     with db.read() as s:
-        return jobs.show(s, [job_id])[job_id].best
+        return jobs.fetch_details(s, [job_id])[job_id].best
 
 
 def test_an_evaluation_is_a_row_an_event_and_a_point_of_each_curve(db: Database) -> None:

@@ -32,7 +32,7 @@ def _claim(db: Database) -> str:
 def _put(db: Database, job_id: str, step: int, verdict: str, *findings: Any, raised: Any = ()) -> None:
     with db.write() as s:
         leases.fence(s, job_id, 1, 30)
-        health.put(s, job_id, 1, step, verdict, findings, raised)
+        health.record(s, job_id, 1, step, verdict, findings, raised)
 
 
 def _told(db: Database, job_id: str) -> list[dict[str, Any]]:

@@ -46,11 +46,11 @@ def test_a_job_its_event_and_its_hint_are_stored_together_or_not_at_all(db: Data
     with pytest.raises(SpecError), db.write() as s:
         jobs.create(s, resolve({"dataset": "fashion-mnist-mini"}), info.model_copy(update={"classes": ()}))
     with db.read() as s:
-        assert jobs.page(s, limit=10).data == [] and outbox.due(s, 10) == []
+        assert jobs.page(s, limit=10).data == [] and outbox.fetch_due(s, 10) == []
     job = submit(db)
     with db.read() as s:
         assert [job.row.id for job in jobs.page(s, limit=10).data] == [job.id]
-        assert [hint.job_id for hint in outbox.due(s, 10)] == [job.id]
+        assert [hint.job_id for hint in outbox.fetch_due(s, 10)] == [job.id]
 
 
 def test_the_spec_comes_back_as_it_was_resolved(db: Database) -> None:
@@ -72,7 +72,7 @@ def test_the_spec_comes_back_as_it_was_resolved(db: Database) -> None:
 
 @pytest.mark.parametrize("job_id", ["job_01ARZ3NDEKTSV4RRFFQ69G5FAV", "nonsense", "", "job_'; drop table jobs; --"])
 def test_an_unknown_id_is_not_found(db: Database, job_id: str) -> None:
-    for look in (jobs.get, jobs.require):
+    for look in (jobs.get, jobs.require_exists):
         with db.read() as s, pytest.raises(JobNotFoundError):
             look(s, job_id)
 
@@ -116,7 +116,7 @@ def test_filters_narrow_the_list(db: Database) -> None:
 
 
 def _ahead(s: Session, rows: Sequence[Job], most_gpus: int | None) -> dict[str, int]:
-    return {job_id: place.ahead for job_id, place in queue.places(s, rows, most_gpus).items()}
+    return {job_id: place.ahead for job_id, place in queue.positions(s, rows, most_gpus).items()}
 
 
 def test_the_place_in_the_queue_is_the_order_of_claims(db: Database) -> None:
@@ -211,7 +211,7 @@ def test_resuming_wakes_a_worker(db: Database) -> None:
         s.execute(delete(Outbox))
     _ask(db, jobs.resume, job)
     with db.read() as s:
-        assert [hint.job_id for hint in outbox.due(s, 10)] == [job.id]
+        assert [hint.job_id for hint in outbox.fetch_due(s, 10)] == [job.id]
 
 
 def test_pausing_a_running_job_is_a_flag_until_its_worker_gives_it_back(db: Database) -> None:
@@ -313,7 +313,7 @@ def test_a_cancel_is_not_lost_while_a_worker_gives_the_job_back(db: Database, se
     giving.start()
     assert holding.wait(60)
     # On a machine that stands still it may have to wait for longer than a statement has.
-    patient = Database(settings.database, in_a_hurry=False)
+    patient = Database(settings.database, statement_timeout=False)
     with patient.write() as s:
         answers.append(jobs.request_cancel(s, job.id).status)
     patient.dispose()
@@ -360,7 +360,7 @@ def test_counts_name_every_status(db: Database) -> None:
     submit(db), submit(db)
     _start(db)
     with db.read() as s:
-        counts = jobs.counts(s)
+        counts = jobs.count_by_status(s)
     assert counts["queued"] == 1 and counts["running"] == 1 and set(counts) == {str(status) for status in Status}
 
 

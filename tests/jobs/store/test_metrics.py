@@ -42,7 +42,7 @@ def _start(db: Database, job_id: str, attempt: int, from_step: int) -> None:
         if attempt > 1:
             leases.release(s, job_id, attempt - 1, crash=False, reason={"code": "drained", "message": ""})
         assert leases.claim(s, "w1", "cpu", 0, 60) is not None
-        leases.resumed(s, job_id, attempt, from_step)
+        leases.record_resume(s, job_id, attempt, from_step)
 
 
 def _append(db: Database, job_id: str, attempt: int, first: int, values: np.ndarray[Any, Any]) -> None:
@@ -71,10 +71,10 @@ def _summary_of(points: Plain) -> dict[str, Any]:
     values = np.array([points[step] for step in sorted(points)])
     finite = values[np.isfinite(values)]
     return {
-        "last": metrics.plain(finite[-1]),
+        "last": metrics.shortest_decimal(finite[-1]),
         "last_step": max(points),
-        "min": metrics.plain(finite.min()),
-        "max": metrics.plain(finite.max()),
+        "min": metrics.shortest_decimal(finite.min()),
+        "max": metrics.shortest_decimal(finite.max()),
         "count": len(values),
         "nonfinite_count": len(values) - len(finite),
     }
@@ -212,7 +212,7 @@ def test_a_curve_of_which_nothing_counts_is_named_and_empty(db: Database) -> Non
     _append(db, job_id, 1, 10, np.ones((5, 2)))
     _start(db, job_id, 2, 5)
     with db.read() as s:
-        assert attempts.limits(s, job_id)[1] == 5
+        assert attempts.last_counted_steps(s, job_id)[1] == 5
         (summary, _) = metrics.summaries(s, job_id)
         assert (summary.count, summary.last_step, summary.last) == (0, 0, None)
         assert s.execute(select(func.count()).select_from(MetricBlock)).scalar_one() == 2

@@ -23,28 +23,23 @@ from jobs.models import DEFAULT_TENANT
 from jobs.status import Status
 from jobs.storage.disk import Stored
 from jobs.store import (
-    acts,
-    api_keys,
     attempts,
     checkpoints,
     datasets,
-    deliveries,
     evaluations,
     events,
     files,
     health,
-    idempotency,
     jobs,
     metrics,
     outbox,
     previews,
     queue,
     retries,
-    tenants,
     upsert,
-    webhooks,
     workers,
 )
+from jobs.store.callers import acts, api_keys, deliveries, idempotency, tenants, webhooks
 from tests.jobs.helpers import submit
 
 MODULES: Final = (
@@ -115,12 +110,12 @@ def _life(db: Database) -> None:
 
     do(_webhooks)
     do(_acts)
-    do(lambda s: workers.announce(s, "w", "host", []))
-    do(lambda s: workers.beat(s, "w"))
+    do(lambda s: workers.register(s, "w", "host", []))
+    do(lambda s: workers.heartbeat(s, "w"))
     for _ in range(4):
         do(lambda s: leases.claim(s, "w", "cpu", 0, 60))
     first, second, third, fourth, fifth, sixth = ids
-    do(lambda s: workers.carries(s, "w", first))
+    do(lambda s: workers.set_current_job(s, "w", first))
     do(lambda s: _work(s, first))
     do(lambda s: leases.release(s, first, 1, crash=False, reason=REASON))
     do(lambda s: jobs.request_cancel(s, second))
@@ -132,30 +127,34 @@ def _life(db: Database) -> None:
     do(lambda s: jobs.request_pause(s, fifth))
     do(lambda s: jobs.resume(s, fifth))
     do(lambda s: s.execute(text("update jobs set lease_until = 1 where id = :id"), {"id": third}) and leases.reap(s))
-    do(lambda s: outbox.sent(s, outbox.due(s, 100)))
+    do(lambda s: outbox.mark_sent(s, outbox.fetch_due(s, 100)))
     do(lambda s: outbox.republish(s, -1, 5))
     for _ in range(2):
-        do(lambda s: idempotency.begin(s, "me", "key", "print"))
-    do(lambda s: idempotency.keep(s, "me", "key", 201, {}, b""))
-    do(lambda s: idempotency.forget(s))
-    left = do(lambda s: retries.legacy(s, second))
-    inherited = retries.Inheritance(checkpoints=left.checkpoints[:1])
+        do(lambda s: idempotency.reserve(s, "me", "key", "print"))
+    do(lambda s: idempotency.store_response(s, "me", "key", 201, {}, b""))
+    do(lambda s: idempotency.delete_old(s))
+    left = do(lambda s: retries.find_source(s, second))
+    inherited = retries.LinkedFiles(checkpoints=left.checkpoints[:1])
     do(lambda s: retries.create(s, second, "job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C", inherited))
     do(_intake)
     do(_keys)
     _read(db, first, sixth)
-    do(lambda s: workers.page(s, limit=5) and (jobs.counts(s), jobs.all_ids(s), files.ended(s, None, 0)))
+    do(
+        lambda s: (
+            workers.page(s, limit=5) and (jobs.count_by_status(s), jobs.all_ids(s), files.recently_ended(s, None, 0))
+        )
+    )
     do(lambda s: jobs.delete(s, second))
     do(lambda s: workers.request_drain(s, "w"))
-    do(lambda s: workers.leave(s, "w"))
+    do(lambda s: workers.remove(s, "w"))
 
 
 def _acts(s: Session) -> None:
     """Who did what."""
-    acts.sign(s, "key_a", "request")
+    acts.set_actor(s, "key_a", "request")
     assert acts.actor(s) == "key_a"
-    acts.note(s, "job.cancel", "job_a")
-    acts.note(s, "job.cancel", "job_b")
+    acts.record(s, "job.cancel", "job_a")
+    acts.record(s, "job.cancel", "job_b")
     assert acts.last_actor(s, "job_a", "job.cancel") == "key_a"
     for filters in ({}, {"subject": "job_a"}, {"actor": "key_a"}, {"tenant": "default"}):
         acts.page(s, limit=1, cursor=acts.page(s, limit=1).next_cursor, **filters)
@@ -164,14 +163,14 @@ def _acts(s: Session) -> None:
 def _webhooks(s: Session) -> None:
     """What becomes of webhooks, while jobs go on."""
     hook = webhooks.create(s, "https://hooks.example/", ["job.status"]).id
-    told = [deliveries.test(s, hook) for _ in range(2)]
+    told = [deliveries.enqueue_test(s, hook) for _ in range(2)]
     webhooks.get(s, hook), webhooks.page(s, limit=5), webhooks.change(s, hook, enabled=True)
-    assert deliveries.waiting(s, ["x"], ["y"])
+    assert deliveries.has_due(s, ["x"], ["y"])
     for outcome in (deliveries.DeliveryOutcome(200, None, 1), deliveries.DeliveryOutcome(500, "No.", 1)):
         delivery = deliveries.claim(s, 60, ["x"], ["y"])
-        assert delivery is not None and deliveries.settle(s, delivery, outcome)
+        assert delivery is not None and deliveries.record_outcome(s, delivery, outcome)
     deliveries.redeliver(s, hook, told[0].id), deliveries.page(s, hook, limit=5)
-    deliveries.forget(s)
+    deliveries.delete_old(s)
     doomed = webhooks.create(s, "https://hooks.example/", ["job.status"]).id
     webhooks.change(s, doomed, enabled=False)
     webhooks.delete(s, doomed)
@@ -181,14 +180,14 @@ def _work(s: Session, job_id: str) -> None:
     """What a trainer writes."""
     leases.renew(s, job_id, 1, 60)
     leases.fence(s, job_id, 1, 60, step=300)
-    leases.resumed(s, job_id, 1, 0)
+    leases.record_resume(s, job_id, 1, 0)
     for first in (1, 101, 201):
         metrics.append(s, job_id, 1, first, ["loss_d", "loss_g"], np.ones((100, 2), np.float32))
     evaluations.register(s, job_id, 1, 300, {"fcd": 1.0}, {}, best_so_far=True)
     previews.register(s, job_id, 1, 300, FILE)
-    health.put(s, job_id, 1, 300, "healthy", [])
+    health.record(s, job_id, 1, 300, "healthy", [])
     one, two = (checkpoints.register(s, job_id, 1, step, {}, FILE, FILE, best=True) for step in (100, 200))
-    checkpoints.not_saved(s, job_id, 1, 250, "full")
+    checkpoints.record_failure(s, job_id, 1, 250, "full")
     checkpoints.mark_bad(s, two.id, "sha256")
     checkpoints.retire(s, job_id, 1)
     checkpoints.mark_best(s, job_id, 100)
@@ -197,26 +196,26 @@ def _work(s: Session, job_id: str) -> None:
 
 def _intake(s: Session) -> None:
     """What becomes of data sets that people bring."""
-    ready, bad = (datasets.begin(s, f"ds_{name}", name, None) for name in ("good", "ill"))
+    ready, bad = (datasets.create_upload(s, f"ds_{name}", name, None) for name in ("good", "ill"))
     for row in (ready, bad):
-        assert datasets.waiting(s) == row.id and datasets.claim(s, row.id, 60)
-    datasets.note(s, ready.id, 1, 60, progress={"phase": "checking", "done": 1, "total": 2})
-    datasets.accept(s, ready.id, 1, BUILTIN_DATASETS["fashion-mnist"], 3)
-    datasets.refuse(s, bad.id, 1, [])
-    datasets.require(s, "good"), datasets.delete(s, "good")
+        assert datasets.oldest_waiting(s) == row.id and datasets.claim(s, row.id, 60)
+    datasets.record_progress(s, ready.id, 1, 60, progress={"phase": "checking", "done": 1, "total": 2})
+    datasets.mark_ready(s, ready.id, 1, BUILTIN_DATASETS["fashion-mnist"], 3)
+    datasets.mark_failed(s, bad.id, 1, [])
+    datasets.lock_ready(s, "good"), datasets.delete(s, "good")
 
 
 def _keys(s: Session) -> None:
     """What becomes of keys and tenants."""
     made = api_keys.create(s, "acme", "theirs", [Scope.ADMIN])
-    tenants.limit(s, "acme", {"max_queued": 1, "max_running": 1, "device_hours": 1, "storage_mb": 1})
+    tenants.set_quotas(s, "acme", {"max_queued": 1, "max_running": 1, "device_hours": 1, "storage_mb": 1})
     tenants.admit_job(s, "acme")
     tenants.get(s, "acme"), tenants.usage(s, tenants.get(s, "acme"))
-    tenants.page(s, limit=5), tenants.ensure(s, "acme"), queue.take_turn(s, "acme")
-    row = api_keys.holder(s, made.key)
-    assert row is not None and api_keys.is_use_to_be_noted(s, row) and api_keys.any_holds(s)
-    assert api_keys.still_holds(s, row.id)
-    api_keys.used(s, row.id)
+    tenants.page(s, limit=5), tenants.get_or_create(s, "acme"), queue.lock_tenant(s, "acme")
+    row = api_keys.find_valid(s, made.key)
+    assert row is not None and api_keys.is_last_use_stale(s, row) and api_keys.has_valid_admin_key(s)
+    assert api_keys.is_valid(s, row.id)
+    api_keys.record_use(s, row.id)
     api_keys.page(s, limit=5)
     api_keys.revoke(s, api_keys.rotate(s, row.id, 60).row.id)
 
@@ -230,22 +229,22 @@ def _read(db: Database, job_id: str, waiting: str) -> None:
         ):
             page = jobs.page(s, limit=2, **filters)
             jobs.page(s, limit=2, cursor=page.next_cursor, **filters)
-        jobs.get(s, job_id), jobs.show(s, [job_id, waiting]), jobs.stamps(s, [job_id, waiting])
+        jobs.get(s, job_id), jobs.fetch_details(s, [job_id, waiting]), jobs.row_versions(s, [job_id, waiting])
         queue.require_room(s, 1_000_000)
-        queue.places(s, [jobs.get(s, waiting)], 0), jobs.mine(s, [job_id])
+        queue.positions(s, [jobs.get(s, waiting)], 0), jobs.existing_ids(s, [job_id])
         datasets.of_job(s, jobs.get(s, job_id))
         metrics.series(s, job_id, ["loss_d"]), metrics.series(s, job_id, ["loss_d"], 10, 20)
         metrics.summaries(s, job_id), metrics.names_of(s, job_id)
         evaluations.page(s, job_id, limit=5), evaluations.best(s, job_id), evaluations.latest(s, job_id)
         checkpoints.page(s, job_id, limit=1), checkpoints.newest_ready(s, job_id)
         previews.listing(s, job_id), previews.get(s, job_id, 300)
-        events.page(s, job_id, 0, 10), events.pulses(s, [job_id, waiting])
-        files.named(s, job_id)
-        workers.page(s, limit=5), workers.is_draining(s, "w"), workers.idle(s, 60), workers.most_gpus(s, 60)
+        events.page(s, job_id, 0, 10), events.positions(s, [job_id, waiting])
+        files.recorded_keys(s, job_id)
+        workers.page(s, limit=5), workers.is_draining(s, "w"), workers.count_idle(s, 60), workers.most_gpus(s, 60)
         workers.largest_memory(s, with_gpu=False)
-        workers.on_host_of(s, "w", 60)
-        jobs.require(s, job_id)
-        datasets.page(s, limit=5), datasets.names(s), datasets.get(s, "fashion-mnist"), datasets.kept_ids(s)
+        workers.count_on_host(s, "w", 60)
+        jobs.require_exists(s, job_id)
+        datasets.page(s, limit=5), datasets.names(s), datasets.get(s, "fashion-mnist"), datasets.ids_with_files(s)
         datasets.register(s, BUILTIN_DATASETS["fashion-mnist"])
 
 
@@ -313,7 +312,7 @@ def test_neither_a_claim_nor_a_page_sorts_all_jobs(db: Database) -> None:
     with sent(db) as asked_by_a_person, db.read(DEFAULT_TENANT) as s:
         page = jobs.page(s, limit=1, statuses=[Status.QUEUED])
         jobs.page(s, limit=1), jobs.page(s, limit=1, dataset="fashion-mnist"), jobs.page(s, limit=1, preset="cgan")
-        queue.places(s, [page.data[0].row], 0)
+        queue.positions(s, [page.data[0].row], 0)
     with db.read() as s:
         asked = {
             key: given

@@ -14,14 +14,15 @@ from jobs.ids import new_id
 from jobs.models import Job
 from jobs.status import Status
 from jobs.storage.disk import Stored
-from jobs.store import checkpoints, jobs, previews, queue, tenants
+from jobs.store import checkpoints, jobs, previews, queue
+from jobs.store.callers import tenants
 from tests.jobs.helpers import submit
 
 
 def _tenants(db: Database, *names: str, **quotas: object) -> None:
     with db.write() as s:
         for name in names:
-            tenants.limit(s, name, quotas)
+            tenants.set_quotas(s, name, quotas)
 
 
 def _claim(db: Database) -> Job | None:
@@ -53,7 +54,7 @@ def test_one_job_is_next_however_many_another_tenant_has(db: Database) -> None:
     assert first is not None and first.tenant == "many"
     lone = submit(db, tenant="one")
     with db.read("one") as s:
-        assert queue.places(s, [lone], 0)[lone.id].ahead == 0
+        assert queue.positions(s, [lone], 0)[lone.id].ahead == 0
     _end(db, first)
     found = _claim(db)
     assert found is not None and found.id == lone.id
@@ -81,7 +82,7 @@ def test_the_places_are_the_order_of_claims(db: Database, seed: int) -> None:
     names = ["a", "b", "c"]
     _tenants(db, *names)
     with db.write() as s:
-        tenants.limit(s, "c", {"max_running": 2})
+        tenants.set_quotas(s, "c", {"max_running": 2})
     for _ in range(6):
         submit(db, tenant=chance.choice(names), priority=chance.randrange(3))
     for _ in range(chance.randrange(4)):
@@ -89,7 +90,7 @@ def test_the_places_are_the_order_of_claims(db: Database, seed: int) -> None:
     waiting = [submit(db, tenant=chance.choice(names), priority=chance.randrange(3)) for _ in range(6)]
     with db.read() as s:
         rows = [row.row for row in jobs.page(s, limit=50, statuses=[Status.QUEUED]).data]
-        told = queue.places(s, rows, 0)
+        told = queue.positions(s, rows, 0)
     assert {job.id for job in waiting} <= told.keys()
     claimed = []
     while (job := _claim(db)) is not None:
@@ -107,7 +108,7 @@ def test_who_runs_as_many_as_it_may_is_passed_over_and_told_so(db: Database) -> 
     assert running is not None and _claim(db) is None
     with db.read() as s:
         (waiting,) = [row.row for row in jobs.page(s, limit=9, statuses=[Status.QUEUED]).data]
-        assert queue.places(s, [waiting], 0)[waiting.id].held
+        assert queue.positions(s, [waiting], 0)[waiting.id].held
     submit(db, tenant="free")
     other = _claim(db)
     assert other is not None and other.tenant == "free"
@@ -145,10 +146,10 @@ def test_jobs_wait_while_the_device_hours_are_used_up(db: Database) -> None:
     _tenants(db, "small", device_hours=1)
     first, second = submit(db, tenant="small"), submit(db, tenant="small")
     with db.write() as s:
-        tenants.ran(s, "small", 3600, 1)
+        tenants.add_device_time(s, "small", 3600, 1)
     assert _claim(db) is None
     with db.read() as s:
-        places = queue.places(s, [s.get_one(Job, first.id), s.get_one(Job, second.id)], 0)
+        places = queue.positions(s, [s.get_one(Job, first.id), s.get_one(Job, second.id)], 0)
         assert all(place.spent for place in places.values())
     _tenants(db, "small", device_hours=2)
     found = _claim(db)
@@ -166,5 +167,5 @@ def test_storage_is_checkpoints_previews_and_data_sets(db: Database) -> None:
     with pytest.raises(QuotaUsedUpError, match="would take 4 MB of 3"):
         submit(db, tenant="small")
     with db.write() as s:
-        tenants.limit(s, "small", {"storage_mb": None})
+        tenants.set_quotas(s, "small", {"storage_mb": None})
     submit(db, tenant="small")

@@ -45,7 +45,7 @@ def _resume(db: Database, job_id: str, attempt: int, step: int) -> None:
         leases.release(s, job_id, attempt, crash=False, reason={"code": "drained", "message": ""})
     _claim(db)
     with db.write() as s:
-        leases.resumed(s, job_id, attempt + 1, step)
+        leases.record_resume(s, job_id, attempt + 1, step)
 
 
 def _save(db: Database, job_id: str, attempt: int, step: int) -> Checkpoint:
@@ -203,23 +203,23 @@ def test_nobody_goes_on_from_a_bad_checkpoint(db: Database) -> None:
 def test_a_worker_whose_supervisor_died_counts_as_idle_again(db: Database) -> None:
     submit(db)
     with db.write() as s:
-        workers.announce(s, "w1", "host", [])
+        workers.register(s, "w1", "host", [])
     job_id = _claim(db)
     with db.write() as s:
-        workers.carries(s, "w1", job_id)
-        assert workers.idle(s, 60) == 0
+        workers.set_current_job(s, "w1", job_id)
+        assert workers.count_idle(s, 60) == 0
         leases.release(s, job_id, 1, crash=True, reason={"code": "worker_lost", "message": ""})
-        assert workers.idle(s, 60) == 1, "whatever it last said of itself"
+        assert workers.count_idle(s, 60) == 1, "whatever it last said of itself"
     with db.write() as s:
-        assert workers.beat(s, "w1") and not workers.beat(s, "nobody")
+        assert workers.heartbeat(s, "w1") and not workers.heartbeat(s, "nobody")
 
 
 def test_a_worker_that_announces_itself_again_has_not_put_its_job_down(db: Database) -> None:
     with db.write() as s:
-        workers.announce(s, "w1", "host", [])
-        workers.carries(s, "w1", "job_x")
+        workers.register(s, "w1", "host", [])
+        workers.set_current_job(s, "w1", "job_x")
     with db.write() as s:
-        workers.announce(s, "w1", "host", [])
+        workers.register(s, "w1", "host", [])
     with db.read() as s:
         assert workers.page(s, limit=5).data[0].current_job_id == "job_x"
 
@@ -227,33 +227,33 @@ def test_a_worker_that_announces_itself_again_has_not_put_its_job_down(db: Datab
 def test_workers_come_work_and_go_quiet(db: Database) -> None:
     with db.write() as s:
         assert workers.most_gpus(s, 60) is None
-        workers.announce(s, "w1", "host", [{"name": "cpu"}], gpus=1)
+        workers.register(s, "w1", "host", [{"name": "cpu"}], gpus=1)
     with db.write() as s:
-        assert workers.most_gpus(s, 60) == 1 and workers.idle(s, 60) == 1
+        assert workers.most_gpus(s, 60) == 1 and workers.count_idle(s, 60) == 1
         (row,) = workers.page(s, limit=5).data
         assert workers.status_of(row, row.heartbeat_at + 1, 60) == "idle"
         assert workers.status_of(row, row.heartbeat_at + 61, 60) == "lost"
-        workers.carries(s, "w1", "job_x")
+        workers.set_current_job(s, "w1", "job_x")
     with db.write() as s:
         (row,) = workers.page(s, limit=5).data
         assert workers.status_of(row, row.heartbeat_at, 60) == "busy"
-        workers.beat(s, "w1", draining=True)
+        workers.heartbeat(s, "w1", draining=True)
         s.refresh(row)
         assert workers.status_of(row, row.heartbeat_at, 60) == "draining" and workers.is_draining(s, "w1")
-        workers.leave(s, "w1")
+        workers.remove(s, "w1")
     with db.read() as s:
         assert workers.page(s, limit=5).data == []
 
 
 def test_a_worker_that_was_told_to_drain_drains_for_good(db: Database) -> None:
     with db.write() as s:
-        workers.announce(s, "w1", "host", [])
+        workers.register(s, "w1", "host", [])
     for _ in range(2):
         with db.write() as s:
             assert workers.request_drain(s, "w1").draining
     with db.write() as s:
-        assert workers.beat(s, "w1", draining=False) and workers.beat(s, "w1")
-        assert workers.is_draining(s, "w1") and workers.idle(s, 60) == 0
+        assert workers.heartbeat(s, "w1", draining=False) and workers.heartbeat(s, "w1")
+        assert workers.is_draining(s, "w1") and workers.count_idle(s, 60) == 0
     with pytest.raises(WorkerNotFoundError, match="There is no worker 'w2'"), db.write() as s:
         workers.request_drain(s, "w2")
 
@@ -261,11 +261,11 @@ def test_a_worker_that_was_told_to_drain_drains_for_good(db: Database) -> None:
 def test_workers_that_share_a_host_are_counted(db: Database) -> None:
     with db.write() as s:
         for name, host in (("wrk_a", "here"), ("wrk_b", "here"), ("wrk_c", "there"), ("wrk_d", "here")):
-            workers.announce(s, name, host, [])
-        workers.beat(s, "wrk_d", draining=True)
+            workers.register(s, name, host, [])
+        workers.heartbeat(s, "wrk_d", draining=True)
     with db.write() as s:
-        assert workers.on_host_of(s, "wrk_a", 60) == 2, "one that drains takes no job"
-        assert workers.on_host_of(s, "wrk_c", 60) == 1
-        assert workers.on_host_of(s, "wrk_nobody_knows", 60) == 1
+        assert workers.count_on_host(s, "wrk_a", 60) == 2, "one that drains takes no job"
+        assert workers.count_on_host(s, "wrk_c", 60) == 1
+        assert workers.count_on_host(s, "wrk_nobody_knows", 60) == 1
         s.execute(update(Worker).where(Worker.id == "wrk_b").values(heartbeat_at=Worker.heartbeat_at - 61))
-        assert workers.on_host_of(s, "wrk_a", 60) == 1, "one that is silent may be no more"
+        assert workers.count_on_host(s, "wrk_a", 60) == 1, "one that is silent may be no more"

@@ -38,7 +38,7 @@ class Old:
             job = leases.claim(s, "w", "cpu", 0, 60)
             assert job is not None and job.id == self.id
             self.attempt = job.attempt
-            leases.resumed(s, self.id, self.attempt, resumed_from)
+            leases.record_resume(s, self.id, self.attempt, resumed_from)
 
     def train(self, first: int, last: int, value: float) -> None:
         values = np.full((last - first + 1, 2), value, np.float32)
@@ -71,8 +71,8 @@ class Old:
     def retry(self) -> Job:
         new = new_id("job")
         with self.db.read() as s:
-            left = retries.legacy(s, self.id)
-        inherited = retries.link(self.artifacts, left, new)
+            left = retries.find_source(s, self.id)
+        inherited = retries.link_files(self.artifacts, left, new)
         with self.db.write() as s:
             return retries.create(s, self.id, new, inherited)
 
@@ -119,7 +119,7 @@ def test_a_retry_stands_where_the_last_good_checkpoint_was(old: Old, db: Databas
         judged = evaluations.page(s, new.id, limit=9).data
         assert evaluations.best(s, new.id) == (10, 0) and checkpoints.choose(s, new.id, "best").step == 10
         assert [row.step for row in previews.listing(s, new.id)] == [0, 25]
-        assert new.id in [hint.job_id for hint in outbox.due(s, 10)]
+        assert new.id in [hint.job_id for hint in outbox.fetch_due(s, 10)]
         assert before == {c.key: getattr(jobs.get(s, old.id), c.key) for c in Job.__table__.columns}
     assert curves["loss_d"].steps.tolist() == [*range(1, 31)]
     assert curves["loss_d"].values.tolist() == [1.0] * 20 + [3.0] * 10
@@ -152,7 +152,7 @@ def test_what_an_attempt_of_the_retry_does_not_go_on_from_counts_no_more(old: Ol
     new = old.retry()
     with db.write() as s:
         assert leases.claim(s, "w", "cpu", 0, 60) is not None
-        leases.resumed(s, new.id, 1, 10)
+        leases.record_resume(s, new.id, 1, 10)
         metrics.append(s, new.id, 1, 11, ["loss_d"], np.full((2, 1), 9.0, np.float32))
     with db.read() as s:
         curve = metrics.series(s, new.id, ["loss_d"])["loss_d"]
@@ -231,16 +231,16 @@ def test_only_what_has_failed_or_was_cancelled_is_retried(old: Old, db: Database
     if status == "succeeded":
         old.end(Status.SUCCEEDED)
     with db.read() as s, pytest.raises(InvalidTransitionError, match="cannot take 'retry'"):
-        retries.legacy(s, old.id)
+        retries.find_source(s, old.id)
     with pytest.raises(InvalidTransitionError), db.write() as s:
-        retries.create(s, old.id, new_id("job"), retries.Inheritance())
+        retries.create(s, old.id, new_id("job"), retries.LinkedFiles())
 
 
 def test_a_job_that_was_deleted_meanwhile_is_not_found(old: Old, db: Database) -> None:
     old.end()
     with db.read() as s:
-        left = retries.legacy(s, old.id)
-    inherited = retries.link(old.artifacts, left, new := new_id("job"))
+        left = retries.find_source(s, old.id)
+    inherited = retries.link_files(old.artifacts, left, new := new_id("job"))
     with db.write() as s:
         jobs.delete(s, old.id)
     with pytest.raises(JobNotFoundError), db.write() as s:

@@ -277,7 +277,7 @@ def test_a_contact_sheet_that_cannot_be_is_said(client: httpx2.Client, sampler_s
     assert sheet(client, "fashion-mnist-mini", []).status_code == 422
     db = Database(sampler_settings.database)
     with db.write() as s:
-        row = registered.begin(s, new_id("ds"), "mine", None)
+        row = registered.create_upload(s, new_id("ds"), "mine", None)
         row.status, row.num_images, row.channels, row.height, row.width = "ready", 64, 1, 28, 28
     db.dispose()
     away = sheet(client, "mine", [None])

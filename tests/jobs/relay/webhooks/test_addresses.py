@@ -34,7 +34,7 @@ def _named(*addresses: str) -> AddressChecker:
 @pytest.mark.parametrize("address", PUBLIC)
 def test_a_public_address_is_called(address: str) -> None:
     assert is_public(address)
-    assert _named(address).of("hooks.example", 443) == [address]
+    assert _named(address).resolve("hooks.example", 443) == [address]
     _named(address).check("https://hooks.example/hooks?key=1")
 
 
@@ -42,7 +42,7 @@ def test_a_public_address_is_called(address: str) -> None:
 def test_no_other_is_by_name_or_by_number(address: str) -> None:
     assert not is_public(address)
     with pytest.raises(UrlNotAllowedError, match="not public"):
-        _named(address).of("hooks.example", 443)
+        _named(address).resolve("hooks.example", 443)
     with pytest.raises(UrlNotAllowedError):
         AddressChecker().check(f"https://{f'[{address}]' if ':' in address else address}/hooks")
 

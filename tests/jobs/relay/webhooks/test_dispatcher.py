@@ -23,7 +23,8 @@ from jobs.relay.webhooks.dispatcher import AT_ONCE, WebhookDispatcher
 from jobs.relay.webhooks.sender import WebhookSender
 from jobs.runtime import process
 from jobs.runtime.settings import Settings
-from jobs.store import deliveries, jobs, webhooks
+from jobs.store import jobs
+from jobs.store.callers import deliveries, webhooks
 from tests.api.live_service import until
 from tests.jobs.helpers import submit
 from tests.jobs.relay.webhooks.receiver import Heard, receiving
@@ -70,7 +71,7 @@ def test_what_happens_is_told(db: Database, settings: Settings) -> None:
 def test_it_is_told_again_under_the_same_id_until_it_is_taken(
     db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "PAUSES", (0.1,) * 11)
+    monkeypatch.setattr(deliveries, "RETRY_DELAYS", (0.1,) * 11)
     with receiving(500, 404, 200) as receiver, delivering(settings):
         hook = hooked(db, receiver.url)
         submit(db)
@@ -138,7 +139,7 @@ def test_nobody_gets_more_than_half_of_the_hands(db: Database, settings: Setting
         until(lambda: len(slow.heard) == AT_ONCE // 2)
         with db.write("another") as s:
             other = webhooks.create(s, quick.url, ["job.status"])
-            deliveries.test(s, other.id)
+            deliveries.enqueue_test(s, other.id)
         until(lambda: states(db, other.id) == ["delivered"])
         assert len(slow.heard) == AT_ONCE // 2
         go.set()

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.db import Database
 from jobs.relay.webhooks.sender import IN_ALL_SECONDS, SECONDS
-from jobs.store import deliveries
+from jobs.store.callers import deliveries
 from tests.jobs.relay.webhooks.receiver import receiving
 from tests.jobs.relay.webhooks.test_sender import SECRET, delivery, private
 
@@ -48,5 +48,5 @@ def test_the_pauses_and_times_are_the_codes() -> None:
     assert promised in " ".join(PAGE.split())
     units = {"s": 1, "min": 60, "h": 3600}
     found = re.findall(r"(\d+) (s|min|h)", promised)
-    assert tuple(int(number) * units[unit] for number, unit in found) == deliveries.PAUSES
+    assert tuple(int(number) * units[unit] for number, unit in found) == deliveries.RETRY_DELAYS
     assert f"{SECONDS:.0f} s to connect" in PAGE and f"{IN_ALL_SECONDS:.0f} s in all" in PAGE

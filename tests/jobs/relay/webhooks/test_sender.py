@@ -17,7 +17,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from jobs.relay.webhooks.addresses import AddressChecker
 from jobs.relay.webhooks.sender import WebhookSender
-from jobs.store.deliveries import PendingDelivery
+from jobs.store.callers.deliveries import PendingDelivery
 from tests.jobs.relay.webhooks.receiver import receiving
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
@@ -92,7 +92,7 @@ def test_what_is_sent_is_what_the_standard_says_and_its_library_verifies() -> No
     with receiving(204) as receiver:
         outcome = private().send(delivery(receiver.url, body))
     (heard,) = receiver.heard
-    assert (outcome.status, outcome.error, outcome.taken) == (204, None, True)
+    assert (outcome.status, outcome.error, outcome.delivered) == (204, None, True)
     assert heard.path == "/hooks?key=1" and heard.body == body.encode()
     assert heard.headers["content-type"] == "application/json"
     assert heard.headers["webhook-id"] == "msg_01JD2M9Z8V3H4W5X6Y7Z8A9B0C"
@@ -116,7 +116,7 @@ def test_the_address_that_was_checked_is_called_by_the_hosts_name() -> None:
         dial = Dial(receiver.server.server_address[1])
         # By http for once, to read the head; everything else is judged as it always is.
         addresses = AddressChecker(allow_private=True, resolve=resolve)
-        assert WebhookSender(addresses, dial=dial).send(delivery("http://hooks.example/a")).taken
+        assert WebhookSender(addresses, backend=dial).send(delivery("http://hooks.example/a")).delivered
     assert asked == [("hooks.example", 80)] and dial.called == [(PUBLIC, 80)]
     assert receiver.heard[0].headers["host"] == "hooks.example"
 
@@ -124,7 +124,7 @@ def test_the_address_that_was_checked_is_called_by_the_hosts_name() -> None:
 def test_by_https_the_name_is_asked_for_and_must_be_vouched_for() -> None:
     with listening() as (port, heard):
         dial = Dial(port)
-        sender = WebhookSender(AddressChecker(resolve=lambda host, p: [PUBLIC]), dial=dial)
+        sender = WebhookSender(AddressChecker(resolve=lambda host, p: [PUBLIC]), backend=dial)
         outcome = sender.send(delivery("https://hooks.example/a"))
     assert dial.called == [(PUBLIC, 443)]
     assert b"hooks.example" in heard[0], "the name stands in the clear in the first words of TLS"
@@ -140,7 +140,7 @@ def test_a_name_that_leads_elsewhere_a_moment_later_leads_nowhere() -> None:
     with listening() as (port, heard):
         dial = Dial(port)
         for _ in range(3):
-            outcome = WebhookSender(addresses, dial=dial).send(delivery("https://hooks.example/"))
+            outcome = WebhookSender(addresses, backend=dial).send(delivery("https://hooks.example/"))
             assert outcome.status is None and outcome.error is not None and "not public" in outcome.error
     assert (dial.called, heard) == ([], [])
 
@@ -153,7 +153,7 @@ def test_a_url_that_was_stored_before_it_was_refused_is_not_called() -> None:
         "https://hooks.example:8443/",
         "https://a@93.184.216.34/",
     ):
-        outcome = WebhookSender(AddressChecker(), dial=dial).send(delivery(url))
+        outcome = WebhookSender(AddressChecker(), backend=dial).send(delivery(url))
         assert outcome.error is not None and "does not call this url" in outcome.error
     assert dial.called == []
 
@@ -161,7 +161,7 @@ def test_a_url_that_was_stored_before_it_was_refused_is_not_called() -> None:
 def test_the_next_address_is_called_where_one_does_not_answer() -> None:
     dial = Dial(None)
     addresses = AddressChecker(resolve=lambda host, port: [PUBLIC, "8.8.8.8"])
-    outcome = WebhookSender(addresses, dial=dial).send(delivery("https://hooks.example/"))
+    outcome = WebhookSender(addresses, backend=dial).send(delivery("https://hooks.example/"))
     assert dial.called == [(PUBLIC, 443), ("8.8.8.8", 443)]
     assert outcome.error == "It could not be sent: refused."
 
@@ -171,14 +171,14 @@ def test_a_redirect_is_not_followed(status: int) -> None:
     with receiving() as other, receiving(status, location=other.url) as receiver:
         outcome = private().send(delivery(receiver.url))
     assert outcome.status == status and outcome.error is not None and "redirect" in outcome.error
-    assert (len(receiver.heard), other.heard, outcome.taken) == (1, [], False)
+    assert (len(receiver.heard), other.heard, outcome.delivered) == (1, [], False)
 
 
 def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening() as (port, heard), receiving() as receiver:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
-        assert private().send(delivery(receiver.url)).taken
+        assert private().send(delivery(receiver.url)).delivered
     assert heard == [] and len(receiver.heard) == 1
 
 

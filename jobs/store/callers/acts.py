@@ -20,7 +20,7 @@ _REQUEST: Final = "gantry_request"
 _LIST: Final = "acts"
 
 
-def sign(s: Session, actor: str, request_id: str | None = None) -> None:
+def set_actor(s: Session, actor: str, request_id: str | None = None) -> None:
     """Say who has asked for what this transaction does; one that nobody signs is the service's own."""
     s.info[_ACTOR], s.info[_REQUEST] = actor, request_id
 
@@ -31,13 +31,13 @@ def actor(s: Session) -> str | None:
     return found
 
 
-def note(s: Session, action: str, subject: str, *, tenant: str | None = None, **detail: Any) -> None:
+def record(s: Session, action: str, subject: str, *, tenant: str | None = None, **detail: Any) -> None:
     """Note what is being done, if somebody has asked for it. `tenant`: whose the subject is; None: the session's."""
     if (who := actor(s)) is None:
         return
     s.add(
         Act(
-            tenant=tenant or tenancy.of(s),
+            tenant=tenant or tenancy.tenant_of(s),
             actor=who,
             action=action,
             subject=subject,

@@ -12,7 +12,7 @@ from jobs import clock
 from jobs.errors import QuotaExceededError, QuotaUsedUpError, TenantNotFoundError
 from jobs.models import Checkpoint, Dataset, Job, Preview, Tenant
 from jobs.status import Status
-from jobs.store import acts
+from jobs.store.callers import acts
 from jobs.store.pages import Page, cut, decode
 
 QUOTAS: Final = ("max_queued", "max_running", "device_hours", "storage_mb")
@@ -34,7 +34,7 @@ class Usage:
     storage_mb: float
 
 
-def ensure(s: Session, tenant: str) -> Tenant:
+def get_or_create(s: Session, tenant: str) -> Tenant:
     """The record of a tenant; a new one has no limits."""
     row = s.get(Tenant, tenant)
     if row is None:
@@ -52,14 +52,14 @@ def get(s: Session, tenant: str) -> Tenant:
     return row
 
 
-def limit(s: Session, tenant: str, quotas: dict[str, Any]) -> Tenant:
+def set_quotas(s: Session, tenant: str, quotas: dict[str, Any]) -> Tenant:
     """Set some of its `QUOTAS`; None: no limit. One that is not on record yet is from then on."""
-    row = ensure(s, tenant)
+    row = get_or_create(s, tenant)
     for name, value in quotas.items():
         assert name in QUOTAS
         setattr(row, name, value)
     s.flush()
-    acts.note(s, "tenant.limit", tenant, tenant=tenant, **quotas)
+    acts.record(s, "tenant.limit", tenant, tenant=tenant, **quotas)
     return row
 
 
@@ -100,10 +100,10 @@ def admit_bytes(s: Session, tenant: str, more: int) -> None:
         _admit_bytes(s, row, more)
 
 
-def hold(s: Session, tenant: str) -> None:
+def lock(s: Session, tenant: str) -> None:
     """Keep its record from whoever else would hold it until this transaction ends: what is counted stays so."""
     # Rows that refer to it may be written all the while.
-    s.refresh(ensure(s, tenant), with_for_update={"key_share": True})
+    s.refresh(get_or_create(s, tenant), with_for_update={"key_share": True})
 
 
 def _limited(s: Session, tenant: str) -> Tenant | None:
@@ -140,7 +140,7 @@ def stored_bytes(s: Session, tenant: str) -> int:
     return sum(int(s.scalar(each) or 0) for each in sums)
 
 
-def ran(s: Session, tenant: str, seconds: float, devices: int) -> None:
+def add_device_time(s: Session, tenant: str, seconds: float, devices: int) -> None:
     """An attempt is over that has held `devices` for so long."""
     more = Tenant.device_seconds + seconds * devices
     s.execute(update(Tenant).where(Tenant.id == tenant).values(device_seconds=more))

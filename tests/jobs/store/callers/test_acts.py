@@ -10,7 +10,8 @@ from jobs import leases
 from jobs.db import Database
 from jobs.errors import BadCursorError, InvalidTransitionError
 from jobs.models import Act
-from jobs.store import acts, events, jobs, tenants
+from jobs.store import events, jobs
+from jobs.store.callers import acts, tenants
 from tests.jobs.helpers import submit
 
 
@@ -23,12 +24,12 @@ def noted(db: Database, **filters: str) -> list[tuple[str, str, str]]:
 def test_an_act_and_what_it_did_are_one(db: Database) -> None:
     job = submit(db)
     with pytest.raises(RuntimeError), db.write() as s:
-        acts.sign(s, "key_a", "req-1")
+        acts.set_actor(s, "key_a", "req-1")
         jobs.request_cancel(s, job.id)
         raise RuntimeError
     assert noted(db) == []
     with db.write() as s:
-        acts.sign(s, "key_a", "req-2")
+        acts.set_actor(s, "key_a", "req-2")
         jobs.request_cancel(s, job.id)
     assert noted(db) == [("key_a", "job.cancel", job.id)]
     with db.read() as s:
@@ -42,10 +43,10 @@ def test_what_is_refused_or_changes_nothing_is_no_act(db: Database) -> None:
     job = submit(db)
     for _ in range(2):
         with db.write() as s:
-            acts.sign(s, "key_a")
+            acts.set_actor(s, "key_a")
             jobs.request_cancel(s, job.id)
     with pytest.raises(InvalidTransitionError), db.write() as s:
-        acts.sign(s, "key_a")
+        acts.set_actor(s, "key_a")
         jobs.request_pause(s, job.id)
     assert noted(db) == [("key_a", "job.cancel", job.id)]
 
@@ -65,10 +66,10 @@ def test_the_event_of_a_running_jobs_end_names_who_asked_for_it(db: Database) ->
     with db.write() as s:
         assert all(leases.claim(s, "w", "cpu", 0, 60) for _ in range(2))
     with db.write() as s:
-        acts.sign(s, "key_p")
+        acts.set_actor(s, "key_p")
         jobs.request_pause(s, paused.id)
     with db.write() as s:
-        acts.sign(s, "key_c")
+        acts.set_actor(s, "key_c")
         jobs.request_cancel(s, cancelled.id)
     for job in (paused, cancelled):
         with db.write() as s:
@@ -77,16 +78,16 @@ def test_the_event_of_a_running_jobs_end_names_who_asked_for_it(db: Database) ->
         ends = [events.page(s, job.id, 0, 10)[-1] for job in (paused, cancelled)]
     assert [(e.data["status"], e.actor) for e in ends] == [("paused", "key_p"), ("cancelled", "key_c")]
     with db.write() as s:
-        acts.sign(s, "key_r")
+        acts.set_actor(s, "key_r")
         assert events.page(s, jobs.resume(s, paused.id).id, 0, 10)[-1].actor == "key_r"
 
 
 def test_it_outlives_the_job(db: Database) -> None:
     with db.write() as s:
-        acts.sign(s, "key_a")
+        acts.set_actor(s, "key_a")
     job = submit(db)
     with db.write() as s:
-        acts.sign(s, "key_a")
+        acts.set_actor(s, "key_a")
         jobs.request_cancel(s, job.id)
         jobs.delete(s, job.id)
     assert noted(db, subject=job.id) == [("key_a", action, job.id) for action in ("job.cancel", "job.delete")]
@@ -94,8 +95,8 @@ def test_it_outlives_the_job(db: Database) -> None:
 
 def test_nobody_changes_or_removes_it(db: Database) -> None:
     with db.write() as s:
-        acts.sign(s, "key_a")
-        acts.note(s, "job.submit", "job_1")
+        acts.set_actor(s, "key_a")
+        acts.record(s, "job.submit", "job_1")
     for change in (update(Act).values(actor="key_b"), delete(Act), text("delete from acts")):
         with pytest.raises((IntegrityError, DBAPIError), match="never changed or removed"), db.write() as s:
             s.execute(change)
@@ -104,11 +105,11 @@ def test_nobody_changes_or_removes_it(db: Database) -> None:
 
 def test_it_is_found_by_who_what_and_whose(db: Database) -> None:
     with db.write() as s:
-        tenants.ensure(s, "theirs")
+        tenants.get_or_create(s, "theirs")
     for number in range(6):
         with db.write("theirs" if number % 2 else None) as s:
-            acts.sign(s, f"key_{number % 3}")
-            acts.note(s, "job.submit", f"job_{number}", colour="red")
+            acts.set_actor(s, f"key_{number % 3}")
+            acts.record(s, "job.submit", f"job_{number}", colour="red")
     assert [row[2] for row in noted(db, tenant="theirs")] == ["job_1", "job_3", "job_5"]
     assert [row[2] for row in noted(db, actor="key_1")] == ["job_1", "job_4"]
     assert [row[2] for row in noted(db, actor="key_1", tenant="theirs")] == ["job_1"]

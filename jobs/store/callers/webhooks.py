@@ -15,10 +15,10 @@ from jobs import clock, tenancy
 from jobs.errors import TooManyWebhooksError, WebhookDisabledError, WebhookNotFoundError
 from jobs.ids import looks_like, new_id
 from jobs.models import Job, Webhook, WebhookDelivery
-from jobs.store import acts, tenants
+from jobs.store.callers import acts, tenants
 from jobs.store.pages import Page, cut, decode
 
-MOST: Final = 20
+MAX_WEBHOOKS: Final = 20
 """That a tenant may have."""
 
 _SECRET_BYTES: Final = 32
@@ -29,11 +29,11 @@ _DISABLED_AFTER_SECONDS: Final = 3 * 86_400
 
 def create(s: Session, url: str, events: Sequence[str]) -> Webhook:
     """Register an address, with a secret of its own. Raises `TooManyWebhooksError`."""
-    tenant = tenancy.of(s)
+    tenant = tenancy.tenant_of(s)
     # Of two that come at the same time, the second counts the first.
-    tenants.hold(s, tenant)
-    if (s.scalar(select(func.count()).where(Webhook.tenant == tenant)) or 0) >= MOST:
-        raise TooManyWebhooksError(MOST)
+    tenants.lock(s, tenant)
+    if (s.scalar(select(func.count()).where(Webhook.tenant == tenant)) or 0) >= MAX_WEBHOOKS:
+        raise TooManyWebhooksError(MAX_WEBHOOKS)
     row = Webhook(
         id=new_id("hook"),
         tenant=tenant,
@@ -45,7 +45,7 @@ def create(s: Session, url: str, events: Sequence[str]) -> Webhook:
     )
     s.add(row)
     s.flush()
-    acts.note(s, "webhook.add", row.id)
+    acts.record(s, "webhook.add", row.id)
     return row
 
 
@@ -84,7 +84,7 @@ def change(
         row.enabled, row.disabled_reason, row.failures, row.failing_since = True, None, 0, None
     s.flush()
     changes: dict[str, Any] = {"events": events, "enabled": enabled}
-    acts.note(s, "webhook.change", webhook_id, **{k: v for k, v in changes.items() if v is not None})
+    acts.record(s, "webhook.change", webhook_id, **{k: v for k, v in changes.items() if v is not None})
     if enabled is False and row.enabled:
         _disable(s, webhook_id, None)
     s.refresh(row)
@@ -95,30 +95,30 @@ def delete(s: Session, webhook_id: str) -> None:
     """Forget it, and what it was yet to be told. Raises `WebhookNotFoundError`."""
     row = get(s, webhook_id)
     s.execute(sql_delete(Webhook).where(Webhook.id == webhook_id))
-    acts.note(s, "webhook.delete", webhook_id)
+    acts.record(s, "webhook.delete", webhook_id)
     s.expunge(row)
 
 
-def hold(s: Session, webhook_id: str) -> bool:
+def lock(s: Session, webhook_id: str) -> bool:
     """Whether it is there; nobody else changes it until this transaction ends. Taken before any of its deliveries."""
     held = select(Webhook.id).where(Webhook.id == webhook_id).with_for_update(key_share=True)
     return s.scalar(held) is not None
 
 
-def listening(s: Session, job_id: str, type: str) -> list[Webhook]:
+def lock_subscribed(s: Session, job_id: str, type: str) -> list[Webhook]:
     """Those of the job's own tenant that are told of such events; they stay until this transaction ends."""
     mine = select(Webhook).join(Job, Job.tenant == Webhook.tenant).where(Job.id == job_id, Webhook.enabled)
     held = mine.with_for_update(read=True, key_share=True, of=Webhook)
     return [row for row in s.scalars(held) if type in row.events]
 
 
-def works(s: Session, webhook_id: str) -> None:
+def record_success(s: Session, webhook_id: str) -> None:
     """It has taken what it was told."""
     failing = (Webhook.id == webhook_id, Webhook.failing_since.is_not(None))
     s.execute(update(Webhook).where(*failing).values(failures=0, failing_since=None))
 
 
-def fails(s: Session, webhook_id: str, *, gone: bool) -> None:
+def record_failure(s: Session, webhook_id: str, *, gone: bool) -> None:
     """It has not; `gone`: and says that it never will. One that fails for long is disabled."""
     since = func.coalesce(Webhook.failing_since, clock.now())
     row = s.execute(

@@ -16,8 +16,9 @@ from jobs.db import Database, Session
 from jobs.errors import DeliveryNotFoundError, TooManyWebhooksError, WebhookDisabledError, WebhookNotFoundError
 from jobs.models import DEFAULT_TENANT, Webhook, WebhookDelivery
 from jobs.runtime.settings import Settings
-from jobs.store import deliveries, events, health, jobs, tenants, webhooks
-from jobs.store.deliveries import DeliveryOutcome, PendingDelivery
+from jobs.store import events, health, jobs
+from jobs.store.callers import deliveries, tenants, webhooks
+from jobs.store.callers.deliveries import DeliveryOutcome, PendingDelivery
 from tests.jobs.helpers import submit
 
 TAKEN = DeliveryOutcome(204, None, 12)
@@ -47,7 +48,7 @@ def taken(db: Database, lease: float = 60) -> PendingDelivery:
 
 def settled(db: Database, delivery: PendingDelivery, outcome: DeliveryOutcome) -> str | None:
     with db.write() as s:
-        return deliveries.settle(s, delivery, outcome)
+        return deliveries.record_outcome(s, delivery, outcome)
 
 
 def hurry(db: Database) -> None:
@@ -94,7 +95,7 @@ def test_a_webhook_is_told_of_its_own_types_and_no_words_of_people(db: Database)
     finding: dict[str, Any] = {"code": "mode_collapse", "severity": "critical", "message": "All images are alike."}
     with db.write() as s:
         leases.claim(s, "w", "cpu", 0, 60)
-        health.put(s, job.id, 1, 50, "failing", [finding], raised=[finding])
+        health.record(s, job.id, 1, 50, "failing", [finding], raised=[finding])
     assert [row.type for row in told(db, loud)] == ["job.status", "job.status", "health.finding"]
     (only,) = told(db, quiet)
     data = json.loads(only.body)["data"]
@@ -104,7 +105,7 @@ def test_a_webhook_is_told_of_its_own_types_and_no_words_of_people(db: Database)
 
 def test_no_tenants_webhook_hears_of_anothers_job(db: Database) -> None:
     with db.write() as s:
-        tenants.ensure(s, "theirs")
+        tenants.get_or_create(s, "theirs")
     hooks = {}
     for tenant in ("default", "theirs"):
         with db.write(tenant) as s:
@@ -115,7 +116,7 @@ def test_no_tenants_webhook_hears_of_anothers_job(db: Database) -> None:
         with db.write() as s:  # a worker, which sees all
             while (claimed := leases.claim(s, "w", "cpu", 0, 60)) is not None and claimed.id != job.id:
                 pass
-            health.put(s, job.id, 1, 50, "failing", [finding], raised=[finding])
+            health.record(s, job.id, 1, 50, "failing", [finding], raised=[finding])
         with db.write(tenant) as s:
             jobs.request_cancel(s, job.id)
         rows = told(db, hooks[tenant])
@@ -124,7 +125,7 @@ def test_no_tenants_webhook_hears_of_anothers_job(db: Database) -> None:
         assert [row.id for row in webhooks.page(s, limit=9).data] == [hooks["default"]]
         assert s.get(WebhookDelivery, told(db, hooks["theirs"])[0].id) is None
     acts: tuple[Callable[[Session, str], object], ...] = (
-        *(webhooks.get, webhooks.delete, webhooks.change, deliveries.test),
+        *(webhooks.get, webhooks.delete, webhooks.change, deliveries.enqueue_test),
         lambda s, hook: deliveries.page(s, hook, limit=9),
         lambda s, hook: deliveries.redeliver(s, hook, told(db, hook)[0].id),
     )
@@ -157,11 +158,11 @@ def test_what_is_busy_is_passed_over(db: Database) -> None:
     first, second = hooked(db), hooked(db)
     submit(db)
     with db.write() as s:
-        assert deliveries.waiting(s, busy={first})
+        assert deliveries.has_due(s, busy={first})
         delivery = deliveries.claim(s, 60, busy={first})
         assert delivery is not None and delivery.webhook_id == second
         assert deliveries.claim(s, 60, full={DEFAULT_TENANT}) is None
-        assert not deliveries.waiting(s, full={DEFAULT_TENANT})
+        assert not deliveries.has_due(s, full={DEFAULT_TENANT})
 
 
 def test_what_a_lost_relay_had_in_hand_is_sent_by_another_under_the_same_id(db: Database) -> None:
@@ -191,7 +192,7 @@ def test_it_is_tried_twelve_times_over_a_day_and_then_given_up(db: Database) -> 
     assert row.next_at is None and [t["attempt"] for t in row.tries] == list(range(1, 13))
     assert pauses == sorted(pauses) and 23 * 3600 < sum(pauses) < 27 * 3600
     with db.read() as s:
-        assert not deliveries.waiting(s)
+        assert not deliveries.has_due(s)
 
 
 def test_delivered_again_it_has_its_old_id_and_all_attempts(db: Database) -> None:
@@ -219,7 +220,7 @@ def test_gone_disables_and_whatever_was_pending_has_failed(db: Database) -> None
     submit(db)
     assert [row.state for row in told(db, hook)] == ["failed", "failed"]
     with pytest.raises(WebhookDisabledError, match="Enable it first"), db.write() as s:
-        deliveries.test(s, hook)
+        deliveries.enqueue_test(s, hook)
     with pytest.raises(WebhookDisabledError, match="Enable it first"), db.write() as s:
         deliveries.redeliver(s, hook, told(db, hook)[0].id)
     with db.write() as s:
@@ -273,7 +274,7 @@ def test_deleted_while_it_is_being_told(db: Database) -> None:
         webhooks.delete(s, hook)
         assert s.scalar(select(func.count()).select_from(WebhookDelivery)) == 0
     assert settled(db, delivery, TAKEN) is None
-    acts: tuple[Callable[[Session, str], object], ...] = (webhooks.get, webhooks.delete, deliveries.test)
+    acts: tuple[Callable[[Session, str], object], ...] = (webhooks.get, webhooks.delete, deliveries.enqueue_test)
     for act in acts:
         with pytest.raises(WebhookNotFoundError), db.write() as s:
             act(s, hook)
@@ -284,7 +285,7 @@ def test_a_deletion_waits_for_an_event_that_is_being_told(db: Database, settings
     job = submit(db)
 
     def forget() -> None:
-        other = Database(settings.database, in_a_hurry=False)
+        other = Database(settings.database, statement_timeout=False)
         with other.write() as s:
             webhooks.delete(s, hook)
         other.dispose()
@@ -326,7 +327,7 @@ def test_a_month_later_it_is_forgotten(db: Database) -> None:
     with db.write() as s:
         aged = update(WebhookDelivery).where(WebhookDelivery.id == old.id)
         s.execute(aged.values(created_at=clock.now() - 30 * 86_400 - 1))
-        deliveries.forget(s)
+        deliveries.delete_old(s)
     assert [row.id for row in told(db, hook)] == [young.id]
     with pytest.raises(DeliveryNotFoundError), db.read() as s:
         deliveries.get(s, hook, old.id)
@@ -341,23 +342,23 @@ def test_another_webhooks_delivery_is_none_of_its(db: Database) -> None:
 
 
 def test_there_is_a_most(db: Database) -> None:
-    for _ in range(webhooks.MOST):
+    for _ in range(webhooks.MAX_WEBHOOKS):
         hooked(db)
     with pytest.raises(TooManyWebhooksError, match="Delete one first"):
         hooked(db)
     with db.read() as s:
         page = webhooks.page(s, limit=15)
         rest = webhooks.page(s, limit=15, cursor=page.next_cursor)
-    assert len({row.id for row in [*page.data, *rest.data]}) == webhooks.MOST
-    assert len({row.secret for row in [*page.data, *rest.data]}) == webhooks.MOST
+    assert len({row.id for row in [*page.data, *rest.data]}) == webhooks.MAX_WEBHOOKS
+    assert len({row.secret for row in [*page.data, *rest.data]}) == webhooks.MAX_WEBHOOKS
 
 
 def test_of_two_that_come_at_the_same_time_the_second_counts_the_first(settings: Settings, db: Database) -> None:
-    for _ in range(webhooks.MOST - 1):
+    for _ in range(webhooks.MAX_WEBHOOKS - 1):
         hooked(db)
 
     def one_more() -> None:
-        other = Database(settings.database, in_a_hurry=False)
+        other = Database(settings.database, statement_timeout=False)
         try:
             hooked(other)
         finally:

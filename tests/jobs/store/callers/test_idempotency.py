@@ -12,7 +12,7 @@ from jobs.db import Database
 from jobs.errors import DatabaseUnavailableError, IdempotencyKeyReusedError
 from jobs.models import IdempotencyKey
 from jobs.runtime.settings import Settings
-from jobs.store import idempotency
+from jobs.store.callers import idempotency
 
 
 class Holder(threading.Thread):
@@ -24,10 +24,10 @@ class Holder(threading.Thread):
 
     def run(self) -> None:
         with self._db.write() as s:
-            assert idempotency.begin(s, "me", "k", "print") is None
+            assert idempotency.reserve(s, "me", "k", "print") is None
             self.holding.set()
             self.let_go.wait(60)
-            idempotency.keep(s, "me", "k", 201, {"ETag": '"1"'}, b"{}")
+            idempotency.store_response(s, "me", "k", 201, {"ETag": '"1"'}, b"{}")
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def holder(db: Database) -> Iterator[Holder]:
 @pytest.fixture
 def patient(settings: Settings) -> Iterator[Database]:
     """For who waits: on a machine that stands still, that may be longer than a statement has."""
-    database = Database(settings.database, in_a_hurry=False)
+    database = Database(settings.database, statement_timeout=False)
     yield database
     database.dispose()
 
@@ -57,7 +57,7 @@ def _soon(holder: Holder) -> None:
 
 def _begin(db: Database, fingerprint: str = "print", key: str = "k", caller: str = "me") -> IdempotencyKey | None:
     with db.write() as s:
-        return idempotency.begin(s, caller, key, fingerprint)
+        return idempotency.reserve(s, caller, key, fingerprint)
 
 
 def test_the_second_waits_and_gets_the_firsts_answer(patient: Database, holder: Holder) -> None:
@@ -79,10 +79,10 @@ def test_another_key_and_another_callers_are_free(patient: Database, holder: Hol
 
 def test_what_was_not_committed_was_not_answered(db: Database) -> None:
     with pytest.raises(RuntimeError), db.write() as s:
-        idempotency.begin(s, "me", "k", "print")
+        idempotency.reserve(s, "me", "k", "print")
         raise RuntimeError
     with db.read() as s:
-        assert idempotency.answer(s, "me", "k", "print") is None
+        assert idempotency.find_response(s, "me", "k", "print") is None
 
 
 # On SQLite every writer waits for every other, for half a minute.
@@ -90,4 +90,4 @@ def test_what_was_not_committed_was_not_answered(db: Database) -> None:
 def test_who_waits_for_too_long_is_told_to_come_again(db: Database, holder: Holder) -> None:
     with pytest.raises(DatabaseUnavailableError), db.write() as s:
         s.execute(text("set local lock_timeout = '50ms'"))
-        idempotency.begin(s, "me", "k", "print")
+        idempotency.reserve(s, "me", "k", "print")

@@ -21,7 +21,7 @@ from jobs import clock
 from jobs.errors import DeliveryNotFoundError
 from jobs.ids import looks_like, new_id
 from jobs.models import JobEvent, Webhook, WebhookDelivery
-from jobs.store import acts, webhooks
+from jobs.store.callers import acts, webhooks
 from jobs.store.pages import Page, cut, decode
 
 PENDING: Final = "pending"
@@ -36,13 +36,13 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "health.finding": ("code", "severity", "verdict"),
 }
 """The types of events that a webhook may be told of, and what of their data: ids and words for machines alone."""
-PAUSES: Final = (5, 30, 120, 300, 900, 1800, 3600, 7200, 14_400, 21_600, 36_000)
+RETRY_DELAYS: Final = (5, 30, 120, 300, 900, 1800, 3600, 7200, 14_400, 21_600, 36_000)
 """Before the second, third, ... attempt, s: together a day. The last has none after it."""
 
 _GONE: Final = 410
 _KEPT_SECONDS: Final = 30 * 86_400
 _KEPT_TRIES: Final = 30
-_LONGEST_PAUSE: Final = 1.1 * max(PAUSES)
+_LONGEST_PAUSE: Final = 1.1 * max(RETRY_DELAYS)
 
 
 @dataclass(frozen=True)
@@ -67,32 +67,32 @@ class DeliveryOutcome:
     milliseconds: int
 
     @property
-    def taken(self) -> bool:
+    def delivered(self) -> bool:
         """Whether the receiver has it."""
         return self.status is not None and 200 <= self.status < 300
 
 
-def note(s: Session, event: JobEvent) -> None:
+def enqueue(s: Session, event: JobEvent) -> None:
     """Write down for each webhook that wants to know that this has happened; in the event's own transaction."""
     if event.type not in FIELDS:
         return
     place = {"job_id": event.job_id, "seq": event.seq, "attempt": event.attempt}
     told = {name: event.data.get(name) for name in FIELDS[event.type]}
-    for hook in webhooks.listening(s, event.job_id, event.type):
+    for hook in webhooks.lock_subscribed(s, event.job_id, event.type):
         _write(s, hook, event.type, event.at, {**place, **told}, event.job_id)
     s.flush()
 
 
-def test(s: Session, webhook_id: str) -> WebhookDelivery:
+def enqueue_test(s: Session, webhook_id: str) -> WebhookDelivery:
     """Tell it something, so that somebody sees whether it is heard. Raises `WebhookNotFoundError`, `WebhookDisabledError`."""
     hook = webhooks.require_enabled(s, webhook_id)
     row = _write(s, hook, TEST, clock.read(s), {"webhook_id": webhook_id}, None)
-    acts.note(s, "webhook.test", webhook_id)
+    acts.record(s, "webhook.test", webhook_id)
     s.flush()
     return row
 
 
-def waiting(s: Session, busy: Collection[str] = (), full: Collection[str] = ()) -> bool:
+def has_due(s: Session, busy: Collection[str] = (), full: Collection[str] = ()) -> bool:
     """Whether `claim` would find one."""
     return s.scalar(_due(busy, full).limit(1)) is not None
 
@@ -119,23 +119,23 @@ def claim(
     return PendingDelivery(row.id, row.tenant, hook.id, row.attempt, hook.url, hook.secret, row.body)
 
 
-def settle(s: Session, delivery: PendingDelivery, outcome: DeliveryOutcome) -> str | None:
+def record_outcome(s: Session, delivery: PendingDelivery, outcome: DeliveryOutcome) -> str | None:
     """Note what came of the letter's attempt, and whether there is to be another; the delivery's state.
 
     None: somebody else has taken it since, or it is deleted; then nothing is written.
     """
-    row = _held(s, delivery) if webhooks.hold(s, delivery.webhook_id) else None
+    row = _held(s, delivery) if webhooks.lock(s, delivery.webhook_id) else None
     if row is None:
         return None
     tried = {"attempt": delivery.attempt, "at": clock.read(s), **asdict(outcome)}
     row.tries = [*row.tries, tried][-_KEPT_TRIES:]
-    if outcome.taken:
+    if outcome.delivered:
         row.state, row.next_at = DELIVERED, None
-        webhooks.works(s, delivery.webhook_id)
+        webhooks.record_success(s, delivery.webhook_id)
     else:
         _again(s, row)
         s.flush()
-        webhooks.fails(s, delivery.webhook_id, gone=outcome.status == _GONE)
+        webhooks.record_failure(s, delivery.webhook_id, gone=outcome.status == _GONE)
     s.flush()
     s.refresh(row)
     return row.state
@@ -149,7 +149,7 @@ def redeliver(s: Session, webhook_id: str, delivery_id: str) -> WebhookDelivery:
     webhooks.require_enabled(s, webhook_id)
     row = get(s, webhook_id, delivery_id)
     row.state, row.next_at, row.attempts_before = PENDING, clock.read(s), row.attempt
-    acts.note(s, "webhook.redeliver", webhook_id, delivery_id=delivery_id)
+    acts.record(s, "webhook.redeliver", webhook_id, delivery_id=delivery_id)
     s.flush()
     return row
 
@@ -173,7 +173,7 @@ def page(s: Session, webhook_id: str, *, limit: int, cursor: str | None = None) 
     return cut(list(rows), limit, webhook_id, lambda row: row.id)
 
 
-def forget(s: Session) -> None:
+def delete_old(s: Session) -> None:
     """Drop what is older than a month."""
     # Asked once a statement: see jobs/store/idempotency.py.
     old = WebhookDelivery.created_at < select(clock.now()).scalar_subquery() - _KEPT_SECONDS
@@ -236,8 +236,8 @@ def _again(s: Session, row: WebhookDelivery) -> None:
     made = row.attempt - row.attempts_before
     if row.state != PENDING:  # its webhook was disabled meanwhile
         return
-    if made > len(PAUSES):
+    if made > len(RETRY_DELAYS):
         row.state, row.next_at = FAILED, None
     else:
         # Not all at once, where many have failed together.
-        row.next_at = clock.read(s) + PAUSES[made - 1] * random.uniform(1, 1.1)  # noqa: S311 - no secret
+        row.next_at = clock.read(s) + RETRY_DELAYS[made - 1] * random.uniform(1, 1.1)  # noqa: S311 - no secret

@@ -16,7 +16,7 @@ from jobs.errors import KeyNotFoundError
 from jobs.ids import looks_like, new_id
 from jobs.keys import Scope, digest_of, handle_of, new_key
 from jobs.models import ApiKey
-from jobs.store import acts, tenants
+from jobs.store.callers import acts, tenants
 from jobs.store.pages import Page, cut, decode
 
 _NOBODYS: Final = digest_of("")
@@ -35,7 +35,7 @@ def create(
     s: Session, tenant: str, name: str, scopes: Collection[Scope], *, expires_in_seconds: float | None = None
 ) -> NewApiKey:
     """A new key of `tenant`'s, who is on record from then on."""
-    tenants.ensure(s, tenant)
+    tenants.get_or_create(s, tenant)
     key, moment = new_key(), clock.read(s)
     handle = handle_of(key)
     assert handle is not None
@@ -51,7 +51,7 @@ def create(
     )
     s.add(row)
     s.flush()
-    acts.note(s, "key.create", row.id, tenant=tenant, name=name, scopes=row.scopes)
+    acts.record(s, "key.create", row.id, tenant=tenant, name=name, scopes=row.scopes)
     return NewApiKey(row, key)
 
 
@@ -68,7 +68,7 @@ def rotate(s: Session, key_id: str, overlap_seconds: float) -> NewApiKey:
     made = create(s, old.tenant, old.name, [Scope(word) for word in old.scopes], expires_in_seconds=lasts)
     old.expires_at = min(moment + overlap_seconds, old.expires_at or moment + overlap_seconds)
     s.flush()
-    acts.note(s, "key.rotate", old.id, tenant=old.tenant, new_id=made.row.id)
+    acts.record(s, "key.rotate", old.id, tenant=old.tenant, new_id=made.row.id)
     return made
 
 
@@ -80,11 +80,11 @@ def revoke(s: Session, key_id: str) -> ApiKey:
     if row.revoked_at is None:
         row.revoked_at = clock.read(s)
         s.flush()
-        acts.note(s, "key.revoke", row.id, tenant=row.tenant)
+        acts.record(s, "key.revoke", row.id, tenant=row.tenant)
     return row
 
 
-def holder(s: Session, key: str) -> ApiKey | None:
+def find_valid(s: Session, key: str) -> ApiKey | None:
     """The record of a key that holds; None of one that is unknown, revoked or over: nobody is told which."""
     handle = handle_of(key) or ""
     row = s.scalars(select(ApiKey).where(ApiKey.handle == handle, *_holds())).one_or_none()
@@ -93,22 +93,22 @@ def holder(s: Session, key: str) -> ApiKey | None:
     return row if same else None
 
 
-def still_holds(s: Session, key_id: str) -> bool:
+def is_valid(s: Session, key_id: str) -> bool:
     """Whether a key that was found to hold was not revoked since, and is not over."""
     return s.scalar(select(ApiKey.id).where(ApiKey.id == key_id, *_holds())) is not None
 
 
-def is_use_to_be_noted(s: Session, row: ApiKey) -> bool:
+def is_last_use_stale(s: Session, row: ApiKey) -> bool:
     """Whether its use was not noted for a minute: that is exact enough, and is not written often."""
     return row.last_used_at is None or row.last_used_at < clock.read(s) - _NOTED_EVERY_SECONDS
 
 
-def used(s: Session, key_id: str) -> None:
+def record_use(s: Session, key_id: str) -> None:
     """Note that it is in use."""
     s.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=clock.now()))
 
 
-def any_holds(s: Session) -> bool:
+def has_valid_admin_key(s: Session) -> bool:
     """Whether there is an administrator's key that holds: else nobody could make one over the API."""
     rows = s.scalars(select(ApiKey.scopes).where(*_holds()))
     return any(Scope.ADMIN.value in scopes for scopes in rows)

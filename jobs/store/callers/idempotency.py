@@ -16,28 +16,28 @@ from jobs.models import IdempotencyKey
 KEPT_SECONDS: Final = 24 * 3600
 
 
-def begin(s: Session, caller: str, key: str, fingerprint: str) -> IdempotencyKey | None:
+def reserve(s: Session, caller: str, key: str, fingerprint: str) -> IdempotencyKey | None:
     """Take the key for this transaction; or the answer that the same request was given before.
 
     Whoever comes with the same key meanwhile waits until this transaction has ended. None: go on, then `keep` the
     answer. Raises `IdempotencyKeyReusedError` where the key stands for another request.
     """
     s.execute(delete(IdempotencyKey).where(*_is(caller, key), _too_old()))
-    return answer(s, caller, key, fingerprint) or _take(s, caller, key, fingerprint)
+    return find_response(s, caller, key, fingerprint) or _take(s, caller, key, fingerprint)
 
 
-def answer(s: Session, caller: str, key: str, fingerprint: str) -> IdempotencyKey | None:
+def find_response(s: Session, caller: str, key: str, fingerprint: str) -> IdempotencyKey | None:
     """The answer that the same request was given before; None: none was. Raises `IdempotencyKeyReusedError`."""
     found = s.scalars(select(IdempotencyKey).where(*_is(caller, key), ~_too_old())).one_or_none()
     return None if found is None else _same(found, fingerprint)
 
 
-def keep(s: Session, caller: str, key: str, status: int, headers: dict[str, str], body: bytes) -> None:
+def store_response(s: Session, caller: str, key: str, status: int, headers: dict[str, str], body: bytes) -> None:
     """What the request was answered with, in the transaction that created what it asked for."""
     s.execute(update(IdempotencyKey).where(*_is(caller, key)).values(status=status, headers=headers, body=body))
 
 
-def forget(s: Session) -> None:
+def delete_old(s: Session) -> None:
     """Drop what is older than a day."""
     s.execute(delete(IdempotencyKey).where(_too_old()))
 

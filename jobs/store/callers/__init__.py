@@ -1,0 +1,1 @@
+"""Queries about callers: tenants, API keys, the audit log, webhooks and their deliveries, idempotency keys."""
