@@ -1,13 +1,14 @@
-"""Bytes of a training run: a checkpoint (all that is needed to go on) and weights (G alone, to sample from).
+"""The files of a training run: a checkpoint (all that is needed to resume) and weights (G alone, for sampling).
 
-A checkpoint is `torch.save` of tensors and plain values, read back with `weights_only=True`: no pickled class.
-Weights are safetensors, with the spec and the data set's classes inside, so that the file alone can be sampled.
+A checkpoint is written by `torch.save` from tensors and plain values and read with `weights_only=True`, so that it
+cannot run code. Weights are safetensors with the spec and the data set's classes inside: the file alone is enough to
+sample.
 """
 
 from __future__ import annotations
 
 import json
-import pickle  # noqa: TID251 - for the name of the error that torch raises
+import pickle  # noqa: TID251 - for the error class that torch raises
 import zipfile
 from collections.abc import Mapping
 from os import PathLike
@@ -25,24 +26,27 @@ from gan.spec.catalog import DatasetInfo
 
 CHECKPOINT_FORMAT: Final = 1
 WEIGHTS_FORMAT: Final = 1
-# One key for everything: safetensors writes several in an order that changes from call to call.
+# Everything is under one key, because safetensors writes several keys in an order that changes from call to call.
 _METADATA_KEY: Final = "gantry"
 
 
 class CheckpointUnreadableError(Exception):
-    """A file that is damaged, or that another version of this program wrote."""
+    """A file is damaged, or has the format of another version of this program."""
 
 
 def save(file: BinaryIO, state: Mapping[str, Any]) -> None:
-    """Write `Trainer.state()` to an open binary file."""
+    """Write the output of `Trainer.state()` to an open binary file."""
     torch.save({"format": CHECKPOINT_FORMAT, "state": dict(state)}, file)
 
 
 def load(path: str | PathLike[str], map_location: torch.device | str = "cpu") -> dict[str, Any]:
-    """`Trainer.state()` as it was saved. Raises `CheckpointUnreadableError`; a missing file is FileNotFoundError."""
+    """Return the state that `save` wrote, with its tensors on `map_location`.
+
+    Raises `CheckpointUnreadableError`, and `FileNotFoundError` if there is no file.
+    """
     if not zipfile.is_zipfile(path):
         Path(path).stat()
-        raise CheckpointUnreadableError(f"The checkpoint {Path(path).name} is cut off or is no checkpoint.")
+        raise CheckpointUnreadableError(f"The checkpoint {Path(path).name} is incomplete or is not a checkpoint.")
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
@@ -57,7 +61,7 @@ def load(path: str | PathLike[str], map_location: torch.device | str = "cpu") ->
 
 
 class Weights(NamedTuple):
-    """A generator as it is on disk."""
+    """The content of a weights file."""
 
     tensors: dict[str, Tensor]
     spec: TrainSpec
@@ -66,7 +70,7 @@ class Weights(NamedTuple):
 
 
 def save_weights(weights: Mapping[str, Tensor], spec: TrainSpec, info: DatasetInfo, step: int) -> bytes:
-    """G's weights as safetensors; the same weights, spec and step give the same bytes."""
+    """Return G's weights as the bytes of a safetensors file. The same arguments give the same bytes."""
     about = {
         "format": WEIGHTS_FORMAT,
         "step": step,
@@ -78,7 +82,10 @@ def save_weights(weights: Mapping[str, Tensor], spec: TrainSpec, info: DatasetIn
 
 
 def load_weights(source: str | PathLike[str] | bytes) -> Weights:
-    """Read what `save_weights` wrote, from a path or from bytes. Raises `CheckpointUnreadableError`, FileNotFoundError."""
+    """Return the content of a weights file, given as a path or as bytes.
+
+    Raises `CheckpointUnreadableError`, and `FileNotFoundError` if there is no file.
+    """
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     try:
         tensors = safetensors.torch.load(data)

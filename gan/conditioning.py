@@ -1,10 +1,10 @@
-"""How a class label enters G and D.
+"""Conditioning of G and D on a class label y, through its embedding e(y).
 
-`concat` (Mirza and Osindero 2014, arXiv:1411.1784, figure 1): both networks are given y as one more input. G sees
-[z, e(y)]; D sees the image with e(y) as one more channel, so that it judges the match and not only the realism.
+`concat` (Mirza and Osindero 2014, arXiv:1411.1784, figure 1): y is an additional input of both networks. G gets
+[z, e(y)]; D gets the image with e(y) as an additional channel, so that it rates the match as well as the realism.
 `projection` (Miyato and Koyama 2018, arXiv:1802.05637): the match is an inner product in D's last layer.
-`conditional_batch_norm` of G is in `gan.layers.conditional_batchnorm`; the class head of D, which is given no label
-and names one, in `gan.architectures.discriminator`.
+`conditional_batch_norm` of G is in `gan.layers.conditional_batchnorm`. The class head of D, which gets no label and
+predicts one, is in `gan.architectures.discriminator`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from gan.spec.fields import ConditioningKind, ConditioningSpec
 
 
 class LabelJoin(nn.Module):
-    """(x, labels) -> x with what the label says joined to it; `extra` is how many features or channels that adds."""
+    """A module that joins the embedding of a label to its input: (x, labels) -> x with `extra` more features."""
 
     extra: int
+    """The number of features or channels that it adds."""
 
 
 class IgnoreLabel(LabelJoin):
-    """The input as it is, whatever the labels."""
+    """The identity: it ignores the labels."""
 
     extra = 0
 
@@ -32,7 +33,7 @@ class IgnoreLabel(LabelJoin):
 
 
 class JoinLabelToVector(LabelJoin):
-    """(N, F) and labels (N,) -> (N, F + dim): the label's embedding behind the features."""
+    """The concatenation of features and e(y): (N, F) and labels (N,) -> (N, F + dim)."""
 
     def __init__(self, classes: int, dim: int) -> None:
         super().__init__()
@@ -45,7 +46,7 @@ class JoinLabelToVector(LabelJoin):
 
 
 class JoinLabelToImage(LabelJoin):
-    """(N, C, S, S) and labels (N,) -> (N, C + 1, S, S): the label's embedding as one more channel."""
+    """The concatenation of an image and e(y) as a channel: (N, C, S, S) and labels (N,) -> (N, C + 1, S, S)."""
 
     extra = 1
 
@@ -61,9 +62,10 @@ class JoinLabelToImage(LabelJoin):
 
 
 class Projection(nn.Module):
-    """features (N, F) and labels (N,) -> (N,): <e(y), phi(x)>, the label's part of the logit (equation 3).
+    """The label's part of D's logit, <e(y), phi(x)>: features phi(x) (N, F) and labels y (N,) -> (N,).
 
-    e is the weight (K, F) of a linear layer, of which only each label's own row is computed.
+    Miyato and Koyama 2018, arXiv:1802.05637, equation 3. e is the weight (K, F) of a linear layer, of which only the
+    rows of these labels are used.
     """
 
     def __init__(self, classes: int, features: int) -> None:
@@ -76,16 +78,25 @@ class Projection(nn.Module):
 
 
 def join_to_vector(kind: ConditioningKind, classes: int, dim: int) -> LabelJoin:
-    """How a label of `classes` enters a network that takes vectors."""
+    """Return the module that joins one of `classes` labels to a vector.
+
+    It is the identity unless `kind` is concat.
+    """
     return JoinLabelToVector(classes, dim) if kind == "concat" else IgnoreLabel()
 
 
 def join_to_image(kind: ConditioningKind, classes: int, size: int) -> LabelJoin:
-    """How a label of `classes` enters a network that takes images of `size` x `size`."""
+    """Return the module that joins one of `classes` labels to an image of `size` x `size` pixels.
+
+    It is the identity unless `kind` is concat.
+    """
     return JoinLabelToImage(classes, size) if kind == "concat" else IgnoreLabel()
 
 
 def join_to_z(spec: ConditioningSpec, classes: int) -> LabelJoin:
-    """How a label of `classes` is joined to G's z: not where G knows no classes, or has them in its BatchNorm."""
+    """Return the module that joins one of `classes` labels to G's z.
+
+    It is the identity for an unconditional G, and for one that gets the label in its BatchNorm layers.
+    """
     joined = spec.kind != "none" and spec.generator == "concat"
     return join_to_vector("concat" if joined else "none", classes, spec.embedding_dim)

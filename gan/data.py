@@ -1,6 +1,6 @@
-"""Images in memory: uint8 as they are, float32 in [-1, 1] as the networks see them, and in which order.
+"""Images in memory: a data set as uint8, its batches as float32 in [-1, 1] for the networks, and their order.
 
-The way back, from the networks' range to pixels, is in `gan.sample`; the range is converted in these two places only.
+The conversion back to pixels is in `gan.sample`. Values change their range in these two modules only.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from gan.spec.catalog import DatasetInfo
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Images of the same kind that nothing is trained on: what the figures of quality are measured against.
+    """The held-out part of a data set: real images that are never trained on, the reference for quality metrics.
 
-    images: (M, C, H, W) uint8 in 0..255. labels: (M,) int64, or None.
+    images: (M, C, H, W) uint8 in 0..255. labels: (M,) int64, or None if there are no classes.
     """
 
     images: Tensor
@@ -31,20 +31,21 @@ class HeldOut:
         return self.images.shape[0]
 
     def to(self, device: torch.device | str) -> HeldOut:
-        """The same images on `device`."""
+        """Return a copy with its tensors on `device`."""
         return HeldOut(self.images.to(device), None if self.labels is None else self.labels.to(device))
 
     def digest(self) -> str:
-        """sha256 over the images' bytes, then the labels, as `ImageDataset.digest` does."""
+        """Return the sha256 of the images' bytes and the labels, as `ImageDataset.digest` does."""
         return _digest(self.images, self.labels)
 
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """A data set held whole in memory.
+    """A data set in memory.
 
-    images: (N, C, H, W) uint8 in 0..255. labels: (N,) int64, class ids 0..K-1; None when there are none.
-    held_out: real images that are not trained on, no part of the digest; None when there are none.
+    images: (N, C, H, W) uint8 in 0..255. labels: (N,) int64, class ids 0..K-1; None if there are no classes.
+    held_out: real images that are never trained on, not part of the digest; None if there are none.
+    Raises `ValueError` if types or shapes do not match `info`.
     """
 
     info: DatasetInfo
@@ -61,24 +62,24 @@ class ImageDataset:
             if labels is not None and labels.shape != images.shape[:1]:
                 raise ValueError("There must be one label for each image.")
             if (labels is None) != (self.labels is None):
-                raise ValueError("Held-out images must have labels where the others have, and none where not.")
+                raise ValueError("Held-out images must have labels if and only if the training images have labels.")
 
     def __len__(self) -> int:
         return self.images.shape[0]
 
     @cached_property
     def sha256(self) -> str:
-        """`digest()`, taken from `info` where that knows it."""
+        """The digest: that in `info`, or computed if `info` has none."""
         return self.info.sha256 or self.digest()
 
     def to(self, device: torch.device | str) -> ImageDataset:
-        """The same data set with its tensors on `device`."""
+        """Return a copy with its tensors on `device`."""
         labels = None if self.labels is None else self.labels.to(device)
         held_out = None if self.held_out is None else self.held_out.to(device)
         return replace(self, images=self.images.to(device), labels=labels, held_out=held_out)
 
     def digest(self) -> str:
-        """sha256 over the images' bytes (N, C, H, W), then the labels as little-endian int64."""
+        """Return the sha256 of the images' bytes (N, C, H, W), followed by the labels as little-endian int64."""
         return _digest(self.images, self.labels)
 
 
@@ -90,21 +91,24 @@ def _digest(images: Tensor, labels: Tensor | None) -> str:
 
 
 def margins(height: int, width: int, size: int) -> tuple[int, int, int, int]:
-    """Black pixels (left, right, top, bottom) that centre an image of `height` x `width` in a square of `size`."""
+    """Return the padding in pixels that centres an image of `height` x `width` in a square of `size`.
+
+    It is (left, right, top, bottom), the order of `torch.nn.functional.pad`.
+    """
     left, top = (size - width) // 2, (size - height) // 2
     return left, size - width - left, top, size - height - top
 
 
 def to_unit_range(images: Tensor, size: int) -> Tensor:
-    """(N, C, H, W) uint8 -> (N, C, size, size) float32 in [-1, 1], padded with black (-1)."""
+    """Convert (N, C, H, W) uint8 to (N, C, size, size) float32 in [-1, 1], padded with black (-1)."""
     padded = F.pad(images, margins(images.shape[2], images.shape[3], size))
     return padded.to(torch.float32).div_(127.5).sub_(1.0)
 
 
 class RealBatches:
-    """The endless stream of real images: one random permutation of the data set an epoch, end to end.
+    """The infinite stream of real images: one random permutation of the data set per epoch, one after another.
 
-    What stands at a position is a function of (seed, purpose, position) alone: to resume is to know the position.
+    The image at a position depends on (seed, purpose, position) alone, so a resumed run only needs the position.
     """
 
     def __init__(self, data: ImageDataset, size: int, seed: int, purpose: str = "epoch") -> None:
@@ -114,14 +118,14 @@ class RealBatches:
         self._orders: dict[int, Tensor] = {}
 
     def random_labels(self, count: int, source: torch.Generator) -> Tensor | None:
-        """Class ids (count,) as frequent as in the data set; None when it has none."""
+        """Return random class ids (count,) with the frequencies of the data set; None if it has no classes."""
         if self._data.labels is None:
             return None
         chosen = torch.randint(len(self._data), (count,), generator=source, device=source.device)
         return self._data.labels.index_select(0, chosen)
 
     def at(self, position: int, count: int) -> tuple[Tensor, Tensor | None]:
-        """Images `position` to `position + count` of the stream: (N, C, S, S) in [-1, 1], and labels (N,)."""
+        """Return images `position` to `position + count` of the stream, (N, C, S, S) in [-1, 1], and labels (N,)."""
         chosen = self._indices(position, count)
         labels = None if self._data.labels is None else self._data.labels.index_select(0, chosen)
         return to_unit_range(self._data.images.index_select(0, chosen), self._size), labels
@@ -137,7 +141,7 @@ class RealBatches:
 
     def _order(self, epoch: int) -> Tensor:
         if epoch not in self._orders:
-            # Always drawn on the CPU: the order is the same on every device.
+            # It is drawn on the CPU, so that the order is the same on every device.
             order = torch.randperm(len(self._data), generator=generator(self._seed, self._purpose, epoch))
             self._orders = {epoch: order.to(self._data.images.device)}
         return self._orders[epoch]

@@ -1,4 +1,4 @@
-"""What a training run tells whoever drives it, in the order in which it happens."""
+"""The events that `Trainer.run` yields."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from gan.quality.evaluate import EvaluationResult
 
 @dataclass(frozen=True, eq=False)
 class Tick:
-    """The metrics of the steps since the last tick: one row a step, `first_step` to `step`, none left out."""
+    """The metrics of the steps `first_step` to `step`, one row per step; ticks leave no gap."""
 
     step: int
     images_seen: int
-    """Real images shown to D so far."""
+    """The number of real images shown to D so far."""
     images_per_second: float
-    """Of real images shown to D, wall clock, over the last few ticks."""
+    """Real images shown to D per second of wall-clock time, over the last few ticks."""
     first_step: int
     names: tuple[str, ...]
     values: npt.NDArray[np.float32]
-    """(step - first_step + 1, len(names)); NaN and infinity are left as they came."""
+    """(step - first_step + 1, len(names)); it may contain NaN and infinity."""
 
 
 @dataclass(frozen=True, eq=False)
 class PreviewReady:
-    """The fixed latents, drawn at `step`."""
+    """The images of the fixed latents at `step`."""
 
     step: int
     images: npt.NDArray[np.uint8]
-    """(N, H, W, C) at the data set's own size, row after row."""
+    """(N, H, W, C) at the size of the data set, row after row."""
     rows: int
     row_labels: tuple[str, ...]
-    """One a row; empty for an unconditional generator."""
+    """One label per row; empty for an unconditional generator."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """How good the generator is at `step`; `best` where no earlier step was better."""
+    """The evaluation of the generator at `step`; `best` is true if no earlier one was better."""
 
     step: int
     evaluation: EvaluationResult
@@ -49,7 +49,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class HealthChanged:
-    """The verdict and all findings that hold at `step`; `raised` are those that are new."""
+    """The verdict and all findings that hold at `step`; `raised` has those that are new or worse."""
 
     step: int
     verdict: str
@@ -59,7 +59,10 @@ class HealthChanged:
 
 @dataclass(frozen=True)
 class CheckpointDue:
-    """`Trainer.state()` and `Trainer.weights()` are to be saved now. `final`: the last step; `best`: a new best."""
+    """The request to save `Trainer.state()` and `Trainer.weights()` now.
+
+    `final`: this is the last step. `best`: the evaluation of this step is a new best.
+    """
 
     step: int
     final: bool

@@ -1,4 +1,4 @@
-"""A trained generator as ONNX, for programs without torch. Needs the extra `onnx`."""
+"""Export of a trained generator to ONNX, for programs without torch. It needs the extra `onnx`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _LIBRARIES: Final = ("onnx", "onnxscript")
 
 
 class OnnxUnavailableError(Exception):
-    """The libraries that write ONNX are not installed; the text says how to get them."""
+    """The libraries that write ONNX are not installed. The text says how to install them."""
 
 
-class _Drawing(nn.Module):
-    """(z, class_ids) -> images in [-1, 1], cropped to the data set's own size."""
+class _CroppedGenerator(nn.Module):
+    """The exported function: (z, class_ids) -> images in [-1, 1], cropped to the size of the data set."""
 
-    def __init__(self, drawn: TrainedGenerator) -> None:
+    def __init__(self, generator: TrainedGenerator) -> None:
         super().__init__()
-        self.network = spectral_norm.divided_out(drawn.network)
-        self.height, self.width = drawn.info.height, drawn.info.width
-        size = image_size(drawn.spec, drawn.info)
+        self.network = spectral_norm.divided_out(generator.network)
+        self.height, self.width = generator.info.height, generator.info.width
+        size = image_size(generator.spec, generator.info)
         self.left, _, self.top, _ = margins(self.height, self.width, size)
 
     def forward(self, z: Tensor, class_ids: Tensor | None = None) -> Tensor:
@@ -35,24 +35,24 @@ class _Drawing(nn.Module):
         return images[:, :, self.top : self.top + self.height, self.left : self.left + self.width]
 
 
-def to_onnx(drawn: TrainedGenerator) -> bytes:
-    """`drawn` as an ONNX model.
+def to_onnx(generator: TrainedGenerator) -> bytes:
+    """Return `generator` as an ONNX model.
 
-    Inputs: z (N, z_dim) float32 and, of a conditional generator, class_ids (N,) int64. Output: images (N, C, H, W)
-    float32 in [-1, 1]. N is free. Raises `ExportUnavailable` where the extra `onnx` is not installed.
+    Inputs: z (N, z_dim) float32 and, for a conditional generator, class_ids (N,) int64. Output: images (N, C, H, W)
+    float32 in [-1, 1]. N is dynamic. Raises `OnnxUnavailableError` if the extra `onnx` is not installed.
     """
     if missing := [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]:
         raise OnnxUnavailableError(
-            f"To write ONNX, {' and '.join(missing)} must be installed: `pip install 'gantry[onnx]'`."
+            f"The export to ONNX needs {' and '.join(missing)}. Install it with `pip install 'gantry[onnx]'`."
         )
-    z = torch.zeros(2, drawn.spec.generator.z_dim)
+    z = torch.zeros(2, generator.spec.generator.z_dim)
     inputs: tuple[Tensor, ...] = (z,)
     names = ["z"]
-    if drawn.spec.conditional:
+    if generator.spec.conditional:
         inputs, names = (z, torch.zeros(2, dtype=torch.int64)), ["z", "class_ids"]
     count = torch.export.Dim("N")
     program = torch.onnx.export(
-        _Drawing(drawn).eval(),
+        _CroppedGenerator(generator).eval(),
         inputs,
         dynamo=True,
         input_names=names,

@@ -1,4 +1,7 @@
-"""What health says: a finding, what it rests on, and what would cure it. Plain values that JSON carries both ways."""
+"""Health findings as plain values: an observation, its evidence and its remedy. They convert to JSON and back.
+
+`gan.health` makes them; the trainer emits them, and the database and the HTTP API store and show them unchanged.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,12 @@ Severity = Literal["info", "warning", "critical"]
 Verdict = Literal["unknown", "healthy", "warning", "failing"]
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
-"""From the mildest to the worst."""
+"""All severities, from the mildest to the worst."""
 
 
 @dataclass(frozen=True)
 class FindingEvidence:
-    """One figure, and the threshold that it is past."""
+    """One measured value, and the threshold that it has crossed."""
 
     metric: str
     value: float
@@ -40,7 +43,10 @@ class FindingEvidence:
 
 @dataclass(frozen=True)
 class SpecChange:
-    """One field of the POST body to set: an RFC 6901 pointer, its whole new value, and why."""
+    """One change to the body of `POST /v1/jobs`: the field, its new value, and the reason.
+
+    `pointer` is an RFC 6901 pointer such as "/optimizers/g/learning_rate". `value` replaces the field as a whole.
+    """
 
     pointer: str
     value: Any
@@ -49,38 +55,42 @@ class SpecChange:
 
 @dataclass(frozen=True)
 class HealthFinding:
-    """One observation about a run. `remedy` is one set: all of it together makes a spec that is taken."""
+    """One observation about a training run.
+
+    The changes in `remedy` belong together: a spec with all of them applied passes validation.
+    """
 
     code: Code
     severity: Severity
     began_at_step: int
-    """First step of what it rests on."""
+    """The first step that the evidence covers."""
     found_at_step: int
+    """The step at which the rule was evaluated."""
     message: str
     evidence: tuple[FindingEvidence, ...]
     remedy: tuple[SpecChange, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Dicts, lists and plain values."""
+        """Return the finding as dicts, lists and plain values."""
         plain = asdict(self)
         return plain | {"evidence": list(plain["evidence"]), "remedy": list(plain["remedy"])}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> HealthFinding:
-        """What `to_json` wrote, read back."""
+        """Rebuild a finding from the output of `to_json`."""
         evidence = tuple(FindingEvidence(**one) for one in values["evidence"])
         remedy = tuple(SpecChange(**one) for one in values["remedy"])
         return cls(**{**values, "evidence": evidence, "remedy": remedy})
 
 
 def remedied(body: Mapping[str, Any], finding: HealthFinding) -> dict[str, Any]:
-    """`body` with the finding's remedy applied: what to post in its place."""
+    """Return a copy of `body` with the remedy of `finding` applied, ready to be posted."""
     return applied(body, finding.remedy)
 
 
-def applied(body: Mapping[str, Any], remedies: Iterable[SpecChange]) -> dict[str, Any]:
-    """A copy of `body` in which each field that is pointed at is replaced whole."""
+def applied(body: Mapping[str, Any], changes: Iterable[SpecChange]) -> dict[str, Any]:
+    """Return a copy of `body` with each field that `changes` point at replaced as a whole."""
     new = deepcopy(dict(body))
-    for remedy in remedies:
-        put(new, remedy.pointer, deepcopy(remedy.value))
+    for change in changes:
+        put(new, change.pointer, deepcopy(change.value))
     return new

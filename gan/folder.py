@@ -1,4 +1,4 @@
-"""A run without a service, kept in a folder: what each event leaves there, and what is said of it on the terminal."""
+"""The output folder of a run without the service: the files and the terminal lines that each event produces."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from gan.train import METRICS, Trainer
 
 
 class RunFolder:
-    """`samples.png`, `metrics.csv`, `checkpoint.pt`, `weights.safetensors`; of a run that is evaluated also
-    `evaluations.jsonl` and `best.safetensors`; `health.json` once there is a verdict.
+    """The files of one run.
+
+    `samples.png`, `metrics.csv`, `checkpoint.pt` and `weights.safetensors`; `health.json` once there is a verdict;
+    with evaluations also `evaluations.jsonl` and `best.safetensors`.
     """
 
     def __init__(self, path: Path, trainer: Trainer) -> None:
@@ -28,26 +30,26 @@ class RunFolder:
             (path / "evaluations.jsonl").unlink()
         self._add_rows([["step", *METRICS]])
 
-    def take(self, event: Event) -> None:
-        """Keep what `event` says, and say it."""
+    def write(self, event: Event) -> None:
+        """Write the files for `event`, and print a line about it."""
         match event:
             case Tick():
                 self._add_rows([[step, *row] for step, row in enumerate(event.values.tolist(), event.first_step)])
-                self._say_progress(event)
+                self._print_progress(event)
             case PreviewReady():
                 self._replace("samples.png", grid_png(event.images, event.rows, event.row_labels))
             case Evaluated():
                 self._add_evaluation(event)
             case HealthChanged():
-                self._keep_health(event)
+                self._write_health(event)
             case CheckpointDue():
-                self._keep_checkpoint(event.best)
+                self._write_checkpoint(event.best)
 
     def _add_rows(self, rows: list[list[object]]) -> None:
         with (self._path / "metrics.csv").open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(rows)
 
-    def _say_progress(self, tick: Tick) -> None:
+    def _print_progress(self, tick: Tick) -> None:
         latest = dict(zip(tick.names, tick.values[-1].tolist(), strict=True))
         print(
             f"step {tick.step}/{self._trainer.spec.total_steps}  loss_d {latest['loss_d']:.3f}  "
@@ -62,7 +64,7 @@ class RunFolder:
         figures = "  ".join(f"{name} {value:.3f}" for name, value in event.evaluation.metrics.items())
         print(f"evaluation at step {event.step}{' (best)' if event.best else ''}: {figures}", flush=True)
 
-    def _keep_health(self, event: HealthChanged) -> None:
+    def _write_health(self, event: HealthChanged) -> None:
         health = {
             "step": event.step,
             "verdict": event.verdict,
@@ -71,10 +73,10 @@ class RunFolder:
         self._replace("health.json", json.dumps(health, indent=2).encode() + b"\n")
         print(f"health at step {event.step}: {event.verdict}", flush=True)
         for finding in event.raised:
-            print(told(finding), flush=True)
+            print(_description(finding), flush=True)
 
-    def _keep_checkpoint(self, best: bool) -> None:
-        # Written beside and moved over: whoever looks finds the old file or the new one, never half of one.
+    def _write_checkpoint(self, best: bool) -> None:
+        # Write a temporary file and rename it, so that a reader finds the old or the new file, never a partial one.
         with (self._path / "checkpoint.pt.new").open("wb") as file:
             checkpoint.save(file, self._trainer.state())
         (self._path / "checkpoint.pt.new").replace(self._path / "checkpoint.pt")
@@ -88,8 +90,8 @@ class RunFolder:
         (self._path / f"{name}.new").replace(self._path / name)
 
 
-def told(finding: HealthFinding) -> str:
-    """A finding in words: what it is, since when, what it rests on, and what to set."""
+def _description(finding: HealthFinding) -> str:
+    """Return the lines that describe a finding: code, first step, message, evidence and remedy."""
     lines = [f"  {finding.severity}: {finding.code}, since step {finding.began_at_step}. {finding.message}"]
     lines += [f"    {e.metric} {e.value:.4g} (threshold {e.threshold:.4g})" for e in finding.evidence]
     lines += [f"    set {r.pointer} to {json.dumps(r.value)}: {r.why}" for r in finding.remedy]

@@ -1,4 +1,4 @@
-"""To hold a network still: computing as in training, or as in drawing, no parameter and no buffer of it moves."""
+"""Context managers that keep a network unchanged while it computes, in train mode or in eval mode."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Inside, `network` computes as it does in training, but no parameter and no buffer of it moves.
+    """Freeze `network`: inside, it computes as in training, but none of its parameters and buffers changes.
 
-    A BatchNorm in train mode that does not track its statistics normalises by the batch and leaves its buffers alone.
-    A spectral norm in eval mode divides by the singular value it knows, without another power iteration.
+    A BatchNorm in train mode that does not track its statistics normalises by the batch and leaves its buffers
+    unchanged. A spectral norm in eval mode divides by the singular value that it has stored, without another power
+    iteration.
     """
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     iterating = [m for m in network.modules() if isinstance(m, _SpectralNorm) and m.training]
@@ -35,7 +36,7 @@ def frozen(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def in_eval(network: nn.Module) -> Iterator[None]:
-    """Inside, `network` is in eval mode: nothing in it moves. Afterwards each module is in the mode it was in."""
+    """Put `network` into eval mode, in which its buffers do not change; restore each module's mode afterwards."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:

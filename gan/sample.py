@@ -1,6 +1,6 @@
-"""Images from a trained generator: seeds and classes in, pixels out.
+"""Sampling from a trained generator: seeds and classes in, pixels or PNG files out.
 
-The only place where the networks' range [-1, 1] becomes pixels 0..255 again.
+Only this module converts the range [-1, 1] of the networks back to pixels 0..255.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from gan.spec.catalog import DatasetInfo
 
 Images = npt.NDArray[np.uint8]
 
-# Every forward pass has this many rows: kernels choose their order of summing by the shape of the batch, and an image
-# must not depend on what else was asked for in the same call, or by others at the same time.
+# Every forward pass has this many rows. Kernels choose their order of summation by the shape of the batch, and an
+# image must not depend on the other images of the same call or of concurrent requests.
 CHUNK: Final = 32
-# Rows of an overview without classes.
+# The number of rows of an overview without classes.
 UNLABELLED_ROWS: Final = 8
 
 
 class SampleRequestItem(NamedTuple):
-    """One image: all that it is a function of, besides the weights."""
+    """The request for one image. Together with the weights it determines the image."""
 
     class_id: int | None
     seed: int
@@ -43,7 +43,7 @@ class SampleRequestItem(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class TrainedGenerator:
-    """A network that draws, in eval mode, with all that must be known to draw from it."""
+    """A generator network in eval mode, with the spec and the data set that sampling needs."""
 
     network: nn.Module
     spec: TrainSpec
@@ -52,53 +52,62 @@ class TrainedGenerator:
 
     @classmethod
     def load(cls, source: str | PathLike[str] | bytes, device: torch.device | str = "cpu") -> TrainedGenerator:
-        """From a file (or the bytes) that `checkpoint.save_weights` wrote. Raises `CheckpointUnreadableError`."""
+        """Load the output of `checkpoint.save_weights`, given as a path or as bytes.
+
+        Raises `CheckpointUnreadableError`, and `FileNotFoundError` if there is no file.
+        """
         weights = checkpoint.load_weights(source)
         G, _ = build_networks(weights.spec, weights.info)
         try:
             G.load_state_dict(weights.tensors)
         except RuntimeError as error:
             raise checkpoint.CheckpointUnreadableError(
-                f"These weights do not fit the spec beside them: {error}"
+                f"These weights do not fit the spec in the same file: {error}"
             ) from error
         place(G.requires_grad_(False).eval(), device)
         return cls(G, weights.spec, weights.info, weights.step)
 
     def draw(self, class_ids: Sequence[int] | None, seeds: Sequence[int], truncation: float = 1.0) -> Images:
-        """One image a seed: uint8 (N, H, W, C) at the data set's own size.
+        """Return one image per seed: uint8 (N, H, W, C) at the size of the data set.
 
-        Image i is a function of (weights, class_ids[i], seeds[i], truncation) alone. class_ids is None for an
-        unconditional generator; truncation in (0, 1] scales z, for less variety. Raises `ValueError`.
+        Image i depends on (weights, class_ids[i], seeds[i], truncation) alone. `class_ids` is None for an
+        unconditional generator. `truncation` in (0, 1] scales z; a smaller value gives less variety. Raises
+        `ValueError` as `check` does.
         """
         self.check(class_ids, seeds, truncation)
         classes = [None] * len(seeds) if class_ids is None else class_ids
-        wanted = [SampleRequestItem(*pair, truncation) for pair in zip(classes, seeds, strict=True)]
-        passes = [self._pass(wanted[i : i + CHUNK]) for i in range(0, len(wanted), CHUNK)]
+        items = [SampleRequestItem(*pair, truncation) for pair in zip(classes, seeds, strict=True)]
+        passes = [self._draw_chunk(items[i : i + CHUNK]) for i in range(0, len(items), CHUNK)]
         return to_pixels(torch.cat(passes), self.info.height, self.info.width)
 
-    def draw_together(self, wanted: Sequence[SampleRequestItem]) -> Images:
-        """At most `CHUNK` images in one forward pass, each as `draw` gives it; each must have passed `check`."""
-        return to_pixels(self._pass(wanted), self.info.height, self.info.width)
+    def draw_together(self, items: Sequence[SampleRequestItem]) -> Images:
+        """Return at most `CHUNK` images from one forward pass, each equal to that of `draw`.
+
+        Each item must have passed `check`.
+        """
+        return to_pixels(self._draw_chunk(items), self.info.height, self.info.width)
 
     def check(self, class_ids: Sequence[int] | None, seeds: Sequence[int], truncation: float) -> None:
-        """Raise `ValueError` for what `draw` cannot draw."""
+        """Raise `ValueError` if `draw` does not accept these arguments."""
         if not seeds:
             raise ValueError("There must be at least one seed.")
         if not 0.0 < truncation <= 1.0:
             raise ValueError(f"truncation is {truncation}; it must be above 0 and at most 1.")
         if (class_ids is not None) != self.spec.conditional:
-            kind = "needs a class for each image" if self.spec.conditional else "knows no classes"
+            kind = "needs a class for each image" if self.spec.conditional else "has no classes"
             raise ValueError(f"This generator {kind}.")
         if class_ids is None:
             return
         if len(class_ids) != len(seeds):
-            raise ValueError(f"There are {len(class_ids)} classes for {len(seeds)} seeds; one each is needed.")
+            raise ValueError(f"There are {len(class_ids)} classes for {len(seeds)} seeds; give one class per seed.")
         if unknown := [c for c in class_ids if not 0 <= c < len(self.info.classes)]:
-            raise ValueError(f"There is no class {unknown[0]}; they go from 0 to {len(self.info.classes) - 1}.")
+            raise ValueError(f"There is no class {unknown[0]}; class ids go from 0 to {len(self.info.classes) - 1}.")
 
     def overview(self, per_row: int, seed: int) -> tuple[Images, int, tuple[str, ...]]:
-        """Images (N, H, W, C), how many rows they are, and each row's label: a row a class, all of the same seeds,
-        counted from `seed`; without classes, `UNLABELLED_ROWS` rows that go on counting, without labels.
+        """Return images (N, H, W, C), the number of rows, and the label of each row.
+
+        There is one row per class, each of the `per_row` seeds from `seed` on. An unconditional generator gives
+        `UNLABELLED_ROWS` rows of consecutive seeds and no labels.
         """
         if not self.spec.conditional:
             count = UNLABELLED_ROWS * per_row
@@ -107,30 +116,30 @@ class TrainedGenerator:
         class_ids = [row for row in range(rows) for _ in range(per_row)]
         return self.draw(class_ids, list(range(seed, seed + per_row)) * rows), rows, self.info.labels
 
-    def _pass(self, wanted: Sequence[SampleRequestItem]) -> Tensor:
-        """(n, C, S, S) in [-1, 1], for n up to `CHUNK`."""
-        z = torch.stack([self._latent(image.seed) * image.truncation for image in wanted])
-        labels = torch.tensor([image.class_id for image in wanted]) if self.spec.conditional else None
+    def _draw_chunk(self, items: Sequence[SampleRequestItem]) -> Tensor:
+        """Return (n, C, S, S) in [-1, 1], for n up to `CHUNK`."""
+        z = torch.stack([self._latent(item.seed) * item.truncation for item in items])
+        labels = torch.tensor([item.class_id for item in items]) if self.spec.conditional else None
         return self._forward(z, labels)
 
     def _forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        """(n, z_dim) -> (n, C, S, S), padded to `CHUNK` rows on the way."""
+        """Run G on z (n, z_dim), padded to `CHUNK` rows. Return (n, C, S, S)."""
         device = next(self.network.parameters()).device
-        missing = CHUNK - len(z)
-        full_z = torch.cat([z, z.new_zeros(missing, z.shape[1])]).to(device)
-        full_labels = None if labels is None else torch.cat([labels, labels.new_zeros(missing)]).to(device)
+        padding = CHUNK - len(z)
+        full_z = torch.cat([z, z.new_zeros(padding, z.shape[1])]).to(device)
+        full_labels = None if labels is None else torch.cat([labels, labels.new_zeros(padding)]).to(device)
         with torch.inference_mode():
             images: Tensor = self.network(full_z, full_labels)
         return images[: len(z)]
 
     def _latent(self, seed: int) -> Tensor:
-        """z of one image, (z_dim,); always drawn on the CPU, so that it is the same for every device."""
+        """Return z of one image, (z_dim,). It is drawn on the CPU, so that it is the same for every device."""
         g = self.spec.generator
         return latents(g.z_distribution, 1, g.z_dim, generator(seed, "image"))[0]
 
 
 def to_pixels(images: Tensor, height: int, width: int) -> Images:
-    """(N, C, S, S) in [-1, 1] -> uint8 (N, height, width, C): the padding cropped off, rounded to the nearest."""
+    """Convert (N, C, S, S) in [-1, 1] to uint8 (N, height, width, C), without the padding, rounded to the nearest."""
     left, _, top, _ = margins(height, width, images.shape[2])
     cropped = images[:, :, top : top + height, left : left + width].float()
     pixels = cropped.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
@@ -139,21 +148,22 @@ def to_pixels(images: Tensor, height: int, width: int) -> Images:
 
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _GAP, _PAD = 2, 6
-# Pixels: tiles smaller than this are enlarged by a whole factor, so that a person can see them.
+# Tiles smaller than this, in pixels, are enlarged by an integer factor, so that people can recognise them.
 _READABLE: Final = 56
-# zlib's: half the time of its default 6, for 2 % more bytes; below 4 files grow by a tenth and more.
+# The level of zlib: half the time of the default 6 for 2 % more bytes; below 4, files grow by a tenth or more.
 _COMPRESSION: Final = 4
 
 
 def image_png(image: Images) -> bytes:
-    """One image (H, W, C), uint8, as a PNG of its own size."""
+    """Return one image (H, W, C) uint8 as a PNG of the same size."""
     return _png(_picture(image))
 
 
 def grid_png(images: Images, rows: int, row_labels: Sequence[str] | None = None) -> bytes:
-    """Images (N, H, W, C) as one PNG of `rows` rows, filled row after row; each row's label to its left.
+    """Return images (N, H, W, C) uint8 as one PNG of `rows` rows, with the label of each row to its left.
 
-    Small images are enlarged by a whole factor. Raises `ValueError` where N does not fill the rows.
+    Small images are enlarged by an integer factor. Raises `ValueError` if N is not a multiple of `rows`, or if there
+    is not one label per row.
     """
     count, height, width, _ = images.shape
     if rows < 1 or count % rows or (row_labels and len(row_labels) != rows):
@@ -170,12 +180,12 @@ def grid_png(images: Images, rows: int, row_labels: Sequence[str] | None = None)
 
 
 def _opaque(images: Images) -> Images:
-    """Without alpha: (N, H, W, 1), which stays grey, or (N, H, W, 3)."""
+    """Remove the alpha channel: return (N, H, W, 1) for grey images, (N, H, W, 3) for others."""
     return images[..., :1] if images.shape[3] <= 2 else images[..., :3]
 
 
 def _sheet(images: Images, rows: int, scale: int, margin: int) -> Images:
-    """(N, H, W, C), each pixel `scale` times as high and wide, with white between them, above and to the left."""
+    """Lay (N, H, W, C) out in `rows` rows, enlarged by `scale`, on white with gaps and a left margin in pixels."""
     count, height, width, channels = images.shape
     columns, tall, wide = count // rows, height * scale, width * scale
     sheet = np.full((rows * (tall + _GAP) + _GAP, margin + columns * (wide + _GAP), channels), 255, np.uint8)

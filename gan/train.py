@@ -232,9 +232,9 @@ class Trainer:
         if self._looks():
             values = np.concatenate(self._unseen)
             self._unseen = []
-            raised += self.health.look(self.step - len(values) + 1, METRICS, values)
+            raised += self.health.add_losses(self.step - len(values) + 1, METRICS, values)
         if self._probes():
-            raised += self.health.probe(
+            raised += self.health.add_probe(
                 self._prober.probe(self._state.sampled, self._state.adversarial.d.network, self.step)
             )
         yield from self._tell_health(before, raised)
@@ -249,7 +249,7 @@ class Trainer:
         if self.finished and self.spec.evaluation.train_on_fakes:
             found = self._with_classifier(found)
         before = self._verdict()
-        raised = self.health.evaluated(found)
+        raised = self.health.add_evaluation(found)
         yield Evaluated(self.step, found, best=self.best_step == self.step)
         yield from self._tell_health(before, raised)
 
@@ -281,7 +281,7 @@ class Trainer:
             case "roll_back":
                 self._state.put_back(self._good)
                 self._state.rate_scale /= 2
-                self.health.rolled_back(self.step)
+                self.health.add_roll_back(self.step)
 
     def _keep_if_good(self) -> None:
         """Hold a copy of what was learned, to roll back to, unless something is wrong with it."""

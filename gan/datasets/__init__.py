@@ -1,4 +1,4 @@
-"""The data sets that are known by name. `load` reads one into memory; nothing is read at import time."""
+"""The built-in data sets. `load` reads one into memory by its name; nothing is read at import time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _LOADERS: Final[dict[str, Callable[[], ImageDataset]]] = {
 
 
 def load(name: str) -> ImageDataset:
-    """The data set `name`, whole, as uint8 on the CPU; its digest has been compared with the catalogue's.
+    """Return the data set `name` as uint8 on the CPU, verified against the digest in `gan.spec.catalog`.
 
-    Raises `ValueError` for a name that there is none of, `DatasetUnavailableError` where its files are missing or damaged.
+    Raises `ValueError` for an unknown name, and `DatasetUnavailableError` if its files are missing or damaged.
     """
     if name not in _LOADERS:
         raise ValueError(f"There is no data set {name[:200]!r}. Take one of: {', '.join(_LOADERS)}.")

@@ -1,4 +1,4 @@
-"""What can go wrong between a data set's name and its images."""
+"""The error of a data set that cannot be read, and the check of its digests."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from gan.data import ImageDataset
 
 
 class DatasetUnavailableError(Exception):
-    """A data set's files are missing or damaged; the text says what to install or do."""
+    """The files of a data set are missing or damaged. The text says what to install or do."""
 
 
 def verified(data: ImageDataset, held_out_sha256: str) -> ImageDataset:
-    """`data` itself, if its digest is the one that its `info` names, and its held-out images' the one given.
+    """Return `data` if its digests are the expected ones: that in its `info`, and `held_out_sha256`.
 
     Raises `DatasetUnavailableError`.
     """

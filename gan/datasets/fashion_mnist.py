@@ -1,7 +1,8 @@
 """Fashion-MNIST: 60,000 training images of 28 x 28, and 10,000 test images, which are held out.
 
-Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747. From the files of Debian's package `dataset-fashion-mnist` where they
-are installed, else from the Hugging Face hub through the optional library `datasets` (extra `hub`).
+Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747. The images come from the files of Debian's package
+`dataset-fashion-mnist` if it is installed. Otherwise they come from the Hugging Face hub through the optional library
+`datasets` (extra `hub`).
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ _HOW_TO_GET: Final = (
 
 
 def load(folder: Path = DEBIAN_FOLDER) -> ImageDataset:
-    """The training set, in the order of its files, the test set held out.
+    """Return the training set in the order of its files, with the test set held out.
 
-    Raises `DatasetUnavailableError`, which names both ways to get it.
+    Raises `DatasetUnavailableError`; its text names both ways to get the files.
     """
-    here = (folder / "train-images-idx3-ubyte.gz").exists()
-    return verified(from_idx(folder) if here else _from_hub(), HELD_OUT_SHA256)
+    installed = (folder / "train-images-idx3-ubyte.gz").exists()
+    return verified(from_idx(folder) if installed else _from_hub(), HELD_OUT_SHA256)
 
 
 def from_idx(folder: Path) -> ImageDataset:
-    """Both sets from the four IDX files of `folder`, not yet compared with the released digests."""
+    """Return both sets from the four IDX files in `folder`, without a check of their digests."""
     train, test = (
         (idx.read(folder / f"{part}-images-idx3-ubyte.gz"), idx.read(folder / f"{part}-labels-idx1-ubyte.gz"))
         for part in ("train", "t10k")
@@ -49,7 +50,7 @@ def from_idx(folder: Path) -> ImageDataset:
 
 
 def _data_set(train: tuple[Bytes, Bytes], test: tuple[Bytes, Bytes]) -> ImageDataset:
-    """From (images (N, 28, 28), labels (N,)) of either set."""
+    """Return the data set of two pairs of images (N, 28, 28) and labels (N,)."""
     (images, labels), held_out = _tensors(*train), HeldOut(*_tensors(*test))
     return ImageDataset(BUILTIN_DATASETS["fashion-mnist"], images, labels, held_out)
 
@@ -68,7 +69,7 @@ def _from_hub() -> ImageDataset:
     except (OSError, ValueError) as error:
         raise DatasetUnavailableError(
             f"'fashion-mnist' could not be downloaded from the Hugging Face hub ({error}). Check the network, "
-            f"or get it another way. {_HOW_TO_GET}"
+            f"or get the data set in another way. {_HOW_TO_GET}"
         ) from error
     return _data_set(_bytes(train), _bytes(test))
 

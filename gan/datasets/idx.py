@@ -21,9 +21,9 @@ _UINT8: Final = 0x08
 
 
 def read(path: Path) -> npt.NDArray[np.uint8]:
-    """The array in a gzipped IDX file of unsigned bytes; as many dimensions as its header says.
+    """Return the array of unsigned bytes in the gzipped IDX file at `path`, in the shape that its header states.
 
-    Raises `DatasetUnavailableError` for a file that cannot be read or is not what its header says.
+    Raises `DatasetUnavailableError` if the file cannot be read or does not match its header.
     """
     try:
         raw = gzip.decompress(path.read_bytes())
@@ -33,8 +33,8 @@ def read(path: Path) -> npt.NDArray[np.uint8]:
         _, kind, dims = struct.unpack_from(">HBB", raw)
         shape = struct.unpack_from(f">{dims}I", raw, 4)
     except struct.error as error:
-        raise DatasetUnavailableError(f"{path.name} is cut off in its header. Install its package again.") from error
+        raise DatasetUnavailableError(f"{path.name} ends within its header. Install its package again.") from error
     body = raw[4 + 4 * dims :]
     if kind != _UINT8 or len(body) != math.prod(shape):
-        raise DatasetUnavailableError(f"{path.name} is not a whole IDX file of bytes. Install its package again.")
+        raise DatasetUnavailableError(f"{path.name} is not a complete IDX file of bytes. Install its package again.")
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)

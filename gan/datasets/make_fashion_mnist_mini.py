@@ -1,8 +1,8 @@
-"""Makes the sheets of `fashion-mnist-mini`: the first 500 training images of each class of Fashion-MNIST, in file
-order, and the first 100 test images of each, held out.
+"""The program that makes the sheets of `fashion-mnist-mini`.
 
-Run `python -m gan.datasets.make_fashion_mnist_mini` where Debian's package `dataset-fashion-mnist` is installed.
-The same library versions write the same bytes.
+They hold the first 500 training images of each class of Fashion-MNIST, in file order, and the first 100 test images
+of each class. Run `python -m gan.datasets.make_fashion_mnist_mini` where Debian's package `dataset-fashion-mnist` is
+installed. The same library versions write the same bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from gan.spec.catalog import FASHION_LABELS
 
 
 def make(folder: Path = FOLDER) -> None:
-    """Write the sheets and `labels.txt` into `folder`. Raises `DatasetUnavailableError` without the full set."""
+    """Write the sheets and `labels.txt` into `folder`.
+
+    Raises `DatasetUnavailableError` if the full data set is not available.
+    """
     data = fashion_mnist.load()
     assert data.labels is not None
     assert data.held_out is not None
@@ -37,7 +40,7 @@ def make(folder: Path = FOLDER) -> None:
 
 
 def _first(images: Tensor, labels: Tensor, class_id: int, rows: int) -> Tensor:
-    """The first images of a class that fill `rows` rows: (rows * 25, 28, 28)."""
+    """Return the first images of a class, as many as fill `rows` rows: (rows * 25, 28, 28)."""
     return images[labels == class_id][: rows * COLUMNS, 0]
 
 

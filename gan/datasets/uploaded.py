@@ -1,4 +1,4 @@
-"""A data set that somebody brought, as `gan.uploads` has unpacked it into a folder."""
+"""A user's data set, as `gan.uploads` has unpacked it into a folder."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from gan.spec.catalog import DatasetInfo
 
 
 def load(folder: Path, info: DatasetInfo) -> ImageDataset:
-    """The images in `folder`, which are those that `info` tells of; a part of them is held out.
+    """Return the data set `info` from its files in `folder`, with its held-out images, verified against the digests.
 
-    Raises `DatasetUnavailableError` where files are missing, damaged, or those of other images.
+    Raises `DatasetUnavailableError` if files are missing, damaged, or belong to another data set.
     """
     try:
         about = json.loads((folder / "about.json").read_bytes())
@@ -31,9 +31,9 @@ def load(folder: Path, info: DatasetInfo) -> ImageDataset:
 
 
 def mapped(folder: Path, info: DatasetInfo) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | None]:
-    """Its training images (N, C, H, W) as they lie on the disk, read where they are looked at, and their labels.
+    """Return the training images (N, C, H, W) as a memory map, and their labels (N,), None without classes.
 
-    Nothing is compared with a digest. Raises `DatasetUnavailableError`.
+    The images are read only where they are accessed, and no digest is verified. Raises `DatasetUnavailableError`.
     """
     shape = (info.num_images, info.channels, info.height, info.width)
     try:
@@ -52,7 +52,7 @@ def _read(folder: Path, prefix: str, info: DatasetInfo, count: int) -> tuple[Ten
     shape = (count, info.channels, info.height, info.width)
     pixels = np.fromfile(folder / f"{prefix}images.bin", np.uint8)
     if pixels.size != math.prod(shape):
-        raise ValueError(f"{prefix}images.bin has a wrong length.")
+        raise ValueError(f"{prefix}images.bin has the wrong length.")
     images = torch.from_numpy(pixels.reshape(shape))
     return images, torch.from_numpy(_labels(folder, prefix, info, count)) if info.classes else None
 
@@ -60,5 +60,5 @@ def _read(folder: Path, prefix: str, info: DatasetInfo, count: int) -> tuple[Ten
 def _labels(folder: Path, prefix: str, info: DatasetInfo, count: int) -> npt.NDArray[np.int64]:
     labels = np.fromfile(folder / f"{prefix}labels.bin", "<i8").astype(np.int64)
     if labels.size != count or not ((labels >= 0) & (labels < len(info.classes))).all():
-        raise ValueError(f"{prefix}labels.bin does not fit.")
+        raise ValueError(f"{prefix}labels.bin does not match the data set.")
     return labels

@@ -1,6 +1,6 @@
-"""Health: what goes wrong in a run, from when on, and what would cure it. It says so and changes nothing by itself.
+"""Health: detect what goes wrong in a run, since which step, and propose a remedy. It changes nothing by itself.
 
-A function of what it is fed and nothing else: no clock, no random number. Rules and thresholds: docs/health.md.
+The output depends on the input alone: no clock, no random number. The rules and thresholds are in docs/health.md.
 """
 
 from gan.health.health import HealthAction, HealthMonitor

@@ -1,35 +1,45 @@
-"""What tells a young generator from one that has failed: what is too low, but grows from look to look, is young."""
+"""Growth of measured values: it separates a generator early in training, which improves, from one that has failed.
+
+A value below its threshold is no symptom while it still grows from one measurement to the next.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-# From one look to the next, in times of what it was.
-GROWS: Final = 1.2
+# A value grows when it exceeds the previous one by this factor.
+GROWTH_FACTOR: Final = 1.2
 
 
 class Growth:
-    """The last two values of each figure that a rule wants to see grow."""
+    """The last two measurements of each metric that should grow early in training."""
 
     def __init__(self) -> None:
+        # Metric -> (step of the last measurement, last value, value before it).
         self._known: dict[str, tuple[int, float, float | None]] = {}
 
-    def note(self, step: int, figures: Iterable[tuple[str, float]]) -> None:
-        """Take in what was measured at `step`."""
-        for name, value in figures:
-            at, last, before = self._known.get(name, (step, value, None))
-            self._known[name] = (step, value, last if at < step else before)
+    def add(self, step: int, metrics: Iterable[tuple[str, float]]) -> None:
+        """Store the (name, value) pairs that were measured at `step`.
 
-    def young(self, name: str) -> bool:
-        """Whether the last value is well above the one before, or there is none to compare it with."""
+        A second measurement at the same step replaces the first one.
+        """
+        for name, value in metrics:
+            last_step, last, before = self._known.get(name, (step, value, None))
+            self._known[name] = (step, value, last if last_step < step else before)
+
+    def still_growing(self, name: str) -> bool:
+        """Return whether the last value of `name` is over `GROWTH_FACTOR` times the one before.
+
+        It is also true while there are fewer than two measurements to compare.
+        """
         _, value, before = self._known.get(name, (0, 0.0, None))
-        return before is None or value > GROWS * before
+        return before is None or value > GROWTH_FACTOR * before
 
     def state(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the state as plain values for a checkpoint."""
         return {name: list(known) for name, known in self._known.items()}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """What `state` gave."""
+        """Restore the output of `state`."""
         self._known = {name: (step, value, before) for name, (step, value, before) in state.items()}

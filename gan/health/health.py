@@ -1,4 +1,4 @@
-"""The verdict on a run: rules that are asked as losses, probes and evaluations come in."""
+"""The health monitor of a run: it evaluates the rules as losses, probes and evaluations arrive."""
 
 from __future__ import annotations
 
@@ -15,129 +15,128 @@ from gan.findings import Code, HealthFinding, Verdict
 from gan.health import rules_evaluations, rules_losses, rules_probes
 from gan.health.curves import LossCurves
 from gan.health.growth import Growth
-from gan.health.hysteresis import Hysteresis, worse
-from gan.health.quality import BestEvaluation, Quality
+from gan.health.hysteresis import Hysteresis, is_worse
+from gan.health.quality import BestEvaluation, EvaluationHistory
 from gan.health.remedies import remedy_for
-from gan.health.rules_evaluations import EvaluationObservation, figures_of_evaluation, least_coverage
+from gan.health.rules_evaluations import EvaluationObservation
 from gan.health.rules_losses import LossObservation
-from gan.health.rules_probes import Gap, ProbeObservation, figures_of_probe
+from gan.health.rules_probes import OverfittingGap, ProbeObservation
 from gan.health.symptom import Symptom
 from gan.quality.evaluate import EvaluationResult
 from gan.quality.probes import Probe
 from gan.spec.catalog import DatasetInfo
 from gan.spec.fields import TrainSpec
 
-Seen = TypeVar("Seen")
-# What is seen of classes is believed when it is seen again: some come late, and two that look alike change places.
+Observation = TypeVar("Observation")
+# These rules need two checks in a row: G learns some classes late, and similar classes trade places.
 _CONFIRM: Final = {"class_collapse/probe": 2, "class_collapse/evaluation": 2, "conditioning_ignored/evaluation": 2}
-# What never changes back by itself needs no second look to be over.
-_AT_ONCE: Final = {"never_learned"}
-# What older weights and half the learning rate may cure. Of the others, the older weights are no better.
-_ROLLED_BACK_FOR: Final[frozenset[Code]] = frozenset(
+# Findings of these rules end at the first check without a symptom: once G has learned something, it stays so.
+_END_AT_ONCE: Final = {"never_learned"}
+# Older weights and half the learning rate may cure these findings. The others apply to the older weights, too.
+_ROLL_BACK_CODES: Final[frozenset[Code]] = frozenset(
     ("vanishing_gradients", "mode_collapse", "class_collapse", "past_best", "divergence")
 )
 
 
 @dataclass(frozen=True)
 class HealthAction:
-    """What the spec asks to be done about a run; the trainer does it.
+    """What the policy of the spec demands now. The trainer carries it out.
 
-    stop: end here; the job succeeds with its best checkpoint. roll_back: put the last good weights back, halve both
-    learning rates, and say so to `Health.rolled_back`. fail: end here; the run has diverged.
+    stop: end the run here; the job succeeds with its best checkpoint. roll_back: restore the last good weights, halve
+    both learning rates and call `HealthMonitor.add_roll_back`. fail: end the run here as diverged.
     """
 
     kind: Literal["none", "stop", "roll_back", "fail"]
     step: int = 0
-    """Where the evidence for it began."""
+    """The first step of the evidence."""
     why: str = ""
-    """A sentence."""
+    """The message of the finding that demands it."""
 
 
 class HealthMonitor:
-    """Watches a run of `spec`. It is fed at fixed multiples of steps, so that a run that is resumed sees the same."""
+    """The findings and the verdict of one run of `spec`.
+
+    Call it at fixed multiples of steps, so that a resumed run gives the same findings as an uninterrupted one.
+    """
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
         self._spec, self._info = spec, info
         self._limits = spec.safeguards.thresholds
-        self._curves, self._quality, self._growth = LossCurves(spec, info), Quality(), Growth()
-        self._gaps: list[Gap] = []
+        self._curves, self._history, self._growth = LossCurves(spec, info), EvaluationHistory(), Growth()
+        self._gaps: list[OverfittingGap] = []
         self._roll_backs = 0
-        self._judged = False
+        self._warmed_up = False
         names = [*rules_losses.RULES, *rules_probes.RULES, *rules_evaluations.RULES]
-        self._watches = {name: Hysteresis() for name in names}
+        self._hysteresis = {name: Hysteresis() for name in names}
 
     @property
     def findings(self) -> tuple[HealthFinding, ...]:
-        """Those that hold, one of each code: the most severe. The worst first, then the oldest."""
+        """The findings that hold now: the most severe one of each code, the worst first, then the oldest."""
         found: dict[Code, HealthFinding] = {}
-        for watch in self._watches.values():
-            new = watch.finding
-            if new and (new.code not in found or worse(new.severity, found[new.code].severity)):
+        for rule in self._hysteresis.values():
+            new = rule.finding
+            if new and (new.code not in found or is_worse(new.severity, found[new.code].severity)):
                 found[new.code] = new
         rank = {"critical": 0, "warning": 1, "info": 2}
         return tuple(sorted(found.values(), key=lambda f: (rank[f.severity], f.began_at_step, f.code)))
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the findings. unknown: the warm-up is not over, and nothing was found."""
+        """The worst severity among the findings; "unknown" during the warm-up while there are none."""
         severities = {finding.severity for finding in self.findings}
         if "critical" in severities:
             return "failing"
         if "warning" in severities:
             return "warning"
-        return "healthy" if self._judged else "unknown"
+        return "healthy" if self._warmed_up else "unknown"
 
     @property
     def best(self) -> BestEvaluation | None:
-        """The best evaluation so far; the last one is the best where its step is this step."""
-        return self._quality.best
+        """The best evaluation so far; it is the last evaluation if the steps are the same."""
+        return self._history.best
 
     @property
     def action(self) -> HealthAction:
-        """What is to be done now. Updates that are not finite are rolled back for under every policy."""
+        """What must be done now. Updates that are not finite are rolled back under every policy."""
         last = self._roll_backs + 1 >= self._limits.roll_backs
-        if len(self._curves.bad) >= self._limits.non_finite_updates:
-            why = self._watches["non_finite"].finding
-            return HealthAction("fail" if last else "roll_back", self._curves.bad[0], why.message if why else "")
+        non_finite_steps = self._curves.non_finite_steps
+        if len(non_finite_steps) >= self._limits.non_finite_updates:
+            cause = self._hysteresis["non_finite"].finding
+            return HealthAction("fail" if last else "roll_back", non_finite_steps[0], cause.message if cause else "")
         policy = self._spec.safeguards.policy
         for finding in self.findings:
             if finding.severity != "critical":
                 break
             if policy == "stop_and_keep_best" and self.best:
                 return HealthAction("stop", finding.began_at_step, finding.message)
-            if policy == "roll_back" and finding.code in _ROLLED_BACK_FOR and not last:
+            if policy == "roll_back" and finding.code in _ROLL_BACK_CODES and not last:
                 return HealthAction("roll_back", finding.began_at_step, finding.message)
         return HealthAction("none")
 
-    def rolled_back(self, step: int) -> None:
-        """The trainer has put the last good weights back, after `step`."""
-        self._roll_backs += 1
-        self._gaps = []
-        self._curves.rolled_back(step)
-        self._quality.rolled_back()
-        for name, watch in self._watches.items():
-            if watch.finding and watch.finding.code in _ROLLED_BACK_FOR:
-                self._watches[name] = Hysteresis()
+    def add_losses(
+        self, first_step: int, names: Sequence[str], values: npt.NDArray[np.float32]
+    ) -> list[HealthFinding]:
+        """Check the metrics of the steps since the last call, from `first_step` on.
 
-    def look(self, first_step: int, names: Sequence[str], values: npt.NDArray[np.float32]) -> list[HealthFinding]:
-        """The metrics (n, len(names)) of the steps since the last look. Returns what is newly found."""
+        `values` is (steps, len(names)); it may hold NaN and infinity. Return the findings that are new or worse.
+        """
         self._curves.add(first_step, names, values)
-        self._judged = self._judged or self._curves.step > self._curves.warm
-        seen = LossObservation(self._spec, self._curves, self._quality, self._roll_backs)
-        return self._ask(self._curves.step, rules_losses.RULES, lambda: seen)
+        self._warmed_up = self._warmed_up or self._curves.step > self._curves.warm_up_end
+        observation = LossObservation(self._spec, self._curves, self._history, self._roll_backs)
+        return self._check(self._curves.step, rules_losses.RULES, lambda: observation)
 
-    def probe(self, probe: Probe) -> list[HealthFinding]:
-        """A probe. Returns what is newly found."""
-        self._growth.note(probe.step, figures_of_probe(probe))
-        if probe.step <= self._curves.warm:
+    def add_probe(self, probe: Probe) -> list[HealthFinding]:
+        """Check a probe. Return the findings that are new or worse."""
+        self._growth.add(probe.step, rules_probes.growing_metrics(probe))
+        if probe.step <= self._curves.warm_up_end:
             return []
-        self._judged = True
+        self._warmed_up = True
         if probe.overfitting_gap is not None:
             gaps = [*self._gaps, (probe.step, probe.overfitting_gap)]
             self._gaps = gaps[-self._limits.overfitting_probes :]
-        precision = self._quality.precision
+        precision = self._history.precision
         recognisable = precision is None or precision >= self._limits.recognisable_precision
-        return self._ask(
+        return self._check(
             probe.step,
             rules_probes.RULES,
             lambda: ProbeObservation(
@@ -145,74 +144,93 @@ class HealthMonitor:
             ),
         )
 
-    def evaluated(self, evaluation: EvaluationResult) -> list[HealthFinding]:
-        """An evaluation; that of step 0 is the untrained G's. Returns what is newly found."""
-        quality = self._quality
-        quality.add(evaluation, self._limits.improvement, least_coverage(self._spec, evaluation))
-        quality.balance(evaluation, self._in_balance(evaluation))
-        self._growth.note(evaluation.step, figures_of_evaluation(evaluation))
-        if evaluation.step <= self._curves.warm:
+    def add_evaluation(self, evaluation: EvaluationResult) -> list[HealthFinding]:
+        """Check an evaluation; that of step 0 measures the untrained G. Return the findings that are new or worse."""
+        history = self._history
+        min_coverage = rules_evaluations.min_coverage(self._spec, evaluation)
+        history.add(evaluation, self._limits.improvement, min_coverage)
+        history.add_balance(evaluation.step, self._in_balance(evaluation))
+        self._growth.add(evaluation.step, rules_evaluations.growing_metrics(evaluation))
+        if evaluation.step <= self._curves.warm_up_end:
             return []
-        self._judged = True
-        return self._ask(
+        self._warmed_up = True
+        return self._check(
             evaluation.step,
             rules_evaluations.RULES,
             lambda: EvaluationObservation(
-                self._spec, self._info, evaluation, quality, self._growth, self._has("mode_collapse")
+                self._spec, self._info, evaluation, history, self._growth, self._has("mode_collapse")
             ),
         )
 
+    def add_roll_back(self, step: int) -> None:
+        """Record that the trainer has restored the last good weights after `step`."""
+        self._roll_backs += 1
+        self._gaps = []
+        self._curves.add_roll_back(step)
+        self._history.add_roll_back()
+        for name, rule in self._hysteresis.items():
+            if rule.finding and rule.finding.code in _ROLL_BACK_CODES:
+                self._hysteresis[name] = Hysteresis()
+
     def state(self) -> dict[str, Any]:
-        """All that it remembers, bounded, as JSON carries it; `load` takes it on bit for bit."""
+        """Return the whole state as values that JSON can hold. Its size is bounded."""
+        # These keys are part of the checkpoint format, so they stay as the first versions wrote them.
         return {
             "curves": self._curves.state(),
-            "quality": self._quality.state(),
+            "quality": self._history.state(),
             "growth": self._growth.state(),
             "gaps": [list(gap) for gap in self._gaps],
             "roll_backs": self._roll_backs,
-            "judged": self._judged,
-            "watches": {name: watch.state() for name, watch in self._watches.items()},
+            "judged": self._warmed_up,
+            "watches": {name: rule.state() for name, rule in self._hysteresis.items()},
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """What `state` gave."""
+        """Restore the output of `state` exactly."""
         self._curves.load(state["curves"])
-        self._quality.load(state["quality"])
+        self._history.load(state["quality"])
         self._growth.load(state["growth"])
         self._gaps = [(step, gap) for step, gap in state["gaps"]]
-        self._roll_backs, self._judged = state["roll_backs"], state["judged"]
-        self._watches |= {name: Hysteresis.from_state(kept) for name, kept in state["watches"].items()}
+        self._roll_backs, self._warmed_up = state["roll_backs"], state["judged"]
+        self._hysteresis |= {name: Hysteresis.from_state(saved) for name, saved in state["watches"].items()}
 
-    def _ask(
-        self, step: int, rules: Mapping[str, Callable[[Seen], Symptom | None]], seen: Callable[[], Seen]
+    def _check(
+        self,
+        step: int,
+        rules: Mapping[str, Callable[[Observation], Symptom | None]],
+        observe: Callable[[], Observation],
     ) -> list[HealthFinding]:
-        """Ask each rule in its turn, with what is known by then. Returns what is new, or worse than it was."""
+        """Evaluate `rules` in order. Return the findings that are new, or worse than before.
+
+        `observe` is called for each rule anew, so that a rule sees the findings of the rules before it.
+        """
         before = {finding.code: finding.severity for finding in self.findings}
         for name, rule in rules.items():
-            quiet_looks = 1 if name in _AT_ONCE else self._limits.quiet_looks
-            self._watches[name].ask(rule(seen()), _CONFIRM.get(name, 1), quiet_looks, partial(self._finding, step))
-        return [f for f in self.findings if f.code not in before or worse(f.severity, before[f.code])]
+            quiet_checks = 1 if name in _END_AT_ONCE else self._limits.quiet_looks
+            symptom = rule(observe())
+            self._hysteresis[name].update(symptom, _CONFIRM.get(name, 1), quiet_checks, partial(self._finding, step))
+        return [f for f in self.findings if f.code not in before or is_worse(f.severity, before[f.code])]
 
-    def _finding(self, step: int, sign: Symptom) -> HealthFinding:
-        remedy = remedy_for(sign, self._spec, self._info, self.best)
+    def _finding(self, step: int, symptom: Symptom) -> HealthFinding:
+        remedy = remedy_for(symptom, self._spec, self._info, self.best)
         return HealthFinding(
-            code=sign.code,
-            severity=sign.severity,
-            began_at_step=sign.began_at_step,
+            code=symptom.code,
+            severity=symptom.severity,
+            began_at_step=symptom.began_at_step,
             found_at_step=step,
-            message=sign.message,
-            evidence=sign.evidence,
+            message=symptom.message,
+            evidence=symptom.evidence,
             remedy=remedy,
         )
 
     def _has(self, code: Code) -> bool:
-        return any(watch.finding and watch.finding.code == code for watch in self._watches.values())
+        return any(rule.finding and rule.finding.code == code for rule in self._hysteresis.values())
 
     def _in_balance(self, evaluation: EvaluationResult) -> bool:
-        """Whether D could not tell lately, and quality is near the best."""
-        blocks, best = self._curves.since(self._curves.window), self.best
+        """Return whether D's accuracy was at chance over the last window and the FCD is near its best."""
+        blocks, best = self._curves.last_blocks(self._curves.window), self.best
         if not blocks or best is None:
             return False
-        off = abs(fmean(block.d_accuracy for block in blocks) - 0.5)
-        near = evaluation.metrics["fcd"] <= (1.0 + self._limits.equilibrium_quality) * best.fcd
-        return off <= self._limits.equilibrium_accuracy and near
+        distance = abs(fmean(block.d_accuracy for block in blocks) - 0.5)
+        near_best = evaluation.metrics["fcd"] <= (1.0 + self._limits.equilibrium_quality) * best.fcd
+        return distance <= self._limits.equilibrium_accuracy and near_best

@@ -1,6 +1,6 @@
-"""What would cure a finding: fields of the POST body to set, in one set that is taken at the door.
+"""The remedy of a finding: a set of changes to the spec that passes validation.
 
-Which plans there are for a finding is in `gan.health.treatments`.
+The candidates for each finding are in `gan.health.treatments`.
 """
 
 from __future__ import annotations
@@ -10,43 +10,49 @@ from typing import Any
 
 from gan.findings import SpecChange, applied
 from gan.health.quality import BestEvaluation
-from gan.health.spec_changes import Plan, TreatmentCase
+from gan.health.spec_changes import Treatment, TreatmentCase
 from gan.health.symptom import Symptom
-from gan.health.treatments import PLANS
+from gan.health.treatments import TREATMENTS
 from gan.spec import SpecError, check_against, preset_spec, resolve
 from gan.spec.catalog import DatasetInfo
 from gan.spec.fields import TrainSpec
 from gan.spec.pointers import fields_of
 
 
-def remedy_for(sign: Symptom, spec: TrainSpec, info: DatasetInfo, best: BestEvaluation | None) -> Plan:
-    """The first plan that does something and makes a spec that is taken, whole; () where there is none."""
-    for plan in PLANS[sign.code](TreatmentCase(sign, spec, best)):
-        if done := completed(plan, spec, info):
-            return done
+def remedy_for(
+    symptom: Symptom, spec: TrainSpec, info: DatasetInfo, best: BestEvaluation | None
+) -> tuple[SpecChange, ...]:
+    """Return the first treatment that changes `spec` and leaves it valid; () where there is none."""
+    for treatment in TREATMENTS[symptom.code](TreatmentCase(symptom, spec, best)):
+        if remedy := completed(treatment, spec, info):
+            return remedy
     return ()
 
 
-def completed(plan: Plan, spec: TrainSpec, info: DatasetInfo) -> Plan:
-    """`plan` without what is so already, and with the fields put back that nothing would read; () if refused."""
-    now = spec.model_dump(mode="json")
-    body = applied(now, plan)
-    below = preset_spec(body["preset"], spec.dataset).model_dump(mode="json")
-    # Under another preset, what the user has left out is what that one says.
-    known = [now] if body["preset"] == spec.preset else [now, below]
-    plan = tuple(remedy for remedy in plan if any(_get(one, remedy.pointer) != remedy.value for one in known))
+def completed(treatment: Treatment, spec: TrainSpec, info: DatasetInfo) -> tuple[SpecChange, ...]:
+    """Return the changes of `treatment` that have an effect on `spec`, together with the resets that they need.
+
+    A field that has no effect any more after the changes is reset to its preset's value. Return () where the
+    treatment changes nothing, or where the resulting spec is invalid for another reason.
+    """
+    current = spec.model_dump(mode="json")
+    body = applied(current, treatment)
+    preset = preset_spec(body["preset"], spec.dataset).model_dump(mode="json")
+    # If the preset changes, a field that the user did not set takes the value of the new preset.
+    known = [current] if body["preset"] == spec.preset else [current, preset]
+    effective = tuple(c for c in treatment if any(_value_at(one, c.pointer) != c.value for one in known))
     try:
         check_against(resolve(body), info)
     except SpecError as error:
-        idle = [p.pointer for p in error.problems if p.code == "has-no-effect"]
-        if len(idle) < len(error.problems) or set(idle) & {remedy.pointer for remedy in plan}:
+        unused = [p.pointer for p in error.problems if p.code == "has-no-effect"]
+        if len(unused) < len(error.problems) or set(unused) & {change.pointer for change in effective}:
             return ()
-        reset = tuple(SpecChange(pointer, _get(below, pointer), "Nothing would read it then.") for pointer in idle)
-        return completed((*plan, *reset), spec, info)
-    return plan
+        resets = (SpecChange(p, _value_at(preset, p), "This field would have no effect then.") for p in unused)
+        return completed((*effective, *resets), spec, info)
+    return effective
 
 
-def _get(body: Mapping[str, Any], pointer: str) -> Any:
+def _value_at(body: Mapping[str, Any], pointer: str) -> Any:
     value: Any = body
     for name in fields_of(pointer):
         value = value[name]

@@ -1,4 +1,4 @@
-"""Rules on an evaluation, asked at every one: each says what it sees, or None."""
+"""Health rules on an evaluation. Each returns a symptom, or None where its condition does not hold."""
 
 from __future__ import annotations
 
@@ -8,76 +8,88 @@ from typing import Final
 
 from gan.findings import FindingEvidence, Severity
 from gan.health.growth import Growth
-from gan.health.quality import Quality
-from gan.health.rules_probes import listed, lowest, poor_classes, young
-from gan.health.symptom import LABELS_SAY_NOTHING, Symptom
+from gan.health.quality import EvaluationHistory
+from gan.health.rules_probes import classes_below, diversity_still_grows, listed, low_class_diversity
+from gan.health.symptom import UNINFORMATIVE_LABELS, Symptom
 from gan.quality.evaluate import EvaluationResult
 from gan.spec.catalog import DatasetInfo
 from gan.spec.fields import TrainSpec
+from gan.spec.safeguards import ThresholdsSpec
 
 
 @dataclass(frozen=True)
 class EvaluationObservation:
-    """What a rule on an evaluation may see."""
+    """The input of the rules on an evaluation."""
 
     spec: TrainSpec
     info: DatasetInfo
     evaluation: EvaluationResult
-    quality: Quality
-    """This evaluation is in it."""
+    history: EvaluationHistory
+    """The evaluations so far, this one included."""
     growth: Growth
-    """And in this."""
+    """The measurements so far, those of this evaluation included."""
     collapsed: bool
-    """Whether the generator as a whole has collapsed, so that its classes are no news."""
+    """Whether the whole generator has collapsed; then a collapse of single classes adds no information."""
+
+    @property
+    def thresholds(self) -> ThresholdsSpec:
+        """The thresholds of the spec."""
+        return self.spec.safeguards.thresholds
 
     @property
     def late(self) -> bool:
-        """Whether a run has had the time to learn something."""
-        return self.evaluation.step >= self.spec.safeguards.thresholds.late_share * self.spec.total_steps
+        """Whether the run is old enough that G should have learned something."""
+        return self.evaluation.step >= self.thresholds.late_share * self.spec.total_steps
 
     @property
     def recognisable(self) -> bool:
-        """Whether the images are near enough to real ones that a classifier's word on them counts."""
-        return self.evaluation.metrics["precision"] >= self.spec.safeguards.thresholds.recognisable_precision
+        """Whether the images are close enough to real ones for the classifier's output on them to count."""
+        return self.evaluation.metrics["precision"] >= self.thresholds.recognisable_precision
 
     @property
-    def guessing(self) -> float:
-        """The classifier's accuracy below which it does no more than guess the commonest class, somewhat too well."""
+    def guessing_accuracy(self) -> float:
+        """The accuracy of always guessing the most frequent class, times `conditioning_chance`, at most 1."""
         counts = [c.count for c in self.info.classes]
-        commonest = max(counts, default=1) / max(1, sum(counts))
-        return min(1.0, self.spec.safeguards.thresholds.conditioning_chance * commonest)
+        most_frequent = max(counts, default=1) / max(1, sum(counts))
+        return min(1.0, self.thresholds.conditioning_chance * most_frequent)
 
     @property
-    def guessed(self) -> bool:
-        """Whether the classifier only guesses, so that its word on a class is worth nothing."""
-        return self.evaluation.reference.get("label_accuracy", 1.0) < self.guessing
+    def classifier_guesses(self) -> bool:
+        """Whether the classifier is no better than guessing on real images, so that its output means nothing."""
+        return self.evaluation.reference.get("label_accuracy", 1.0) < self.guessing_accuracy
 
 
-def mode_collapse(judged: EvaluationObservation) -> Symptom | None:
-    """Images that look real, but few of them: all of a class alike, or large parts of the reals not reached."""
-    return _all_alike(judged) or _parts_missing(judged)
+def mode_collapse(observation: EvaluationObservation) -> Symptom | None:
+    """Return a symptom if the images look real but lack variety.
+
+    It is critical where all images of a class are almost the same, and a warning where the images do not cover large
+    parts of the data set.
+    """
+    return _low_diversity(observation) or _low_coverage(observation)
 
 
-def _all_alike(judged: EvaluationObservation) -> Symptom | None:
-    limit, diversity = judged.spec.safeguards.thresholds.collapse_diversity, judged.evaluation.metrics["diversity"]
-    if diversity >= limit or young(judged.spec, judged.growth, diversity_name(judged.evaluation), diversity):
+def _low_diversity(observation: EvaluationObservation) -> Symptom | None:
+    limits, evaluation = observation.thresholds, observation.evaluation
+    limit, diversity = limits.collapse_diversity, evaluation.metrics["diversity"]
+    name = diversity_name(evaluation)
+    if diversity >= limit or diversity_still_grows(limits, observation.growth, name, diversity):
         return None
     message = f"G has collapsed: its images differ from each other {diversity:.0%} as much as real ones do."
     evidence = FindingEvidence("diversity", diversity, limit)
-    return Symptom("mode_collapse", "critical", judged.evaluation.step, message, (evidence,))
+    return Symptom("mode_collapse", "critical", evaluation.step, message, (evidence,))
 
 
-def _parts_missing(judged: EvaluationObservation) -> Symptom | None:
-    limits, metrics = judged.spec.safeguards.thresholds, judged.evaluation.metrics
-    # Low coverage with low precision are bad images, not few: they are past_best or never_learned.
+def _low_coverage(observation: EvaluationObservation) -> Symptom | None:
+    limits, metrics = observation.thresholds, observation.evaluation.metrics
+    # Low coverage with low precision means poor images, which `past_best` and `never_learned` report.
     if metrics["precision"] <= limits.collapse_precision:
         return None
     evidence = []
-    least = least_coverage(judged.spec, judged.evaluation)
-    if judged.quality.had_covered and metrics["coverage"] < least:
-        evidence.append(FindingEvidence("coverage", metrics["coverage"], least))
-    # A young G reaches few images too, and gets better.
-    stagnant = judged.late and judged.quality.stagnant >= limits.evaluations
+    coverage_limit = min_coverage(observation.spec, observation.evaluation)
+    if observation.history.had_covered and metrics["coverage"] < coverage_limit:
+        evidence.append(FindingEvidence("coverage", metrics["coverage"], coverage_limit))
+    # Recall is low early in training, too, but then quality still improves.
+    stagnant = observation.late and observation.history.stagnant >= limits.evaluations
     if stagnant and metrics["recall"] < limits.collapse_recall:
         evidence.append(FindingEvidence("recall", metrics["recall"], limits.collapse_recall))
     if not evidence:
@@ -87,11 +99,11 @@ def _parts_missing(judged: EvaluationObservation) -> Symptom | None:
         f"G has lost part of the data set: its images look real (precision {metrics['precision']:.2f}), but they "
         f"reach few of the real ones (coverage {metrics['coverage']:.2f}, recall {metrics['recall']:.2f})."
     )
-    return Symptom("mode_collapse", "warning", judged.evaluation.step, message, tuple(evidence))
+    return Symptom("mode_collapse", "warning", observation.evaluation.step, message, tuple(evidence))
 
 
-def figures_of_evaluation(evaluation: EvaluationResult) -> Iterator[tuple[str, float]]:
-    """The figures that are to grow in a young generator."""
+def growing_metrics(evaluation: EvaluationResult) -> Iterator[tuple[str, float]]:
+    """Yield (name, value) of each metric of an evaluation that grows early in training."""
     yield diversity_name(evaluation), evaluation.metrics["diversity"]
     if "label_accuracy" in evaluation.metrics:
         yield "label_accuracy", evaluation.metrics["label_accuracy"]
@@ -100,29 +112,35 @@ def figures_of_evaluation(evaluation: EvaluationResult) -> Iterator[tuple[str, f
 
 
 def diversity_name(evaluation: EvaluationResult) -> str:
-    """A conditional generator's is what a probe measures too; others' is taken within the classifier's classes."""
+    """Return the name of an evaluation's diversity in `Growth`.
+
+    The diversity of a conditional generator is the quantity that a probe measures, too. That of an unconditional
+    generator is measured within the classes that the classifier assigns, so it has a name of its own.
+    """
     return "diversity" if "label_accuracy" in evaluation.metrics else "within/"
 
 
-def least_coverage(spec: TrainSpec, evaluation: EvaluationResult) -> float:
-    """What coverage must not fall below again."""
+def min_coverage(spec: TrainSpec, evaluation: EvaluationResult) -> float:
+    """Return the coverage that a run must not fall below once it has reached it."""
     return spec.safeguards.thresholds.collapse_coverage * evaluation.reference.get("coverage", 1.0)
 
 
-def class_collapse(judged: EvaluationObservation) -> Symptom | None:
-    """A class that is hardly drawn any more, or that has lost its variety."""
-    if judged.collapsed or judged.guessed or not judged.recognisable:
+def class_collapse(observation: EvaluationObservation) -> Symptom | None:
+    """Return a symptom if some classes are hardly drawn any more, or have lost their diversity."""
+    if observation.collapsed or observation.classifier_guesses or not observation.recognisable:
         return None
-    ratios = judged.evaluation.within_class_diversity
-    return _rare_classes(judged) or poor_classes(judged.spec, judged.evaluation.step, ratios, judged.growth, "within")
+    evaluation, limits = observation.evaluation, observation.thresholds
+    return _rare_classes(observation) or low_class_diversity(
+        limits, evaluation.step, evaluation.within_class_diversity, observation.growth, "within"
+    )
 
 
-def _rare_classes(judged: EvaluationObservation) -> Symptom | None:
-    limits, evaluation = judged.spec.safeguards.thresholds, judged.evaluation
-    counted = limits.class_images / judged.spec.evaluation.images
-    expected = {label for label, share in evaluation.real_class_histogram.items() if share >= counted}
+def _rare_classes(observation: EvaluationObservation) -> Symptom | None:
+    limits, evaluation = observation.thresholds, observation.evaluation
+    min_share = limits.class_images / observation.spec.evaluation.images
+    expected = {label for label, share in evaluation.real_class_histogram.items() if share >= min_share}
     shares = {label: share for label, share in class_shares(evaluation).items() if label in expected}
-    rare = lowest(shares, limits.class_share, judged.growth, "share")
+    rare = classes_below(shares, limits.class_share, observation.growth, "share")
     if not rare:
         return None
     message = (
@@ -134,7 +152,7 @@ def _rare_classes(judged: EvaluationObservation) -> Symptom | None:
 
 
 def class_shares(evaluation: EvaluationResult) -> dict[str, float]:
-    """Class label -> share of the fakes over that of the reals."""
+    """Return class label -> share of the fakes in this class over its share of the reals."""
     return {
         label: evaluation.class_histogram.get(label, 0.0) / share
         for label, share in evaluation.real_class_histogram.items()
@@ -142,96 +160,99 @@ def class_shares(evaluation: EvaluationResult) -> dict[str, float]:
     }
 
 
-def labels_say_nothing(judged: EvaluationObservation) -> Symptom | None:
-    """Labels from which nobody could learn the class."""
-    own = judged.evaluation.reference.get("label_accuracy")
-    if own is None or not judged.spec.conditional or not judged.guessed:
+def uninformative_labels(observation: EvaluationObservation) -> Symptom | None:
+    """Return a symptom if a classifier cannot learn the classes of the real images from their labels."""
+    own = observation.evaluation.reference.get("label_accuracy")
+    if own is None or not observation.spec.conditional or not observation.classifier_guesses:
         return None
     message = (
         f"The labels say nothing about the images: a classifier trained on them is right about {own:.0%} of real "
         "images that it has not seen, which is guessing. Mend the labels of the data set, or train without them."
     )
-    evidence = FindingEvidence("reference/label_accuracy", own, judged.guessing)
-    step = judged.evaluation.step
-    return Symptom("conditioning_ignored", "critical", step, message, (evidence,), LABELS_SAY_NOTHING)
+    evidence = FindingEvidence("reference/label_accuracy", own, observation.guessing_accuracy)
+    step = observation.evaluation.step
+    return Symptom("conditioning_ignored", "critical", step, message, (evidence,), UNINFORMATIVE_LABELS)
 
 
-def conditioning_ignored(judged: EvaluationObservation) -> Symptom | None:
-    """Images that are not of the class that was asked for."""
-    own = judged.evaluation.reference.get("label_accuracy")
-    found = judged.evaluation.metrics.get("label_accuracy")
-    if own is None or found is None or judged.guessed or not judged.recognisable:
+def conditioning_ignored(observation: EvaluationObservation) -> Symptom | None:
+    """Return a symptom if many images are not of the class that was asked for.
+
+    It is critical late in the run, and a warning before.
+    """
+    own = observation.evaluation.reference.get("label_accuracy")
+    found = observation.evaluation.metrics.get("label_accuracy")
+    if own is None or found is None or observation.classifier_guesses or not observation.recognisable:
         return None
-    limit = judged.spec.safeguards.thresholds.conditioning_accuracy * own
-    if found >= limit or judged.growth.young("label_accuracy"):
+    limit = observation.thresholds.conditioning_accuracy * own
+    if found >= limit or observation.growth.still_growing("label_accuracy"):
         return None
     message = (
         f"{found:.0%} of the images are of the class that was asked for; of real images the same classifier "
         f"recognises {own:.0%}. G draws good images and ignores the label."
     )
-    severity: Severity = "critical" if judged.late else "warning"
+    severity: Severity = "critical" if observation.late else "warning"
     evidence = FindingEvidence("label_accuracy", found, limit)
-    return Symptom("conditioning_ignored", severity, judged.evaluation.step, message, (evidence,))
+    return Symptom("conditioning_ignored", severity, observation.evaluation.step, message, (evidence,))
 
 
-def equilibrium(judged: EvaluationObservation) -> Symptom | None:
-    """D cannot tell, and quality is at its best and stays there: what G learns from now on is chance."""
-    quality = judged.quality
-    if quality.best is None or quality.balanced < judged.spec.safeguards.thresholds.evaluations:
+def equilibrium(observation: EvaluationObservation) -> Symptom | None:
+    """Return an info if D cannot tell real from fake and quality stays near its best: more steps add nothing."""
+    history, evaluations = observation.history, observation.thresholds.evaluations
+    if history.best is None or history.balanced < evaluations:
         return None
     message = (
-        f"D has been no better than a coin for {quality.balanced} evaluations, and quality has stayed near the best, "
-        f"that of step {quality.best.step}: the game is over, and more steps add nothing."
+        f"D has been no better than a coin for {history.balanced} evaluations, and quality has stayed near the best, "
+        f"that of step {history.best.step}: the game is over, and more steps add nothing."
     )
-    evidence = FindingEvidence(
-        "evaluations_in_balance", float(quality.balanced), float(judged.spec.safeguards.thresholds.evaluations)
-    )
-    return Symptom("equilibrium", "info", quality.balanced_since, message, (evidence,))
+    evidence = FindingEvidence("evaluations_in_balance", float(history.balanced), float(evaluations))
+    return Symptom("equilibrium", "info", history.balanced_since, message, (evidence,))
 
 
-def past_best(judged: EvaluationObservation) -> Symptom | None:
-    """The generator was better, and has not come back."""
-    limits, quality, fcd = judged.spec.safeguards.thresholds, judged.quality, judged.evaluation.metrics["fcd"]
-    if quality.best is None or quality.since_best < limits.evaluations:
+def past_best(observation: EvaluationObservation) -> Symptom | None:
+    """Return a symptom if the FCD is well above its best, and several evaluations have brought no new best."""
+    limits, history = observation.thresholds, observation.history
+    fcd = observation.evaluation.metrics["fcd"]
+    if history.best is None or history.since_best < limits.evaluations:
         return None
-    # As near as reals, or nearly, all are equally good: a ratio of two such distances is chance.
-    nearest = max(quality.best.fcd, limits.past_best_reals * judged.evaluation.reference.get("fcd", 0.0))
+    # Below a few times the FCD of held-out reals, differences are noise: a ratio of two such values means nothing.
+    nearest = max(history.best.fcd, limits.past_best_reals * observation.evaluation.reference.get("fcd", 0.0))
     if fcd < limits.past_best_warning * nearest:
         return None
     critical = fcd >= limits.past_best_critical * nearest
     factor = limits.past_best_critical if critical else limits.past_best_warning
     message = (
-        f"The best was at step {quality.best.step}, an FCD of {quality.best.fcd:.3g}; now it is {fcd:.3g}, and "
-        f"{quality.since_best} evaluations have not bettered it. The best checkpoint is kept."
+        f"The best was at step {history.best.step}, an FCD of {history.best.fcd:.3g}; now it is {fcd:.3g}, and "
+        f"{history.since_best} evaluations have not bettered it. The best checkpoint is kept."
     )
     evidence = (
         FindingEvidence("fcd", fcd, factor * nearest),
-        FindingEvidence("evaluations_since_best", float(quality.since_best), float(limits.evaluations)),
+        FindingEvidence("evaluations_since_best", float(history.since_best), float(limits.evaluations)),
     )
-    return Symptom("past_best", "critical" if critical else "warning", quality.best.step, message, evidence)
+    return Symptom("past_best", "critical" if critical else "warning", history.best.step, message, evidence)
 
 
-def never_learned(judged: EvaluationObservation) -> Symptom | None:
-    """Even the best is not far from what an untrained G draws."""
-    quality = judged.quality
-    if not judged.late or quality.best is None or quality.untrained is None:
+def never_learned(observation: EvaluationObservation) -> Symptom | None:
+    """Return a symptom if, late in the run, even the best FCD is close to that of the untrained G."""
+    history = observation.history
+    if not observation.late or history.best is None or history.untrained is None:
         return None
-    limit = judged.spec.safeguards.thresholds.never_learned_distance * quality.untrained
-    if quality.best.fcd <= limit:
+    limit = observation.thresholds.never_learned_distance * history.untrained
+    if history.best.fcd <= limit:
         return None
     message = (
-        f"The best FCD so far is {quality.best.fcd:.3g}; before training it was {quality.untrained:.3g}. "
+        f"The best FCD so far is {history.best.fcd:.3g}; before training it was {history.untrained:.3g}. "
         "G has learned next to nothing."
     )
-    return Symptom("never_learned", "critical", 1, message, (FindingEvidence("best_fcd", quality.best.fcd, limit),))
+    return Symptom("never_learned", "critical", 1, message, (FindingEvidence("best_fcd", history.best.fcd, limit),))
 
 
 RULES: Final[dict[str, Callable[[EvaluationObservation], Symptom | None]]] = {
     "mode_collapse/evaluation": mode_collapse,
     "class_collapse/evaluation": class_collapse,
-    "conditioning_ignored/labels": labels_say_nothing,
+    "conditioning_ignored/labels": uninformative_labels,
     "conditioning_ignored/evaluation": conditioning_ignored,
     "equilibrium": equilibrium,
     "past_best": past_best,
     "never_learned": never_learned,
 }
+"""All rules on an evaluation, by the name of their hysteresis in a checkpoint."""

@@ -1,4 +1,4 @@
-"""Rules on the losses, asked at every look: each says what it sees, or None."""
+"""Health rules on the losses. Each returns a symptom, or None where its condition does not hold."""
 
 from __future__ import annotations
 
@@ -9,87 +9,98 @@ from typing import Final
 
 from gan.findings import FindingEvidence, Severity
 from gan.health.curves import LossBlock, LossCurves
-from gan.health.loss_scales import SCALES
-from gan.health.quality import Quality
+from gan.health.loss_scales import LOSS_SCALES
+from gan.health.quality import EvaluationHistory
 from gan.health.symptom import Symptom
 from gan.spec.fields import TrainSpec
+from gan.spec.safeguards import ThresholdsSpec
 
 
 @dataclass(frozen=True)
 class LossObservation:
-    """What a rule on the losses may see."""
+    """The input of the rules on the losses."""
 
     spec: TrainSpec
     curves: LossCurves
-    quality: Quality
+    history: EvaluationHistory
     roll_backs: int
-    """How many were made."""
+    """The number of roll backs so far."""
+
+    @property
+    def thresholds(self) -> ThresholdsSpec:
+        """The thresholds of the spec."""
+        return self.spec.safeguards.thresholds
 
 
-def non_finite(look: LossObservation) -> Symptom | None:
-    """NaN or infinity in a loss or a gradient norm."""
-    limits, bad = look.spec.safeguards.thresholds, look.curves.bad
-    if not bad:
+def non_finite(observation: LossObservation) -> Symptom | None:
+    """Return a symptom if a loss or a gradient norm was NaN or infinite in the last steps."""
+    limits, steps = observation.thresholds, observation.curves.non_finite_steps
+    if not steps:
         return None
-    enough = len(bad) >= limits.non_finite_updates
-    severity: Severity = "critical" if enough and look.roll_backs + 1 >= limits.roll_backs else "warning"
-    made = f" {look.roll_backs} roll backs have not helped." if look.roll_backs else ""
+    enough = len(steps) >= limits.non_finite_updates
+    severity: Severity = "critical" if enough and observation.roll_backs + 1 >= limits.roll_backs else "warning"
+    roll_backs = f" {observation.roll_backs} roll backs have not helped." if observation.roll_backs else ""
     message = (
-        f"{len(bad)} of the last {limits.non_finite_steps} steps had a loss or a gradient that is not finite. Their "
-        f"updates are not made; {limits.non_finite_updates} such steps bring the last good weights back.{made}"
+        f"{len(steps)} of the last {limits.non_finite_steps} steps had a loss or a gradient that is not finite. "
+        f"Their updates are not made; {limits.non_finite_updates} such steps bring the last good weights "
+        f"back.{roll_backs}"
     )
-    evidence = FindingEvidence("non_finite_updates", float(len(bad)), float(limits.non_finite_updates))
-    return Symptom("non_finite", severity, bad[0], message, (evidence,))
+    evidence = FindingEvidence("non_finite_updates", float(len(steps)), float(limits.non_finite_updates))
+    return Symptom("non_finite", severity, steps[0], message, (evidence,))
 
 
-def vanishing_gradients(look: LossObservation) -> Symptom | None:
-    """D dominates: its loss is next to nothing, or it is always right and G's gradient has gone."""
-    blocks = look.curves.since(look.curves.window)
-    return (_gradient_gone(look, blocks) or _d_loss_gone(look, blocks)) if blocks else None
+def vanishing_gradients(observation: LossObservation) -> Symptom | None:
+    """Return a symptom if D dominates.
+
+    It is critical where D is almost always right and G's gradient has vanished, and a warning where D's loss is close
+    to zero.
+    """
+    blocks = observation.curves.last_blocks(observation.curves.window)
+    return (_g_gradient_vanished(observation, blocks) or _d_loss_vanished(observation, blocks)) if blocks else None
 
 
-def _gradient_gone(look: LossObservation, blocks: Sequence[LossBlock]) -> Symptom | None:
-    limits = look.spec.safeguards.thresholds
+def _g_gradient_vanished(observation: LossObservation, blocks: Sequence[LossBlock]) -> Symptom | None:
+    limits, curves = observation.thresholds, observation.curves
     accuracy, norm = fmean(b.d_accuracy for b in blocks), median([b.grad_norm_g for b in blocks])
-    least = limits.vanishing_gradient * look.curves.most_g
-    if accuracy <= limits.vanishing_d_accuracy or norm >= least:
+    limit = limits.vanishing_gradient * curves.max_grad_norm_g
+    if accuracy <= limits.vanishing_d_accuracy or norm >= limit:
         return None
-    began = _began(
-        look.curves, lambda b: b.d_accuracy > limits.vanishing_d_accuracy and b.grad_norm_g < least, blocks
+    began = _first_step(
+        curves, lambda b: b.d_accuracy > limits.vanishing_d_accuracy and b.grad_norm_g < limit, blocks
     )
     message = (
         f"D is right about {accuracy:.1%} of the images, and G's gradient is {norm:.3g}, less than "
-        f"{limits.vanishing_gradient:.0%} of the {look.curves.most_g:.3g} that it was: G learns nothing any more."
+        f"{limits.vanishing_gradient:.0%} of the {curves.max_grad_norm_g:.3g} that it was: G learns nothing any more."
     )
     evidence = (
         FindingEvidence("d_accuracy", accuracy, limits.vanishing_d_accuracy),
-        FindingEvidence("grad_norm_g", norm, least),
+        FindingEvidence("grad_norm_g", norm, limit),
     )
     return Symptom("vanishing_gradients", "critical", began, message, evidence)
 
 
-def _d_loss_gone(look: LossObservation, blocks: Sequence[LossBlock]) -> Symptom | None:
-    name = SCALES[look.spec.loss.kind].won
-    if name is None:
+def _d_loss_vanished(observation: LossObservation, blocks: Sequence[LossBlock]) -> Symptom | None:
+    threshold = LOSS_SCALES[observation.spec.loss.kind].d_wins_below
+    if threshold is None:
         return None
-    limit = getattr(look.spec.safeguards.thresholds, name)
+    limit = getattr(observation.thresholds, threshold)
     loss = median([b.loss_d for b in blocks])
     if loss >= limit:
         return None
-    began = _began(look.curves, lambda b: b.loss_d < limit, blocks)
+    began = _first_step(observation.curves, lambda b: b.loss_d < limit, blocks)
     message = (
-        f"D's loss was {loss:.3g} over {look.curves.window} steps: it tells every fake from a real with ease, "
+        f"D's loss was {loss:.3g} over {observation.curves.window} steps: it tells every fake from a real with ease, "
         "so its gradient tells G little."
     )
     return Symptom("vanishing_gradients", "warning", began, message, (FindingEvidence("loss_d", loss, limit),))
 
 
-def generator_dominates(look: LossObservation) -> Symptom | None:
-    """D takes the fakes for real and cannot tell, and still the images get no better."""
-    limits, scale = look.spec.safeguards.thresholds, SCALES[look.spec.loss.kind]
-    steps = look.curves.last(limits.dominates_steps)
-    blocks = look.curves.since(steps)
-    if not blocks or not _stagnates(look):
+def generator_dominates(observation: LossObservation) -> Symptom | None:
+    """Return a symptom if D takes the fakes for real and its accuracy is at chance, but quality does not improve."""
+    limits, scale = observation.thresholds, LOSS_SCALES[observation.spec.loss.kind]
+    steps = observation.curves.at_most_window(limits.dominates_steps)
+    blocks = observation.curves.last_blocks(steps)
+    if not blocks or not _stagnates(observation):
         return None
     accuracy = fmean(b.d_accuracy for b in blocks)
     opinion = median([scale.opinion(b.real_logit, b.fake_logit) for b in blocks])
@@ -103,72 +114,82 @@ def generator_dominates(look: LossObservation) -> Symptom | None:
         FindingEvidence("d_accuracy", accuracy, limits.dominates_d_accuracy),
         FindingEvidence("d_opinion_of_fakes", opinion, limits.dominates_opinion),
     )
-    began = _began(look.curves, lambda b: b.d_accuracy < limits.dominates_d_accuracy, blocks)
+    began = _first_step(observation.curves, lambda b: b.d_accuracy < limits.dominates_d_accuracy, blocks)
     return Symptom("generator_dominates", "warning", began, message, evidence)
 
 
-def _stagnates(look: LossObservation) -> bool:
-    """The last evaluation is no better than those before it; where none are made, the losses must do."""
-    return look.quality.stagnant > 0 or not look.spec.evaluation.enabled
+def _stagnates(observation: LossObservation) -> bool:
+    """Return whether the last evaluation brought no improvement; without evaluations the losses alone decide."""
+    return observation.history.stagnant > 0 or not observation.spec.evaluation.enabled
 
 
-def divergence(look: LossObservation) -> Symptom | None:
-    """Gradients that stay huge, or a loss of D that has left its range."""
-    return _steep(look) or _d_loss_left(look)
+def divergence(observation: LossObservation) -> Symptom | None:
+    """Return a symptom if gradient norms stay too large, or if D's loss has left its usual range."""
+    return _large_gradient(observation) or _large_d_loss(observation)
 
 
-def _steep(look: LossObservation) -> Symptom | None:
-    limits = look.spec.safeguards.thresholds
-    steps = look.curves.last(limits.divergence_steps)
-    since = {player: first for player, first in look.curves.steep.items() if first is not None}
-    long = {player: first for player, first in since.items() if look.curves.step - first + 1 >= steps}
-    if not long:
+def _large_gradient(observation: LossObservation) -> Symptom | None:
+    limits, curves = observation.thresholds, observation.curves
+    steps = curves.at_most_window(limits.divergence_steps)
+    since = {network: first for network, first in curves.large_gradient_since.items() if first is not None}
+    long_enough = {network: first for network, first in since.items() if curves.step - first + 1 >= steps}
+    if not long_enough:
         return None
-    player = min(long, key=lambda name: long[name])
-    count = look.curves.step - long[player] + 1
+    network = min(long_enough, key=lambda name: long_enough[name])
+    count = curves.step - long_enough[network] + 1
     message = (
-        f"The gradient norm of {player.upper()} has been above {limits.divergence_gradient:g} for {count} steps: "
+        f"The gradient norm of {network.upper()} has been above {limits.divergence_gradient:g} for {count} steps: "
         "training has left the region in which it converges."
     )
-    evidence = FindingEvidence(f"steps_with_large_grad_norm_{player}", float(count), float(steps))
-    return Symptom("divergence", "critical", long[player], message, (evidence,))
+    evidence = FindingEvidence(f"steps_with_large_grad_norm_{network}", float(count), float(steps))
+    return Symptom("divergence", "critical", long_enough[network], message, (evidence,))
 
 
-def _d_loss_left(look: LossObservation) -> Symptom | None:
-    """The median of D's loss over the last steps is far above what it was before, or above that of a coin."""
-    steps = look.curves.last(look.spec.safeguards.thresholds.divergence_steps)
-    recent = look.curves.since(steps)
-    limits = [limit for limit in (_usual_limit(look, recent, steps), _coin_limit(look)) if limit is not None]
-    if not recent or not limits:
+def _large_d_loss(observation: LossObservation) -> Symptom | None:
+    """Compare the recent median of D's loss with its median before, and with its value at chance."""
+    steps = observation.curves.at_most_window(observation.thresholds.divergence_steps)
+    recent = observation.curves.last_blocks(steps)
+    limits = [_limit_by_history(observation, recent, steps), _limit_by_chance(observation)]
+    known = [limit for limit in limits if limit is not None]
+    if not recent or not known:
         return None
-    now, limit = median([abs(b.loss_d) for b in recent]), min(limits)
+    now, limit = median([abs(b.loss_d) for b in recent]), min(known)
     if now <= limit:
         return None
     message = f"D's loss is {now:.3g}; {limit:.3g} is far too high: D is sure, and wrong. Training is coming apart."
     return Symptom("divergence", "warning", recent[0].first, message, (FindingEvidence("loss_d", now, limit),))
 
 
-def _usual_limit(look: LossObservation, recent: Sequence[LossBlock], steps: int) -> float | None:
-    """From D's median loss in up to two windows before `recent`; None where they are no longer than `recent` is."""
-    before = [b for b in look.curves.blocks if recent and look.curves.warm < b.first < recent[0].first]
+def _limit_by_history(observation: LossObservation, recent: Sequence[LossBlock], steps: int) -> float | None:
+    """Return the limit that follows from D's median loss in up to two windows before `recent`.
+
+    It is None where these blocks cover fewer than `steps` steps.
+    """
+    curves = observation.curves
+    before = [b for b in curves.blocks if recent and curves.warm_up_end < b.first < recent[0].first]
     if not before or before[-1].last - before[0].first + 1 < steps:
         return None
     usual = median([abs(b.loss_d) for b in before])
-    # A D that was nearly always right may grow tenfold and still be right: it must be worse than a coin.
-    return max(look.spec.safeguards.thresholds.divergence_loss * usual, SCALES[look.spec.loss.kind].chance or 0.0)
+    # The loss of a D that was almost always right may grow tenfold while D is still right. It must also be worse than
+    # at chance.
+    chance = LOSS_SCALES[observation.spec.loss.kind].chance or 0.0
+    return max(observation.thresholds.divergence_loss * usual, chance)
 
 
-def _coin_limit(look: LossObservation) -> float | None:
-    """From the loss of a D that cannot tell: it finds a D that has been surely wrong from the start."""
-    chance = SCALES[look.spec.loss.kind].chance
-    return None if chance is None else look.spec.safeguards.thresholds.divergence_loss * chance
+def _limit_by_chance(observation: LossObservation) -> float | None:
+    """Return the limit that follows from D's loss at chance: it also catches a D that was wrong from the start."""
+    chance = LOSS_SCALES[observation.spec.loss.kind].chance
+    return None if chance is None else observation.thresholds.divergence_loss * chance
 
 
-def _began(curves: LossCurves, holds: Callable[[LossBlock], bool], window: Sequence[LossBlock]) -> int:
-    """First step of the unbroken run of blocks up to now in which `holds`; of the window where there is none."""
+def _first_step(curves: LossCurves, holds: Callable[[LossBlock], bool], window: Sequence[LossBlock]) -> int:
+    """Return the first step of the latest unbroken run of blocks for which `holds` is true.
+
+    Return the first step of `window` if it is not true for the last block.
+    """
     first = None
     for block in reversed(curves.blocks):
-        if not holds(block) or block.first <= curves.warm:
+        if not holds(block) or block.first <= curves.warm_up_end:
             break
         first = block.first
     return window[0].first if first is None else first
@@ -180,3 +201,4 @@ RULES: Final[dict[str, Callable[[LossObservation], Symptom | None]]] = {
     "generator_dominates": generator_dominates,
     "divergence": divergence,
 }
+"""All rules on the losses, by the name of their hysteresis in a checkpoint."""

@@ -1,4 +1,4 @@
-"""Rules on a probe, asked at every one: each says what it sees, or None."""
+"""Health rules on a probe. Each returns a symptom, or None where its condition does not hold."""
 
 from __future__ import annotations
 
@@ -12,85 +12,105 @@ from gan.health.growth import Growth
 from gan.health.symptom import Symptom
 from gan.quality.probes import Probe
 from gan.spec.fields import TrainSpec
+from gan.spec.safeguards import ThresholdsSpec
 
-Gap = tuple[int, float]
-# Variety below this share of what is a collapse is none, whether it grows or not.
-_SOME: Final = 0.25
+OverfittingGap = tuple[int, float]
+"""(step, overfitting gap) of one probe."""
+
+# Below this share of the collapse threshold, diversity is a collapse even if it grows.
+_MIN_DIVERSITY_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True)
 class ProbeObservation:
-    """What a rule on a probe may see."""
+    """The input of the rules on a probe."""
 
     spec: TrainSpec
     probe: Probe
-    gaps: Sequence[Gap]
-    """(step, overfitting gap) of the last probes, this one the last of them."""
+    gaps: Sequence[OverfittingGap]
+    """The overfitting gaps of the last probes; the last one is that of this probe."""
     growth: Growth
-    """This probe is in it."""
+    """The measurements so far, those of this probe included."""
     recognisable: bool
-    """Whether the images were near enough to real ones, when last evaluated, to have classes."""
+    """Whether the images of the last evaluation were close enough to real ones to show classes."""
     collapsed: bool
-    """Whether the generator as a whole has collapsed, so that its classes are no news."""
+    """Whether the whole generator has collapsed; then a collapse of single classes adds no information."""
+
+    @property
+    def thresholds(self) -> ThresholdsSpec:
+        """The thresholds of the spec."""
+        return self.spec.safeguards.thresholds
 
 
-def total_collapse(glance: ProbeObservation) -> Symptom | None:
-    """All images of a class are nearly one, and do not differ more from probe to probe."""
-    limits, probe = glance.spec.safeguards.thresholds, glance.probe
-    if young(glance.spec, glance.growth, "diversity", probe.diversity):
+def mode_collapse(observation: ProbeObservation) -> Symptom | None:
+    """Return a symptom if all images of a class are almost the same and do not become more diverse."""
+    limits, probe = observation.thresholds, observation.probe
+    if diversity_still_grows(limits, observation.growth, "diversity", probe.diversity):
         return None
-    evidence, seen = [], []
+    evidence, reasons = [], []
     if probe.diversity is not None and probe.diversity < limits.collapse_diversity:
         evidence.append(FindingEvidence("diversity", probe.diversity, limits.collapse_diversity))
-        seen.append(f"its images differ {probe.diversity:.0%} as much as real ones do")
+        reasons.append(f"its images differ {probe.diversity:.0%} as much as real ones do")
     if probe.duplicates > limits.collapse_duplicates:
         evidence.append(FindingEvidence("duplicates", probe.duplicates, limits.collapse_duplicates))
-        seen.append(f"{probe.duplicates:.0%} of a grid of them have a near duplicate in it")
-    message = f"G has collapsed: {', and '.join(seen)}. What z says hardly matters."
+        reasons.append(f"{probe.duplicates:.0%} of a grid of them have a near duplicate in it")
+    message = f"G has collapsed: {', and '.join(reasons)}. What z says hardly matters."
     return Symptom("mode_collapse", "critical", probe.step, message, tuple(evidence)) if evidence else None
 
 
-def young(spec: TrainSpec, growth: Growth, name: str, diversity: float | None) -> bool:
-    """Whether there is some variety, and it grows."""
-    least = _SOME * spec.safeguards.thresholds.collapse_diversity
-    return diversity is not None and diversity > least and growth.young(name)
+def diversity_still_grows(limits: ThresholdsSpec, growth: Growth, name: str, diversity: float | None) -> bool:
+    """Return whether `diversity` is above a minimum and still grows, as it does early in training.
+
+    `name` is its name in `growth`.
+    """
+    minimum = _MIN_DIVERSITY_SHARE * limits.collapse_diversity
+    return diversity is not None and diversity > minimum and growth.still_growing(name)
 
 
-def class_collapse(glance: ProbeObservation) -> Symptom | None:
-    """Some classes have lost their variety, while others have not."""
-    if glance.collapsed or not glance.recognisable:
+def class_collapse(observation: ProbeObservation) -> Symptom | None:
+    """Return a symptom if some classes have lost their diversity and others have not."""
+    if observation.collapsed or not observation.recognisable:
         return None
-    return poor_classes(glance.spec, glance.probe.step, glance.probe.class_diversity, glance.growth, "probe")
+    probe = observation.probe
+    return low_class_diversity(observation.thresholds, probe.step, probe.class_diversity, observation.growth, "probe")
 
 
-def poor_classes(
-    spec: TrainSpec, step: int, ratios: Mapping[str, float], growth: Growth, source: str
+def low_class_diversity(
+    limits: ThresholdsSpec, step: int, ratios: Mapping[str, float], growth: Growth, source: str
 ) -> Symptom | None:
-    """The classes whose images are too much alike, by their diversity ratios, and stay so."""
-    limit = spec.safeguards.thresholds.class_diversity
-    poor = lowest(ratios, limit, growth, source)
-    if not poor:
+    """Return a symptom for the classes whose diversity is below its threshold and does not grow.
+
+    `ratios` maps each class label to the diversity of its images over that of real ones. `source` is the prefix of
+    these values in `growth`.
+    """
+    limit = limits.class_diversity
+    low = classes_below(ratios, limit, growth, source)
+    if not low:
         return None
-    message = f"The images of {listed([label for _, label in poor])} differ too little from each other."
-    evidence = tuple(FindingEvidence(f"class_diversity/{label}", ratio, limit) for ratio, label in poor)
+    message = f"The images of {listed([label for _, label in low])} differ too little from each other."
+    evidence = tuple(FindingEvidence(f"class_diversity/{label}", ratio, limit) for ratio, label in low)
     return Symptom("class_collapse", "warning", step, message, evidence)
 
 
-def lowest(values: Mapping[str, float], limit: float, growth: Growth, source: str) -> list[tuple[float, str]]:
-    """The classes that are below the limit and not growing, with their values; none where they are the majority."""
+def classes_below(values: Mapping[str, float], limit: float, growth: Growth, source: str) -> list[tuple[float, str]]:
+    """Return (value, label) of each class that is below `limit` and does not grow, the lowest first.
+
+    Return none where most classes are below it: that is no problem of single classes.
+    """
     low = {label: value for label, value in values.items() if value < limit}
     if 2 * len(low) > len(values):
         return []
-    return sorted((value, label) for label, value in low.items() if not growth.young(f"{source}/{label}"))
+    return sorted((value, label) for label, value in low.items() if not growth.still_growing(f"{source}/{label}"))
 
 
-def deaf_to_labels(glance: ProbeObservation) -> Symptom | None:
-    """D finds real images no better with their own labels, and is hardly moved by the label at all.
+def conditioning_ignored(observation: ProbeObservation) -> Symptom | None:
+    """Return a symptom if D ignores the labels of real images.
 
-    The margin alone says little: at the balance every fake matches its label, so that a D which hears it well has
-    seen no wrong pair for long, and its margin crosses zero in healthy runs.
+    D ignores them where its mean logit is no higher with the right label than with a wrong one (the margin), and the
+    label hardly changes the logit (the swing). The margin alone is not enough. At the equilibrium every fake matches
+    its label, so that D has seen no mismatched pair for a long time, and its margin crosses zero in healthy runs.
     """
-    limits, probe = glance.spec.safeguards.thresholds, glance.probe
+    limits, probe = observation.thresholds, observation.probe
     margin, swing = probe.conditioning_margin, probe.conditioning_swing
     if margin is None or swing is None or margin > limits.conditioning_margin or swing >= limits.conditioning_swing:
         return None
@@ -102,9 +122,9 @@ def deaf_to_labels(glance: ProbeObservation) -> Symptom | None:
     return Symptom("conditioning_ignored", "warning", probe.step, message, evidence)
 
 
-def discriminator_overfitting(glance: ProbeObservation) -> Symptom | None:
-    """D knows the training images by heart: it thinks less of reals that it has not seen."""
-    limits, gaps = glance.spec.safeguards.thresholds, glance.gaps
+def discriminator_overfitting(observation: ProbeObservation) -> Symptom | None:
+    """Return a symptom if D rates training images well above held-out ones, on average over several probes."""
+    limits, gaps = observation.thresholds, observation.gaps
     if len(gaps) < limits.overfitting_probes:
         return None
     gap = fmean(value for _, value in gaps)
@@ -118,15 +138,15 @@ def discriminator_overfitting(glance: ProbeObservation) -> Symptom | None:
     return Symptom("discriminator_overfitting", "warning", gaps[0][0], message, (evidence,))
 
 
-def figures_of_probe(probe: Probe) -> Iterator[tuple[str, float]]:
-    """The figures that are to grow in a young generator."""
+def growing_metrics(probe: Probe) -> Iterator[tuple[str, float]]:
+    """Yield (name, value) of each metric of a probe that grows early in training."""
     if probe.diversity is not None:
         yield "diversity", probe.diversity
     yield from ((f"probe/{label}", ratio) for label, ratio in probe.class_diversity.items())
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """ "a, b and c", the first few of them."""
+    """Return the first `most` of `names` in quotes, such as "'a', 'b' and 'c'", and the number of the others."""
     shown = [repr(name) for name in names[:most]]
     if len(names) > most:
         return f"{', '.join(shown)} and {len(names) - most} more classes"
@@ -134,8 +154,9 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 
 RULES: Final[dict[str, Callable[[ProbeObservation], Symptom | None]]] = {
-    "mode_collapse/probe": total_collapse,
+    "mode_collapse/probe": mode_collapse,
     "class_collapse/probe": class_collapse,
-    "conditioning_ignored/probe": deaf_to_labels,
+    "conditioning_ignored/probe": conditioning_ignored,
     "discriminator_overfitting": discriminator_overfitting,
 }
+"""All rules on a probe, by the name of their hysteresis in a checkpoint."""

@@ -1,4 +1,4 @@
-"""What a rule sees: a sign, from which a finding is made."""
+"""The result of one health rule: a symptom, from which a finding is made."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import Final
 
 from gan.findings import Code, FindingEvidence, Severity
 
-LABELS_SAY_NOTHING: Final = "labels say nothing"
+UNINFORMATIVE_LABELS: Final = "uninformative labels"
+"""The `cause` of a `conditioning_ignored` symptom where a classifier cannot learn the classes from the labels."""
 
 
 @dataclass(frozen=True)
 class Symptom:
-    """A rule holds."""
+    """What a rule returns when its condition holds: a finding without its remedy and its history."""
 
     code: Code
     severity: Severity
     began_at_step: int
+    """The first step that the evidence covers."""
     message: str
     evidence: tuple[FindingEvidence, ...]
     cause: str | None = None
-    """Which of several causes it is, where the remedy depends on it."""
+    """Which of several causes it is, where the remedy depends on the cause."""

@@ -1,4 +1,4 @@
-"""Images that people bring: a zip is judged and unpacked by a limited process of its own, `python -m gan.uploads`.
+"""Uploaded images: `python -m gan.uploads`, a process with limited rights, checks and unpacks a zip archive.
 
-That process knows neither torch nor the record, and holds no secret: what it reads was made by strangers.
+The content of an upload is not trusted. The process therefore imports neither torch nor `jobs`, and has no secrets.
 """

@@ -1,10 +1,10 @@
-"""The process that reads what strangers made, with a limit to its memory, its time and its files, and no network.
+"""The process that reads uploaded archives, with limits on memory, CPU time and file size, and without a network.
 
     python -m gan.uploads inspect ZIP
     python -m gan.uploads unpack ZIP FOLDER NAME [SIDE]
 
-Says what it finds in lines of JSON: {"progress": ...}, {"preparation": ...}, and one last {"found": ...} or
-{"refused": [{file, code, detail}]}. An exit code other than 0 is an end before that line.
+It writes lines of JSON: {"progress": ...}, {"preparation": ...}, and one last {"found": ...} or
+{"refused": [{file, code, detail}]}. A nonzero exit code means that the process ended before the last line.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from gan.uploads.archive import ArchiveRefusedError
 
 _MEMORY_BYTES: Final = {"inspect": 1 * 2**30, "unpack": 3 * 2**30}
 _CPU_SECONDS: Final = {"inspect": 60, "unpack": 3 * 3600}
-_MOST_WRITTEN_BYTES: Final = 5 * 2**30
-_TOLD_EVERY_SECONDS: Final = 0.5
-_LATER_THAN_TRAINING: Final = 15
+_MAX_FILE_BYTES: Final = 5 * 2**30
+_PROGRESS_SECONDS: Final = 0.5
+# Training on the same machine has precedence.
+_NICENESS: Final = 15
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code 0, also for an archive that is refused."""
-    # Whoever trains on this machine goes first.
-    os.nice(_LATER_THAN_TRAINING)
+    """Run one command. Return 0, also if the archive is refused."""
+    os.nice(_NICENESS)
     command, zip_path = arguments[0], Path(arguments[1])
     try:
         found = _inspect(zip_path) if command == "inspect" else _unpack(zip_path, arguments[2:])
     except ArchiveRefusedError as error:
-        _say("refused", [problem.to_json() for problem in error.problems])
+        _write("refused", [problem.to_json() for problem in error.problems])
     else:
-        _say("found", found)
+        _write("found", found)
     return 0
 
 
 def _inspect(path: Path) -> dict[str, Any]:
-    _shut()
+    _enter_sandbox()
     _limit("inspect")
     contents = archive.read(path)
     return {"images": len(contents.files), "labels": list(contents.labels)}
@@ -54,20 +54,29 @@ def _inspect(path: Path) -> dict[str, Any]:
 def _unpack(path: Path, arguments: Sequence[str]) -> dict[str, Any]:
     folder, name = Path(arguments[0]), arguments[1]
     folder.mkdir(parents=True, exist_ok=True)
-    _shut(folder)
-    # Pillow and numpy are not needed to inspect; and their memory is not the images'.
+    _enter_sandbox(folder)
+    # `inspect` does without Pillow and numpy. They are loaded before the memory limit is set.
     from gan.uploads.unpack import unpack  # noqa: PLC0415
 
     _limit("unpack")
-    os.nice(10)  # whoever trains on this machine goes first
     side = int(arguments[2]) if len(arguments) > 2 else None
-    made = unpack(path, folder, name, side, tell=_Progress(), planned=lambda plan: _say("preparation", asdict(plan)))
-    return made.to_json()
+    unpacked = unpack(
+        path,
+        folder,
+        name,
+        side,
+        on_progress=_Progress(),
+        on_preparation=lambda preparation: _write("preparation", asdict(preparation)),
+    )
+    return unpacked.to_json()
 
 
-def _shut(*folders: Path) -> None:
-    """Whatever a picture makes a decoder do, it reaches nobody, and writes nowhere but in `folders`."""
-    # Where the kernel has no such walls, the limits below and the user's own rights are what there is.
+def _enter_sandbox(*folders: Path) -> None:
+    """Cut this process off from the network, and restrict its writes to `folders`.
+
+    An image may exploit a bug in its decoder; the sandbox limits the damage. Where the kernel does not support it,
+    the resource limits and the permissions of the user still apply.
+    """
     sandbox.leave_network()
     sandbox.write_only_in(folders)
 
@@ -77,7 +86,7 @@ def _limit(command: str) -> None:
         {
             resource.RLIMIT_AS: _MEMORY_BYTES[command],
             resource.RLIMIT_CPU: _CPU_SECONDS[command],
-            resource.RLIMIT_FSIZE: _MOST_WRITTEN_BYTES,
+            resource.RLIMIT_FSIZE: _MAX_FILE_BYTES,
             resource.RLIMIT_NOFILE: 64,
             resource.RLIMIT_CORE: 0,
         }
@@ -85,19 +94,19 @@ def _limit(command: str) -> None:
 
 
 class _Progress:
-    """Says how far it is, twice a second and at the end of a phase."""
+    """A callback that writes the progress at most twice a second, and at the end of a phase."""
 
     def __init__(self) -> None:
         self._due = 0.0
 
     def __call__(self, phase: str, done: int, total: int) -> None:
         if done == total or time.monotonic() >= self._due:
-            self._due = time.monotonic() + _TOLD_EVERY_SECONDS
-            _say("progress", {"phase": phase, "done": done, "total": total})
+            self._due = time.monotonic() + _PROGRESS_SECONDS
+            _write("progress", {"phase": phase, "done": done, "total": total})
 
 
-def _say(what: str, content: object) -> None:
-    print(json.dumps({what: content}), flush=True)
+def _write(key: str, content: object) -> None:
+    print(json.dumps({key: content}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What a zip of images may be, judged by its directory alone: before a byte of it is unpacked.
+"""The rules for a zip of images, checked against its directory alone, before anything is unpacked.
 
-    shoe/1.png  bag/1.jpg ...       a folder a class, in the order of their names or numbers
-    1.png  2.webp ...               no folder: the images carry no labels
+    shoe/1.png  bag/1.jpg ...       one folder per class; class ids follow the order of the names or numbers
+    1.png  2.webp ...               no folders: the images have no labels
 
-One folder around all of the classes is looked through. Nothing is repaired or renamed: what is odd is refused.
+One folder around all classes is ignored. Nothing is repaired or renamed: an unusual archive is refused.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-MOST_ENTRIES: Final = 200_000
-MOST_EXPANDED_BYTES: Final = 20 * 2**30
-MOST_FILE_BYTES: Final = 64 * 2**20
-# An ordinary zip of images is hardly smaller than they are; a bomb is a thousand times smaller.
-HIGHEST_RATIO: Final = 200
-MOST_CLASSES: Final = 1_000
-FEWEST_IMAGES: Final = 64
-FEWEST_IN_A_CLASS: Final = 2
-LONGEST_LABEL: Final = 100
-# They are kept with the data set, and shown.
-MOST_TOLD: Final = 100
+MAX_ENTRIES: Final = 200_000
+MAX_EXPANDED_BYTES: Final = 20 * 2**30
+MAX_FILE_BYTES: Final = 64 * 2**20
+# Images hardly shrink in a zip; a zip bomb expands to a thousand times its size.
+MAX_RATIO: Final = 200
+MAX_CLASSES: Final = 1_000
+MIN_IMAGES: Final = 64
+MIN_IMAGES_PER_CLASS: Final = 2
+MAX_LABEL_LENGTH: Final = 100
+# The problems are stored with the data set, and shown.
+MAX_PROBLEMS: Final = 100
 
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp")
 _ARCHIVES: Final = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst", ".jar", ".iso")
 _PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
-# What file managers leave in every zip; neither read nor counted.
-_LITTER: Final = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
-_PLAIN: Final = (0, stat.S_IFREG, stat.S_IFDIR)
+# File managers add these to every zip. They are neither read nor counted.
+_IGNORED: Final = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
+_FILE_TYPES: Final = (0, stat.S_IFREG, stat.S_IFDIR)
 _ENCRYPTED: Final = 0x1 | 0x40
 _LOCAL_HEADER_BYTES: Final = 30
 _UNREADABLE: Final = (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, struct.error)
@@ -43,158 +43,181 @@ _UNREADABLE: Final = (zipfile.BadZipFile, OSError, EOFError, ValueError, Runtime
 
 @dataclass(frozen=True)
 class ArchiveProblem:
-    """One thing that is wrong: with a file of the archive, or with the whole (None). `code` is for machines."""
+    """One thing that is wrong with a file of the archive, or with the archive as a whole (`file` is None).
+
+    `code` is stable, for programs; `detail` is a sentence, for people.
+    """
 
     file: str | None
     code: str
     detail: str
 
     def to_json(self) -> dict[str, str | None]:
+        """Return the fields as a dict."""
         return {"file": self.file, "code": self.code, "detail": self.detail}
 
 
 class ArchiveRefusedError(Exception):
-    """The archive cannot become a data set; `problems` names every reason, or of very many the first of each kind."""
+    """The archive cannot become a data set.
 
-    def __init__(self, problems: Sequence[ArchiveProblem], *, looked_at_all: bool = True) -> None:
-        self.problems, left_out = _the_first(problems)
-        rest = [f"So it is with {len(left_out):,} more."] if left_out else []
-        if not looked_at_all:
-            rest.append("It was looked at no further.")
-        if rest:
-            self.problems.append(ArchiveProblem(None, (left_out or problems)[-1].code, " ".join(rest)))
+    `problems` has every reason; if there are very many, the first ones of each code and the number of the others.
+    """
+
+    def __init__(self, problems: Sequence[ArchiveProblem], *, complete: bool = True) -> None:
+        """Keep at most `MAX_PROBLEMS` of `problems`; `complete` is false where some files were not checked."""
+        self.problems, left_out = _first_of_each_code(problems)
+        notes = [f"Further problems that are not listed: {len(left_out):,}."] if left_out else []
+        if not complete:
+            notes.append("The remaining images were not checked.")
+        if notes:
+            self.problems.append(ArchiveProblem(None, (left_out or problems)[-1].code, " ".join(notes)))
         super().__init__(" ".join(p.detail for p in self.problems))
 
 
-def _the_first(problems: Sequence[ArchiveProblem]) -> tuple[list[ArchiveProblem], list[ArchiveProblem]]:
-    """As many as are told, and the others, both in their order: a thousand of one kind leave room for the next."""
+def _first_of_each_code(
+    problems: Sequence[ArchiveProblem],
+) -> tuple[list[ArchiveProblem], list[ArchiveProblem]]:
+    """Return `MAX_PROBLEMS` of `problems`, and the others, both in order.
+
+    The first problems of each code are preferred, so that a thousand of one code do not hide those of another.
+    """
     seen: Counter[str] = Counter()
     ranks: list[int] = []
     for problem in problems:
         ranks.append(seen[problem.code])
         seen[problem.code] += 1
-    told = set(sorted(range(len(problems)), key=ranks.__getitem__)[:MOST_TOLD])
+    listed = set(sorted(range(len(problems)), key=ranks.__getitem__)[:MAX_PROBLEMS])
     return (
-        [problem for number, problem in enumerate(problems) if number in told],
-        [problem for number, problem in enumerate(problems) if number not in told],
+        [problem for number, problem in enumerate(problems) if number in listed],
+        [problem for number, problem in enumerate(problems) if number not in listed],
     )
 
 
 @dataclass(frozen=True)
 class ArchiveContents:
-    """The images of an archive, (name, class id) each, in order; without classes no labels, and all ids 0."""
+    """The images of an archive in order, as (name, class id), and the class labels.
+
+    Without classes there are no labels, and all class ids are 0.
+    """
 
     files: tuple[tuple[str, int], ...]
     labels: tuple[str, ...]
 
 
 def read(path: Path) -> ArchiveContents:
-    """What is in the zip at `path`. Raises `Refused`."""
+    """Return the images and labels of the zip at `path`. Raises `ArchiveRefusedError`."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except _UNREADABLE as error:
-        detail = f"The file is not a zip archive that can be read: {str(error).rstrip('.')[:200]}."
+        detail = f"The file is not a readable zip archive: {str(error).rstrip('.')[:200]}."
         raise ArchiveRefusedError([ArchiveProblem(None, "corrupt-archive", detail)]) from None
-    if len(entries) > MOST_ENTRIES:
-        detail = f"The archive has {len(entries):,} entries; {MOST_ENTRIES:,} is the most that is taken."
+    if len(entries) > MAX_ENTRIES:
+        detail = f"The archive has {len(entries):,} entries; the limit is {MAX_ENTRIES:,}."
         raise ArchiveRefusedError([ArchiveProblem(None, "unsafe-archive", detail)])
-    # In an archive that could do harm nothing else is looked at.
-    for check in (_unsafe, _bombs):
+    # If the archive could do harm, nothing else is checked.
+    for check in (_unsafe_entries, _size_problems):
         if found := list(check(entries, path)):
             raise ArchiveRefusedError(found)
-    return _sorted(entries)
+    return _contents(entries)
 
 
 def shown(name: str) -> str:
-    """A name from the archive as it may stand in a sentence."""
+    """Return a name from the archive in quotes, escaped and at most 200 characters long, for use in a sentence."""
     return repr(name[:200])
 
 
-def _unsafe(entries: Sequence[zipfile.ZipInfo], path: Path) -> Iterator[ArchiveProblem]:
-    """What no archive of images needs, and what has been used to do harm."""
+def _unsafe_entries(entries: Sequence[zipfile.ZipInfo], path: Path) -> Iterator[ArchiveProblem]:
+    """Yield a problem for each entry with a property that image archives do not need and attackers use."""
     known: dict[str, str] = {}
     for number, entry in enumerate(entries, 1):
-        # `filename` is cut off at a NUL.
+        # `filename` ends at the first NUL; `orig_filename` is the whole name.
         name = entry.orig_filename
         key = unicodedata.normalize("NFC", name).casefold().rstrip("/")
-        if reason := _harm(entry, name):
+        if reason := _unsafe_property(entry, name):
             yield ArchiveProblem(name[:200], "unsafe-archive", f"Entry {number}, {shown(name)}: {reason}.")
         elif key in known:
-            reason = f"has the same name as {shown(known[key])}, or differs in upper and lower case alone"
+            reason = f"it has the same name as {shown(known[key])}, or differs only in upper and lower case"
             yield ArchiveProblem(name[:200], "unsafe-archive", f"Entry {number}, {shown(name)}: {reason}.")
         known[key] = name
 
 
-def _harm(entry: zipfile.ZipInfo, name: str) -> str | None:
+def _unsafe_property(entry: zipfile.ZipInfo, name: str) -> str | None:
     parts = name.removesuffix("/").split("/")
     if not name.isprintable() or "\\" in name or len(name) > 1000:
-        return "the name holds characters that no name should, a backslash, or is longer than 1,000"
+        return "the name contains unprintable characters or a backslash, or is longer than 1,000 characters"
     if name.startswith("/") or name[1:2] == ":":
-        return "the name is absolute"
+        return "the name is an absolute path"
     if ".." in parts:
         return "the path leaves the archive"
     if "" in parts or "." in parts:
-        return "the path has an empty part"
-    if stat.S_IFMT(entry.external_attr >> 16) not in _PLAIN:
-        return "it is a link or a device, and not a file"
+        return "the path has an empty part or the part '.'"
+    if stat.S_IFMT(entry.external_attr >> 16) not in _FILE_TYPES:
+        return "it is a link or a device, not a file"
     if entry.flag_bits & _ENCRYPTED:
         return "it is encrypted"
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return "it is compressed in a way other than deflate, as every zip program can"
+        return "it uses a compression method other than deflate, which every zip program supports"
     return None
 
 
-def _bombs(entries: Sequence[zipfile.ZipInfo], path: Path) -> Iterator[ArchiveProblem]:
-    """What would grow beyond all measure."""
+def _size_problems(entries: Sequence[zipfile.ZipInfo], path: Path) -> Iterator[ArchiveProblem]:
+    """Yield the problems with sizes: an archive or a file that expands too much, and entries that overlap."""
     size, expanded = path.stat().st_size, sum(entry.file_size for entry in entries)
-    if expanded > MOST_EXPANDED_BYTES:
-        detail = f"The archive expands to {expanded / 2**30:,.1f} GiB; {MOST_EXPANDED_BYTES // 2**30} is the most."
+    if expanded > MAX_EXPANDED_BYTES:
+        limit = f"the limit is {MAX_EXPANDED_BYTES // 2**30} GiB"
+        detail = f"The archive expands to {expanded / 2**30:,.1f} GiB; {limit}."
         yield ArchiveProblem(None, "archive-too-large", detail)
-    elif expanded > HIGHEST_RATIO * size:
-        detail = f"The archive expands to {expanded / size:,.0f} times its size; {HIGHEST_RATIO} is the most."
+    elif expanded > MAX_RATIO * size:
+        detail = f"The archive expands to {expanded / size:,.0f} times its size; the limit is {MAX_RATIO} times."
         yield ArchiveProblem(None, "archive-too-large", detail)
     for entry in entries:
-        if entry.file_size > MOST_FILE_BYTES:
-            detail = f"{shown(entry.filename)} has {entry.file_size / 2**20:,.0f} MiB; "
-            yield ArchiveProblem(
-                entry.filename, "image-too-large", f"{detail}{MOST_FILE_BYTES // 2**20} is the most."
-            )
+        if entry.file_size > MAX_FILE_BYTES:
+            limit = f"the limit is {MAX_FILE_BYTES // 2**20} MiB"
+            detail = f"{shown(entry.filename)} has {entry.file_size / 2**20:,.0f} MiB; {limit}."
+            yield ArchiveProblem(entry.filename, "image-too-large", detail)
     end = 0
     for entry in sorted(entries, key=lambda e: e.header_offset):
         if entry.header_offset < end:
-            detail = f"{shown(entry.filename)} lies over another entry of the archive."
+            detail = f"{shown(entry.filename)} overlaps another entry of the archive."
             yield ArchiveProblem(entry.filename, "unsafe-archive", detail)
         end = entry.header_offset + _LOCAL_HEADER_BYTES + entry.compress_size
 
 
-def _is_litter(name: str) -> bool:
-    return any(part in _LITTER for part in name.rstrip("/").split("/"))
+def _is_ignored(name: str) -> bool:
+    return any(part in _IGNORED for part in name.rstrip("/").split("/"))
 
 
-def _sorted(entries: Sequence[zipfile.ZipInfo]) -> ArchiveContents:
-    """The images by class and name. Raises `Refused`, with all that is wrong with files, numbers and folders."""
-    kept = [entry for entry in entries if not _is_litter(entry.filename)]
+def _contents(entries: Sequence[zipfile.ZipInfo]) -> ArchiveContents:
+    """Return the images by class and name.
+
+    Raises `ArchiveRefusedError` with all problems of file types, counts and folders.
+    """
+    kept = [entry for entry in entries if not _is_ignored(entry.filename)]
     names = sorted(entry.filename for entry in kept if not entry.is_dir())
     others = [name for name in names if _suffix(name) not in _SUFFIXES]
-    # Only images are counted, and only they say where the classes lie.
-    paths, around = {name: name.split("/") for name in names if _suffix(name) in _SUFFIXES}, 0
-    while all(len(path) > around + 2 for path in paths.values()) and len({p[around] for p in paths.values()}) == 1:
-        around += 1
-    places = {name: path[around:-1] for name, path in paths.items()}
-    counts = Counter(place[0] for place in places.values() if place)
-    folders = [entry.filename.rstrip("/").split("/")[around:] for entry in kept if entry.is_dir()]
-    # A folder with nothing but files of other kinds is told by these.
-    filled = {*counts, *(name.split("/")[around] for name in others if name.count("/") > around)}
-    empty = {folder[0] for folder in folders if folder} - filled
-    about_all, about_one = _wrong_as_a_whole(places, counts, empty), _misplaced(places, counts, empty)
-    if found := [*_of_other_kinds(others), *about_all, *about_one]:
-        raise ArchiveRefusedError(found)
-    # Folders that are numbers stand in the order of those: the class of the folder 2 is not the eleventh.
+    # Only images count, and only images decide which folders are the classes: `depth` folders lie around these.
+    paths, depth = {name: name.split("/") for name in names if _suffix(name) in _SUFFIXES}, 0
+    while all(len(path) > depth + 2 for path in paths.values()) and len({p[depth] for p in paths.values()}) == 1:
+        depth += 1
+    folders = {name: path[depth:-1] for name, path in paths.items()}
+    counts = Counter(folder[0] for folder in folders.values() if folder)
+    directories = [entry.filename.rstrip("/").split("/")[depth:] for entry in kept if entry.is_dir()]
+    # A folder that holds only files of other types is reported through those files.
+    filled = {*counts, *(name.split("/")[depth] for name in others if name.count("/") > depth)}
+    empty = {directory[0] for directory in directories if directory} - filled
+    problems = [
+        *_other_files(others),
+        *_wrong_counts(folders, counts, empty),
+        *_wrong_folders(folders, counts, empty),
+    ]
+    if problems:
+        raise ArchiveRefusedError(problems)
+    # If all folder names are numbers, the classes are in numerical order: 2 comes before 10.
     numbers = all(label.isascii() and label.isdecimal() for label in counts)
     labels = tuple(sorted(counts, key=lambda label: (int(label) if numbers else 0, label)))
     ids = {label: number for number, label in enumerate(labels)}
-    files = ((name, ids[place[0]] if place else 0) for name, place in places.items())
+    files = ((name, ids[folder[0]] if folder else 0) for name, folder in folders.items())
     return ArchiveContents(tuple(sorted(files, key=lambda file: (file[1], file[0]))), labels)
 
 
@@ -202,51 +225,57 @@ def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-def _of_other_kinds(names: Sequence[str]) -> list[ArchiveProblem]:
-    """Archives and pickles first: the first problem's code is that of the whole refusal."""
-    return sorted(map(_of_another_kind, names), key=lambda problem: problem.code == "unsupported-image")
+def _other_files(names: Sequence[str]) -> list[ArchiveProblem]:
+    """Return a problem for each file that is no image by its name.
+
+    Archives and pickles come first, because the code of the first problem is that of the whole refusal.
+    """
+    return sorted(map(_other_file, names), key=lambda problem: problem.code == "unsupported-image")
 
 
-def _of_another_kind(name: str) -> ArchiveProblem:
+def _other_file(name: str) -> ArchiveProblem:
     if _suffix(name) in _ARCHIVES:
         return ArchiveProblem(name, "unsafe-archive", f"{shown(name)} is an archive inside the archive.")
     if _suffix(name) in _PICKLES:
-        detail = f"{shown(name)} is a pickle by its name, which can run anything and is never opened."
+        detail = f"{shown(name)} is a pickle by its name. A pickle can run any program, so it is never opened."
         return ArchiveProblem(name, "pickle-not-accepted", detail)
-    detail = f"{shown(name)} is no image by its name; PNG, JPEG and WebP are taken."
+    detail = f"{shown(name)} is not an image by its name. PNG, JPEG and WebP images are accepted."
     return ArchiveProblem(name, "unsupported-image", detail)
 
 
-def _wrong_as_a_whole(
-    places: dict[str, list[str]], counts: Counter[str], empty: set[str]
-) -> Iterator[ArchiveProblem]:
-    """How many images there are, and how many classes."""
-    if len(places) < FEWEST_IMAGES:
-        detail = f"The archive has {len(places)} images; {FEWEST_IMAGES} is the least."
+def _wrong_counts(folders: dict[str, list[str]], counts: Counter[str], empty: set[str]) -> Iterator[ArchiveProblem]:
+    """Yield the problems with the number of images and of classes.
+
+    `folders` maps each image to the folders that it lies in, `counts` each class to its number of images; `empty` has
+    the class folders without files.
+    """
+    if len(folders) < MIN_IMAGES:
+        detail = f"The archive has {len(folders)} images; at least {MIN_IMAGES} are needed."
         yield ArchiveProblem(None, "dataset-too-small", detail)
-    if len(counts) == 1 and all(places.values()) and not empty:
-        detail = f"All images lie in one folder, {shown(*counts)}, and one class is none: put them at the top, "
-        yield ArchiveProblem(None, "one-class", detail + "for a data set without labels, or add a second class.")
-    if len(counts) > MOST_CLASSES:
-        detail = f"The archive has {len(counts):,} classes; {MOST_CLASSES:,} is the most."
+    if len(counts) == 1 and all(folders.values()) and not empty:
+        detail = f"All images are in one folder, {shown(*counts)}, so there is only one class. Put the images at the "
+        detail += "top level for a data set without labels, or add a second class."
+        yield ArchiveProblem(None, "one-class", detail)
+    if len(counts) > MAX_CLASSES:
+        detail = f"The archive has {len(counts):,} classes; the limit is {MAX_CLASSES:,}."
         yield ArchiveProblem(None, "bad-layout", detail)
 
 
-def _misplaced(places: dict[str, list[str]], counts: Counter[str], empty: set[str]) -> Iterator[ArchiveProblem]:
-    """Images that lie where none should, and folders that are no classes."""
-    for name, place in places.items():
-        if len(place) > 1:
-            detail = f"{shown(name)} lies too deep: put each class into one folder, with nothing but images in it."
+def _wrong_folders(folders: dict[str, list[str]], counts: Counter[str], empty: set[str]) -> Iterator[ArchiveProblem]:
+    """Yield the problems with images in a wrong place and with single classes; arguments as in `_wrong_counts`."""
+    for name, folder in folders.items():
+        if len(folder) > 1:
+            detail = f"{shown(name)} is nested too deep: each class must be one folder that contains only images."
             yield ArchiveProblem(name, "bad-layout", detail)
-        elif counts and not place:
-            detail = f"{shown(name)} lies beside the folders of classes: put every image into a folder, or none."
+        elif counts and not folder:
+            detail = f"{shown(name)} is beside the class folders: put every image into a folder, or none."
             yield ArchiveProblem(name, "bad-layout", detail)
     for label in sorted(empty):
         yield ArchiveProblem(label, "empty-class", f"The folder {shown(label)} has no images.")
     for label, count in sorted(counts.items()):
-        if not label.strip() or len(label) > LONGEST_LABEL:
-            detail = f"A class's folder needs a name of 1 to {LONGEST_LABEL} characters, not {shown(label)}."
+        if not label.strip() or len(label) > MAX_LABEL_LENGTH:
+            detail = f"The name of a class folder must have 1 to {MAX_LABEL_LENGTH} characters, not {shown(label)}."
             yield ArchiveProblem(label, "bad-layout", detail)
-        if count < FEWEST_IN_A_CLASS:
-            detail = f"The class {shown(label)} has {count} image; {FEWEST_IN_A_CLASS} is the least."
+        if count < MIN_IMAGES_PER_CLASS:
+            detail = f"The class {shown(label)} has {count} image; at least {MIN_IMAGES_PER_CLASS} are needed."
             yield ArchiveProblem(label, "dataset-too-small", detail)

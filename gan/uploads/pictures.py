@@ -1,8 +1,8 @@
-"""One image of an upload: what it is, and how it becomes a square of pixels.
+"""Decoding of one uploaded image: its properties, and its conversion into a square of pixels.
 
-    turned as its EXIF tag says -> transparency on white -> the central square -> scaled (Lanczos) -> grey or RGB
+    EXIF rotation -> transparency to white -> central square -> scaling (Lanczos) -> grey or RGB
 
-16 bits a value become 8, CMYK and palettes RGB. An animation is refused: nobody could say which picture was meant.
+16 bits per value become 8; CMYK and palettes become RGB. An animation is refused, because it has no single image.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-MOST_PIXELS: Final = 25_000_000
-# Of a JPEG of several pictures, as cameras write it (MPO), the first one is meant.
+MAX_PIXELS: Final = 25_000_000
 _FORMATS: Final = ("PNG", "JPEG", "WEBP")
+# Cameras write JPEG files with several images (MPO); the first one is used.
 _STILL: Final = ("JPEG", "MPO")
 _GREY: Final = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
-# Every one of these has been raised by Pillow over a damaged file.
+# Pillow has raised each of these for a damaged file.
 _DAMAGED: Final = (
     OSError,
     SyntaxError,
@@ -37,7 +37,7 @@ _DAMAGED: Final = (
 
 
 class UnfitImageError(Exception):
-    """This image cannot be taken; `code` for machines, the text says why."""
+    """An image that cannot be used. `code` is stable, for programs; the text is the reason, for people."""
 
     def __init__(self, code: str, reason: str) -> None:
         self.code = code
@@ -46,21 +46,24 @@ class UnfitImageError(Exception):
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """An image's size in pixels, and whether it has no colours."""
+    """The size of an image in pixels, and whether it has no colours."""
 
     width: int
     height: int
     grey: bool
 
 
-def look(data: bytes) -> ImageFacts:
-    """What is said in the header of the image in `data`. Raises `UnfitImageError`."""
+def inspect(data: bytes) -> ImageFacts:
+    """Return what the header of the image file `data` states. Raises `UnfitImageError`."""
     with _opened(data) as image:
         return ImageFacts(*image.size, image.mode in _GREY)
 
 
 def square(data: bytes, side: int, channels: int) -> npt.NDArray[np.uint8]:
-    """The image in `data` as (C, side, side) in 0..255. Raises `UnfitImageError`."""
+    """Decode the image file `data` into (channels, side, side) in 0..255; `channels` is 1 (grey) or 3 (RGB).
+
+    Raises `UnfitImageError`.
+    """
     with _opened(data) as image:
         try:
             image.load()
@@ -69,28 +72,28 @@ def square(data: bytes, side: int, channels: int) -> npt.NDArray[np.uint8]:
         except _DAMAGED as error:
             raise UnfitImageError("corrupt-image", f"it is truncated or damaged ({_short(error)})") from None
         except MemoryError:
-            raise UnfitImageError("image-too-large", "it takes more memory than an image gets") from None
+            raise UnfitImageError("image-too-large", "it needs more memory than an image may use") from None
     edge = min(flat.size)
     left, top = (flat.width - edge) // 2, (flat.height - edge) // 2
-    cut = flat.crop((left, top, left + edge, top + edge))
-    scaled = cut if edge == side else cut.resize((side, side), Image.Resampling.LANCZOS)
+    cropped = flat.crop((left, top, left + edge, top + edge))
+    scaled = cropped if edge == side else cropped.resize((side, side), Image.Resampling.LANCZOS)
     pixels = np.asarray(scaled.convert("L" if channels == 1 else "RGB"), dtype=np.uint8)
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _opened(data: bytes) -> Image.Image:
-    Image.MAX_IMAGE_PIXELS = None  # the limit is ours, and no warning
+    Image.MAX_IMAGE_PIXELS = None  # `MAX_PIXELS` below replaces Pillow's limit, which only warns at first.
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
-        reason = "by its content it is no PNG, JPEG or WebP image, or its beginning is damaged"
+        reason = "by its content it is not a PNG, JPEG or WebP image, or its header is damaged"
         raise UnfitImageError("unsupported-image", reason) from None
     except _DAMAGED as error:
         raise UnfitImageError("corrupt-image", f"it is damaged ({_short(error)})") from None
     except MemoryError:
-        raise UnfitImageError("image-too-large", "it takes more memory than an image gets") from None
-    if image.width * image.height > MOST_PIXELS:
-        reason = f"it has {image.width * image.height / 1e6:,.0f} Mpx; {MOST_PIXELS // 1_000_000} is the most"
+        raise UnfitImageError("image-too-large", "it needs more memory than an image may use") from None
+    if image.width * image.height > MAX_PIXELS:
+        reason = f"it has {image.width * image.height / 1e6:,.0f} Mpx; the limit is {MAX_PIXELS // 1_000_000} Mpx"
         raise UnfitImageError("image-too-large", reason)
     if image.format not in _STILL and getattr(image, "is_animated", False):
         raise UnfitImageError("unsupported-image", "it is an animation")
@@ -98,7 +101,7 @@ def _opened(data: bytes) -> Image.Image:
 
 
 def _flat(image: Image.Image) -> Image.Image:
-    """In 8 bits, grey or RGB, without transparency."""
+    """Convert an image to 8 bits, grey or RGB, without transparency."""
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     if image.has_transparency_data:

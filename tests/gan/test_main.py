@@ -140,7 +140,7 @@ def test_two_data_sets_at_once_are_refused(tmp_path: Path, capsys: pytest.Captur
         ("dataset: fashion-mnist-mini\nbatch_sise: 3\n", "/batch_sise: There is no field"),
         ("dataset: nowhere\n", "'nowhere'"),
         ("dataset: fashion-mnist-mini\nbatch_size: 4096\npreset: nine\n", "/preset: There is no preset 'nine'"),
-        ("a: [1\n", "not YAML"),
+        ("a: [1\n", "not valid YAML"),
         ("- 1\n", "fields and values"),
         ("3: 4\n", "fields and values"),
     ],

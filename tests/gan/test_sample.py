@@ -82,7 +82,7 @@ def test_truncation_takes_variety_away(generator: TrainedGenerator) -> None:
     ("class_ids", "seeds", "truncation", "text"),
     [
         ([0], [], 1.0, "at least one seed"),
-        ([0, 1], [1], 1.0, "one each"),
+        ([0, 1], [1], 1.0, "one class per seed"),
         ([3], [1], 1.0, "from 0 to 2"),
         ([-1], [1], 1.0, "from 0 to 2"),
         (None, [1], 1.0, "needs a class"),
@@ -101,7 +101,7 @@ def test_what_cannot_be_drawn_is_refused(
 def test_an_unconditional_generator_takes_no_classes(quick: Quick, shapes: ImageDataset) -> None:
     generator = drawn_from(quick(preset="goodfellow2014"), shapes)
     assert generator.draw(None, [1, 2]).shape == (2, 12, 14, 1)
-    with pytest.raises(ValueError, match="knows no classes"):
+    with pytest.raises(ValueError, match="has no classes"):
         generator.draw([0], [1])
 
 

@@ -14,13 +14,13 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="these walls are Linu
 
 def run(script: str, *arguments: object) -> str:
     """What a process of its own says, which begins with the walls at hand."""
-    begin = "import os, socket, sys; from pathlib import Path; from gan import walls\n"
+    begin = "import os, socket, sys; from pathlib import Path; from gan import sandbox\n"
     words = [sys.executable, "-c", begin + script, *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
 
 
 def kernel_has_landlock() -> bool:
-    return run("print(walls.write_only_in([]))") == "True"
+    return run("print(sandbox.write_only_in([]))") == "True"
 
 
 TRIES = """
@@ -46,7 +46,7 @@ def test_nothing_is_written_made_or_removed_outside(tmp_path: Path) -> None:
         TRIES
         + """
 inside, outside, named = map(Path, sys.argv[1:])
-assert walls.write_only_in([inside], [named])
+assert sandbox.write_only_in([inside], [named])
 print(tried(lambda: (inside / "a").write_text("x")), tried(lambda: (inside / "a").replace(inside / "b")))
 print(tried(lambda: (inside / "d").mkdir()), tried(lambda: named.write_text("new")))
 print(tried(lambda: (outside / "there").write_text("x")), tried(lambda: (outside / "new").write_text("x")))
@@ -71,7 +71,7 @@ def test_who_is_behind_the_wall_cannot_look_into_the_memory_of_another_process()
     script = TRIES + "print(tried(lambda: open(f'/proc/{sys.argv[1]}/mem').close()))"
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         alone = run(script, other.pid)
-        behind = run(script.replace("print(", "walls.write_only_in([])\nprint("), other.pid)
+        behind = run(script.replace("print(", "sandbox.write_only_in([])\nprint("), other.pid)
         other.communicate(b"\n")
     assert behind == "PermissionError" and alone in ("done", "PermissionError")
 
@@ -80,7 +80,7 @@ def test_who_is_behind_the_wall_cannot_look_into_the_memory_of_another_process()
 def test_who_has_left_the_network_reaches_nobody() -> None:
     script = """
 server = socket.create_server(("127.0.0.1", 0))
-left = walls.leave_network()
+left = sandbox.leave_network()
 try:
     socket.create_connection(server.getsockname(), timeout=5)
     reached = True
@@ -97,8 +97,8 @@ print(left, reached)
 def test_a_limit_is_never_raised() -> None:
     script = """
 import resource
-walls.limit({resource.RLIMIT_NOFILE: 64, resource.RLIMIT_CORE: 0})
-walls.limit({resource.RLIMIT_NOFILE: 128})
+sandbox.limit({resource.RLIMIT_NOFILE: 64, resource.RLIMIT_CORE: 0})
+sandbox.limit({resource.RLIMIT_NOFILE: 128})
 print(*resource.getrlimit(resource.RLIMIT_NOFILE), *resource.getrlimit(resource.RLIMIT_CORE))
 """
     assert run(script).split() == ["64", "64", "0", "0"]

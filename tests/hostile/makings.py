@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from gan.uploads.archive import MOST_ENTRIES
+from gan.uploads.archive import MAX_ENTRIES
 from tests.gan.uploads.zips import files, picture, zipped
 
 GOOD = files("bag", "shoe", each=40)
@@ -106,7 +106,7 @@ def many_entries() -> bytes:
     """One more than is taken."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
-        for number in range(MOST_ENTRIES + 1):
+        for number in range(MAX_ENTRIES + 1):
             made.writestr(zipfile.ZipInfo(f"{number}.png"), b"")
     return file.getvalue()
 

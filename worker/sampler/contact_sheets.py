@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gan import datasets
 from gan.datasets import DatasetUnavailableError, uploaded
-from gan.datasets.few import Bytes, few
+from gan.datasets.class_examples import Bytes, class_examples
 from jobs.db import Database
 from jobs.errors import DatasetAwayError
 from jobs.models import Dataset
@@ -46,7 +46,8 @@ class ContactSheets:
 
     def _images(self, row: Dataset, wish: ContactSheetRequest) -> Bytes:
         if row.uploaded:
-            return few(*uploaded.mapped(files_of(self._settings, row), registered.info(row)), wish.class_ids, wish.n)
+            images, labels = uploaded.mapped(files_of(self._settings, row), registered.info(row))
+            return class_examples(images, labels, wish.class_ids, wish.n)
         data = datasets.load(row.name)
         labels = None if data.labels is None else data.labels.numpy()
-        return few(data.images.numpy(), labels, wish.class_ids, wish.n)
+        return class_examples(data.images.numpy(), labels, wish.class_ids, wish.n)

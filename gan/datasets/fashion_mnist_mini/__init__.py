@@ -1,8 +1,8 @@
-"""5,000 real images of Fashion-MNIST, 500 a class, that travel with the code; 1,000 more are held out.
+"""5,000 training images of Fashion-MNIST, 500 per class, as part of the package; 1,000 test images are held out.
 
-One PNG sheet a class, `0.png` to `9.png`, of 20 rows of 25 tiles; `held_out.png` has 4 rows of test images a class,
-class after class; `labels.txt` names the classes by id.
-Made by `gan/datasets/make_fashion_mnist_mini.py`; Zalando's licence is in `LICENSE` beside this file.
+There is one PNG sheet per class, `0.png` to `9.png`, of 20 rows of 25 tiles. `held_out.png` has 4 rows of test images
+per class, class after class. `labels.txt` lists the class names in the order of their ids.
+`gan/datasets/make_fashion_mnist_mini.py` makes these files; Zalando's licence is in `LICENSE` beside this file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ HELD_OUT_ROWS: Final = 4
 
 
 def load(folder: Path = FOLDER) -> ImageDataset:
-    """The 5,000 images, class by class, and those held out. Raises `DatasetUnavailableError` for a damaged sheet."""
+    """Return the 5,000 images, class by class, and the held-out ones.
+
+    Raises `DatasetUnavailableError` if a file is missing, damaged or changed.
+    """
     info = BUILTIN_DATASETS["fashion-mnist-mini"]
     classes = _classes(folder / "labels.txt")
     if classes != info.labels:
@@ -44,7 +47,7 @@ def _class_ids(classes: int, rows: int) -> torch.Tensor:
 
 
 def _classes(path: Path) -> tuple[str, ...]:
-    """The class names, in the order of their ids."""
+    """Return the class names in the order of their ids."""
     try:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
@@ -54,7 +57,7 @@ def _classes(path: Path) -> tuple[str, ...]:
 
 
 def _tiles(path: Path, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """The tiles of a sheet of `rows` rows, (rows * 25, 28, 28), row by row."""
+    """Return the tiles of a sheet of `rows` rows as (rows * 25, 28, 28), row by row."""
     try:
         with Image.open(path) as sheet:
             pixels = np.asarray(sheet.convert("L"))
@@ -64,7 +67,7 @@ def _tiles(path: Path, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uin
         ) from error
     if pixels.shape != (rows * SIDE, COLUMNS * SIDE):
         raise DatasetUnavailableError(
-            f"The sheet {path.name} of 'fashion-mnist-mini' has a wrong size. Install Gantry again."
+            f"The sheet {path.name} of 'fashion-mnist-mini' has the wrong size. Install Gantry again."
         )
     grid = pixels.reshape(rows, SIDE, COLUMNS, SIDE).swapaxes(1, 2)
     return np.ascontiguousarray(grid.reshape(rows * COLUMNS, SIDE, SIDE))

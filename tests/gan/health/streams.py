@@ -128,14 +128,14 @@ def fed(
     """Feed `health` as a trainer would, from the step after the look at `after`; what it finds, as it does."""
     looks, probes, evaluates = spec.safeguards.every_steps, spec.safeguards.probe_every_steps, spec.evaluation
     if after == 0 and evaluates.enabled:
-        yield from health.evaluated(run.evaluated(0))
+        yield from health.add_evaluation(run.evaluated(0))
     for step in range(after + 1, (until or spec.total_steps) + 1):
         if step % looks == 0:
-            yield from health.look(step - looks + 1, NAMES, run.rows(step - looks + 1, step))
+            yield from health.add_losses(step - looks + 1, NAMES, run.rows(step - looks + 1, step))
         if step % probes == 0:
-            yield from health.probe(run.probed(step))
+            yield from health.add_probe(run.probed(step))
         if evaluates.enabled and step % evaluates.every_steps == 0:
-            yield from health.evaluated(run.evaluated(step))
+            yield from health.add_evaluation(run.evaluated(step))
 
 
 HEALTHY: Final = Run()

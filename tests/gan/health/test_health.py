@@ -50,46 +50,46 @@ def rolls_back() -> TrainSpec:
 def not_finite(health: HealthMonitor, first: int, rows: int, bad: int) -> list[HealthFinding]:
     values = HEALTHY.rows(first, first + rows - 1)
     values[:bad, 0] = np.nan
-    return health.look(first, NAMES, values)
+    return health.add_losses(first, NAMES, values)
 
 
 def test_a_finding_is_raised_once_and_holds_while_its_rule_does() -> None:
     health = HealthMonitor(spec_of(), INFO)
-    (raised,) = health.probe(probe(5_000, **COLLAPSED))
+    (raised,) = health.add_probe(probe(5_000, **COLLAPSED))
     assert (raised.severity, raised.began_at_step, raised.found_at_step) == ("critical", 5_000, 5_000)
     for step in range(5_500, 9_000, 500):
-        assert health.probe(probe(step, **COLLAPSED)) == []
+        assert health.add_probe(probe(step, **COLLAPSED)) == []
         assert health.findings == (raised,)
         assert health.verdict == "failing"
 
 
 def test_a_finding_is_over_after_three_quiet_looks_in_a_row() -> None:
     health = HealthMonitor(spec_of(), INFO)
-    health.probe(probe(5_000, **COLLAPSED))
+    health.add_probe(probe(5_000, **COLLAPSED))
     for step, collapsed in ((5_500, False), (6_000, False), (6_500, True), (7_000, False), (7_500, False)):
-        health.probe(probe(step, **(COLLAPSED if collapsed else {})))
+        health.add_probe(probe(step, **(COLLAPSED if collapsed else {})))
         assert severities(health) == [("mode_collapse", "critical")]
-    health.probe(probe(8_000))
+    health.add_probe(probe(8_000))
     assert health.findings == ()
     assert health.verdict == "healthy"
-    (again,) = health.probe(probe(8_500, **COLLAPSED))
+    (again,) = health.add_probe(probe(8_500, **COLLAPSED))
     assert again.began_at_step == 8_500
 
 
 def test_how_long_it_must_be_quiet_is_the_specs_to_say() -> None:
     health = HealthMonitor(spec_of(safeguards={"thresholds": {"quiet_looks": 1}}), INFO)
-    health.probe(probe(5_000, **COLLAPSED))
-    health.probe(probe(5_500))
+    health.add_probe(probe(5_000, **COLLAPSED))
+    health.add_probe(probe(5_500))
     assert health.findings == ()
 
 
 def test_one_class_is_believed_to_be_alike_at_the_second_probe() -> None:
     alike = FAILING["a class alike"][1].probe
     health = HealthMonitor(spec_of(), INFO)
-    assert health.probe(probe(5_000, **alike)) == []
-    assert health.probe(probe(5_500)) == []
-    assert health.probe(probe(6_000, **alike)) == []
-    (finding,) = health.probe(probe(6_500, **alike))
+    assert health.add_probe(probe(5_000, **alike)) == []
+    assert health.add_probe(probe(5_500)) == []
+    assert health.add_probe(probe(6_000, **alike)) == []
+    (finding,) = health.add_probe(probe(6_500, **alike))
     assert (finding.code, finding.began_at_step) == ("class_collapse", 6_000)
 
 
@@ -106,68 +106,68 @@ def test_what_is_low_and_grows_is_young_and_has_not_failed() -> None:
     """Measured at a learning rate of 1e-4: diversity 0.15 after 300 steps, 0.19 after 600, 0.45 after 900; label
     accuracy 0.14, 0.66 and 0.68."""
     health = HealthMonitor(spec_of(total_steps=900), INFO)
-    health.evaluated(seen_young(0, 0.006, 0.1, 0.0))
+    health.add_evaluation(seen_young(0, 0.006, 0.1, 0.0))
     for step, level, accuracy, sandals in ((300, 0.15, 0.14, 0.01), (600, 0.19, 0.40, 0.015), (900, 0.45, 0.68, 0.1)):
-        assert health.probe(probe(step, diversity=level, class_diversity=dict.fromkeys(LABELS, level))) == []
-        assert health.evaluated(seen_young(step, level, accuracy, sandals)) == []
+        assert health.add_probe(probe(step, diversity=level, class_diversity=dict.fromkeys(LABELS, level))) == []
+        assert health.add_evaluation(seen_young(step, level, accuracy, sandals)) == []
 
 
 def test_what_is_low_and_stays_is_no_longer_young() -> None:
     health = HealthMonitor(spec_of(total_steps=900), INFO)
-    health.evaluated(seen_young(0, 0.006, 0.1, 0.0))
+    health.add_evaluation(seen_young(0, 0.006, 0.1, 0.0))
     for step, level, accuracy, sandals in ((300, 0.25, 0.3, 0.01), (600, 0.4, 0.31, 0.011)):
-        assert health.evaluated(seen_young(step, level, accuracy, sandals)) == []
-    found = health.evaluated(seen_young(900, 0.4, 0.31, 0.011))
+        assert health.add_evaluation(seen_young(step, level, accuracy, sandals)) == []
+    found = health.add_evaluation(seen_young(900, 0.4, 0.31, 0.011))
     assert {(finding.code, finding.began_at_step) for finding in found} == {
         ("conditioning_ignored", 600),
         ("class_collapse", 600),
     }
     total = HealthMonitor(spec_of(total_steps=900), INFO)
-    total.evaluated(seen_young(0, 0.006, 0.1, 0.1))
-    assert total.evaluated(seen_young(300, 0.15, 0.9, 0.1)) == []
-    (finding,) = total.evaluated(seen_young(600, 0.16, 0.9, 0.1))
+    total.add_evaluation(seen_young(0, 0.006, 0.1, 0.1))
+    assert total.add_evaluation(seen_young(300, 0.15, 0.9, 0.1)) == []
+    (finding,) = total.add_evaluation(seen_young(600, 0.16, 0.9, 0.1))
     assert finding.code == "mode_collapse"
 
 
 def test_next_to_no_variety_is_a_collapse_even_if_it_grows() -> None:
     """Measured: with a z of one number, 0.013 after 300 steps and 0.018 after 600."""
     health = HealthMonitor(spec_of(total_steps=900), INFO)
-    health.evaluated(seen_young(0, 0.003, 0.1, 0.1))
-    (finding,) = health.probe(probe(300, diversity=0.013, class_diversity={}))
+    health.add_evaluation(seen_young(0, 0.003, 0.1, 0.1))
+    (finding,) = health.add_probe(probe(300, diversity=0.013, class_diversity={}))
     assert (finding.code, finding.severity) == ("mode_collapse", "critical")
 
 
 def test_what_gets_worse_is_raised_again_and_what_gets_better_is_said_quietly() -> None:
     health = HealthMonitor(spec_of(), INFO)
-    raised = [f for step in range(2_000, 8_000, 1_000) for f in health.evaluated(evaluation(step, fcd=4.0))]
+    raised = [f for step in range(2_000, 8_000, 1_000) for f in health.add_evaluation(evaluation(step, fcd=4.0))]
     assert raised == []
-    (warning,) = health.evaluated(evaluation(8_000, fcd=5.1))
-    (critical,) = health.evaluated(evaluation(9_000, fcd=6.1))
+    (warning,) = health.add_evaluation(evaluation(8_000, fcd=5.1))
+    (critical,) = health.add_evaluation(evaluation(9_000, fcd=6.1))
     assert (warning.severity, critical.severity) == ("warning", "critical")
     assert warning.began_at_step == critical.began_at_step == 2_000
     assert severities(health) == [("past_best", "critical")]
     for step in (10_000, 11_000, 12_000):
-        assert health.evaluated(evaluation(step, fcd=5.1)) == []
+        assert health.add_evaluation(evaluation(step, fcd=5.1)) == []
     assert severities(health) == [("past_best", "warning")]
 
 
 def test_never_learned_is_over_as_soon_as_something_is_learned() -> None:
     health = HealthMonitor(spec_of(), INFO)
     for step in range(0, 9_000, 1_000):
-        health.evaluated(evaluation(step, fcd=60.0, precision=0.0, coverage=0.0))
+        health.add_evaluation(evaluation(step, fcd=60.0, precision=0.0, coverage=0.0))
     assert severities(health) == [("never_learned", "critical")]
-    health.evaluated(evaluation(9_000, fcd=6.0))
+    health.add_evaluation(evaluation(9_000, fcd=6.0))
     assert health.findings == ()
 
 
 def test_the_best_is_the_lowest_fcd_that_does_not_come_of_drawing_few_images() -> None:
     health = HealthMonitor(spec_of(), INFO)
-    health.evaluated(evaluation(0, fcd=0.1, coverage=0.0))
+    health.add_evaluation(evaluation(0, fcd=0.1, coverage=0.0))
     assert health.best is None
     best: list[int] = []
     for step, fcd, coverage in ((1_000, 9.0, 0.2), (2_000, 0.5, 0.19), (3_000, 5.0, 0.6), (4_000, 0.15, 0.29),
                                 (5_000, 4.0, 0.5), (6_000, 4.5, 0.7)):  # fmt: skip
-        health.evaluated(evaluation(step, fcd=fcd, coverage=coverage))
+        health.add_evaluation(evaluation(step, fcd=fcd, coverage=coverage))
         assert health.best is not None
         best.append(health.best.step)
     # At 3,000 the best so far turns out to have covered next to nothing.
@@ -183,9 +183,9 @@ def test_under_warn_nothing_is_done() -> None:
 
 def test_stop_and_keep_best_ends_at_a_critical_finding_once_there_is_a_best() -> None:
     health = HealthMonitor(stops(), INFO)
-    (finding,) = health.probe(probe(5_000, **COLLAPSED))
+    (finding,) = health.add_probe(probe(5_000, **COLLAPSED))
     assert action(health) == "none"
-    health.evaluated(evaluation(5_000))
+    health.add_evaluation(evaluation(5_000))
     assert (action(health), health.action.step, health.action.why) == ("stop", 5_000, finding.message)
 
 
@@ -199,22 +199,22 @@ def test_a_warning_stops_nothing() -> None:
 def test_past_best_stops_at_one_and_a_half_times_the_best_and_not_before() -> None:
     health = HealthMonitor(stops(), INFO)
     for step in range(2_000, 8_000, 1_000):
-        health.evaluated(evaluation(step, fcd=4.0))
-    health.evaluated(evaluation(8_000, fcd=5.9))
+        health.add_evaluation(evaluation(step, fcd=4.0))
+    health.add_evaluation(evaluation(8_000, fcd=5.9))
     assert action(health) == "none"
-    health.evaluated(evaluation(9_000, fcd=6.1))
+    health.add_evaluation(evaluation(9_000, fcd=6.1))
     assert action(health) == "stop"
 
 
 def test_roll_back_is_asked_for_twice_and_then_no_more() -> None:
     health = HealthMonitor(rolls_back(), INFO)
     for step in (5_000, 6_000):
-        health.probe(probe(step, **COLLAPSED))
+        health.add_probe(probe(step, **COLLAPSED))
         assert action(health) == "roll_back"
-        health.rolled_back(step)
+        health.add_roll_back(step)
         assert action(health) == "none"
         assert health.findings == ()
-    health.probe(probe(7_000, **COLLAPSED))
+    health.add_probe(probe(7_000, **COLLAPSED))
     assert health.verdict == "failing"
     assert action(health) == "none"
 
@@ -231,7 +231,7 @@ def test_after_a_roll_back_the_windows_fill_anew() -> None:
     health = HealthMonitor(spec, INFO)
     list(fed(health, spec, run, until=FAILS_AT + 200))
     assert action(health) == "roll_back"
-    health.rolled_back(FAILS_AT + 200)
+    health.add_roll_back(FAILS_AT + 200)
     # Half the learning rate has helped.
     assert list(fed(health, spec, HEALTHY, after=FAILS_AT + 200, until=16_000)) == []
     assert health.verdict == "healthy"
@@ -240,8 +240,8 @@ def test_after_a_roll_back_the_windows_fill_anew() -> None:
 def test_after_a_roll_back_a_window_must_be_full_again() -> None:
     spec, (_, run) = rolls_back(), FAILING["D wins by loss"]
     health = HealthMonitor(spec, INFO)
-    health.look(1, NAMES, HEALTHY.rows(1, 9_000))
-    health.rolled_back(9_000)
+    health.add_losses(1, NAMES, HEALTHY.rows(1, 9_000))
+    health.add_roll_back(9_000)
     assert list(fed(health, spec, run, after=9_000, until=12_900)) == []
     (finding,) = fed(health, spec, run, after=12_900, until=13_100)
     assert finding.code == "vanishing_gradients"
@@ -250,13 +250,13 @@ def test_after_a_roll_back_a_window_must_be_full_again() -> None:
 def test_after_a_roll_back_the_best_has_five_evaluations_to_come_back() -> None:
     health = HealthMonitor(rolls_back(), INFO)
     for step in range(2_000, 8_000, 1_000):
-        health.evaluated(evaluation(step, fcd=4.0))
-    (finding,) = health.evaluated(evaluation(8_000, fcd=6.1))
+        health.add_evaluation(evaluation(step, fcd=4.0))
+    (finding,) = health.add_evaluation(evaluation(8_000, fcd=6.1))
     assert (finding.code, action(health)) == ("past_best", "roll_back")
-    health.rolled_back(8_000)
+    health.add_roll_back(8_000)
     for step in range(9_000, 13_000, 1_000):
-        assert health.evaluated(evaluation(step, fcd=6.1)) == []
-    (again,) = health.evaluated(evaluation(13_000, fcd=6.1))
+        assert health.add_evaluation(evaluation(step, fcd=6.1)) == []
+    (again,) = health.add_evaluation(evaluation(13_000, fcd=6.1))
     assert again.code == "past_best"
 
 
@@ -268,7 +268,7 @@ def test_updates_that_are_not_finite_are_rolled_back_for_under_every_policy(poli
     assert action(health) == "none"
     not_finite(health, 101, 100, bad=3)
     assert (action(health), health.action.step) == ("roll_back", 101)
-    health.rolled_back(200)
+    health.add_roll_back(200)
     assert action(health) == "none"
 
 
@@ -277,7 +277,7 @@ def test_the_third_roll_back_is_not_made_the_run_has_diverged() -> None:
     for first in (1, 101):
         not_finite(health, first, 100, bad=3)
         assert action(health) == "roll_back"
-        health.rolled_back(first + 99)
+        health.add_roll_back(first + 99)
     (finding,) = not_finite(health, 201, 100, bad=3)
     assert finding.severity == "critical"
     assert (action(health), health.action.why) == ("fail", finding.message)
@@ -317,8 +317,8 @@ def test_what_is_known_of_the_losses_does_not_depend_on_how_often_it_is_looked(e
     spec, (_, run) = spec_of(total_steps=6_000), FAILING["steep"]
     often, seldom = HealthMonitor(spec, INFO), HealthMonitor(spec, INFO)
     for first in range(1, 3_001, every):
-        often.look(first, NAMES, run.rows(first, min(3_000, first + every - 1)))
-    seldom.look(1, NAMES, run.rows(1, 3_000))
+        often.add_losses(first, NAMES, run.rows(first, min(3_000, first + every - 1)))
+    seldom.add_losses(1, NAMES, run.rows(1, 3_000))
     assert often.state()["curves"] == seldom.state()["curves"]
 
 
@@ -328,8 +328,8 @@ def test_what_is_remembered_is_bounded(total_steps: int) -> None:
     health = HealthMonitor(spec, INFO)
     run = replace(FAILING["not finite"][1], at=1)
     for first in range(1, 30_001, 100):
-        health.look(first, NAMES, HEALTHY.rows(first, first + 99))
-    health.look(30_001, NAMES, run.rows(30_001, 31_000))
+        health.add_losses(first, NAMES, HEALTHY.rows(first, first + 99))
+    health.add_losses(30_001, NAMES, run.rows(30_001, 31_000))
     assert len(json.dumps(health.state())) < 30_000
 
 
@@ -340,7 +340,7 @@ def test_a_look_costs_next_to_nothing_beside_the_steps_it_looks_at() -> None:
     rows = [(first, HEALTHY.rows(first, first + 99)) for first in range(1, 10_001, 100)]
     start = time.process_time()
     for first, values in rows:
-        health.look(first, NAMES, values)
+        health.add_losses(first, NAMES, values)
     assert (time.process_time() - start) / len(rows) < 0.02
 
 
@@ -359,5 +359,5 @@ def test_unlabelled_data_are_watched_too() -> None:
         at=1,
     )
     assert list(fed(health, spec, plain)) == []
-    (finding,) = health.probe(probe(21_000, **{**plain.probe, "diversity": 0.1}))
+    (finding,) = health.add_probe(probe(21_000, **{**plain.probe, "diversity": 0.1}))
     assert finding.code == "mode_collapse"

@@ -10,7 +10,7 @@ from gan.findings import Code, HealthFinding, remedied
 from gan.health import HealthMonitor
 from gan.health.quality import BestEvaluation
 from gan.health.remedies import remedy_for
-from gan.health.symptom import LABELS_SAY_NOTHING, Symptom
+from gan.health.symptom import UNINFORMATIVE_LABELS, Symptom
 from gan.spec import TrainSpec, check_against, merged, preset_spec, resolve
 from gan.spec.presets import PRESETS
 from tests.gan.health.streams import FAILING, INFO, PLAIN, fed, spec_of
@@ -41,8 +41,8 @@ CASES = [(name, code) for name in BODIES for code in get_args(Code)]
 
 
 def finding_of(code: Code, spec: TrainSpec, cause: str | None = None) -> HealthFinding:
-    sign = Symptom(code, "warning", 1, "Made up.", (), cause)
-    remedy = remedy_for(sign, spec, INFO, BestEvaluation(600, 3.0, 0.6))
+    symptom = Symptom(code, "warning", 1, "Made up.", (), cause)
+    remedy = remedy_for(symptom, spec, INFO, BestEvaluation(600, 3.0, 0.6))
     return HealthFinding(code, "warning", 1, 1, "Made up.", (), remedy)
 
 
@@ -77,7 +77,7 @@ def test_labels_that_say_nothing_are_left_out(name: str) -> None:
     body = BODIES[name]
     if not (spec := resolve(body)).conditional:
         return
-    cured = resolve(remedied(body, finding_of("conditioning_ignored", spec, LABELS_SAY_NOTHING)))
+    cured = resolve(remedied(body, finding_of("conditioning_ignored", spec, UNINFORMATIVE_LABELS)))
     assert not cured.conditional
 
 
@@ -153,7 +153,7 @@ def test_labels_come_in_by_projection_and_else_by_a_class_head() -> None:
 
 def test_what_nothing_reads_any_more_is_put_back() -> None:
     spec = {"conditioning": {"kind": "class_head", "embedding_dim": 8, "class_weight": 3.0}}
-    advice = advised("conditioning_ignored", LABELS_SAY_NOTHING, **spec)
+    advice = advised("conditioning_ignored", UNINFORMATIVE_LABELS, **spec)
     assert advice["/conditioning/kind"] == "none"
     assert (advice["/conditioning/embedding_dim"], advice["/conditioning/class_weight"]) == (32, 1.0)
 

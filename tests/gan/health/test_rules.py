@@ -130,7 +130,7 @@ def test_a_young_generator_covers_little_and_is_not_collapsed() -> None:
         (900, 4.93, 0.73, 0.034, 0.140),
     ):
         figures = {"fcd": fcd, "precision": precision, "recall": recall, "coverage": coverage}
-        assert health.evaluated(Run(evaluation=figures, at=1).evaluated(step)) == []
+        assert health.add_evaluation(Run(evaluation=figures, at=1).evaluated(step)) == []
 
 
 def test_a_margin_of_zero_in_a_d_that_hears_the_label_is_healthy() -> None:
@@ -302,5 +302,5 @@ def test_an_idle_player_is_no_evidence(unit: str) -> None:
                 rows[i, -1], rows[i, 0], rows[i, 1] = 0.0, 0.01, 1.0
             else:
                 rows[i, 6] = 0.0
-        health.look(first, NAMES, rows)
+        health.add_losses(first, NAMES, rows)
     assert [f.code for f in health.findings] == ["divergence"]

@@ -109,10 +109,10 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
 def test_too_much_too_many_and_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.zip", GOOD)
     for limit, code in (
-        ("MOST_ENTRIES", "unsafe-archive"),
-        ("MOST_EXPANDED_BYTES", "archive-too-large"),
-        ("MOST_FILE_BYTES", "image-too-large"),
-        ("MOST_CLASSES", "bad-layout"),
+        ("MAX_ENTRIES", "unsafe-archive"),
+        ("MAX_EXPANDED_BYTES", "archive-too-large"),
+        ("MAX_FILE_BYTES", "image-too-large"),
+        ("MAX_CLASSES", "bad-layout"),
     ):
         with monkeypatch.context() as patched:
             patched.setattr(archive, limit, 1)
@@ -204,13 +204,13 @@ def test_a_folder_of_other_files_is_no_second_class(tmp_path: Path) -> None:
 
 def test_too_few_are_too_few_images_and_not_files(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", {**files(each=60), **{f"{n}.txt": b"" for n in range(9)}})
-    assert refused(path)[-1] == (None, "dataset-too-small", "The archive has 60 images; 64 is the least.")
+    assert refused(path)[-1] == (None, "dataset-too-small", "The archive has 60 images; at least 64 are needed.")
 
 
 def test_many_problems_are_told_as_the_first_ones_and_a_number(tmp_path: Path) -> None:
     found = refused(write(tmp_path / "a.zip", {**GOOD, **{f"{n:04d}.txt": b"" for n in range(1334)}}))
     assert [file for file, _, _ in found] == [*(f"{n:04d}.txt" for n in range(100)), None]
-    assert found[-1][1:] == ("unsupported-image", "So it is with 1,234 more.")
+    assert found[-1][1:] == ("unsupported-image", "Further problems that are not listed: 1,234.")
 
 
 def test_as_many_problems_as_are_told_are_all_told(tmp_path: Path) -> None:
@@ -221,4 +221,4 @@ def test_as_many_problems_as_are_told_are_all_told(tmp_path: Path) -> None:
 def test_many_problems_of_one_kind_do_not_hide_another(tmp_path: Path) -> None:
     found = refused(write(tmp_path / "a.zip", {**GOOD, "hat/": b"", **{f"{n}.txt": b"" for n in range(300)}}))
     assert ("hat", "empty-class") in [(file, code) for file, code, _ in found]
-    assert len(found) == 101 and found[-1][1:] == ("unsupported-image", "So it is with 201 more.")
+    assert len(found) == 101 and found[-1][1:] == ("unsupported-image", "Further problems that are not listed: 201.")

@@ -61,22 +61,22 @@ def test_an_exif_rotation_is_applied() -> None:
 
 
 def test_a_look_tells_size_and_colour() -> None:
-    assert pictures.look(picture(size=(20, 30))) == ImageFacts(20, 30, grey=False)
-    assert pictures.look(picture(size=(20, 30), mode="L")) == ImageFacts(20, 30, grey=True)
+    assert pictures.inspect(picture(size=(20, 30))) == ImageFacts(20, 30, grey=False)
+    assert pictures.inspect(picture(size=(20, 30), mode="L")) == ImageFacts(20, 30, grey=True)
 
 
 def test_a_bomb_of_pixels_is_refused_by_its_header() -> None:
     bomb = saved(Image.new("1", (6000, 6000)))
     assert len(bomb) < 10_000
-    with pytest.raises(UnfitImageError, match="36 Mpx; 25 is the most") as caught:
-        pictures.look(bomb)
+    with pytest.raises(UnfitImageError, match="36 Mpx; the limit is 25 Mpx") as caught:
+        pictures.inspect(bomb)
     assert caught.value.code == "image-too-large"
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "BMP", "PDF"])
 def test_other_kinds_are_never_opened_whatever_their_name(kind: str) -> None:
     with pytest.raises(UnfitImageError) as caught:
-        pictures.look(saved(Image.new("RGB", (8, 8)), kind))
+        pictures.inspect(saved(Image.new("RGB", (8, 8)), kind))
     assert caught.value.code == "unsupported-image"
 
 
@@ -100,4 +100,4 @@ def test_an_animation_is_refused(kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     data = saved(frames[0], kind, save_all=True, append_images=frames[1:])
     with pytest.raises(UnfitImageError, match="animation"):
-        pictures.look(data)
+        pictures.inspect(data)

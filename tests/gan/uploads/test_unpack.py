@@ -29,7 +29,7 @@ def run(*arguments: str) -> list[dict[str, Any]]:
 def test_what_was_unpacked_can_be_loaded(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", files("bag", "shoe", each=40))
     told: list[tuple[str, int, int]] = []
-    made = unpack(path, tmp_path / "out", "mine", tell=lambda *words: told.append(words))
+    made = unpack(path, tmp_path / "out", "mine", on_progress=lambda *words: told.append(words))
     info = made.info
     assert (info.num_images, info.channels, info.height, made.held_out) == (72, 3, 32, 8)
     assert [(c.id, c.label, c.count) for c in info.classes] == [(0, "bag", 36), (1, "shoe", 36)]
@@ -77,10 +77,10 @@ def test_an_image_that_breaks_only_when_it_is_decoded_is_named(tmp_path: Path) -
         (100, 0, None),
         (0, 100, None),
         (60, 40, None),
-        (300, 0, "So it is with 200 more."),
-        (300, 1, "So it is with 200 more. It was looked at no further."),
-        (0, 101, "It was looked at no further."),
-        (60, 41, "It was looked at no further."),
+        (300, 0, "Further problems that are not listed: 200."),
+        (300, 1, "Further problems that are not listed: 200. The remaining images were not checked."),
+        (0, 101, "The remaining images were not checked."),
+        (60, 41, "The remaining images were not checked."),
     ],
 )
 def test_of_very_many_bad_files_a_hundred_are_named(
@@ -95,7 +95,7 @@ def test_of_very_many_bad_files_a_hundred_are_named(
 
 
 def test_a_data_set_that_no_memory_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "MOST_BYTES", 1000)
+    monkeypatch.setattr(unpacking, "MAX_BYTES", 1000)
     with pytest.raises(ArchiveRefusedError, match="smaller size"):
         unpack(write(tmp_path / "a.zip", files(each=64)), tmp_path / "out", "mine")
 
