@@ -6,12 +6,13 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md ./
 COPY api api
 COPY gan gan
+COPY gantry gantry
 COPY jobs jobs
 COPY migrations migrations
 COPY worker worker
 RUN python -m venv /opt/gantry \
     && if [ -n "$TORCH_INDEX_URL" ]; then /opt/gantry/bin/pip install --no-cache-dir --index-url "$TORCH_INDEX_URL" "$(grep '^torch==' constraints.txt | cut -d' ' -f1)"; fi \
-    && /opt/gantry/bin/pip install --no-cache-dir -c constraints.txt ".[onnx,monitor]"
+    && /opt/gantry/bin/pip install --no-cache-dir -c constraints.txt ".[all,onnx,monitor]"
 
 FROM python:3.12-slim
 RUN useradd --create-home gantry && install -d -o gantry /var/lib/gantry

@@ -24,9 +24,9 @@ _COLUMNS: Final = (
 )
 _HEAD: Final = """# Quality: every preset for the same time
 
-Written by `make quality`; do not edit. FCD is the Fréchet distance of our own classifier's features to all training
-images: it is comparable within this page, with no FID. The best evaluation of each run counts, which is the
-checkpoint that Gantry keeps and samples from; `FCD last` is where the run ended.
+`make quality` writes this page; do not edit it. FCD is the Fréchet distance to all training images, in the features
+of our own classifier. It is comparable within this page, and not with any FID. The figures are those of the best
+evaluation of each run: Gantry keeps that checkpoint and samples from it. `FCD last` is the FCD at the end of the run.
 """
 
 

@@ -1,13 +1,16 @@
-"""README tells the truth: its tree, its glossary, its settings and its lists are held to the code."""
+"""README.md, ARCHITECTURE.md and docs/ against the code: folders, names, settings, words, lists, links, commands."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
 import shlex
+import tomllib
+from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import pytest
 import typer
@@ -15,57 +18,119 @@ import yaml
 
 from benchmarks.curves_page import slug
 from benchmarks.failures import body_of
-from gan.findings import Code
+from gan.findings import SEVERITIES, Code, Verdict
 from gan.spec import BUILTIN_DATASETS, PRESETS, TrainSpec, resolve
 from gan.spec.pointers import put
 from gan.spec.safeguards import ThresholdsSpec
-from gantry.cli import app
-from gantry.client import Client
+from gantry import Client
+from gantry.cli.app import app
+from jobs.keys import Scope
 from jobs.runtime.settings import PREFIX, Settings
 from jobs.status import Status
 from tests.e2e.pages import IN_PYTHON_OF, LANGUAGES, PAGES, SHORTER, blocks
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-ROOMS = ("gan", "jobs", "worker", "api", "migrations", "benchmarks")
+ROOT: Final = Path(__file__).parent.parent
+PACKAGES: Final = ("gantry", "gan", "jobs", "worker", "api", "migrations", "benchmarks")
+MOST_LINES_OF_README: Final = 150
+
+COMMANDS: Final = re.compile(r"(?:^|`|&& |\| |\()gantry ((?:[^`\n&|#)]|\([^)]*\))+)", re.MULTILINE)
+MAKE: Final = re.compile(r"(?:^|`)make ([a-z]+(?:-[a-z]+)*)", re.MULTILINE)
+LINK: Final = re.compile(r"\]\((?!https?:)([^)#]+)\)")
+PICTURE: Final = re.compile(r"!\[[^\]]+\]\(([^)]+)\)")
+# A file of ours, and perhaps a name in it: `gan/train.py`, `gan/train.py:Trainer.run`.
+FOLDERS: Final = "|".join((*PACKAGES, "tests", "docs"))
+FILE: Final = re.compile(rf"`((?:{FOLDERS})/[\w./-]+?)(?::([\w.]+))?`")
 
 
-COMMANDS = re.compile(r"(?:^|`|&& |\| |\()gantry ((?:[^`\n&|#)]|\([^)]*\))+)", re.MULTILINE)
-LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
+def _text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
-def _section(title: str) -> str:
-    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+def _section(page: str, title: str) -> str:
+    return _text(page).split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
-def _modules() -> set[str]:
-    found = (path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
-    return {str(path.relative_to(ROOT)) for path in found if path.stat().st_size and "versions" not in path.parts}
+def _modules() -> list[Path]:
+    """Return every file of code outside tests/ that is not empty."""
+    found = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    return sorted(path for path in found if path.stat().st_size)
 
 
 def _tree() -> dict[str, str]:
-    """Path -> gloss, read from the indented tree."""
+    """Return path -> gloss, read from the indented tree."""
     entries, folders = {}, [""]
-    for line in _section("The house").split("```")[3].strip("\n").splitlines():
+    for line in _section("ARCHITECTURE.md", "The tree, by folder").split("```")[1].strip("\n").splitlines():
         depth = (len(line) - len(line.lstrip())) // 2
         name, _, gloss = line.strip().partition(" ")
         folders[depth + 1 :] = []
         path = folders[depth] + name
-        if name.endswith("/"):
-            folders.append(path)
-        entries[path] = gloss.strip()
+        folders.append(path)
+        entries[path.rstrip("/")] = gloss.strip()
     return entries
 
 
-def test_the_tree_names_every_file_and_says_what_it_is() -> None:
+@cache
+def _names(file: str) -> frozenset[str]:
+    """Return the functions, classes, methods and constants of a file, methods as `Class.method`."""
+    return frozenset(_names_in(ast.parse(_text(file)).body, ""))
+
+
+def _names_in(body: list[ast.stmt], prefix: str) -> set[str]:
+    names: set[str] = set()
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(prefix + node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= _names_in(node.body, f"{prefix}{node.name}.")
+        if isinstance(node, ast.AnnAssign | ast.Assign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {prefix + target.id for target in targets if isinstance(target, ast.Name)}
+    return names
+
+
+def test_readme_is_short() -> None:
+    assert len(_text("README.md").splitlines()) <= MOST_LINES_OF_README
+
+
+def test_the_tree_names_every_folder_of_code_and_says_what_it_is() -> None:
     tree = _tree()
-    assert {path for path in tree if path.endswith(".py") and not path.startswith("tests/")} == _modules()
+    folders = {str(path.parent.relative_to(ROOT)) for path in _modules()}
+    assert sorted(folders - tree.keys()) == []
     assert [path for path, gloss in tree.items() if not gloss] == []
-    assert [path for path in tree if not (ROOT / path).exists()] == []
+    assert [path for path in tree if not (ROOT / path).is_dir()] == []
+
+
+def test_every_file_says_in_its_docstring_what_it_is() -> None:
+    assert [str(path) for path in _modules() if not ast.get_docstring(ast.parse(path.read_text()))] == []
+
+
+def test_a_jobs_life_has_nine_stops_with_the_code_of_each() -> None:
+    section = _section("ARCHITECTURE.md", "A job's life, in nine stops")
+    rows = re.findall(r"^\| (\d)\. .*", section, re.MULTILINE)
+    assert rows == [str(number) for number in range(1, 10)]
+    for row in re.findall(r"^\| \d\. .*", section, re.MULTILINE):
+        assert [name for _, name in FILE.findall(row) if name], row
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_and_every_name_in_it_that_a_page_gives_is_there(page: str) -> None:
+    named = FILE.findall(_text(page))
+    assert [path for path, _ in named if not (ROOT / path).exists()] == []
+    assert [f"{path}:{name}" for path, name in named if name and name not in _names(path)] == []
+
+
+def test_a_file_or_a_name_that_is_not_there_is_noticed() -> None:
+    assert FILE.findall("`gan/train.py:Trainer.run` `tests/faults/` `docs/api.md`") == [
+        ("gan/train.py", "Trainer.run"),
+        ("tests/faults/", ""),
+        ("docs/api.md", ""),
+    ]
+    assert {"Trainer.run", "Trainer"} <= _names("gan/train.py") and "Trainer.walk" not in _names("gan/train.py")
+    assert "LOSSES" in _names("gan/adversarial/losses.py")
 
 
 def test_the_settings_table_is_the_settings() -> None:
-    rows = [line.split(" | ") for line in _section("Settings").splitlines() if line.startswith("| `")]
+    rows = [line.split(" | ") for line in _text("docs/settings.md").splitlines() if line.startswith(f"| `{PREFIX}")]
     table = {row[0].strip("| `"): (row[1].strip("`"), row[2].rstrip(" |")) for row in rows}
     expected = {
         f"{PREFIX}{name.upper()}": (str(field.default) or "empty", field.description)
@@ -74,55 +139,83 @@ def test_the_settings_table_is_the_settings() -> None:
     assert table == expected
 
 
-def test_the_glossary_holds_every_status_and_the_words_of_the_spec() -> None:
-    words = _section("Words")
+@pytest.mark.parametrize("page", PAGES)
+def test_every_setting_that_a_page_names_is_one(page: str) -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    assert set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", _text(page))) <= known
+
+
+def test_the_glossary_holds_every_status_every_verdict_and_the_words_of_the_spec() -> None:
+    words = _text("docs/glossary.md")
     assert [status.value for status in Status if f"`{status.value}`" not in words] == []
-    for word in ("job", "task", "attempt", "lease", "fencing token", "spec", "step", "kimg", "sample", "preview"):
-        assert f"**{word}**" in words, word
+    assert [verdict for verdict in get_args(Verdict) if f"`{verdict}`" not in words] == []
+    terms = (
+        *("job", "status", "task", "attempt", "lease", "heartbeat", "fencing token", "rank", "spec", "settings"),
+        *("G", "D", "G_ema", "z", "z_dim", "real", "fake", "real_logits", "fake_logits", "step", "kimg"),
+        *("minimax", "non_saturating", "sample", "preview", "checkpoint", "weights"),
+        *("health", "finding", "remedy", "look", "probe", "evaluation", "FCD", "KCD"),
+        *("tenant", "key", "scope", "quota"),
+    )
+    assert [term for term in terms if f"**{term}**" not in words] == []
+
+
+def test_the_page_on_keys_names_every_scope() -> None:
+    named = set(re.findall(r"^\| `([a-z:]+)` \|", _text("docs/keys.md"), re.MULTILINE))
+    assert named == {scope.value for scope in Scope}
 
 
 def test_the_data_table_is_the_catalogue() -> None:
-    named = set(re.findall(r"^\| `([a-z0-9-]+)`", _section("Data"), re.MULTILINE))
+    named = set(re.findall(r"^\| `([a-z0-9-]+)`", _section("docs/datasets.md", "Known by name"), re.MULTILINE))
     assert named == set(BUILTIN_DATASETS)
 
 
+def test_the_extras_in_readme_are_those_of_the_package() -> None:
+    project = tomllib.loads(_text("pyproject.toml"))["project"]
+    named = set(re.findall(r"'\.\[([a-z]+)\]'", _section("README.md", "Install")))
+    # The others are for those who work on Gantry, or parts of a larger one.
+    assert named == set(project["optional-dependencies"]) - {"record", "monitor", "browser", "dev"}
+
+
 def test_the_preset_table_is_the_presets() -> None:
-    guide = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8").split("\n## All of them\n")[1]
+    guide = _section("docs/presets.md", "All of them")
     rows = [line.split("|")[1] for line in guide.splitlines() if line.startswith("| `")]
     named = [name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row)]
     assert sorted(named) == sorted(PRESETS)
 
 
 def test_the_page_on_health_names_every_finding_and_every_threshold() -> None:
-    page = (ROOT / "docs" / "health.md").read_text()
+    page = _text("docs/health.md")
     assert [code for code in get_args(Code) if f"## `{code}`" not in page] == []
     assert [name for name in ThresholdsSpec.model_fields if f"`{name}`" not in page] == []
+    assert [severity for severity in SEVERITIES if severity not in page] == []
 
 
 def test_the_page_on_quality_shows_every_preset_and_its_picture() -> None:
-    page = (ROOT / "docs" / "quality.md").read_text()
+    page = _text("docs/quality.md")
     assert [name for name in PRESETS if f"| `{name}` |" not in page] == []
-    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
+    pictures = PICTURE.findall(page)
     assert len(pictures) >= len(PRESETS)
     assert [path for path in pictures if not (ROOT / "docs" / path).exists()] == []
 
 
 def test_pictures_that_the_page_on_the_dashboard_shows_are_there_and_small() -> None:
-    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (ROOT / "docs" / "dashboard.md").read_text())
+    pictures = PICTURE.findall(_text("docs/dashboard.md"))
     sizes = {path: (ROOT / "docs" / path).stat().st_size for path in pictures}
     assert len(sizes) >= 8 and {path: size for path, size in sizes.items() if size > 150_000} == {}
 
 
-def test_pictures_and_files_that_readme_points_at_are_there() -> None:
-    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+def test_readme_shows_pictures() -> None:
+    pictures = PICTURE.findall(_text("README.md"))
     assert len(pictures) >= 2
-    named = re.findall(r"`((?:gan|jobs|worker|api|tests|benchmarks)/[a-z0-9_/]+\.py)`", README)
-    assert [path for path in [*pictures, *named] if not (ROOT / path).exists()] == []
+    assert [path for path in pictures if not (ROOT / path).exists()] == []
 
 
-def test_make_help_lists_what_readme_says() -> None:
-    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)", README)) <= targets
+@pytest.mark.parametrize("page", PAGES)
+def test_every_make_target_that_a_page_names_is_there(page: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", _text("Makefile"), re.MULTILINE))
+    assert set(MAKE.findall(_text(page))) <= targets
+    if page == "README.md":
+        assert set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)", _text(page))) <= targets
 
 
 def test_every_field_of_the_spec_says_what_it_is() -> None:
@@ -142,7 +235,7 @@ def test_every_preset_has_a_paper_and_a_sentence(preset: str) -> None:
 
 
 def test_compose_starts_every_process_with_a_health_check_or_a_restart() -> None:
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    services = yaml.safe_load(_text("docker-compose.yml"))["services"]
     commands = {" ".join(service["command"]) for service in services.values() if "command" in service}
     for process in ("api", "ui", "relay", "sampler", "worker", "migrate"):
         assert f"gantry {process}" in commands
@@ -150,9 +243,16 @@ def test_compose_starts_every_process_with_a_health_check_or_a_restart() -> None
     assert services["worker-gpu"]["profiles"] == ["gpu"]
 
 
-def test_nothing_in_the_house_names_a_machine_or_leaves_a_stub() -> None:
+def test_the_image_holds_every_package_and_every_process() -> None:
+    image = _text("Dockerfile")
+    # Benchmarks are no part of a deployment.
+    assert [package for package in PACKAGES[:-1] if f"COPY {package} {package}\n" not in image] == []
+    assert '".[all,onnx,monitor]"' in image
+
+
+def test_no_file_leaves_a_stub() -> None:
     words = ("NotImplemented" + "Error", "TO" + "DO", "FIX" + "ME")
-    found = {path: [w for w in words if w in (ROOT / path).read_text()] for path in _modules()}
+    found = {path: [word for word in words if word in path.read_text()] for path in _modules()}
     assert {path: hits for path, hits in found.items() if hits} == {}
 
 
@@ -167,13 +267,12 @@ def test_code_says_its_language_and_is_run_where_it_can_be(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_and_option_that_a_page_names_is_there(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    written = [shlex.split(found.rstrip(" \\")) for found in COMMANDS.findall(text)]
+    written = [shlex.split(found.rstrip(" \\")) for found in COMMANDS.findall(_text(page))]
     assert [words for words in written if not _is_known(words)] == []
 
 
 def _is_known(words: list[str]) -> bool:
-    command: Any = typer.main.get_command(app.app)
+    command: Any = typer.main.get_command(app)
     words = list(words)
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
@@ -189,37 +288,37 @@ def test_a_command_that_is_not_there_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_a_page_leads_to_is_there(page: str) -> None:
+def test_every_link_leads_somewhere_and_readme_leads_to_every_page(page: str) -> None:
     here = (ROOT / page).parent
-    assert [to for to in LINK.findall((ROOT / page).read_text(encoding="utf-8")) if not (here / to).exists()] == []
-    assert page == "README.md" or f"({page})" in README, "README leads to every page"
+    assert [to for to in LINK.findall(_text(page)) if not (here / to).exists()] == []
+    assert page == "README.md" or f"({page})" in _section("README.md", "Guides"), "a page is missing from the guides"
 
 
 def test_the_page_on_curves_quotes_what_was_seen() -> None:
-    page = (ROOT / "docs" / "curves.md").read_text(encoding="utf-8")
-    seen = json.loads((ROOT / "docs" / "curves" / "seen.json").read_text(encoding="utf-8"))
+    page = _text("docs/curves.md")
+    seen = json.loads(_text("docs/curves/seen.json"))
     quoted = [" ".join(lines.replace("\n>", "").split()) for lines in re.findall(r"^> (.*(?:\n>.*)*)", page, re.M)]
-    told = {finding["message"] for job in seen for finding in job["raised"]}
-    assert quoted and [quote for quote in quoted if quote not in told] == []
+    raised = {finding["message"] for job in seen for finding in job["raised"]}
+    assert quoted and [quote for quote in quoted if quote not in raised] == []
     assert [job["job"] for job in seen if f"curves/{slug(job['job'])}.png" not in page] == []
 
 
 def test_the_page_on_curves_says_how_each_job_was_made() -> None:
-    sections = (ROOT / "docs" / "curves.md").read_text(encoding="utf-8").split("\n## ")
+    sections = _text("docs/curves.md").split("\n## ")
     (good,) = blocks("docs/curves.md", "yaml")
     submitted = resolve(body_of("healthy", 600))
     assert resolve(yaml.safe_load(good.text)) == submitted.model_copy(
         update={name: TrainSpec.model_fields[name].default for name in ("previews", "checkpoints")}
     )
-    for job in json.loads((ROOT / "docs" / "curves" / "seen.json").read_text(encoding="utf-8")):
+    for job in json.loads(_text("docs/curves/seen.json")):
         (section,) = (text for text in sections if f"curves/{slug(job['job'])}.png" in text)
-        told: dict[str, Any] = {}
+        changes: dict[str, Any] = {}
         for path, value in re.findall(r"`([a-z_.]+): ([0-9.e-]+)`", section):
-            put(told, "/" + path.replace(".", "/"), float(value))
-        assert told == job["changes"], job["job"]
+            put(changes, "/" + path.replace(".", "/"), float(value))
+        assert changes == job["changes"], job["job"]
 
 
 def test_the_page_on_python_names_every_method_of_the_client() -> None:
-    table = (ROOT / "docs" / "python.md").read_text(encoding="utf-8").split("\nAll methods, ")[1]
+    table = _text("docs/python.md").split("\nAll methods, ")[1]
     methods = [name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")]
     assert sorted(re.findall(r"`([a-z_]+)`", table)) == methods

@@ -1,4 +1,4 @@
-"""README and docs, block by block, against one `gantry up` and as few steps as will do, as a new user would."""
+"""Run the code of README.md and docs/, block by block, against one `gantry up`, with few training steps."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ import yaml
 from PIL import Image
 
 from benchmarks import clothes, curves_page, session
-from gantry.client import Client
+from gantry import Client
 from tests.e2e.pages import IN_PYTHON, SHORTER, CodeBlock, blocks, changed
 from tests.e2e.terminal import PLAIN, SIXEL, on_terminal
 from tests.ports import free_port
 
-# One service, one worker: whoever runs these tests runs all of them.
+# One service with one worker serves all of these tests, so one test process runs all of them.
 pytestmark = [pytest.mark.xdist_group("pages"), pytest.mark.timeout(600)]
 
 BIN: Final = Path(sys.executable).parent
 
 
 @dataclass(frozen=True)
-class House:
-    """A running service, and a folder for whoever tries it."""
+class RunningService:
+    """A running service, and a folder for the tests."""
 
     url: str
     folder: Path
 
-    def place(self, name: str) -> Path:
-        """A folder of one's own, with images in it."""
+    def make_folder(self, name: str) -> Path:
+        """Make a new folder with a zip of images in it, and return its path."""
         made = self.folder / name
         made.mkdir()
         clothes.zipped(made / f"{name}.zip", 8, classes=10)
@@ -56,74 +56,74 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     folder, port = tmp_path_factory.mktemp("pages"), free_port()
     log = (folder / "up.log").open("wb")
     argv = [str(BIN / "gantry"), "up", "--port", str(port), "--data", str(folder / "data")]
     up = subprocess.Popen(argv, stdout=log, stderr=log, env={**os.environ, "GANTRY_TRAINER_THREADS": "1"})
     try:
         _wait_until_ready(folder / "up.log", up)
-        yield House(f"http://127.0.0.1:{port}", folder)
+        yield RunningService(f"http://127.0.0.1:{port}", folder)
     finally:
         up.send_signal(signal.SIGINT)
         assert up.wait(timeout=120) == 0, (folder / "up.log").read_text()[-3000:]
     for _ in range(100):
         if not (left := _processes_of(folder)):
             break
-        time.sleep(0.1)  # what was killed is gone a moment later
+        time.sleep(0.1)  # a killed process takes a moment to disappear
     assert left == []
 
 
-def shell(house: House, page: str, folder: Path) -> str:
-    """Run the shell blocks of a page, in order, in one shell; what they printed."""
+def shell(service: RunningService, page: str, folder: Path) -> str:
+    """Run the shell blocks of a page, in order, in one shell. Return what they print."""
     written = {block.file: block.text for block in blocks(page, "yaml") if block.file}
     lines = "".join(block.text for block in blocks(page, "sh"))
-    # In one go, so that a change that is none is noticed.
-    text = house.shortened("\0".join([lines, *written.values()]), SHORTER[page])
+    # All texts together, so that `changed` notices a change that applies to none of them.
+    text = service.shortened("\0".join([lines, *written.values()]), SHORTER[page])
     lines, *bodies = text.split("\0")
     for name, body in zip(written, bodies, strict=True):
         (folder / name).write_text(body)
     script = "set -euo pipefail\n" + lines
     done = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=house.environment, capture_output=True, text=True, check=False
+        ["bash", "-c", script], cwd=folder, env=service.environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 
 
-def run_python(house: House, page: str, changes: dict[str, str]) -> dict[str, Any]:
-    """Run the Python blocks of a page, one after the other; the names that they leave."""
+def run_python(service: RunningService, page: str, changes: dict[str, str]) -> dict[str, Any]:
+    """Run the Python blocks of a page, one after the other. Return the names that they define."""
     names: dict[str, Any] = {}
     for block in blocks(page, "python"):
         here = {before: after for before, after in changes.items() if before in block.text}
-        # Each line where it stands in the page, so that an error names it.
-        text = "\n" * (block.line - 1) + house.shortened(block.text, here)
+        # Empty lines before it, so that an error names the line of the page.
+        text = "\n" * (block.line - 1) + service.shortened(block.text, here)
         exec(compile(text, page, "exec"), names)
     return names
 
 
-def test_the_curl_lines_of_readme_work_as_written(house: House) -> None:
-    assert shutil.which("curl"), "README speaks to people who have curl; so must this machine"
-    folder = house.place("readme")
-    said = shell(house, "README.md", folder)
+def test_the_curl_lines_of_readme_work_as_written(service: RunningService) -> None:
+    assert shutil.which("curl"), "README.md uses curl: install it to run this test"
+    folder = service.make_folder("readme")
+    output = shell(service, "README.md", folder)
     assert Image.open(folder / "sneakers.png").size[0] > 8 * 28
     assert Image.open(folder / "loss.png").format == "PNG"
     assert Image.open(folder / "previews.gif").format == "GIF"
-    assert '"Sneaker"' in said and '"loss_d"' in said
+    assert '"Sneaker"' in output and '"loss_d"' in output
 
 
-def test_the_quick_start_leads_from_nothing_to_images_of_ones_own(house: House) -> None:
-    folder = house.place("shoes")
-    said = shell(house, "docs/quickstart.md", folder)
-    assert "succeeded at step 20" in said and "Verdict: " in said
+def test_the_quick_start_works_as_written(service: RunningService) -> None:
+    folder = service.make_folder("shoes")
+    output = shell(service, "docs/quickstart.md", folder)
+    assert "succeeded at step 20" in output and "Verdict: " in output
     assert Image.open(folder / "sneakers.png").size[0] > 8 * 28
     assert Image.open(folder / "learning.gif").format == "GIF"
     assert {"samples.png", "weights.safetensors", "metrics.csv"} <= {p.name for p in (folder / "shoes-run").iterdir()}
 
 
-def test_the_api_by_example(house: House) -> None:
-    folder = house.place("api")
-    said = shell(house, "docs/api.md", folder)
+def test_the_api_by_example(service: RunningService) -> None:
+    folder = service.make_folder("api")
+    output = shell(service, "docs/api.md", folder)
     for part in (
         "/total_stepz",
         "event: job.status",
@@ -132,29 +132,29 @@ def test_the_api_by_example(house: House) -> None:
         "'Ankle boot'",
         "gantry_jobs",
     ):
-        assert part in said, part
+        assert part in output, part
     assert Image.open(folder / "sneakers.png").size[0] > 8 * 28
     assert (folder / "checkpoint.pt").stat().st_size == 1024
 
 
-def test_the_lines_on_operating_work_and_a_backup_is_a_whole_record(house: House) -> None:
-    folder = house.place("operating")
-    (folder / "gantry-data").symlink_to(house.folder / "data")
-    said = shell(house, "docs/operating.md", folder)
-    assert "gantry_database_up 1.0" in said and "The schema is current." in said
+def test_the_lines_on_operating_work_and_make_a_whole_backup(service: RunningService) -> None:
+    folder = service.make_folder("operating")
+    (folder / "gantry-data").symlink_to(service.folder / "data")
+    output = shell(service, "docs/operating.md", folder)
+    assert "gantry_database_up 1.0" in output and "The schema is current." in output
     assert (folder / "backup" / "gantry.db").stat().st_size > 0
 
 
-def test_the_lines_of_readme_in_python_work(house: House) -> None:
-    names = run_python(house, "README.md", {**IN_PYTHON, '"total_steps": 2000': '"total_steps": 20'})
+def test_the_lines_of_readme_in_python_work(service: RunningService) -> None:
+    names = run_python(service, "README.md", {**IN_PYTHON, '"total_steps": 2000': '"total_steps": 20'})
     assert len(names["steps"]) == len(names["loss_d"]) == 20 and names["sneaker"].size == (28, 28)
 
 
-def test_the_notebook_of_the_client(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = house.place("python")
+def test_the_notebook_of_the_client(service: RunningService, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = service.make_folder("python")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    names = run_python(house, "docs/python.md", IN_PYTHON)
+    names = run_python(service, "docs/python.md", IN_PYTHON)
     assert names["job"]["status"] == "succeeded" and len(names["steps"]) == 40
     assert [sample.label for sample in names["drawn"]] == ["Sneaker"] * 4 + ["Bag"] * 4
     assert [sample.seed for sample in names["drawn"]] == [7, 8, 9, 10] * 2
@@ -163,14 +163,14 @@ def test_the_notebook_of_the_client(house: House, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("block", blocks("docs/presets.md", "yaml"), ids=lambda block: block.file)
-def test_the_bodies_of_the_guide_to_presets_are_taken(house: House, block: CodeBlock) -> None:
-    with Client(house.url) as client:
+def test_the_bodies_in_the_guide_to_presets_are_accepted(service: RunningService, block: CodeBlock) -> None:
+    with Client(service.url) as client:
         assert client.submit(yaml.safe_load(block.text), dry_run=True)["estimate"]["generator_parameters"] > 0
 
 
-def test_the_session_can_be_recorded_again(house: House) -> None:
-    folder = house.place("clothes")
-    recorded = session.Session(house.url, folder)
+def test_the_session_can_be_recorded_again(service: RunningService) -> None:
+    folder = service.make_folder("clothes")
+    recorded = session.Session(service.url, folder)
     session.play(recorded, 20)
     text = session.page(recorded.said, 8)
     known = (session.PAGE).read_text(encoding="utf-8")
@@ -179,9 +179,9 @@ def test_the_session_can_be_recorded_again(house: House) -> None:
     assert "succeeded at step 20" in text and text.count("$ echo $?\n1\n") == 2, "cancelled, and refused"
 
 
-def test_the_pictures_of_the_page_on_curves_can_be_made_again(house: House) -> None:
-    folder = house.place("curves")
-    with Client(house.url) as client:
+def test_the_pictures_of_the_page_on_curves_can_be_made_again(service: RunningService) -> None:
+    folder = service.make_folder("curves")
+    with Client(service.url) as client:
         curves_page.run(client, ["healthy"], 12, folder)
     seen = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
     assert [(job["job"], job["steps"]) for job in seen] == [("healthy", 12)] and "loss_d" in seen[0]["last"]
@@ -190,63 +190,64 @@ def test_the_pictures_of_the_page_on_curves_can_be_made_again(house: House) -> N
 
 
 @pytest.fixture(scope="module")
-def job(house: House) -> str:
-    """A job that has ended."""
-    with Client(house.url) as client:
+def job(service: RunningService) -> str:
+    """Return the id of a job that has ended."""
+    with Client(service.url) as client:
         body = {"dataset": "fashion-mnist-mini", "total_steps": 10, "evaluation": {"enabled": False}}
         made = client.wait(client.submit(body)["id"], seconds=300)
     assert made["status"] == "succeeded", made
     return str(made["id"])
 
 
-def test_a_terminal_shows_samples_and_curves_in_pixels_where_it_can(house: House, job: str) -> None:
+def test_a_terminal_shows_samples_and_curves_in_pixels_where_it_can(service: RunningService, job: str) -> None:
     for words in (["samples", job, "-n", "2"], ["curves", job], ["previews", job]):
-        code, screen = on_terminal(words, house.environment, SIXEL)
+        code, screen = on_terminal(words, service.environment, SIXEL)
         assert code == 0 and b"\x1bP" in screen, screen[-500:]
-    assert list(house.folder.glob("*.png")) == []
+    assert list(service.folder.glob("*.png")) == []
 
 
-def test_a_terminal_without_pixels_gets_half_blocks_and_the_names_of_the_classes(house: House, job: str) -> None:
-    code, screen = on_terminal(["samples", job, "-n", "4"], house.environment, PLAIN)
+def test_a_terminal_without_pixels_gets_half_blocks_and_class_names(service: RunningService, job: str) -> None:
+    code, screen = on_terminal(["samples", job, "-n", "4"], service.environment, PLAIN)
     text = screen.decode()
     assert code == 0 and "Sneaker" in text and "\x1bP" not in text
     # Four images of 28 pixels and the gaps between them are wider than 100 columns.
     assert text.count("▀") == 100 * 10 * math.ceil(round(28 * 100 / 115 / 2))
-    code, screen = on_terminal(["curves", job], house.environment, PLAIN)
+    code, screen = on_terminal(["curves", job], service.environment, PLAIN)
     assert code == 0 and "▀" in screen.decode() and "loss_d" in screen.decode()
 
 
-def test_who_has_no_terminal_gets_a_file_and_may_ask_for_half_blocks(house: House, job: str) -> None:
-    folder = house.place("piped")
+def test_a_pipe_gets_a_file_and_half_blocks_on_request(service: RunningService, job: str) -> None:
+    folder = service.make_folder("piped")
     for words, file in (("samples", "samples.png"), ("curves", "loss.png"), ("previews", "learning.gif")):
-        assert _gantry(house, folder, words, job).stdout == f"{file}\n"
+        assert _gantry(service, folder, words, job).stdout == f"{file}\n"
         assert Image.open(folder / file).size[0] > 28
-    shown = _gantry(house, folder, "samples", job, "--label", "Bag", "-o", "bag.png", "--show").stdout
+    shown = _gantry(service, folder, "samples", job, "--label", "Bag", "-o", "bag.png", "--show").stdout
     assert shown.startswith("bag.png\n") and "▀" in shown and (folder / "bag.png").exists()
 
 
-def test_which_images_they_are_is_told_without_drawing_them(house: House, job: str) -> None:
-    told = json.loads(_gantry(house, house.folder, "samples", job, "--label", "Bag", "-n", "2", "--json").stdout)
-    assert [(image["label"], image["seed"]) for image in told["images"]] == [("Bag", 0), ("Bag", 1)]
-    refused = _gantry(house, house.folder, "samples", job, "--json", "-o", "a.png")
+def test_json_lists_the_images_without_drawing_them(service: RunningService, job: str) -> None:
+    done = _gantry(service, service.folder, "samples", job, "--label", "Bag", "-n", "2", "--json")
+    manifest = json.loads(done.stdout)
+    assert [(image["label"], image["seed"]) for image in manifest["images"]] == [("Bag", 0), ("Bag", 1)]
+    refused = _gantry(service, service.folder, "samples", job, "--json", "-o", "a.png")
     assert refused.returncode == 2 and "--json" in refused.stderr
 
 
-def test_the_generator_is_fetched(house: House, job: str) -> None:
-    folder = house.place("weights")
-    assert _gantry(house, folder, "weights", job).stdout == "generator.safetensors\n"
+def test_the_generator_is_fetched(service: RunningService, job: str) -> None:
+    folder = service.make_folder("weights")
+    assert _gantry(service, folder, "weights", job).stdout == "generator.safetensors\n"
     assert (folder / "generator.safetensors").stat().st_size > 10_000
-    refused = _gantry(house, folder, "weights", job, "--checkpoint", "ckpt_0")
+    refused = _gantry(service, folder, "weights", job, "--checkpoint", "ckpt_0")
     assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1
 
 
-def _gantry(house: House, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def _gantry(service: RunningService, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     argv = [str(BIN / "gantry"), *words]
-    return subprocess.run(argv, cwd=folder, env=house.environment, capture_output=True, text=True, check=False)
+    return subprocess.run(argv, cwd=folder, env=service.environment, capture_output=True, text=True, check=False)
 
 
 def _wait_until_ready(log: Path, up: subprocess.Popen[bytes]) -> None:
-    """`gantry up` says where it is once all of it is there, the sampler too."""
+    """Wait until `gantry up` prints its address, which it does when every part is ready, the sampler included."""
     for _ in range(2400):
         if "Gantry is at" in log.read_text():
             return
@@ -256,7 +257,7 @@ def _wait_until_ready(log: Path, up: subprocess.Popen[bytes]) -> None:
 
 
 def _processes_of(folder: Path) -> list[str]:
-    """Command lines of processes whose environment names `folder`: what a stopped service must not leave."""
+    """Return the command lines of processes whose environment names `folder`. A stopped service leaves none."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
