@@ -103,6 +103,7 @@ def _filesystem(settings: Settings) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     messages = str(folders["messages"])
     return {
+        "broker_transport": "jobs.hint_files:Transport",
         # Late, because prefetching cannot be switched off here: an idle worker must not sit on a busy one's message.
         "task_acks_late": True,
         "broker_transport_options": {

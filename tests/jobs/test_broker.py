@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,3 +90,31 @@ def test_a_queue_folder_that_cannot_be_written_is_named(tmp_path: Any) -> None:
     folder.write_text("a file where the folder was")
     with pytest.raises(BrokerUnavailableError):
         broker.send_hint(made)
+
+
+def test_a_message_file_that_is_not_complete_is_not_read_and_ends_no_worker(tmp_path: Path) -> None:
+    made = broker.make_app(small_settings(tmp_path))
+    folder = tmp_path / "data" / "queue" / "messages"
+    (folder / f"1_half.{broker.QUEUE}.msg").write_text("")
+    (folder / "2_other.unfinished").write_text('{"body"')
+    broker.send_hint(made)
+    (found,) = _waiting(made, 1)
+    assert found.headers["task"] == broker.TASK_NAME
+    assert [path.name for path in folder.iterdir()] == ["2_other.unfinished"]
+    made.close()
+
+
+def test_a_message_has_its_name_only_when_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = broker.make_app(small_settings(tmp_path))
+    folder = tmp_path / "data" / "queue" / "messages"
+    seen: list[list[str]] = []
+    rename = Path.replace
+
+    def note(self: Path, target: Path) -> Path:
+        seen.append([path.suffix for path in folder.iterdir()])
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", note)
+    broker.send_hint(made)
+    assert seen == [[".unfinished"]] and len(list(folder.glob("*.msg"))) == 1
+    made.close()
