@@ -20,38 +20,38 @@ from kombu.transport import filesystem
 from kombu.utils.json import dumps
 
 
-class AtomicChannel(filesystem.Channel):  # type: ignore[misc]
+class AtomicChannel(filesystem.Channel):
     """A channel whose messages and exchange tables are read whole or not at all."""
 
-    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:
-        """Write `payload` under a temporary name, then rename it. Raises `ChannelError`."""
+    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+        """Write `message` under a temporary name, then rename it. Raises `ChannelError`."""
         folder = Path(self.data_folder_out)
         name = f"{time.time_ns()}_{uuid.uuid4()}"
         # `_get` takes only names of the form NAME.QUEUE.msg.
         unfinished = folder / f"{name}.unfinished"
         try:
-            unfinished.write_text(dumps(payload), encoding="utf-8")
+            unfinished.write_text(dumps(message), encoding="utf-8")  # type: ignore[no-untyped-call]
             unfinished.replace(folder / f"{name}.{queue}.msg")
         except OSError as error:
             unfinished.unlink(missing_ok=True)
             raise ChannelError(f"Cannot add a message to {os.fspath(folder)!r}: {error.strerror}") from error
 
-    def _get(self, queue: str) -> Any:
+    def _get(self, queue: str, timeout: float | None = None) -> Any:
         """Return the next message of `queue`. Raises `Empty`, also after a damaged file, which is dropped."""
         try:
-            return super()._get(queue)
+            return super()._get(queue)  # type: ignore[no-untyped-call]
         except json.JSONDecodeError:
             raise Empty from None
 
     def get_table(self, exchange: str) -> list[Any]:
         """Return the queues bound to `exchange`; none while another process writes its file for the first time."""
         try:
-            return list(super().get_table(exchange))
+            return list(super().get_table(exchange))  # type: ignore[no-untyped-call]
         except json.JSONDecodeError:
             return []
 
 
-class Transport(filesystem.Transport):  # type: ignore[misc]
+class Transport(filesystem.Transport):
     """kombu's filesystem transport with `AtomicChannel`."""
 
     Channel = AtomicChannel
