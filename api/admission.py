@@ -15,7 +15,7 @@ import structlog
 from starlette.concurrency import run_in_threadpool
 
 from api.context import TenantContext
-from gan.spec import DatasetInfo, TrainSpec, image_size, memory_ceiling
+from gan.spec import DatasetInfo, TrainSpec, image_size, max_memory_bytes
 from jobs.errors import DatasetNotFoundError, OverLimitError, UnavailableError
 from jobs.store import datasets, workers
 
@@ -29,12 +29,12 @@ _PATIENCE_SECONDS: Final = 15.0
 
 async def require_a_device_for(context: TenantContext, spec: TrainSpec) -> None:
     """Raise `OverLimitError` where `spec` needs more memory than the largest device on record has."""
-    if memory_ceiling(spec) <= _SMALLEST_DEVICE_BYTES:
+    if max_memory_bytes(spec) <= _SMALLEST_DEVICE_BYTES:
         return
     info, largest = await run_in_threadpool(_looked_up, context, spec)
     if info is None or largest is None:
         return
-    if memory_ceiling(spec, image_size(spec, info)) + _bytes_of(info) <= largest:
+    if max_memory_bytes(spec, image_size(spec, info)) + _bytes_of(info) <= largest:
         return
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):

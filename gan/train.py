@@ -22,6 +22,7 @@ from gan.events import CheckpointDue, Evaluated, Event, HealthChanged, PreviewRe
 from gan.findings import HealthFinding
 from gan.frozen import in_eval
 from gan.health import HealthMonitor
+from gan.metric_buffer import MetricBuffer, MetricRows
 from gan.quality.evaluate import EvaluationResult, Evaluator, classifier_trained_on_fakes
 from gan.quality.features import FeatureNet
 from gan.quality.probes import Prober
@@ -32,6 +33,11 @@ __all__ = ["METRICS", "TICK_STEPS", "DivergedError", "StateMismatchError", "Trai
 
 # Steps at most between two ticks: what the device holds of the curves until somebody reads them.
 TICK_STEPS: Final = 1_000
+# The columns of "unseen" in checkpoints from before the names of the metrics were kept with them.
+_METRICS_WITHOUT_NAMES: Final = (
+    "loss_d", "d_accuracy", "real_logit", "fake_logit", "penalty_d", "class_loss_d", "grad_norm_d", "loss_g",
+    "grad_norm_g",
+)  # fmt: skip
 # What may change between a checkpoint and the run that goes on from it: none of it moves a weight.
 _NOT_LEARNING: Final = {
     "name", "labels", "preset", "total_steps", "evaluation", "previews", "checkpoints", "resources", "priority",
@@ -83,7 +89,7 @@ class Trainer:
         self._evaluator = _evaluator(spec, data, features, self.device)
         self._unread = torch.zeros(TICK_STEPS, len(METRICS), device=self.device)
         self._first_unread = 1
-        self._unseen: list[np.ndarray[Any, np.dtype[np.float32]]] = []
+        self._unchecked = MetricBuffer(METRICS)
         self._diverged: DivergedError | None = None
         self._marks: deque[tuple[float, int]] = deque(maxlen=8)
         if state is not None:
@@ -163,6 +169,7 @@ class Trainer:
         A state is always of the moment between two steps. Raises `DivergedError` where the run has.
         """
         self._raise_if_diverged()
+        unchecked = self._unchecked.joined(MetricRows(METRICS, self._unread_rows()))
         return {
             "spec": self.spec.model_dump(mode="json"),
             "fingerprint": fingerprint(self.spec, self._data.sha256),
@@ -173,7 +180,8 @@ class Trainer:
             },
             "play": copied(self._state.state()),
             "health": self.health.state(),
-            "unseen": torch.from_numpy(np.concatenate([_no_rows(), *self._unseen, self._unread_rows()])),
+            "unseen": torch.from_numpy(unchecked.values),
+            "unseen_metrics": list(unchecked.names),
             "ended_early": self.ended_early,
         }
 
@@ -185,7 +193,8 @@ class Trainer:
             )
         self._state.load(state["play"])
         self.health.load(state["health"])
-        self._unseen = [state["unseen"].numpy()]
+        names = state.get("unseen_metrics", _METRICS_WITHOUT_NAMES)
+        self._unchecked.append(MetricRows(tuple(names), state["unseen"].numpy()))
         self.ended_early = state["ended_early"]
         self._first_unread = self.step + 1
 
@@ -217,7 +226,7 @@ class Trainer:
         """Fetch the unread metrics: the one place where training waits for the device."""
         first, values = self._first_unread, self._unread_rows()
         self._first_unread = self.step + 1
-        self._unseen.append(values)
+        self._unchecked.append(MetricRows(METRICS, values))
         (then, seen), now = self._marks[0], time.monotonic()
         self._marks.append((now, self.images_seen))
         rate = (self.images_seen - seen) / max(now - then, 1e-9)
@@ -230,9 +239,8 @@ class Trainer:
         """Let health see the losses since its last look, and from time to time the images; act on what it finds."""
         before, raised = self._verdict(), []
         if self._looks():
-            values = np.concatenate(self._unseen)
-            self._unseen = []
-            raised += self.health.add_losses(self.step - len(values) + 1, METRICS, values)
+            names, values = self._unchecked.take()
+            raised += self.health.add_losses(self.step - len(values) + 1, names, values)
         if self._probes():
             raised += self.health.add_probe(
                 self._prober.probe(self._state.sampled, self._state.adversarial.d.network, self.step)
@@ -318,10 +326,6 @@ def copied(tree: Any) -> Any:
     if isinstance(tree, list | tuple):
         return [copied(value) for value in tree]
     return tree
-
-
-def _no_rows() -> np.ndarray[Any, np.dtype[np.float32]]:
-    return np.empty((0, len(METRICS)), dtype=np.float32)
 
 
 def _evaluator(

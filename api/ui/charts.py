@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from api.ui import words
 from gantry.client import Json
+from gantry.quality import shown
 
 Series = Sequence[Sequence[float | None]]
 """[step, value] pairs."""
@@ -48,7 +49,7 @@ def quality(evaluations: Sequence[Json], names: Sequence[str]) -> dict[str, Any]
     drawn = []
     for name in names:
         points = [[row["step"], row["metrics"].get(name)] for row in rows]
-        distance = name in ("fcd", "kcd")
+        distance = shown(name).lower_is_better
         drawn.append(_line(name, points) | {"showSymbol": True, "yAxisIndex": 0 if distance else 1})
     right = {**_axis("share"), "splitLine": {"show": False}}
     return _frame(drawn, [{**_axis("distance"), "scale": True}, right])

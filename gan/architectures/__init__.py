@@ -19,13 +19,13 @@ from gan.layers.spectral_norm import learnt
 from gan.randomness import generator
 from gan.spec import TrainSpec
 from gan.spec.catalog import DatasetInfo
-from gan.spec.fields import Architecture
+from gan.spec.families import Architecture
 
 __all__ = [
-    "FAMILIES",
+    "NETWORKS",
     "Discriminator",
     "DiscriminatorOutput",
-    "Family",
+    "FamilyNetworks",
     "build_networks",
     "networks_without_weights",
     "place",
@@ -33,7 +33,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Family:
+class FamilyNetworks:
     """How one family builds its networks, and how it draws their first weights."""
 
     generator: Callable[[TrainSpec, DatasetInfo], nn.Module]
@@ -42,11 +42,11 @@ class Family:
     """Fills every parameter and buffer of a network from the generator."""
 
 
-FAMILIES: Final[dict[Architecture, Family]] = {
-    "dcgan": Family(dcgan.DcganGenerator, dcgan.DcganDiscriminator, dcgan.initialise),
-    "mlp": Family(mlp.MlpGenerator, mlp.MlpDiscriminator, mlp.initialise),
-    "resnet": Family(resnet.ResnetGenerator, resnet.ResnetDiscriminator, resnet.initialise),
-    "r3gan": Family(r3gan.R3ganGenerator, r3gan.R3ganDiscriminator, r3gan.initialise),
+NETWORKS: Final[dict[Architecture, FamilyNetworks]] = {
+    "dcgan": FamilyNetworks(dcgan.DcganGenerator, dcgan.DcganDiscriminator, dcgan.initialise),
+    "mlp": FamilyNetworks(mlp.MlpGenerator, mlp.MlpDiscriminator, mlp.initialise),
+    "resnet": FamilyNetworks(resnet.ResnetGenerator, resnet.ResnetDiscriminator, resnet.initialise),
+    "r3gan": FamilyNetworks(r3gan.R3ganGenerator, r3gan.R3ganDiscriminator, r3gan.initialise),
 }
 
 
@@ -56,7 +56,7 @@ def build_networks(spec: TrainSpec, info: DatasetInfo) -> tuple[nn.Module, Discr
     parts = (("g", G, spec.generator.architecture), ("d", D, spec.discriminator.architecture))
     for name, network, architecture in parts:
         network.to_empty(device="cpu")
-        FAMILIES[architecture].initialise(network, generator(spec.seed, f"weights of {name}"))
+        NETWORKS[architecture].initialise(network, generator(spec.seed, f"weights of {name}"))
     return G, D
 
 
@@ -71,6 +71,6 @@ def place(network: nn.Module, device: torch.device | str) -> None:
 def networks_without_weights(spec: TrainSpec, info: DatasetInfo) -> tuple[nn.Module, Discriminator]:
     """(G, D) on torch's meta device: shapes alone, nothing allocated and no random number drawn."""
     with torch.device("meta"):
-        G = FAMILIES[spec.generator.architecture].generator(spec, info)
-        D = FAMILIES[spec.discriminator.architecture].discriminator(spec, info)
+        G = NETWORKS[spec.generator.architecture].generator(spec, info)
+        D = NETWORKS[spec.discriminator.architecture].discriminator(spec, info)
     return G, D

@@ -74,9 +74,12 @@ class LossCurves:
         self.non_finite_steps = [s for s in [*self.non_finite_steps, *steps[~finite].tolist()] if s > oldest]
         for network, updated in (("d", d_updated), ("g", g_updated)):
             counted = updated & (steps > self.warm_up_end)
-            self._track_large_gradient(network, steps[counted], columns[f"grad_norm_{network}"][counted])
-        kept = finite & g_updated
-        self._pending += np.column_stack([steps, *(columns[name] for name in BLOCK_METRICS)])[kept].tolist()
+            if f"grad_norm_{network}" in columns:
+                self._track_large_gradient(network, steps[counted], columns[f"grad_norm_{network}"][counted])
+        # Rows from a checkpoint of another version may lack a metric; they enter no block.
+        if columns.keys() >= set(BLOCK_METRICS):
+            kept = finite & g_updated
+            self._pending += np.column_stack([steps, *(columns[name] for name in BLOCK_METRICS)])[kept].tolist()
         self._close_blocks()
 
     def last_blocks(self, steps: int) -> list[LossBlock]:

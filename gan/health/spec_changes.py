@@ -11,7 +11,9 @@ from gan.findings import SpecChange
 from gan.health.quality import BestEvaluation
 from gan.health.symptom import Symptom
 from gan.spec import DEFAULT_PRESET, preset_spec
+from gan.spec.families import FAMILIES
 from gan.spec.fields import OptimizerSpec, PenaltyKind, TrainSpec
+from gan.spec.rules import normalises_by_batch
 
 Treatment = tuple[SpecChange, ...]
 """Changes to a spec that belong together."""
@@ -132,7 +134,7 @@ def penalties(case: TreatmentCase, kinds: Iterable[PenaltyKind]) -> Treatment:
     values = [_penalty(kind, weights[kind]) for kind in kinds]
     why = "A penalty on D's gradient bounds its slope, and with it the gradient that G gets."
     changes = [SpecChange("/penalties", values, why)]
-    if case.spec.discriminator.architecture == "dcgan" and case.spec.discriminator.normalization == "batch":
+    if normalises_by_batch(case.spec):
         no_batch_norm = "A gradient penalty does not allow BatchNorm in D."
         changes.append(SpecChange("/discriminator/normalization", "none", no_batch_norm))
     single = "A gradient penalty is computed for each image alone."
@@ -158,7 +160,7 @@ def conditioning(kind: str, why: str) -> Treatment:
 
 def more_capacity(case: TreatmentCase) -> Treatment:
     """Double the width of G and D, up to the largest width of a spec."""
-    width = "hidden_units" if case.spec.generator.architecture == "mlp" else "base_channels"
+    width = FAMILIES[case.spec.generator.architecture].width
     why = "Wider networks have the capacity for every class."
     networks = (("generator", case.spec.generator), ("discriminator", case.spec.discriminator))
     return tuple(

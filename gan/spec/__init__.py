@@ -6,7 +6,7 @@ This package imports pydantic only, so that the API and the record can read spec
 from gan.spec.base import INTEGRAL
 from gan.spec.catalog import BUILTIN_DATASETS, DatasetClass, DatasetInfo
 from gan.spec.fields import SPEC_VERSION, UNSEEN, OptimizerSpec, TrainSpec
-from gan.spec.memory_bound import memory_ceiling
+from gan.spec.memory_bound import max_memory_bytes
 from gan.spec.pointers import fields_of, pointer_to, put
 from gan.spec.presets import DEFAULT_PRESET, PRESETS, Preset
 from gan.spec.problems import PROBLEM_CODES, SpecError, SpecProblem, problem_of, the_first
@@ -32,7 +32,7 @@ __all__ = [
     "fields_of",
     "from_record",
     "image_size",
-    "memory_ceiling",
+    "max_memory_bytes",
     "merged",
     "pointer_to",
     "preset_spec",

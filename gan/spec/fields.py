@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints
 
 from gan.spec.base import INTEGRAL, Int, SpecModel
+from gan.spec.families import FAMILIES, Architecture, families_with
 from gan.spec.presets import DEFAULT_PRESET
 from gan.spec.safeguards import SafeguardsSpec
 
@@ -33,7 +34,6 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_P
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$")]
 LabelValue = Annotated[str, StringConstraints(max_length=200, pattern=_PLAIN)]
 
-Architecture = Literal["dcgan", "mlp", "resnet", "r3gan"]
 ConditioningKind = Literal["none", "concat", "projection", "class_head"]
 LossKind = Literal["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"]
 # The games whose D minimises a cross entropy, so that its labels may be smoothed and its opinion is a share.
@@ -42,32 +42,36 @@ PenaltyKind = Literal["gradient_penalty", "r1", "r2"]
 Schedule = Literal["constant", "linear", "cosine"]
 Augmentation = Literal["color", "translation", "cutout"]
 
+_FAMILIES: Final = ", ".join(f"{name} ({family.summary})" for name, family in FAMILIES.items())
+_READ_BY: Final = {
+    field: ", ".join(families_with(field)) for field in ("hidden_units", "normalization", "self_attention")
+}
+_SELF_ATTENTION: Final = (
+    f"{_READ_BY['self_attention']}: attention over the feature map of half the image's side (Zhang 2019)."
+)
+
 
 class GeneratorSpec(SpecModel):
     """G: from a latent z (and a label) to an image."""
 
-    architecture: Architecture = Field(
-        "dcgan",
-        description="Family of networks: dcgan (strided convolutions), mlp (fully connected), resnet (residual "
-        "blocks, as in SNGAN), r3gan (residual bottlenecks without normalisation).",
-    )
+    architecture: Architecture = Field("dcgan", description=f"Family of networks: {_FAMILIES}.")
     base_channels: Int = Field(
         32, ge=4, le=256, description="Convolutions: channels of the largest feature map (ngf); a width."
     )
-    hidden_units: Int = Field(256, ge=8, le=4096, description="mlp: units of the first hidden layer; it doubles.")
+    hidden_units: Int = Field(
+        256, ge=8, le=4096, description=f"{_READ_BY['hidden_units']}: units of the first hidden layer; it doubles."
+    )
     z_dim: Int = Field(64, ge=1, le=1024, description="Length of the latent vector z.")
     z_distribution: Literal["normal", "uniform"] = Field(
         "normal", description="Where z is drawn: normal is N(0, 1), uniform is U(-1, 1)."
     )
     normalization: Literal["batch", "virtual_batch", "none"] = Field(
         "batch",
-        description="dcgan: after each layer but the last. virtual_batch normalises by a fixed reference batch "
-        "(Salimans et al. 2016).",
+        description=f"{_READ_BY['normalization']}: after each layer but the last. virtual_batch normalises by a fixed "
+        "reference batch (Salimans et al. 2016).",
     )
     spectral_norm: bool = Field(False, description="Divide each weight by its largest singular value (Zhang 2019).")
-    self_attention: bool = Field(
-        False, description="dcgan, resnet: attention over the feature map of half the image's side (Zhang 2019)."
-    )
+    self_attention: bool = Field(False, description=_SELF_ATTENTION)
 
 
 class DiscriminatorSpec(SpecModel):
@@ -75,16 +79,17 @@ class DiscriminatorSpec(SpecModel):
 
     architecture: Architecture = Field("dcgan", description="Family of networks; it must work at G's image size.")
     base_channels: Int = Field(32, ge=4, le=256, description="Convolutions: channels of the first feature map (ndf).")
-    hidden_units: Int = Field(512, ge=8, le=4096, description="mlp: units of the first hidden layer; it halves.")
+    hidden_units: Int = Field(
+        512, ge=8, le=4096, description=f"{_READ_BY['hidden_units']}: units of the first hidden layer; it halves."
+    )
     normalization: Literal["batch", "layer", "none"] = Field(
-        "batch", description="dcgan: after each layer but the first. A gradient penalty forbids batch."
+        "batch",
+        description=f"{_READ_BY['normalization']}: after each layer but the first. A gradient penalty forbids batch.",
     )
     spectral_norm: bool = Field(
         False, description="Divide each weight by its largest singular value (Miyato et al. 2018)."
     )
-    self_attention: bool = Field(
-        False, description="dcgan, resnet: attention over the feature map of half the image's side (Zhang 2019)."
-    )
+    self_attention: bool = Field(False, description=_SELF_ATTENTION)
     minibatch_features: Int = Field(
         0,
         ge=0,

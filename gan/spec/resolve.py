@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gan.spec.catalog import DatasetInfo
+from gan.spec.families import FAMILIES
 from gan.spec.fields import MOST_PREVIEW_PIXELS, SPEC_VERSION, TrainSpec
 from gan.spec.presets import DEFAULT_PRESET, PRESETS
 from gan.spec.problems import SpecError, SpecProblem, problem_of, the_first
@@ -117,7 +118,8 @@ def image_size(spec: TrainSpec, dataset: DatasetInfo) -> int:
     mlp: the image's own; all others: the next power of two, 16 at the least (28 is padded to 32).
     """
     side = max(dataset.height, dataset.width)
-    return side if spec.generator.architecture == "mlp" else max(16, 1 << (side - 1).bit_length())
+    fully_connected = FAMILIES[spec.generator.architecture].fully_connected
+    return side if fully_connected else max(16, 1 << (side - 1).bit_length())
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

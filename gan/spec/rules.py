@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from gan.spec.families import FAMILIES, OPTIONAL_FIELDS, Architecture, families_with
 from gan.spec.fields import CROSS_ENTROPY, MOST_EVALUATIONS, MOST_PREVIEWS, TrainSpec
 from gan.spec.problems import SpecProblem
 
@@ -42,7 +43,7 @@ def without_effect(spec: TrainSpec, untouched: TrainSpec) -> Iterable[SpecProble
 
 def _architectures(spec: TrainSpec) -> Iterable[SpecProblem]:
     g, d = spec.generator.architecture, spec.discriminator.architecture
-    if (g == "mlp") != (d == "mlp"):
+    if FAMILIES[g].fully_connected != FAMILIES[d].fully_connected:
         detail = f"G is {g} and D is {d}: they work at different image sizes. Set both to {g!r} or both to {d!r}."
         yield _problem("discriminator.architecture", "architectures-differ", detail)
 
@@ -70,7 +71,8 @@ def _penalties(spec: TrainSpec) -> Iterable[SpecProblem]:
 
 def normalises_by_batch(spec: TrainSpec) -> bool:
     """Whether D has BatchNorm."""
-    return spec.discriminator.architecture == "dcgan" and spec.discriminator.normalization == "batch"
+    d = spec.discriminator
+    return "normalization" in FAMILIES[d.architecture].options and d.normalization == "batch"
 
 
 def _wasserstein(spec: TrainSpec) -> Iterable[SpecProblem]:
@@ -86,11 +88,13 @@ def _wasserstein(spec: TrainSpec) -> Iterable[SpecProblem]:
 def _conditioning(spec: TrainSpec) -> Iterable[SpecProblem]:
     if not (spec.conditional and spec.conditioning.generator == "conditional_batch_norm"):
         return
-    g = spec.generator
-    if not (g.architecture == "resnet" or (g.architecture == "dcgan" and g.normalization == "batch")):
+    family = FAMILIES[spec.generator.architecture]
+    chosen = "normalization" not in family.options or spec.generator.normalization == "batch"
+    if not (family.batch_norm_in_g and chosen):
+        able = [name for name, facts in FAMILIES.items() if facts.batch_norm_in_g]
         detail = (
             "G has no BatchNorm that could be conditional: set conditioning.generator to 'concat', or "
-            "generator.architecture to 'dcgan' or 'resnet' with generator.normalization 'batch'."
+            f"generator.architecture to {_either(able)} with generator.normalization 'batch'."
         )
         yield _problem("conditioning.generator", "no-batch-norm", detail)
 
@@ -135,7 +139,7 @@ def _only_read(spec: TrainSpec) -> Iterable[tuple[str, bool, str]]:
         yield from _of_network(network, getattr(spec, network).architecture)
     kind = spec.conditioning.kind
     embeds = spec.conditional and (
-        spec.conditioning.generator == "concat" or spec.discriminator.architecture == "mlp"
+        spec.conditioning.generator == "concat" or FAMILIES[spec.discriminator.architecture].fully_connected
     )
     yield "conditioning.embedding_dim", embeds, "set conditioning.kind to 'concat'"
     yield "conditioning.generator", spec.conditional, "set conditioning.kind to 'concat'"
@@ -155,17 +159,14 @@ def _only_read(spec: TrainSpec) -> Iterable[tuple[str, bool, str]]:
         yield f"evaluation.{field}", spec.evaluation.enabled, "set evaluation.enabled to true"
 
 
-def _of_network(network: str, architecture: str) -> Iterable[tuple[str, bool, str]]:
-    readers = {
-        "base_channels": ("dcgan", "resnet", "r3gan"),
-        "hidden_units": ("mlp",),
-        "normalization": ("dcgan",),
-        "spectral_norm": ("dcgan", "mlp", "resnet"),
-        "self_attention": ("dcgan", "resnet"),
-    }
-    for field, families in readers.items():
-        otherwise = f"set the architecture of generator and discriminator to {' or '.join(map(repr, families))}"
-        yield f"{network}.{field}", architecture in families, otherwise
+def _of_network(network: str, architecture: Architecture) -> Iterable[tuple[str, bool, str]]:
+    for field in OPTIONAL_FIELDS:
+        otherwise = f"set the architecture of generator and discriminator to {_either(families_with(field))}"
+        yield f"{network}.{field}", field in FAMILIES[architecture].fields, otherwise
+
+
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(map(repr, names))
 
 
 def _at(spec: TrainSpec, path: str) -> object:

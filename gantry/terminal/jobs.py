@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gantry.client import Client, Json, stopping
+from gantry.quality import SUMMARY
 
 _SECONDS_A_LINE: Final = 5.0
 _WIDEST: Final = 2000
@@ -25,7 +26,6 @@ _WIDEST: Final = 2000
 _BESIDE: Final = 110
 _BETWEEN: Final = "  "
 _NUMBERS: Final = ("STEP", "IMAGES/S", "AGE", "IMAGES", "CLASSES", "LAST", "MIN", "MAX")
-_QUALITY: Final = ("fcd", "coverage", "precision", "recall", "label_accuracy")
 
 
 class _Shown(Protocol):
@@ -74,7 +74,7 @@ def quality(best: Json | None) -> str:
     if best is None:
         return ""
     figures = best["metrics"]
-    words = [f"{name.replace('_', ' ')} {figures[name]:.3g}" for name in _QUALITY if figures.get(name) is not None]
+    words = [f"{name.replace('_', ' ')} {figures[name]:.3g}" for name in SUMMARY if figures.get(name) is not None]
     return f"Best at step {best['step']}: {', '.join(words)}."
 
 

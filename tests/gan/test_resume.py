@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 
 from gan import checkpoint
-from gan.events import CheckpointDue
+from gan.events import CheckpointDue, Event, Tick
 from gan.spec.presets import PRESETS
-from gan.train import Trainer
+from gan.train import METRICS, Trainer
 from tests.gan.quick import quick_spec, three_shapes
+from tests.gan.test_train import curve
 
 HALF = 7
 CHANGES: dict[str, Any] = {"total_steps": 2 * HALF, "checkpoints": {"every_steps": HALF}, "batch_size": 10}
@@ -63,3 +67,76 @@ def test_every_preset_resumes_bit_for_bit_in_a_fresh_process(tmp_path: Path) -> 
         assert differences(expected, resumed) == []
         assert resumed["play"]["step"] == 2 * HALF
         assert differences(expected["play"]["G"], checkpoint.load(tmp_path / f"{name}.half")["play"]["G"]) != []
+
+
+def at_checkpoint(trainer: Trainer) -> tuple[list[Event], dict[str, Any]]:
+    """Run `trainer` to its first checkpoint; return its events so far and its state there."""
+    events: list[Event] = []
+    for event in trainer.run():
+        events.append(event)
+        if isinstance(event, CheckpointDue):
+            break
+    return events, trainer.state()
+
+
+def without(state: dict[str, Any], name: str) -> None:
+    """Make `state` one of a version that did not have the metric `name` yet."""
+    place = state["unseen_metrics"].index(name)
+    state["unseen_metrics"].remove(name)
+    state["unseen"] = torch.cat([state["unseen"][:, :place], state["unseen"][:, place + 1 :]], dim=1)
+
+
+def with_another(state: dict[str, Any], value: float) -> None:
+    """Make `state` one of a version that had one more metric, between those of this version."""
+    state["unseen_metrics"].insert(1, "of_another_version")
+    column = torch.full((len(state["unseen"]), 1), value)
+    state["unseen"] = torch.cat([state["unseen"][:, :1], column, state["unseen"][:, 1:]], dim=1)
+
+
+def without_names(state: dict[str, Any]) -> None:
+    """Make `state` one of a version that did not keep the names of the metrics."""
+    del state["unseen_metrics"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda state: without(state, "penalty_d"), id="one metric less"),
+        pytest.param(lambda state: without(state, "real_logit"), id="one less that health reads"),
+        pytest.param(lambda state: without(state, "grad_norm_d"), id="no gradient norm"),
+        pytest.param(lambda state: with_another(state, 1.0), id="one metric more"),
+        pytest.param(lambda state: with_another(state, float("nan")), id="one more that is not finite"),
+        pytest.param(without_names, id="no names"),
+    ],
+)
+def test_a_checkpoint_of_other_metrics_resumes_with_the_right_curve(
+    change: Callable[[dict[str, Any]], None], tmp_path: Path
+) -> None:
+    # Health looks at steps 8 and 14, so that the checkpoint of step 7 holds rows that health has not seen.
+    spec, data = quick_spec(**CHANGES, safeguards={"every_steps": 8}), three_shapes()
+    undisturbed = list(Trainer(spec, data).run())
+    before, state = at_checkpoint(Trainer(spec, data))
+    assert len(state["unseen"]) == HALF
+    change(state)
+    with (tmp_path / "changed").open("wb") as file:
+        checkpoint.save(file, state)
+    resumed = Trainer(spec, data, state=checkpoint.load(tmp_path / "changed"))
+    # A checkpoint before the next look resumes as well.
+    resumed = Trainer(spec, data, state=resumed.state())
+    after = list(resumed.run())
+    assert np.array_equal(curve(before + after), curve(undisturbed))
+    assert {event.names for event in after if isinstance(event, Tick)} == {METRICS}
+    assert resumed.health.findings == ()
+
+
+def test_rows_of_other_metrics_do_not_change_what_health_remembers() -> None:
+    spec, data = quick_spec(**CHANGES, safeguards={"every_steps": 8}), three_shapes()
+    states = []
+    for change in (None, lambda state: without(state, "penalty_d"), lambda state: with_another(state, float("nan"))):
+        _, state = at_checkpoint(Trainer(spec, data))
+        if change is not None:
+            change(state)
+        resumed = Trainer(spec, data, state=state)
+        list(resumed.run())
+        states.append(resumed.health.state())
+    assert states[0] == states[1] == states[2]

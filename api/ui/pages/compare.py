@@ -12,11 +12,12 @@ from starlette.responses import Response
 from api.ui import charts, frame, words
 from api.ui.panels.samples import SampleRequest, as_url, in_words
 from api.ui.sessions import Desk, Sessions
+from gantry import quality
 from gantry.client import ENDED, ApiError, Json, UnreachableError
 
 _SECONDS: Final = 4.0
 _CHOICE: Final = 100
-_CURVES: Final = {**charts.NAMES, "fcd": "FCD", "coverage": "coverage", "label_accuracy": "label accuracy"}
+_CURVES: Final = {**charts.NAMES, **{name: quality.shown(name).label for name in quality.SUMMARY}}
 
 
 def register(sessions: Sessions) -> None:

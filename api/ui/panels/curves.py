@@ -9,17 +9,9 @@ from nicegui import ui
 from api.ui import charts, frame, words
 from api.ui.sessions import Desk
 from gantry.client import Json
+from gantry.quality import shown
 
 _NAMES: Final = (*charts.LOSSES, charts.ACCURACY)
-_QUALITY: Final = {
-    "fcd": "FCD (lower is better)",
-    "kcd": "KCD (lower is better)",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
-    "label_accuracy": "label accuracy",
-}
 
 
 class CurvesPanel:
@@ -75,7 +67,7 @@ class QualityPanel:
         with self._best:
             ui.label(f"Best at step {words.count(best['step'])}; in brackets, what held-out real images reach.")
             frame.facts(figures(best["metrics"], best["reference"]))
-        names = [name for name in _QUALITY if any(name in e["metrics"] for e in found)]
+        names = [name for name in dict.fromkeys(name for e in found for name in e["metrics"]) if shown(name).drawn]
         curves = {n: [[e["step"], e["metrics"].get(n)] for e in reversed(found)] for n in names}
         frame.draw(self._chart, charts.quality(found, names), charts.in_words(curves))
         rows = (f"{name}: {words.value(value)}" for name, value in best["provenance"].items())
@@ -84,9 +76,10 @@ class QualityPanel:
 
 def figures(metrics: dict[str, float | None], reference: dict[str, float | None]) -> dict[str, str]:
     """An evaluation in words, beside what real images reach."""
-    shown = {}
-    for name, label in _QUALITY.items():
-        if name in metrics:
-            real = f" ({words.figure(reference[name])})" if name in reference else ""
-            shown[label] = f"{words.figure(metrics[name])}{real}"
-    return shown
+    facts = {}
+    for name, value in metrics.items():
+        metric = shown(name)
+        label = f"{metric.label} (lower is better)" if metric.lower_is_better else metric.label
+        real = f" ({words.figure(reference[name])})" if name in reference else ""
+        facts[label] = f"{words.figure(value)}{real}"
+    return facts

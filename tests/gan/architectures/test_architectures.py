@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan.architectures import FAMILIES, Discriminator, build_networks, networks_without_weights, place
+from gan.architectures import NETWORKS, Discriminator, build_networks, networks_without_weights, place
 from gan.frozen import frozen
 from gan.sample import CHUNK, TrainedGenerator
 from gan.spec import TrainSpec, preset_spec
@@ -38,7 +38,7 @@ def moved(network: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("kind", ["none", "concat", "projection", "class_head"])
 @pytest.mark.parametrize(("side", "channels"), [(16, 1), (32, 3), (64, 4), (128, 2)])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NETWORKS)
 def test_every_size_gives_images_in_range_and_one_logit_each(
     quick: Quick, family: str, side: int, channels: int, kind: str
 ) -> None:
@@ -107,7 +107,7 @@ def test_every_parameter_and_buffer_is_filled(quick: Quick, variant: str) -> Non
         network.to_empty(device="cpu")
         for tensor in [*network.parameters(), *network.buffers()]:
             tensor.data.fill_(float("nan") if tensor.is_floating_point() else -1)
-        FAMILIES[architecture].initialise(network, source())
+        NETWORKS[architecture].initialise(network, source())
         for name, tensor in network.state_dict().items():
             assert torch.isfinite(tensor).all() if tensor.is_floating_point() else (tensor >= 0).all(), name
 

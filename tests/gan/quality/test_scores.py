@@ -27,6 +27,7 @@ from gan.quality.scores import (
     some,
 )
 from gan.randomness import generator
+from gan.spec.metrics import QUALITY_METRICS
 
 COUNT = 1000
 
@@ -50,6 +51,10 @@ def unseen(mini: ImageDataset) -> HeldOut:
 @pytest.fixture(scope="module")
 def ceiling(unseen: HeldOut, reals: RealStatistics) -> Scores:
     return score(unseen.images, unseen.labels, reals)
+
+
+def test_every_declared_metric_is_computed_in_the_declared_order(ceiling: Scores) -> None:
+    assert [*ceiling.metrics, "accuracy_trained_on_fakes"] == list(QUALITY_METRICS)
 
 
 def memorised(mini: ImageDataset, each: int) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gan.estimate import estimate
-from gan.spec import SpecError, image_size, memory_ceiling, preset_spec, resolve
+from gan.spec import SpecError, image_size, max_memory_bytes, preset_spec, resolve
 from gan.spec.catalog import BUILTIN_DATASETS, DatasetClass, DatasetInfo
+from gan.spec.families import FAMILIES, Architecture
 from gan.spec.presets import PRESETS
 
 MINI = BUILTIN_DATASETS["fashion-mnist-mini"]
@@ -25,19 +26,21 @@ LARGE = DatasetInfo(
 )
 
 
-def network(architecture: str, widths: st.SearchStrategy[int]) -> st.SearchStrategy[dict[str, Any]]:
+def network(architecture: Architecture, widths: st.SearchStrategy[int]) -> st.SearchStrategy[dict[str, Any]]:
     """A network of that family; narrow ones too, whose share is in what does not grow with the width."""
     fields: dict[str, Any] = {"architecture": st.just(architecture)}
-    fields["hidden_units" if architecture == "mlp" else "base_channels"] = widths
-    if architecture in ("dcgan", "resnet"):
+    family = FAMILIES[architecture]
+    fields[family.width] = widths
+    if "self_attention" in family.options:
         fields["self_attention"] = st.booleans()
     return st.fixed_dictionaries(fields)
 
 
 @st.composite
 def bodies(draw: st.DrawFn) -> dict[str, Any]:
-    architecture = draw(st.sampled_from(["dcgan", "resnet", "r3gan", "mlp"]))
-    widths = st.sampled_from([8, 256, 4096] if architecture == "mlp" else [4, 32, 256])
+    architecture = draw(st.sampled_from(list(FAMILIES)))
+    family = FAMILIES[architecture]
+    widths = st.sampled_from([8, 256, 4096] if family.fully_connected else [4, 32, 256])
     body: dict[str, Any] = {
         "dataset": "x",
         "batch_size": draw(st.sampled_from([2, 64, 4096])),
@@ -46,7 +49,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
         | {"minibatch_features": draw(st.sampled_from([0, 256])), "normalization": "none"},
         "conditioning": {"kind": draw(st.sampled_from(["none", "projection", "class_head"])), "embedding_dim": 512},
     }
-    if architecture == "dcgan":
+    if "normalization" in family.options:
         body["generator"]["normalization"] = draw(st.sampled_from(["batch", "virtual_batch"]))
     if draw(st.booleans()):
         kinds = draw(st.sets(st.sampled_from(["gradient_penalty", "r1", "r2"]), min_size=1))
@@ -69,15 +72,15 @@ def test_no_spec_takes_more_than_its_ceiling(body: dict[str, Any], info: Dataset
         return
     images = info.num_images * (info.channels * info.height * info.width + 8)
     needed = estimate(spec, info).memory_bytes - images
-    assert needed <= memory_ceiling(spec, image_size(spec, info)) <= memory_ceiling(spec)
+    assert needed <= max_memory_bytes(spec, image_size(spec, info)) <= max_memory_bytes(spec)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_no_preset_needs_to_be_looked_at_on_an_ordinary_host(name: str) -> None:
     spec = preset_spec(name)
-    assert memory_ceiling(spec, image_size(spec, MINI)) < 8 * 2**30
-    assert estimate(spec, MINI).memory_bytes < memory_ceiling(spec, image_size(spec, MINI)) + 2**23
+    assert max_memory_bytes(spec, image_size(spec, MINI)) < 8 * 2**30
+    assert estimate(spec, MINI).memory_bytes < max_memory_bytes(spec, image_size(spec, MINI)) + 2**23
 
 
 def test_the_default_is_taken_without_a_question() -> None:
-    assert memory_ceiling(resolve({"dataset": "x"})) <= 2 * 2**30
+    assert max_memory_bytes(resolve({"dataset": "x"})) <= 2 * 2**30
