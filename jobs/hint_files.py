@@ -23,7 +23,7 @@ from kombu.utils.json import dumps
 class AtomicChannel(filesystem.Channel):
     """A channel whose messages and exchange tables are read whole or not at all."""
 
-    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:  # type: ignore[override]  # kombu names it twice
         """Write `message` under a temporary name, then rename it. Raises `ChannelError`."""
         folder = Path(self.data_folder_out)
         name = f"{time.time_ns()}_{uuid.uuid4()}"
