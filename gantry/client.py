@@ -15,6 +15,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote
@@ -28,9 +29,11 @@ from gantry.connection import (
     Patience,
     UnreachableError,
 )
+from gantry.extras import require
 
 if TYPE_CHECKING:
-    from gantry.results import Curve, PreviewImage, Sample
+    from gantry.arrays import Curve
+    from gantry.images import PreviewImage, Sample
 
 __all__ = ["DEFAULT_URL", "ENDED", "ApiError", "BadSettingError", "Client", "Json", "UnreachableError", "stopping"]
 
@@ -52,10 +55,9 @@ def stopping(job: Json) -> str:
 
 
 class Client(Connection):
-    """All that the service can be asked. Methods raise `ApiError` where it refuses, `UnreachableError` where nobody is.
+    """All requests to the service. Methods raise `ApiError` if it refuses and `UnreachableError` if none answers.
 
-    One connection pool to the service at `url`; close it, or use it in a with block. `key` is an API key, where the
-    service asks for one.
+    It holds one connection pool; close it, or use it in a with block.
     """
 
     def submit(self, body: Json, *, dry_run: bool = False) -> Json:
@@ -99,10 +101,9 @@ class Client(Connection):
         return deque(self.watch(job_id, seconds), maxlen=1)[0]
 
     def watch(self, job_id: str, seconds: float | None = None) -> Iterator[Json]:
-        """The job now, then at each change, until it has ended; a service that is away for a moment is waited for.
+        """Yield the job now and after each change, until it has ended. Short outages of the service are waited out.
 
-        Raises `ApiError`, `UnreachableError` when nobody answers at first, or for a minute later on, and `TimeoutError`
-        where the job has not ended after so many seconds.
+        Raises `ApiError`; `UnreachableError` if no service answers; `TimeoutError` after `seconds`.
         """
         etag, patience, began = None, Patience(), time.monotonic()
         while True:
@@ -190,10 +191,10 @@ class Client(Connection):
         truncation: float = 1.0,
     ) -> list[Sample]:
         """`n` images of each label (of every class without one), each with its label and its seed."""
-        from gantry.results import samples  # noqa: PLC0415
+        from gantry.images import read_samples  # noqa: PLC0415
 
         asked: Json = {"labels": labels, "n": n, "seed": seed, "checkpoint": checkpoint, "truncation": truncation}
-        return samples(self.samples(job_id, **asked, accept="application/zip"))
+        return read_samples(self.samples(job_id, **asked, accept="application/zip"))
 
     def metrics(self, job_id: str) -> list[Json]:
         """Every curve of the job in a line."""
@@ -209,14 +210,15 @@ class Client(Connection):
 
         At most 1,000 points a curve, so thinned that no spike is lost; or every point there is.
         """
-        from gantry.results import curves, joined  # noqa: PLC0415
+        require("`Client.arrays`", "arrays")
+        from gantry.arrays import to_curve  # noqa: PLC0415
 
         names = names or [metric["name"] for metric in self.metrics(job_id)]
         if not names:
             return {}
         if not every_point:
-            return curves(self.series(job_id, names)["series"])
-        return {name: joined(self._whole(job_id, name)) for name in names}
+            return {name: to_curve(points) for name, points in self.series(job_id, names)["series"].items()}
+        return {name: to_curve(list(chain.from_iterable(self._whole(job_id, name)))) for name in names}
 
     def previews(self, job_id: str) -> list[Json]:
         """Every preview's step and address, in order of step."""
@@ -228,10 +230,10 @@ class Client(Connection):
 
     def preview_images(self, job_id: str) -> list[PreviewImage]:
         """Every preview of the job, step and picture, in order of step: the same latents each time."""
-        from gantry.results import PreviewImage, picture  # noqa: PLC0415
+        from gantry.images import PreviewImage, read_png  # noqa: PLC0415
 
         steps = [preview["step"] for preview in self.previews(job_id)]
-        return [PreviewImage(step, picture(self.preview(job_id, step))) for step in steps]
+        return [PreviewImage(step, read_png(self.preview(job_id, step))) for step in steps]
 
     def film(self, job_id: str) -> bytes:
         """The previews as an animated GIF."""
@@ -261,7 +263,6 @@ class Client(Connection):
             query["cursor"] = page["next_cursor"]
 
     def best_evaluation(self, job_id: str) -> Json | None:
-        """None before there is one."""
         return next((found for found in self.evaluations(job_id) if found["is_best"]), None)
 
     def add_dataset(
@@ -335,7 +336,6 @@ class Client(Connection):
         return self._json("POST", f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver")
 
     def acts(self, **query: str | int) -> Json:
-        """A page of who did what, newest first."""
         return self._json("GET", "/v1/audit", params=query)
 
     def contact_sheet(self, name_or_id: str, *, labels: Sequence[str | int] = (), n: int = 8) -> bytes:

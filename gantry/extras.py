@@ -1,28 +1,38 @@
-"""Optional parts of an installation: which libraries each extra brings, and the sentence when one is missing."""
+"""The optional parts of an installation: the libraries of each extra, and the error when one is missing."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 from typing import Final
 
+_RECORD: Final = ("alembic", "celery", "numpy", "psycopg", "pydantic_settings", "sqlalchemy", "structlog", "ulid")
+_SERVER: Final = (*_RECORD, "fastapi", "limits", "matplotlib", "standardwebhooks", "uvicorn")
+_WORKER: Final = (*_RECORD, "pynvml", "safetensors", "setproctitle", "starlette", "torch", "torchmetrics", "uvicorn")
+_UI: Final = (*_SERVER, "nicegui")
+
 LIBRARIES: Final[dict[str, tuple[str, ...]]] = {
     "arrays": ("numpy",),
-    "server": ("sqlalchemy", "fastapi"),
-    "worker": ("torch", "sqlalchemy"),
-    "ui": ("nicegui",),
+    "record": _RECORD,
+    "server": _SERVER,
+    "worker": _WORKER,
+    "ui": _UI,
+    "all": (*_UI, *_WORKER),
 }
-"""Extra -> libraries that prove it is installed."""
+"""The modules that must be importable for an extra to count as installed."""
 
 
 class MissingExtraError(Exception):
-    """A part of Gantry is not installed. The sentence names the extra that brings it."""
+    """An optional part of Gantry is not installed. The message names the extra that installs it."""
 
-    def __init__(self, what: str, missing: list[str]) -> None:
-        extras = ",".join(missing)
-        super().__init__(f"{what} needs a part of Gantry that is not installed. Run: pip install 'gantry[{extras}]'")
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs libraries that are not installed. Run: pip install 'gantry[{extra}]'")
+        self.extra = extra
 
 
-def require(what: str, *extras: str) -> None:
-    """Raise `MissingExtraError` if a library of one of `extras` is not installed. `what` begins the sentence."""
-    if missing := [extra for extra in extras if not all(map(find_spec, LIBRARIES[extra]))]:
-        raise MissingExtraError(what, missing)
+def require(what: str, extra: str) -> None:
+    """Check that the libraries of `extra` are installed, without importing them. `what` begins the error's message.
+
+    Raises `MissingExtraError`.
+    """
+    if not all(map(find_spec, LIBRARIES[extra])):
+        raise MissingExtraError(what, extra)

@@ -13,8 +13,9 @@ from jsonpointer import JsonPointer
 from typer.core import TyperGroup
 
 from gantry.cli import datasets, downloads, jobs, keys, service, webhooks
-from gantry.cli.output import JOBS
-from gantry.cli.service import SERVICE
+
+JOBS: Final = "Jobs"
+SERVICE: Final = "Running the service"
 
 HELP: Final = """Gantry trains GANs for people who ask over HTTP.
 
@@ -95,7 +96,7 @@ def main() -> None:
     from gantry.local.errors import LocalServiceError  # noqa: PLC0415
 
     try:
-        app()
+        app(prog_name="gantry")
     except BadSettingError as error:
         fail(str(error), 2)
     except LocalServiceError as error:

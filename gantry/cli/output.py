@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from gantry.client import Json
-
-JOBS: Final = "Jobs"
 
 Url = Annotated[str, typer.Option("--url", envvar="GANTRY_URL", help="Where the service is.")]
 

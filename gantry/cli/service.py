@@ -1,29 +1,28 @@
-"""The commands that run the service, or a part of it, on this machine. Each part is a process of its own."""
+"""Commands that run the service, or one part of it, on this machine. Each part runs in its own process."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from gantry.cli.output import AsJson
 from gantry.extras import require
-
-SERVICE: Final = "Running the service"
+from gantry.local.environment import service_environment
 
 worker_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
 
 def up(
-    port: Annotated[int | None, typer.Option(help="Port the API listens on.  [default: 8000]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port that the API listens on.  [default: 8000]")] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder.  [default: gantry-data]")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
 ) -> None:
-    """Run the whole service on this machine; Ctrl-C stops it."""
-    require("`gantry up`", "server", "worker", "ui")
+    """Run the whole service on this machine. Ctrl-C stops it."""
+    require("`gantry up`", "all")
     from gantry.local import up as service  # noqa: PLC0415
     from gantry.local.settings import load_settings  # noqa: PLC0415
 
@@ -31,61 +30,69 @@ def up(
 
 
 def api() -> None:
-    """Run the HTTP API alone."""
-    _become("api", "server")
+    """Run only the HTTP API."""
+    require("`gantry api`", "server")
+    _replace_process("api")
 
 
 def relay() -> None:
-    """Run the relay and sweeper alone. It wakes workers, and takes jobs back from lost ones."""
-    _become("jobs.relay", "server")
+    """Run only the relay. It notifies workers and requeues the jobs of lost workers."""
+    require("`gantry relay`", "server")
+    _replace_process("jobs.relay")
 
 
 def ui(
     api: Annotated[
-        str | None, typer.Option("--api", metavar="URL", help="Where the service is.  [default: GANTRY_URL]")
+        str | None, typer.Option("--api", metavar="URL", help="Address of the service.  [default: GANTRY_URL]")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Port it listens on.  [default: 8002]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.  [default: 8002]")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
 ) -> None:
-    """Run the dashboard alone, at /ui. Run only one process of it."""
+    """Run only the dashboard, at /ui. Run one process of it, not several."""
+    require("`gantry ui`", "ui")
     flags = {"--api": api, "--port": port, "--host": host}
-    words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
-    _become("api.ui", "ui", *words)
+    arguments = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
+    _replace_process("api.ui", *arguments)
 
 
 @worker_app.callback()
 def worker(context: typer.Context) -> None:
-    """Run a training worker alone, one job at a time. `drain ID` ends one, on whatever host it runs."""
+    """Run only a training worker, which runs one job at a time. `drain ID` stops a worker on any host."""
     if context.invoked_subcommand is None:
-        _become("worker", "worker")
+        require("`gantry worker`", "worker")
+        _replace_process("worker")
 
 
 def sampler() -> None:
-    """Run the sampler alone: it draws images for the API."""
-    _become("worker.sampler", "worker")
+    """Run only the sampler, which draws images for the API."""
+    require("`gantry sampler`", "worker")
+    _replace_process("worker.sampler")
 
 
 def migrate() -> None:
-    """Bring the database's schema to this version. Safe to repeat."""
-    _become("jobs", "server", "migrate")
+    """Update the database's schema to this version. It is safe to repeat."""
+    require("`gantry migrate`", "record")
+    _replace_process("jobs", "migrate")
 
 
 def settings(as_json: AsJson = False) -> None:
-    """List every GANTRY_* variable, with its value here. Also what it is, and its default."""
-    _become("jobs", "server", "settings", *(["--json"] if as_json else []))
+    """List every GANTRY_* variable with its value, its default and its meaning."""
+    require("`gantry settings`", "record")
+    _replace_process("jobs", "settings", *(["--json"] if as_json else []))
 
 
 def openapi() -> None:
-    """Print the OpenAPI document, for programs that write clients; it needs no service."""
-    _become("api", "server", "--openapi")
+    """Print the OpenAPI document. It needs no running service."""
+    require("`gantry openapi`", "server")
+    _replace_process("api", "--openapi")
 
 
 def doctor(
     data: Annotated[Path | None, typer.Option(help="Data folder.  [default: gantry-data]")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check each part that the settings name. Exit 1 if one does not work."""
-    require("`gantry doctor`", "server")
+    """Check each part that the settings name. The exit code is 1 if a part does not work."""
+    require("`gantry doctor`", "record")
     from gantry.local import doctor as checks  # noqa: PLC0415
     from gantry.local.settings import load_settings  # noqa: PLC0415
 
@@ -95,22 +102,19 @@ def doctor(
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the pictures and the data.")] = Path("demo"),
 ) -> None:
-    """Train the default job here, and save its pictures. It takes a minute or two."""
-    require("`gantry demo`", "server", "worker", "ui")
-    from gantry.local import demo as show  # noqa: PLC0415
+    """Train the default job on this machine and save its pictures. It takes a minute or two."""
+    require("`gantry demo`", "all")
+    from gantry.local import demo as demonstration  # noqa: PLC0415
 
-    raise typer.Exit(show.run(out))
+    raise typer.Exit(demonstration.run(out))
 
 
 def first_key() -> None:
-    """Make an administrator's key in the database itself if there is none yet; on the service's own machine."""
-    _become("jobs", "server", "first-key")
+    """Create the first administrator's key, in the database itself. Run it on the service's machine."""
+    require("`gantry keys first`", "record")
+    _replace_process("jobs", "first-key")
 
 
-def _become(module: str, extra: str, *words: str) -> NoReturn:
-    """Replace this process by `python -m MODULE WORDS`, so that signals reach it directly.
-
-    Raises `MissingExtraError` if `extra` is not installed.
-    """
-    require(f"`{' '.join(['gantry', *sys.argv[1:2]])}`", extra)
-    os.execv(sys.executable, [sys.executable, "-m", module, *words])
+def _replace_process(module: str, *arguments: str) -> NoReturn:
+    """Replace this process by `python -m MODULE ARGUMENTS`, so that signals reach the module directly."""
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], service_environment())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from rich.console import Console
 
 from gantry.client import ApiError, Client, UnreachableError
 from gantry.local import process
+from gantry.local.environment import service_environment
 from gantry.local.errors import DemoError, UpError
 from gantry.local.ports import free_port
 from gantry.local.settings import PREFIX
@@ -74,7 +74,7 @@ def _drop(data: Path) -> None:
 def _service(port: int, data: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     argv = [sys.executable, "-m", "gantry", "up", "--port", str(port), "--data", str(data)]
     # The demo is the embedded default, whatever deployment this shell is set up for.
-    env = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    env = {name: value for name, value in service_environment().items() if not name.startswith(PREFIX)}
     with log.open("wb") as file:
         up = process.start(argv, env, file)
     try:

@@ -1,4 +1,4 @@
-"""Errors of commands that run a service on this machine. Each message is a sentence for the person at the terminal."""
+"""Errors of the commands that run a service on this machine. Each message is a sentence for the terminal."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from gantry.local.environment import service_environment
 from gantry.local.errors import LocalCommandError
 
 PREFIX: Final = "GANTRY_"
@@ -55,7 +55,8 @@ def load_settings(**flags: object) -> LocalSettings:
 
     Raises `LocalCommandError` if a setting is not usable.
     """
-    own = {name: value for name, value in os.environ.items() if name != f"{PREFIX}KEY"}
+    # GANTRY_KEY is the caller's key; the service's processes do not need it.
+    own = {name: value for name, value in service_environment().items() if name != f"{PREFIX}KEY"}
     environment = {**own, **_variables({name: value for name, value in flags.items() if value is not None})}
     values = {name: setting["value"] for name, setting in json.loads(run("settings", environment, "--json")).items()}
 

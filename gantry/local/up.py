@@ -24,6 +24,7 @@ import httpx2
 
 from gantry.connection import DEFAULT_URL
 from gantry.local import process
+from gantry.local.environment import service_environment
 from gantry.local.errors import LocalCommandError, UpError
 from gantry.local.ports import free_port, listen, port_of
 from gantry.local.settings import PREFIX, LocalSettings
@@ -191,7 +192,10 @@ def children(settings: LocalSettings, gpu_slots: Sequence[str]) -> list[ServiceP
 
 def _gpu_slots() -> list[str]:
     """Return the GPUs of this machine, one name each, as a process of the worker sees them."""
-    done = subprocess.run([sys.executable, "-m", "worker.devices"], capture_output=True, text=True, check=True)
+    argv = [sys.executable, "-m", "worker.devices"]
+    done = subprocess.run(argv, env=service_environment(), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise UpError(f"The GPUs of this machine cannot be listed. {done.stderr.strip()}")
     return done.stdout.split()
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
-from gantry.results import Sample, picture
+from gantry.images import Sample, read_png
 
 if TYPE_CHECKING:
     from textual_image.renderable import HalfcellImage, SixelImage, TGPImage, UnicodeImage
@@ -49,7 +49,7 @@ class TerminalImages:
 
     def show(self, png: bytes) -> None:
         """A picture, as large as the terminal."""
-        self._put(picture(png))
+        self._put(read_png(png))
 
     def show_samples(self, samples: Sequence[Sample]) -> None:
         """A row of images under the name of each class."""

@@ -192,6 +192,6 @@ def test_an_address_that_cannot_be_is_one_sentence_and_exit_2(url: str) -> None:
 
 def test_the_command_becomes_the_process_with_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     became: list[list[str]] = []
-    monkeypatch.setattr(os, "execv", lambda path, argv: became.append(argv))
+    monkeypatch.setattr(os, "execve", lambda path, argv, env: became.append(argv))
     CliRunner().invoke(cli, ["ui", "--api", "http://far:8000", "--port", "9000"])
     assert became == [[sys.executable, "-m", "api.ui", "--api", "http://far:8000", "--port", "9000"]]
