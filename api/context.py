@@ -23,7 +23,7 @@ from gan.spec import DatasetClass
 from jobs.db import Session
 from jobs.keys import Scope
 from jobs.runtime.settings import Settings
-from jobs.storage.disk import Artifacts
+from jobs.storage import Storage
 from jobs.store.callers import acts
 
 
@@ -55,8 +55,14 @@ class TenantContext:
         return self.services.settings
 
     @property
-    def artifacts(self) -> Artifacts:
-        return self.services.artifacts.of(self.caller.tenant)
+    def artifacts(self) -> Storage:
+        """The files of the tenant's jobs."""
+        return self.services.storage.artifacts(self.caller.tenant)
+
+    @property
+    def dataset_files(self) -> Storage:
+        """The files of the tenant's uploaded data sets."""
+        return self.services.storage.datasets(self.caller.tenant)
 
     @property
     def answers(self) -> SampleCache:

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from api.auth import scope_of
 from api.context import needs_services
 from api.http.bodies import reads_body
-from api.http.files import File
+from api.http.files import StoredFileResponse
 from api.http.problems import MEDIA_TYPE, REQUEST_ID
 from api.idempotency import KEY, REPLAYED
 from api.schemas import NewKey, Problem, Quotas, Rotation, WebhookBody, WebhookChange
@@ -122,7 +122,7 @@ def _describe(operation: Json, route: APIRoute, method: str) -> None:
     read = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "header"}
     for status, answer in problems(*_statuses(route, method, read)).items():
         answers[str(status)] = answer
-    if issubclass(_class_of(route), File):
+    if issubclass(_class_of(route), StoredFileResponse):
         _describe_ranges(operation)
     if "if-none-match" in read:
         answers["304"] = {"description": _WORDS[304], "headers": answers["200"].get("headers", {})}

@@ -17,7 +17,7 @@ from gan.spec import DatasetClass, from_record
 from jobs import broker
 from jobs.db import Database
 from jobs.runtime.settings import Settings
-from jobs.storage.disk import Artifacts
+from jobs.storage import Storage, open_storage
 from jobs.store import datasets, jobs
 
 _MEGABYTE: Final = 1_000_000
@@ -30,7 +30,7 @@ class Services:
 
     settings: Settings
     db: Database
-    artifacts: Artifacts
+    storage: Storage
     answers: SampleCache
     sampler: SamplerClient
     classes: Callable[[str], tuple[DatasetClass, ...]]
@@ -49,7 +49,7 @@ class Services:
         return cls(
             settings,
             db,
-            Artifacts(settings.artifacts_dir),
+            open_storage(settings),
             SampleCache(settings.samples_cache_dir, settings.samples_cache_mb * _MEGABYTE),
             SamplerClient(settings.sampler_url),
             lru_cache(_REMEMBERED_JOBS)(lambda job_id: _classes(db, job_id)),

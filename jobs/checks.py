@@ -5,8 +5,6 @@ A check changes nothing: if a part is missing, its detail says which command mak
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -15,14 +13,13 @@ from jobs import broker, clock
 from jobs.db import Database
 from jobs.errors import MigrationsPendingError, UnavailableError
 from jobs.runtime.settings import Settings
+from jobs.storage import open_storage
 from jobs.store import workers
 
 Check = tuple[bool, str]
 """Whether the part works, and a detail for people."""
 
 _SQLITE: Final = "sqlite:///"
-_GIB: Final = 2**30
-_LITTLE_SPACE_BYTES: Final = _GIB
 
 
 def check_all(settings: Settings) -> dict[str, Check]:
@@ -64,15 +61,7 @@ def _broker(settings: Settings) -> Check:
 
 
 def _folder(settings: Settings) -> Check:
-    # The first job creates the folder of artifacts.
-    folder = settings.artifacts_dir if settings.artifacts_dir.is_dir() else settings.data_dir.absolute()
-    if not folder.is_dir():
-        return False, f"{folder} is not there yet: `gantry up` or `gantry migrate` makes it"
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return False, f"{folder} cannot be written: let this user write there, or set another GANTRY_DATA_DIR"
-    free = shutil.disk_usage(folder).free
-    enough = free > _LITTLE_SPACE_BYTES
-    return enough, f"{folder}, {free / _GIB:.1f} GiB free{'' if enough else ': delete jobs, or free some space'}"
+    return open_storage(settings).check()
 
 
 def _devices(settings: Settings) -> Check:

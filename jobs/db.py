@@ -18,6 +18,7 @@ from jobs import tenancy
 from jobs.errors import DatabaseUnavailableError, MigrationsPendingError
 from jobs.models import DEFAULT_TENANT
 from jobs.runtime.settings import Settings
+from jobs.storage import open_storage
 from jobs.store import datasets
 
 __all__ = ["Database", "Dialect", "Session", "migrate"]
@@ -124,17 +125,9 @@ def migrate(settings: Settings) -> None:
             command.upgrade(config, "head")
             for info in BUILTIN_DATASETS.values():
                 datasets.register(s, info)
-        _settle_files(settings)
+        open_storage(settings).upgrade(DEFAULT_TENANT)
     finally:
         database.dispose()
-
-
-def _settle_files(settings: Settings) -> None:
-    """Before there were tenants, files lay a folder higher: they are the default tenant's."""
-    for root, pattern in ((settings.artifacts_dir, "job_*"), (settings.datasets_dir, "ds_*")):
-        for folder in root.glob(pattern):
-            (root / DEFAULT_TENANT).mkdir(exist_ok=True)
-            folder.rename(root / DEFAULT_TENANT / folder.name)
 
 
 def _engine(url: str, statement_timeout: bool) -> Engine:

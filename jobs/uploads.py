@@ -1,7 +1,4 @@
-"""Data sets that people bring, on their way in: kept in a folder each, judged and unpacked by a limited process.
-
-    datasets/TENANT/ds_.../upload.zip   what came, until it is unpacked
-    datasets/TENANT/ds_.../1/           what the first attempt made of it; of a lost relay there may be a second
+"""Uploads: archives of images that become data sets, inspected and unpacked by a process with limits.
 
 The process is `gan.uploads`, started by its name; it is told no secret, and what it says is lines of JSON.
 """
@@ -10,10 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,16 +16,13 @@ import structlog
 
 from jobs.db import Database
 from jobs.errors import UploadsBusyError
-from jobs.ids import looks_like
-from jobs.models import Dataset
 from jobs.runtime import process
 from jobs.runtime.limiter import ConcurrencyLimiter
-from jobs.runtime.settings import Settings
+from jobs.storage import Storage, keys
+from jobs.storage.orphans import find_orphans
 from jobs.store import datasets
 
-log = structlog.get_logger("gantry.intake")
-
-UPLOAD: Final = "upload.zip"
+log = structlog.get_logger("gantry.uploads")
 
 _MODULE: Final = "gan.uploads"
 _INSPECT_SECONDS: Final = 90
@@ -73,45 +65,21 @@ def _heard(*arguments: str) -> bytes:
         process.end(child, 0)
 
 
-def folder_of(settings: Settings, tenant: str, dataset_id: str) -> Path:
-    """Where all files of a tenant's data set lie."""
-    return settings.datasets_dir / tenant / dataset_id
+def delete_orphans(db: Database, storage: Storage, older_than_seconds: float) -> list[str]:
+    """Delete the files of data sets that are not on record, untouched for so long; return their ids."""
 
+    def known() -> set[str]:
+        with db.read() as s:
+            return set(datasets.ids_with_files(s))
 
-def files_of(settings: Settings, row: Dataset) -> Path:
-    """Where the images of a data set that is ready lie."""
-    return folder_of(settings, row.tenant, row.id) / str(row.attempt)
-
-
-def delete_files(settings: Settings, tenant: str, dataset_id: str) -> None:
-    """Remove all files of a tenant's data set."""
-    # What somebody is writing at this moment is an orphan, and is swept up.
-    shutil.rmtree(folder_of(settings, tenant, dataset_id), ignore_errors=True)
-
-
-def delete_orphans(db: Database, settings: Settings, older_than_seconds: float) -> list[str]:
-    """Remove the folders that no data set on record owns, untouched for so long; their ids."""
-    before = time.time() - older_than_seconds
-    # Listed before the record is read: one that is born in between owns its folder.
-    found = [p for p in settings.datasets_dir.glob("*/*") if looks_like("ds", p.name) and _touched(p) < before]
-    with db.read() as s:
-        known = datasets.ids_with_files(s)
-    dropped = [folder for folder in found if folder.name not in known]
-    for folder in dropped:
-        delete_files(settings, folder.parent.name, folder.name)
-        log.info("files of a data set that is not on record dropped", dataset_id=folder.name)
-    return [folder.name for folder in dropped]
+    orphans = find_orphans(storage, keys.DATASETS, "ds", known, older_than_seconds)
+    for tenant, dataset_id in orphans:
+        storage.datasets(tenant).delete_prefix(dataset_id)
+        log.info("files of a data set that is not on record dropped", dataset_id=dataset_id)
+    return [dataset_id for _, dataset_id in orphans]
 
 
 def start_limited(*arguments: str) -> subprocess.Popen[bytes]:
     passed = {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith(("LC_", "PYTHON"))}
     argv = [sys.executable, "-m", _MODULE, *arguments]
     return process.spawn(argv, env={**passed, **_ONE_THREAD}, stdout=subprocess.PIPE)
-
-
-def _touched(folder: Path) -> float:
-    """When something was last written in it."""
-    try:
-        return max(path.stat().st_mtime for path in [folder, *folder.rglob("*")])
-    except FileNotFoundError:  # it is being removed
-        return time.time()

@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Final
 
 from jobs.errors import ArtifactLostError
-from jobs.storage.disk import Artifacts
+from jobs.storage import Storage
 
 
 class Exit(IntEnum):
@@ -113,29 +113,29 @@ FAILURES: Final[dict[Exit, Failure]] = {
 }
 
 
-def leave_reason(artifacts: Artifacts, key: str, why: str) -> None:
+def leave_reason(artifacts: Storage, key: str, why: str) -> None:
     """Write why the trainer has ended early, for the supervisor to put into the job."""
-    artifacts.write(key, json.dumps(why).encode())
+    artifacts.put_bytes(key, json.dumps(why).encode())
 
 
-def read_reason(artifacts: Artifacts, key: str) -> dict[str, str]:
+def read_reason(artifacts: Storage, key: str) -> dict[str, str]:
     """Why a trainer ended early, as `status_reason` of api.md; a plain sentence when it could not write."""
     try:
-        why = str(json.loads(artifacts.read(key)))
+        why = str(json.loads(artifacts.read_bytes(key)))
     except (ArtifactLostError, ValueError):
         why = "The job's safeguards ended it before its last step."
     return {"code": "stopped_early", "message": why}
 
 
-def leave_note(artifacts: Artifacts, key: str, failure: Failure) -> None:
+def leave_note(artifacts: Storage, key: str, failure: Failure) -> None:
     """Write the trainer's last words, for the supervisor to put into the job."""
-    artifacts.write(key, json.dumps(failure.error()).encode())
+    artifacts.put_bytes(key, json.dumps(failure.error()).encode())
 
 
-def read_note(artifacts: Artifacts, key: str, code: Exit) -> Failure:
+def read_note(artifacts: Storage, key: str, code: Exit) -> Failure:
     """What the trainer said of its end, or what the exit code says when it could not write."""
     try:
-        return Failure(**json.loads(artifacts.read(key)))
+        return Failure(**json.loads(artifacts.read_bytes(key)))
     except (ArtifactLostError, ValueError, TypeError):
         return FAILURES[code]
 

@@ -20,7 +20,7 @@ from typing import Final
 
 from gan import sandbox
 from jobs.runtime.settings import PREFIX, Settings
-from jobs.storage.disk import Artifacts
+from jobs.storage import keys, open_storage
 
 _SPINS: Final = "10000"
 """How long an OpenMP thread of torch's spins for the others before it sleeps. The library's own 300,000 makes two
@@ -59,9 +59,9 @@ def forget() -> None:
 def enter(settings: Settings, tenant: str, job_id: str, *, on_gpu: bool) -> bool:
     """Shut the doors of this process; whether it is held to its folders, too."""
     sandbox.limit(_limits(on_gpu))
-    artifacts = Artifacts(settings.artifacts_dir).of(tenant)
-    attempts = artifacts.path(Artifacts.log_key(job_id, 1)).parent
-    folders = [artifacts.path(job_id), attempts, settings.features_dir, *_elsewhere(settings)]
+    artifacts = open_storage(settings).artifacts(tenant)
+    attempts = artifacts.writable_folder(keys.attempts(job_id))
+    folders = [artifacts.writable_folder(job_id), attempts, settings.features_dir, *_elsewhere(settings)]
     for folder in folders:
         with suppress(OSError):  # of one that cannot be made nobody will miss the way in
             folder.mkdir(parents=True, exist_ok=True)

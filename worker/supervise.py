@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -26,7 +27,7 @@ from jobs.models import Job
 from jobs.runtime import failpoints
 from jobs.runtime.settings import Settings
 from jobs.status import Status
-from jobs.storage.disk import Artifacts
+from jobs.storage import keys, open_storage
 from jobs.store import jobs, workers
 from worker.exits import TRY_AGAIN, Exit, Failure, read_note, read_reason, unforeseen
 from worker.tail import last_line
@@ -94,7 +95,7 @@ class Supervisor:
         self._settings, self._db, self._worker_id = settings, db, worker_id
         self._fork_server = fork_server
         self._job, self._attempt = job, job.attempt
-        self._artifacts = Artifacts(settings.artifacts_dir).of(job.tenant)
+        self._artifacts = open_storage(settings).artifacts(job.tenant)
         self._beat_seconds = min(BEAT_SECONDS, settings.lease_seconds / 4)
         self._why: EndReason | None = None
         self._kill_at: float | None = None
@@ -119,19 +120,18 @@ class Supervisor:
 
     def _run(self, claimed_at: float) -> tuple[int, bool]:
         """The trainer's exit code, and whether the watchdog ended it. However this ends, no trainer is left."""
-        process = self._start()
-        watchdog = Watchdog(process, leases.HOLD_SHARE * self._settings.lease_seconds, claimed_at)
-        watchdog.start()
-        try:
-            return self._watch(process, watchdog), watchdog.fired
-        finally:
-            watchdog.stop()
-            process.end()
+        with self._artifacts.live_file(self._log_key) as log_path:
+            process = self._start(log_path)
+            watchdog = Watchdog(process, leases.HOLD_SHARE * self._settings.lease_seconds, claimed_at)
+            watchdog.start()
+            try:
+                return self._watch(process, watchdog), watchdog.fired
+            finally:
+                watchdog.stop()
+                process.end()
 
-    def _start(self) -> TrainerProcess:
-        path = self._artifacts.path(Artifacts.log_key(self._job.id, self._attempt))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        process = self._fork_server.start(self._settings, self._job.tenant, self._job.id, self._attempt, path)
+    def _start(self, log_path: Path) -> TrainerProcess:
+        process = self._fork_server.start(self._settings, self._job.tenant, self._job.id, self._attempt, log_path)
         failpoints.passed("trainer.spawned")
         return process
 
@@ -202,14 +202,14 @@ class Supervisor:
         return self._failed(returncode)
 
     def _failed(self, returncode: int) -> Callable[[Session], object]:
-        path = self._artifacts.path(Artifacts.log_key(self._job.id, self._attempt))
+        line = last_line(self._artifacts, self._log_key)
         if returncode not in set(Exit):
-            failure, final = unforeseen(returncode, last_line(path)), False
+            failure, final = unforeseen(returncode, line), False
         else:
             code = Exit(returncode)
             failure = read_note(self._artifacts, self._outcome_key, code)
             final = code not in TRY_AGAIN
-            if code is Exit.INTERNAL and (line := last_line(path)):
+            if code is Exit.INTERNAL and line:
                 failure = Failure("internal", f"The trainer met an error: {line}", True, hint=failure.hint)
         last = self._job.crashes + 1 >= self._job.max_attempts
         if final or (last and returncode in (Exit.OUT_OF_MEMORY, Exit.DISK_FULL)):
@@ -222,8 +222,12 @@ class Supervisor:
         return self._release("supervisor_error", message, crash=True, hint=hint)
 
     @property
+    def _log_key(self) -> str:
+        return keys.log(self._job.id, self._attempt)
+
+    @property
     def _outcome_key(self) -> str:
-        return Artifacts.outcome_key(self._job.id, self._attempt)
+        return keys.outcome(self._job.id, self._attempt)
 
     def _finish(
         self, status: Status, error: dict[str, Any] | None = None, reason: dict[str, Any] | None = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Final
+
+from jobs.errors import ArtifactLostError
+from jobs.storage import Storage
 
 _WINDOW: Final = 8192
 _LONGEST: Final = 300
@@ -13,13 +15,12 @@ _PATH: Final = re.compile(r"(?<![\w:/])(?:/[^\s/'\":,]+){2,}/?")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def last_line(path: Path) -> str:
-    """The last line of the log at `path`; empty when there is none."""
-    if not path.exists():
+def last_line(artifacts: Storage, key: str) -> str:
+    """Return the last line of the log `key`; empty when there is none."""
+    try:
+        lines = artifacts.read_range(key, -_WINDOW).decode(errors="replace").split("\n")
+    except ArtifactLostError:
         return ""
-    with path.open("rb") as f:
-        f.seek(max(0, path.stat().st_size - _WINDOW))
-        lines = f.read().decode(errors="replace").split("\n")
     line = next((text for text in reversed(lines) if text.strip()), "")
     return _CONTROL.sub(" ", _PATH.sub("<path>", _event(line)))[:_LONGEST].strip()
 

@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Final
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.responses import FileResponse
 from starlette.types import Receive, Scope, Send
+
+from jobs.storage import Storage
 
 _RANGES: Final = re.compile(r"bytes[ \t]*=(?P<set>[^=]*)", re.IGNORECASE)
 # So many digits at most that int() reads them; a longer number is no place in any file.
 _RANGE: Final = re.compile(r"(?P<first>[0-9]{1,100})-(?P<last>[0-9]{1,100})?|-[0-9]{1,100}")
 
 
-class File(FileResponse):
-    """Ignores a Range header that it cannot read, as section 14.2 says, where Starlette's own answers 400."""
+class StoredFileResponse(FileResponse):
+    """A file of the store, whole or in ranges.
+
+    It ignores a Range header that it cannot read, as section 14.2 says, where Starlette's own answers 400.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        key: str,
+        *,
+        media_type: str,
+        filename: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(key, media_type=media_type, filename=filename, headers=headers)
+        self._storage, self._key = storage, key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wanted = Headers(scope=scope).get("range")
         if wanted is not None and not readable_range(wanted):
             kept = [(name, value) for name, value in scope["headers"] if name.lower() != b"range"]
             scope = {**scope, "headers": kept}
-        await super().__call__(scope, receive, send)
+        with ExitStack() as block:
+            self.path = await run_in_threadpool(block.enter_context, self._storage.local_path(self._key))
+            await super().__call__(scope, receive, send)
 
 
 def readable_range(header: str) -> bool:

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import re
-import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, BinaryIO, Final
@@ -30,8 +28,7 @@ from gan.spec import SpecProblem
 from jobs.errors import BadUploadError, InvalidKeyError, UnavailableError, UploadTooLargeError
 from jobs.ids import looks_like, new_id
 from jobs.runtime.settings import Settings
-from jobs.storage.disk import sync_folder
-from jobs.uploads import UPLOAD, folder_of
+from jobs.storage import Storage, keys
 
 _MEGABYTE: Final = 1_000_000
 # For checkpoints, which matter more.
@@ -92,13 +89,13 @@ BODY: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Upload:
-    """What was sent, and lies in the folder of the data set `dataset_id`."""
+    """What was sent: its archive is stored as the upload of the data set `dataset_id`."""
 
     dataset_id: str
     name: str
     side: int | None
     sha256: str
-    path: Path
+    bytes: int
 
     def content(self) -> dict[str, object]:
         """All that makes one request another."""
@@ -117,19 +114,21 @@ async def _upload(request: Request, context: DatasetsWrite) -> Upload:
     if announced.isdecimal() and int(announced) > most + _FORM_BYTES:
         raise UploadTooLargeError(context.settings.upload_mb)
     dataset_id = new_id("ds")
-    folder = folder_of(context.settings, context.caller.tenant, dataset_id)
+    files, key = context.dataset_files, keys.upload(dataset_id)
     try:
-        folder.mkdir(parents=True)
         # What does not say how long it is may be as long as any.
         size = int(announced) if announced.isdecimal() else most
-        with request.app.state.upload_places.slot(), _room.taken(folder / UPLOAD, size):
-            upload = await _received(request, context, boundary, dataset_id, folder / UPLOAD)
+        with request.app.state.upload_places.slot(), ExitStack() as block:
+            path = await run_in_threadpool(block.enter_context, files.scratch_file(key))
+            block.enter_context(_room.taken(files, path, size))
+            upload = await _received(request, context, boundary, dataset_id, path)
+            await run_in_threadpool(files.put_file, key, path, upload.sha256)
         # It may have come for an hour.
         if not await context.is_still_open():
             raise InvalidKeyError
         return upload
     except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        files.delete_prefix(dataset_id)
         if isinstance(error, OSError):
             raise UnavailableError(f"The upload cannot be stored here: {error.strerror}.") from error
         raise
@@ -156,8 +155,7 @@ async def _received(request: Request, context: TenantContext, boundary: bytes, d
             raise _bad("/file", "cut-off", "The upload ends before its form does; nothing of it is kept.")
         if form.file_name is None:
             raise _bad("/file", "missing", "The form needs a field 'file': a zip of images.")
-        await run_in_threadpool(_make_durable, file, path)
-    return Upload(dataset_id, _name(form), _side(form), _digest(form), path)
+    return Upload(dataset_id, _name(form), _side(form), _digest(form), form.written)
 
 
 async def _pieces(request: Request, settings: Settings) -> AsyncIterator[bytes]:
@@ -190,7 +188,7 @@ class _Form:
     file_name: str | None = None
     ended: bool = False
     digest: Any = field(default_factory=hashlib.sha256)
-    _written: int = 0
+    written: int = 0
     _parts: int = 0
     _part: str = ""
     _header: tuple[bytes, bytes] = (b"", b"")
@@ -244,22 +242,14 @@ class _Form:
         if self._part != "file":
             self.fields[self._part] = (self.fields[self._part] + data)[:_LONGEST_FIELD]
             return
-        self._written += len(data)
-        if self._written > self.most_mb * _MEGABYTE:
+        self.written += len(data)
+        if self.written > self.most_mb * _MEGABYTE:
             raise UploadTooLargeError(self.most_mb)
         self.digest.update(data)
         self.file.write(data)
 
     def _end(self) -> None:
         self.ended = True
-
-
-def _make_durable(file: BinaryIO, path: Path) -> None:
-    """Before it is on record."""
-    file.flush()
-    os.fsync(file.fileno())
-    for folder in path.parents[:2]:
-        sync_folder(folder)
 
 
 class _DiskRoom:
@@ -270,14 +260,14 @@ class _DiskRoom:
         self._promised: dict[Path, int] = {}
 
     @contextmanager
-    def taken(self, path: Path, announced: int) -> Iterator[None]:
+    def taken(self, files: Storage, path: Path, announced: int) -> Iterator[None]:
         """Room, during the block, for an upload to `path`, and for what is unpacked of it. Raises `UnavailableError` where
         the disk would hardly hold both.
         """
         with self._lock:
             # What has come already is no longer free.
             to_come = sum(max(0, size - _size_of(other)) for other, size in self._promised.items())
-            free = max(0, shutil.disk_usage(path.parent).free - to_come)
+            free = max(0, files.free_bytes() - to_come)
             if free < 2 * announced + _LEFT_FREE_BYTES:
                 size, room = announced / _MEGABYTE, free / _MEGABYTE
                 detail = (

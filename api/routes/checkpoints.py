@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Header, Query, Response
@@ -12,14 +11,14 @@ from api import views
 from api.context import JobsRead, JobsWrite, TenantContext
 from api.http.bodies import NoBody
 from api.http.errors import BadParametersError
-from api.http.files import File
+from api.http.files import StoredFileResponse
 from api.http.headers import matches, not_modified
 from api.http.parameters import PageOf
 from api.openapi import problems
 from api.schemas import CheckpointView, JobView, Listed
 from gan.spec import SpecProblem
 from jobs.models import Checkpoint
-from jobs.storage.disk import Artifacts, digest
+from jobs.storage import keys
 from jobs.store import checkpoints, jobs
 
 router = APIRouter(prefix="/v1", tags=["checkpoints"])
@@ -53,7 +52,7 @@ def save_checkpoint(context: JobsWrite, job_id: str, response: Response) -> JobV
 
 @router.get(
     "/checkpoints/{checkpoint_id}/content",
-    response_class=File,
+    response_class=StoredFileResponse,
     responses={200: {"content": {"application/octet-stream": {}}}, **problems(500, 501)},
 )
 async def download(
@@ -71,12 +70,14 @@ async def download(
     """The file. ETag is its sha256; Range is honoured."""
     form = _form(part, format)
     row = await run_in_threadpool(_row, context, checkpoint_id)
-    path, sha256 = await (_onnx(context, row) if form == "onnx" else run_in_threadpool(_stored, context, row, part))
+    key, sha256 = await (_onnx(context, row) if form == "onnx" else run_in_threadpool(_stored, context, row, part))
     headers = {"ETag": f'"{sha256}"', "Cache-Control": _FOR_EVER}
     if matches(if_none_match, headers["ETag"]):
         return not_modified(**{"etag": headers["ETag"], "Cache-Control": _FOR_EVER})
     name = f"{row.job_id}-step-{row.step}-{part}.{form}"
-    return File(path, media_type="application/octet-stream", filename=name, headers=headers)
+    return StoredFileResponse(
+        context.artifacts, key, media_type="application/octet-stream", filename=name, headers=headers
+    )
 
 
 def _form(part: str, format: str | None) -> str:
@@ -92,16 +93,17 @@ def _row(context: TenantContext, checkpoint_id: str) -> Checkpoint:
         return checkpoints.get(s, checkpoint_id)
 
 
-def _stored(context: TenantContext, row: Checkpoint, part: str) -> tuple[Path, str]:
+def _stored(context: TenantContext, row: Checkpoint, part: str) -> tuple[str, str]:
     file = (row.key, row.bytes, row.sha256)
     if part == "generator":
         file = (row.weights_key, row.weights_bytes, row.weights_sha256)
-    return context.artifacts.verify(*file), file[2]
+    context.artifacts.verify(*file)
+    return file[0], file[2]
 
 
-async def _onnx(context: TenantContext, row: Checkpoint) -> tuple[Path, str]:
-    """The sampler writes it beside the weights, once; from then on it is a file like the others."""
-    path = context.artifacts.path(Artifacts.onnx_key(row.weights_key))
-    if not path.is_file():
+async def _onnx(context: TenantContext, row: Checkpoint) -> tuple[str, str]:
+    """Return the key and sha256 of the export; the sampler stores it beside the weights, once."""
+    key = keys.onnx(row.weights_key)
+    if not await run_in_threadpool(context.artifacts.exists, key):
         await context.sampler.export(row.id, "onnx")
-    return path, await run_in_threadpool(digest, path)
+    return key, (await run_in_threadpool(context.artifacts.describe, key)).sha256

@@ -16,6 +16,7 @@ from api.openapi import problems
 from api.schemas import DatasetView, Listed
 from jobs import uploads
 from jobs.errors import UnavailableError
+from jobs.storage import keys
 from jobs.store import datasets
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
@@ -56,7 +57,7 @@ def delete_dataset(context: DatasetsWrite, name_or_id: str) -> None:
     """Drop one that was brought, and its files; refused while a job on record names it."""
     with context.write() as s:
         dataset_id = datasets.delete(s, name_or_id)
-    uploads.delete_files(context.settings, context.caller.tenant, dataset_id)
+    context.dataset_files.delete_prefix(dataset_id)
     context.answers.drop(dataset_id)
 
 
@@ -65,7 +66,7 @@ def _add(context: TenantContext, once: IdempotentRequest, upload: Upload) -> Sto
     _judge(context, upload)
 
     def created() -> StoredResponse:
-        row = datasets.create_upload(s, upload.dataset_id, upload.name, upload.side, upload.path.stat().st_size)
+        row = datasets.create_upload(s, upload.dataset_id, upload.name, upload.side, upload.bytes)
         content = views.dataset(row).model_dump_json().encode()
         return StoredResponse(201, content, {"Location": f"/v1/datasets/{row.id}"})
 
@@ -76,17 +77,19 @@ def _add(context: TenantContext, once: IdempotentRequest, upload: Upload) -> Sto
         # It may have been stored all the same: if it was not, the sweeper drops the files.
         raise
     except Exception:
-        uploads.delete_files(context.settings, context.caller.tenant, upload.dataset_id)
+        context.dataset_files.delete_prefix(upload.dataset_id)
         raise
     if answer.replayed:
-        uploads.delete_files(context.settings, context.caller.tenant, upload.dataset_id)
+        context.dataset_files.delete_prefix(upload.dataset_id)
     return answer
 
 
 def _judge(context: TenantContext, upload: Upload) -> None:
     try:
-        if found := uploads.inspect(upload.path):
+        with context.dataset_files.local_path(keys.upload(upload.dataset_id)) as path:
+            found = uploads.inspect(path)
+        if found:
             raise multipart.refusal(found)
     except Exception:
-        uploads.delete_files(context.settings, context.caller.tenant, upload.dataset_id)
+        context.dataset_files.delete_prefix(upload.dataset_id)
         raise

@@ -194,7 +194,7 @@ def delete(context: JobsWrite, job_id: str) -> Response:
     with context.write() as s:
         jobs.delete(s, job_id)
     # After the commit: files without a record are swept up, a record without files is a lie.
-    context.artifacts.delete_job(job_id)
+    context.artifacts.delete_prefix(job_id)
     context.answers.drop(job_id)
     return Response(status_code=204)
 
@@ -229,10 +229,10 @@ def _retry(
         # It may have been stored all the same: if it was not, the sweeper drops the files.
         raise
     except Exception:
-        context.artifacts.delete_job(new_id)
+        context.artifacts.delete_prefix(new_id)
         raise
     if answer.replayed:
-        context.artifacts.delete_job(new_id)
+        context.artifacts.delete_prefix(new_id)
     return answer
 
 

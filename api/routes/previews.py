@@ -10,7 +10,7 @@ from starlette.convertors import IntegerConvertor, register_url_convertor
 from api import views
 from api.context import JobsRead
 from api.http.errors import NoPreviewError
-from api.http.files import File
+from api.http.files import StoredFileResponse
 from api.http.headers import etag_of, matches, not_modified
 from api.openapi import problems
 from api.samples import plots
@@ -44,7 +44,7 @@ def list_previews(context: JobsRead, job_id: str) -> list[PreviewView]:
 
 @router.get(
     "/previews/{step:step}.png",
-    response_class=File,
+    response_class=StoredFileResponse,
     responses={200: {"content": {"image/png": {}}}, **problems(500)},
 )
 def get_preview(
@@ -57,8 +57,10 @@ def get_preview(
     etag = f'"{row.sha256}"'
     if matches(if_none_match, etag):
         return not_modified(etag, **{"Cache-Control": _REVALIDATE})
-    path = context.artifacts.verify(row.key, row.bytes, row.sha256)
-    return File(path, media_type="image/png", headers={"ETag": etag, "Cache-Control": _REVALIDATE})
+    context.artifacts.verify(row.key, row.bytes, row.sha256)
+    return StoredFileResponse(
+        context.artifacts, row.key, media_type="image/png", headers={"ETag": etag, "Cache-Control": _REVALIDATE}
+    )
 
 
 @router.get(
@@ -76,7 +78,7 @@ def get_film(context: JobsRead, job_id: str, if_none_match: Annotated[str | None
     etag, headers = etag_of(_FILM_VERSION, *(row.sha256 for row in rows)), {"Cache-Control": _REVALIDATE}
     if matches(if_none_match, etag):
         return not_modified(etag, **headers)
-    film = plots.animate((context.artifacts.read(row.key) for row in rows), len(rows))
+    film = plots.animate((context.artifacts.read_bytes(row.key) for row in rows), len(rows))
     return Response(film, media_type="image/gif", headers={"ETag": etag, **headers})
 
 

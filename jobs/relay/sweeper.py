@@ -15,7 +15,8 @@ from jobs.errors import UnavailableError
 from jobs.relay.validation import UploadValidator
 from jobs.runtime import failpoints
 from jobs.runtime.settings import Settings
-from jobs.storage.disk import Artifacts
+from jobs.storage import Storage, keys, open_storage
+from jobs.storage.orphans import find_orphans
 from jobs.store import files, jobs, outbox, workers
 from jobs.store.callers import deliveries, idempotency
 
@@ -39,28 +40,30 @@ def sweep_once(db: Database, settings: Settings) -> None:
         log.info("hints written again", jobs=len(again))
 
 
-def drop_orphans(db: Database, artifacts: Artifacts) -> list[str]:
-    """Delete the files of jobs that are not on record, such as a deletion that was cut short; their ids."""
-    # Listed before the record is read: a job that is born in between owns its folder.
-    owners = {
-        folder: tenant
-        for tenant in artifacts.tenants()
-        for folder in artifacts.of(tenant).orphans((), _ORPHANS_AFTER_SECONDS)
-    }
-    with db.read() as s:
-        known = jobs.all_ids(s)
-    if owners and not known:
+def drop_orphans(db: Database, storage: Storage) -> list[str]:
+    """Delete the files of jobs that are not on record, and return the ids of these jobs.
+
+    There are such files after a deletion that was cut short.
+    """
+    known: set[str] = set()
+
+    def read_known() -> set[str]:
+        with db.read() as s:
+            known.update(jobs.all_ids(s))
+        return known
+
+    orphans = find_orphans(storage, keys.ARTIFACTS, "job", read_known, _ORPHANS_AFTER_SECONDS)
+    if orphans and not known:
         # More likely the wrong database than a service that has lost every job.
-        log.warning("no job is on record, but there are files of some; they are left alone", folders=len(owners))
+        log.warning("no job is on record, but there are files of some; they are left alone", folders=len(orphans))
         return []
-    dropped = [folder for folder in owners if folder not in known]
-    for folder in dropped:
-        artifacts.of(owners[folder]).delete_job(folder)
-        log.info("files of a job that is not on record dropped", job_id=folder)
-    return dropped
+    for tenant, job_id in orphans:
+        storage.artifacts(tenant).delete_prefix(job_id)
+        log.info("files of a job that is not on record dropped", job_id=job_id)
+    return [job_id for _, job_id in orphans]
 
 
-def tidy_ended(db: Database, artifacts: Artifacts, since: float | None, lease_seconds: float) -> float:
+def tidy_ended(db: Database, storage: Storage, since: float | None, lease_seconds: float) -> float:
     """Delete the files of jobs that ended past `since` which the record does not name; up to when that is done.
 
     Whoever wrote them was killed or fenced before they were registered, and has had two leases to end.
@@ -68,21 +71,22 @@ def tidy_ended(db: Database, artifacts: Artifacts, since: float | None, lease_se
     with db.read() as s:
         over, until = files.recently_ended(s, since, 2 * lease_seconds)
     for job_id, tenant in over:
-        there = list(artifacts.of(tenant).present(job_id))
+        artifacts = storage.artifacts(tenant)
+        written = files.written(artifacts, job_id)
         with db.read() as s:
             named = files.recorded_keys(s, job_id)
-        for key, path in there:
-            # An export for a caller of right now is being written beside what it is made from.
-            if key not in named and ".onnx." not in path.name:
-                path.unlink(missing_ok=True)
-                log.info("a file that the record does not name dropped", job_id=job_id, file=path.name)
+        for key in written:
+            # An export may be written at this moment, for a caller who waits for it.
+            if key not in named and not keys.is_unfinished_export(key):
+                artifacts.delete(key)
+                log.info("a file that the record does not name dropped", job_id=job_id, file=key)
     return until
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:
     """The relay and sweeper's life, until `stop` is set: relay often, sweep each quarter of a lease, take in data."""
     db, app = Database(settings.database), broker.make_app(settings)
-    artifacts = Artifacts(settings.artifacts_dir)
+    storage = open_storage(settings)
     next_sweep = next_tidy = time.monotonic()
     tidied = None
     # Beside the relay, which would wait for minutes otherwise.
@@ -94,11 +98,11 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         try:
             if moment >= next_sweep:
                 sweep_once(db, settings)
-                tidied = tidy_ended(db, artifacts, tidied, settings.lease_seconds)
+                tidied = tidy_ended(db, storage, tidied, settings.lease_seconds)
                 next_sweep = moment + min(settings.lease_seconds, settings.republish_seconds) / 4
             if moment >= next_tidy:
-                drop_orphans(db, artifacts)
-                uploads.delete_orphans(db, settings, _ORPHANS_AFTER_SECONDS)
+                drop_orphans(db, storage)
+                uploads.delete_orphans(db, storage, _ORPHANS_AFTER_SECONDS)
                 next_tidy = moment + _ORPHANS_AFTER_SECONDS
             _relay(db, app)
         except (UnavailableError, OSError) as error:

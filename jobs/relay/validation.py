@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import threading
 import time
@@ -12,20 +11,31 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from gan.spec import DatasetInfo
 from jobs.db import Database
-from jobs.errors import FencedError, UnavailableError
+from jobs.errors import ArtifactLostError, FencedError, UnavailableError
 from jobs.models import Dataset
 from jobs.runtime import process
 from jobs.runtime.settings import Settings
+from jobs.storage import Storage, keys, open_storage
 from jobs.store import datasets
-from jobs.uploads import UPLOAD, Problems, delete_files, folder_of, log, start_limited
+from jobs.uploads import Problems, start_limited
+
+log = structlog.get_logger("gantry.uploads")
 
 _LEASE_SECONDS: Final = 60.0
 
 _LONGEST_SILENCE_SECONDS: Final = 120.0
 
 _MOST_ATTEMPTS: Final = 5
+
+_ARCHIVE_GONE: Final = {
+    "file": None,
+    "code": "validation-failed",
+    "detail": "The uploaded archive is no longer in the store. Upload it again.",
+}
 
 
 class UploadValidator(threading.Thread):
@@ -66,25 +76,52 @@ def validate_one(db: Database, settings: Settings, stop: threading.Event) -> boo
     if row is None:
         return True
     log.info("data set is validated", dataset_id=row.id, attempt=row.attempt)
+    files = open_storage(settings).datasets(row.tenant)
     try:
-        _validate(db, settings, row, stop)
+        _validate(db, files, row, stop)
     except FencedError:
         log.info("the data set is deleted, or another's to validate", dataset_id=row.id)
         with db.read() as s:
             known = row.id in datasets.ids_with_files(s)
         if not known:
-            delete_files(settings, row.tenant, row.id)
+            files.delete_prefix(row.id)
     return True
 
 
-def _validate(db: Database, settings: Settings, row: Dataset, stop: threading.Event) -> None:
-    folder = folder_of(settings, row.tenant, row.id)
+def _validate(db: Database, files: Storage, row: Dataset, stop: threading.Event) -> None:
     if row.attempt > _MOST_ATTEMPTS:
-        _refuse(db, settings, row, [_lost("It was begun five times, and each time it was cut off.")])
+        _refuse(db, files, row, [_lost("It was begun five times, and each time it was cut off.")])
         return
+    images = keys.images(row.id, row.attempt)
+    try:
+        with files.local_path(keys.upload(row.id)) as archive, files.scratch_folder(images) as folder:
+            made, problems = _unpack(db, row, archive, folder, stop)
+            if made is not None:
+                files.put_folder(images, folder)
+    except ArtifactLostError:
+        made, problems = None, [_ARCHIVE_GONE]
+    if stop.is_set() and made is None and not problems:
+        # For the next relay, at once.
+        with db.write() as s:
+            datasets.record_progress(s, row.id, row.attempt, 0)
+        return
+    if made is None:
+        _refuse(db, files, row, problems or [_lost("It took more memory, disk or time than it gets.")])
+        return
+    info = DatasetInfo.model_validate(made["info"])
+    with db.write() as s:
+        datasets.mark_ready(s, row.id, row.attempt, info, int(made["held_out"]))
+    _tidy(files, row)
+    log.info("data set is ready", dataset_id=row.id, images=info.num_images, classes=len(info.classes))
+
+
+def _unpack(
+    db: Database, row: Dataset, archive: Path, folder: Path, stop: threading.Event
+) -> tuple[dict[str, Any] | None, Problems]:
+    """Return what the process made of the archive, None where it made nothing, and the problems that it found."""
     made: dict[str, Any] | None = None
     problems: Problems = []
-    with closing(_said(row, folder, stop)) as said:
+    with closing(_said(row, archive, folder, stop)) as said:
         for answer in said:
             if "found" in answer:
                 made = answer["found"]
@@ -93,32 +130,20 @@ def _validate(db: Database, settings: Settings, row: Dataset, stop: threading.Ev
             else:
                 with db.write() as s:
                     datasets.record_progress(s, row.id, row.attempt, _LEASE_SECONDS, **answer)
-    if stop.is_set() and made is None and not problems:
-        # For the next relay, at once.
-        with db.write() as s:
-            datasets.record_progress(s, row.id, row.attempt, 0)
-        return
-    if made is None:
-        _refuse(db, settings, row, problems or [_lost("It took more memory, disk or time than it gets.")])
-        return
-    info = DatasetInfo.model_validate(made["info"])
-    with db.write() as s:
-        datasets.mark_ready(s, row.id, row.attempt, info, int(made["held_out"]))
-    _tidy(folder, keep=str(row.attempt))
-    log.info("data set is ready", dataset_id=row.id, images=info.num_images, classes=len(info.classes))
+    return made, problems
 
 
-def _refuse(db: Database, settings: Settings, row: Dataset, problems: Problems) -> None:
+def _refuse(db: Database, files: Storage, row: Dataset, problems: Problems) -> None:
     with db.write() as s:
         datasets.mark_failed(s, row.id, row.attempt, problems)
-    delete_files(settings, row.tenant, row.id)
+    files.delete_prefix(row.id)
     log.info("data set is refused", dataset_id=row.id, problems=len(problems))
 
 
-def _said(row: Dataset, folder: Path, stop: threading.Event) -> Generator[Mapping[str, Any]]:
+def _said(row: Dataset, archive: Path, folder: Path, stop: threading.Event) -> Generator[Mapping[str, Any]]:
     """What the process says, line by line, until it ends, is silent for too long, or `stop` is set."""
     side = [] if row.asked_side is None else [str(row.asked_side)]
-    child = start_limited("unpack", str(folder / UPLOAD), str(folder / str(row.attempt)), row.name, *side)
+    child = start_limited("unpack", str(archive), str(folder), row.name, *side)
     heard = [time.monotonic()]
     watched = threading.Thread(target=_watch, args=(child, heard, stop), daemon=True)
     watched.start()
@@ -138,11 +163,12 @@ def _watch(child: subprocess.Popen[bytes], heard: list[float], stop: threading.E
             return
 
 
-def _tidy(folder: Path, keep: str) -> None:
-    (folder / UPLOAD).unlink(missing_ok=True)
-    for other in folder.iterdir():
-        if other.name != keep:
-            shutil.rmtree(other, ignore_errors=True)
+def _tidy(files: Storage, row: Dataset) -> None:
+    """Delete the upload, and what earlier attempts to unpack it have left."""
+    files.delete(keys.upload(row.id))
+    files.sweep_unfinished(row.id)
+    for attempt in range(1, row.attempt):
+        files.delete_prefix(keys.images(row.id, attempt))
 
 
 def _lost(why: str) -> dict[str, Any]:

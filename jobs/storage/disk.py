@@ -1,4 +1,7 @@
-"""Where bytes live: one folder a job, every file written whole or not at all, with its digest."""
+"""The store on the disk: a key is a path below one folder, which all processes of the service share.
+
+A file is written beside its final name, synced, and then renamed. A name with the suffix `.tmp` is unfinished.
+"""
 
 from __future__ import annotations
 
@@ -7,206 +10,236 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from jobs.errors import ArtifactLostError
-from jobs.ids import looks_like
+from jobs.storage import keys
+from jobs.storage.base import Storage, StoredFile
 
-_TMP: Final = ".tmp"
+_UNFINISHED: Final = ".tmp"
 _GONE: Final = "The file {} is gone from the artifacts folder."
+_GIB: Final = 2**30
+_LITTLE_SPACE_BYTES: Final = _GIB
+# All is its user's alone, whatever umask the process has.
+_FILE_MODE: Final = 0o600
+_FOLDER_MODE: Final = 0o700
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A file that is durable: its key (a path below the artifacts' root), size in bytes, and digest."""
-
-    key: str
-    bytes: int
-    sha256: str
-
-
-class Writing:
-    """A file that is being written: a binary stream; `stored` is there once the block has ended."""
-
-    def __init__(self, key: str, file: BinaryIO) -> None:
-        self._key, self._file = key, file
-        self._stored: Stored | None = None
-
-    def write(self, data: bytes) -> int:
-        return self._file.write(data)
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    @property
-    def stored(self) -> Stored:
-        """What was stored; only after the block."""
-        assert self._stored is not None, "read after the with block"
-        return self._stored
-
-    def seal(self, path: Path) -> None:
-        """Note size and digest of what lies at `path`."""
-        self._stored = Stored(self._key, path.stat().st_size, digest(path))
-
-
-class Artifacts:
-    """The files of jobs, below a folder that API, workers and samplers share: a folder a tenant, in it one a job."""
+class DiskStorage(Storage):
+    """The store in the folder `root`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def of(self, tenant: str) -> Artifacts:
-        """A tenant's; nobody else's are to be reached through it."""
-        return Artifacts(self._root / tenant)
+    def within(self, prefix: str) -> DiskStorage:
+        return DiskStorage(self._path(prefix))
 
-    def tenants(self) -> list[str]:
-        """Those who have files here."""
-        return [path.name for path in self._root.iterdir() if path.is_dir()] if self._root.is_dir() else []
+    # Writing
 
-    @staticmethod
-    def checkpoint_key(job_id: str, step: int, attempt: int) -> str:
-        # The attempt is in the name, so that a stale worker cannot overwrite its successor's file.
-        return f"{job_id}/checkpoints/{step:09d}.{attempt}.pt"
+    def put_file(self, key: str, path: Path, digest: str | None = None) -> StoredFile:
+        target = self._path(key)
+        stored = StoredFile(key, path.stat().st_size, digest or _digest(path))
+        _sync(path)
+        self._make_folder(target.parent)
+        path.replace(target)
+        _sync(target.parent)
+        return stored
 
-    @staticmethod
-    def weights_key(job_id: str, step: int, attempt: int) -> str:
-        return f"{job_id}/checkpoints/{step:09d}.{attempt}.safetensors"
+    def put_folder(self, prefix: str, folder: Path) -> None:
+        target = self._path(prefix)
+        for path in (*folder.rglob("*"), folder):
+            _sync(path)
+        self._make_folder(target.parent)
+        shutil.rmtree(target, ignore_errors=True)
+        folder.replace(target)
+        _sync(target.parent)
 
-    @staticmethod
-    def onnx_key(weights_key: str) -> str:
-        return weights_key.removesuffix(".safetensors") + ".onnx"
-
-    @staticmethod
-    def preview_key(job_id: str, step: int, attempt: int) -> str:
-        return f"{job_id}/previews/{step:09d}.{attempt}.png"
-
-    @staticmethod
-    def log_key(job_id: str, attempt: int) -> str:
-        return f"{job_id}/attempts/{attempt}.log"
-
-    @staticmethod
-    def outcome_key(job_id: str, attempt: int) -> str:
-        return f"{job_id}/attempts/{attempt}.outcome.json"
-
-    @contextmanager
-    def writing(self, key: str) -> Iterator[Writing]:
-        """Write a file: to the disk first, then to its name. An error in the block leaves nothing behind."""
-        path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Of its own name: two that write one key must not write into one file.
-        tmp = path.with_name(f"{path.name}.{secrets.token_hex(6)}{_TMP}")
+    def copy(self, key: str, to_key: str) -> None:
+        source, target = self._path(key), self._path(to_key)
+        self._make_folder(target.parent)
+        # A hard link, as files are never changed in place; a copy where the file system has no such links.
         try:
-            with tmp.open("wb") as file:
-                out = Writing(key, file)
-                yield out
-                file.flush()
-                os.fsync(file.fileno())
-            out.seal(tmp)
-            tmp.replace(path)
-        finally:
-            tmp.unlink(missing_ok=True)
-        sync_folder(path.parent)
-
-    def write(self, key: str, data: bytes) -> Stored:
-        """Write a file whole."""
-        with self.writing(key) as out:
-            out.write(data)
-        return out.stored
-
-    def link(self, key: str, to_key: str) -> None:
-        """Give a file a second name, durably; deleting either leaves the other. Raises `ArtifactLostError`.
-
-        A hard link, as files are never changed in place; a copy where the disk has no such links.
-        """
-        source, target = self.path(key), self.path(to_key)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(source, target)
+            with self._unfinished(target) as link:
+                os.link(source, link)
+                link.replace(target)
         except FileNotFoundError:
             raise ArtifactLostError(_GONE.format(key)) from None
         except OSError:
-            self._copy(source, to_key)
-        # The folders may be new: each is durable only when the one that holds it is.
-        for folder in target.parents:
-            sync_folder(folder)
-            if folder == self._root:
-                break
+            with self.open(key) as file, self.writing(to_key) as out:
+                shutil.copyfileobj(file, out)
+        _sync(target.parent)
 
-    def path(self, key: str) -> Path:
-        """Where the file of that key lies, or would."""
+    # Reading
+
+    def exists(self, key: str) -> bool:
+        return self._path(key).is_file()
+
+    def describe(self, key: str) -> StoredFile:
+        with self.open(key) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return StoredFile(key, file.tell(), digest)
+
+    def open(self, key: str) -> BufferedReader:
+        try:
+            return self._path(key).open("rb")
+        except (FileNotFoundError, IsADirectoryError):
+            raise ArtifactLostError(_GONE.format(key)) from None
+
+    def read_range(self, key: str, start: int, stop: int | None = None) -> bytes:
+        with self.open(key) as file:
+            size = file.seek(0, os.SEEK_END)
+            first = file.seek(max(0, size + start) if start < 0 else start)
+            return file.read(max(0, (size if stop is None else stop) - first))
+
+    @contextmanager
+    def local_path(self, key: str) -> Iterator[Path]:
+        if not self.exists(key):
+            raise ArtifactLostError(_GONE.format(key))
+        yield self._path(key)
+
+    @contextmanager
+    def local_folder(self, prefix: str) -> Iterator[Path]:
+        yield self._path(prefix)
+
+    # Listing and deleting
+
+    def list_keys(self, prefix: str = "", *, unfinished: bool = False) -> list[str]:
+        found = []
+        for folder, folders, files in os.walk(self._path(prefix)):
+            if not unfinished:
+                folders[:] = [name for name in folders if not name.endswith(_UNFINISHED)]
+                files = [name for name in files if not name.endswith(_UNFINISHED)]
+            found += [(Path(folder) / name).relative_to(self._root).as_posix() for name in files]
+        return sorted(found)
+
+    def folders(self, prefix: str = "") -> list[str]:
+        _, names, _ = next(os.walk(self._path(prefix)), ("", [], []))
+        return sorted(name for name in names if not name.endswith(_UNFINISHED))
+
+    def modified_at(self, prefix: str) -> float:
+        folder = self._path(prefix)
+        try:
+            # A file that was copied by a link has the time of its first writing; its folder has that of the copy.
+            return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+        except FileNotFoundError:  # it is being deleted
+            return time.time()
+
+    def delete(self, key: str) -> None:
+        self._path(key).unlink(missing_ok=True)
+
+    def delete_prefix(self, prefix: str) -> None:
+        shutil.rmtree(self._path(prefix), ignore_errors=True)
+
+    def sweep_unfinished(self, prefix: str) -> None:
+        for path in list(self._path(prefix).rglob("*" + _UNFINISHED)):
+            _remove(path)
+
+    # Local scratch space: beside the final names, so that a rename is all that `put_file` has to do.
+
+    @contextmanager
+    def scratch_file(self, key: str) -> Iterator[Path]:
+        target = self._path(key)
+        self._make_folder(target.parent)
+        with self._unfinished(target) as path:
+            path.touch(_FILE_MODE, exist_ok=False)
+            yield path
+
+    @contextmanager
+    def scratch_folder(self, prefix: str) -> Iterator[Path]:
+        target = self._path(prefix)
+        self._make_folder(target.parent)
+        with self._unfinished(target) as path:
+            path.mkdir(_FOLDER_MODE)
+            yield path
+
+    @contextmanager
+    def live_file(self, key: str) -> Iterator[Path]:
+        path = self._path(key)
+        self._make_folder(path.parent)
+        yield path
+
+    def writable_folder(self, prefix: str) -> Path:
+        folder = self._path(prefix)
+        with suppress(OSError):
+            self._make_folder(folder)
+        return folder
+
+    def free_bytes(self) -> int:
+        self._make_folder(self._root)
+        return shutil.disk_usage(self._root).free
+
+    # Operation
+
+    def check(self) -> tuple[bool, str]:
+        # The first job creates the folder of artifacts, which may be another disk.
+        folder = next((path for path in (self._path(keys.ARTIFACTS), self._root) if path.is_dir()), self._root)
+        if not folder.is_dir():
+            return False, f"{folder} is not there yet: `gantry up` or `gantry migrate` makes it"
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return False, f"{folder} cannot be written: let this user write there, or set another GANTRY_DATA_DIR"
+        free = shutil.disk_usage(folder).free
+        enough = free > _LITTLE_SPACE_BYTES
+        return enough, f"{folder}, {free / _GIB:.1f} GiB free{'' if enough else ': delete jobs, or free some space'}"
+
+    def upgrade(self, default_tenant: str) -> None:
+        # Before there were tenants, the folder of a job or data set lay directly in its area.
+        for area, pattern in ((keys.ARTIFACTS, "job_*"), (keys.DATASETS, "ds_*")):
+            root = self._path(area)
+            for folder in root.glob(pattern):
+                self._make_folder(root / default_tenant)
+                folder.rename(root / default_tenant / folder.name)
+
+    def _path(self, key: str) -> Path:
+        """Return the path of the file with this key, whether it exists or not."""
         if Path(key).is_absolute() or ".." in Path(key).parts:
             raise AssertionError(f"a key that leaves the folder: {key}")
         return self._root / key
 
-    def exists(self, key: str) -> bool:
-        return self.path(key).is_file()
+    def _make_folder(self, folder: Path) -> None:
+        """Create the folder and those above it, durably.
 
-    def read(self, key: str) -> bytes:
-        """All of it. Raises `ArtifactLostError`."""
+        A new folder is durable only when the folder that holds its name is synced.
+        """
+        if folder.is_dir():
+            return
+        self._make_folder(folder.parent)
+        folder.mkdir(_FOLDER_MODE, exist_ok=True)
+        _sync(folder.parent)
+
+    @contextmanager
+    def _unfinished(self, target: Path) -> Iterator[Path]:
+        """Yield an unused path beside `target`; remove what is there when the block ends.
+
+        It has a random part: two writers of one key must not write into one file.
+        """
+        path = target.with_name(f"{target.name}.{secrets.token_hex(6)}{_UNFINISHED}")
         try:
-            return self.path(key).read_bytes()
-        except FileNotFoundError:
-            raise ArtifactLostError(_GONE.format(key)) from None
-
-    def verify(self, key: str, size: int, sha256: str) -> Path:
-        """The path of a file that is what was written, byte for byte. Raises `ArtifactLostError`."""
-        path = self.path(key)
-        if not path.is_file():
-            raise ArtifactLostError(_GONE.format(key))
-        if path.stat().st_size != size or digest(path) != sha256:
-            raise ArtifactLostError(
-                f"The file {key} is not what was written: its size or sha256 differs from the record."
-            )
-        return path
-
-    def delete(self, key: str) -> None:
-        """Drop a file, if it is there."""
-        self.path(key).unlink(missing_ok=True)
-
-    def delete_job(self, job_id: str) -> None:
-        """Drop every file of a job."""
-        # Somebody may be deleting it too, or writing a last file; what is left is an orphan, and is swept up.
-        shutil.rmtree(self.path(job_id), ignore_errors=True)
-
-    def sweep_unfinished(self, job_id: str) -> None:
-        """Drop what a killed writer left half-written; only while nobody else writes for this job."""
-        for tmp in self.path(job_id).rglob("*" + _TMP):
-            tmp.unlink(missing_ok=True)
-
-    def present(self, job_id: str) -> Iterator[tuple[str, Path]]:
-        """The key and the place of every checkpoint and picture of a job that is there, half-written ones too."""
-        for folder in ("checkpoints", "previews"):
-            for path in self.path(f"{job_id}/{folder}").glob("*"):
-                yield f"{job_id}/{folder}/{path.name}", path
-
-    def orphans(self, known_jobs: Iterable[str], older_than_seconds: float) -> list[str]:
-        """Job folders that no job on record owns, untouched for so long."""
-        known, before = set(known_jobs), time.time() - older_than_seconds
-        if not self._root.is_dir():
-            return []
-        folders = (p for p in self._root.iterdir() if looks_like("job", p.name) and p.name not in known)
-        return [p.name for p in folders if p.stat().st_mtime < before]
-
-    def _copy(self, source: Path, to_key: str) -> None:
-        with source.open("rb") as file, self.writing(to_key) as out:
-            shutil.copyfileobj(file, out)
+            yield path
+        finally:
+            _remove(path)
 
 
-def digest(path: Path) -> str:
-    """The file's sha256, in hexadecimal."""
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sync_folder(folder: Path) -> None:
-    """Have the names in it be durable."""
-    # A rename is durable only when the folder that holds the name is.
-    fd = os.open(folder, os.O_RDONLY)
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(fd)
+        os.fsync(descriptor)
     finally:
-        os.close(fd)
+        os.close(descriptor)

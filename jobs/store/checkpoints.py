@@ -12,7 +12,7 @@ from jobs.errors import CheckpointNotFoundError, NoCheckpointError
 from jobs.ids import new_id
 from jobs.models import Checkpoint, Job
 from jobs.status import TERMINAL
-from jobs.storage.disk import Stored
+from jobs.storage import StoredFile
 from jobs.store import events
 from jobs.store.pages import Page, cut, decode
 
@@ -23,8 +23,8 @@ def register(
     attempt: int,
     step: int,
     metrics: dict[str, Any],
-    file: Stored,
-    weights: Stored,
+    file: StoredFile,
+    weights: StoredFile,
     *,
     best: bool = False,
 ) -> Checkpoint:

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from jobs import clock
 from jobs.models import Checkpoint, Job, Preview
 from jobs.status import TERMINAL
-from jobs.storage.disk import Artifacts
+from jobs.storage import Storage
+from jobs.storage.keys import checkpoints, onnx, previews
 
 
 def recorded_keys(s: Session, job_id: str) -> set[str]:
@@ -21,7 +22,13 @@ def recorded_keys(s: Session, job_id: str) -> set[str]:
     keys = {key for key, _ in s.execute(good)}
     weights = {key for _, key in s.execute(good)}
     pictures = set(s.scalars(select(Preview.key).where(Preview.job_id == job_id)))
-    return keys | weights | {Artifacts.onnx_key(key) for key in weights} | pictures
+    return keys | weights | {onnx(key) for key in weights} | pictures
+
+
+def written(artifacts: Storage, job_id: str) -> list[str]:
+    """Return the keys of all checkpoints and previews of a job in the store, unfinished ones too."""
+    prefixes = (checkpoints(job_id), previews(job_id))
+    return [key for prefix in prefixes for key in artifacts.list_keys(prefix, unfinished=True)]
 
 
 _A_DAY: Final = 86_400.0

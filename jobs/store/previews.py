@@ -8,11 +8,11 @@ from sqlalchemy.orm import Session
 from jobs import clock
 from jobs.errors import PreviewNotFoundError
 from jobs.models import Preview
-from jobs.storage.disk import Stored
+from jobs.storage import StoredFile
 from jobs.store import attempts, events
 
 
-def register(s: Session, job_id: str, attempt: int, step: int, file: Stored) -> Preview:
+def register(s: Session, job_id: str, attempt: int, step: int, file: StoredFile) -> Preview:
     """Note a preview that lies on disk; inside a fenced transaction."""
     row = Preview(
         job_id=job_id,

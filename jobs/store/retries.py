@@ -16,7 +16,7 @@ from gan.spec import SPEC_VERSION, from_record
 from jobs.errors import ArtifactLostError, InvalidTransitionError, JobNotFoundError
 from jobs.models import Checkpoint, Evaluation, Job, Preview
 from jobs.status import ACTIONS, Action, Status
-from jobs.storage.disk import Artifacts, Stored
+from jobs.storage import Storage, StoredFile, keys
 from jobs.store import attempts, blocks, checkpoints, datasets, events, jobs, metrics, previews
 
 TAKEN_OVER: Final = 0
@@ -66,7 +66,7 @@ def find_source(s: Session, job_id: str) -> RetrySource:
     return RetrySource(list(rows), best_steps, previews.listing(s, job_id))
 
 
-def link_files(artifacts: Artifacts, left: RetrySource, new_id: str) -> LinkedFiles:
+def link_files(artifacts: Storage, left: RetrySource, new_id: str) -> LinkedFiles:
     """Put the newest checkpoint that is what was written into the new job's folder, and the best up to its step.
 
     It comes before `create`: files without a record are swept up, a record without files is a lie.
@@ -146,31 +146,31 @@ def _own(row: Row, new_id: str, **changes: str) -> Row:
     return type(row)(**values | {"job_id": new_id, "attempt": TAKEN_OVER} | changes)
 
 
-def _stored(row: Checkpoint, new_id: str) -> tuple[Stored, Stored]:
+def _stored(row: Checkpoint, new_id: str) -> tuple[StoredFile, StoredFile]:
     """Both files of a checkpoint, as the new job has them."""
     return (
-        Stored(Artifacts.checkpoint_key(new_id, row.step, TAKEN_OVER), row.bytes, row.sha256),
-        Stored(Artifacts.weights_key(new_id, row.step, TAKEN_OVER), row.weights_bytes, row.weights_sha256),
+        StoredFile(keys.checkpoint(new_id, row.step, TAKEN_OVER), row.bytes, row.sha256),
+        StoredFile(keys.weights(new_id, row.step, TAKEN_OVER), row.weights_bytes, row.weights_sha256),
     )
 
 
-def _link(artifacts: Artifacts, row: Checkpoint, new_id: str) -> None:
+def _link(artifacts: Storage, row: Checkpoint, new_id: str) -> None:
     """Raises `ArtifactLostError`."""
     file, weights = _stored(row, new_id)
     artifacts.verify(row.key, row.bytes, row.sha256)
     artifacts.verify(row.weights_key, row.weights_bytes, row.weights_sha256)
-    artifacts.link(row.key, file.key)
-    artifacts.link(row.weights_key, weights.key)
+    artifacts.copy(row.key, file.key)
+    artifacts.copy(row.weights_key, weights.key)
 
 
-def _linked(artifacts: Artifacts, row: Preview, new_id: str) -> bool:
+def _linked(artifacts: Storage, row: Preview, new_id: str) -> bool:
     """Whether there was still a picture to link."""
     try:
-        artifacts.link(row.key, _preview_key(row, new_id))
+        artifacts.copy(row.key, _preview_key(row, new_id))
     except ArtifactLostError:
         return False
     return True
 
 
 def _preview_key(row: Preview, new_id: str) -> str:
-    return Artifacts.preview_key(new_id, row.step, TAKEN_OVER)
+    return keys.preview(new_id, row.step, TAKEN_OVER)

@@ -19,7 +19,7 @@ from jobs.ids import new_id
 from jobs.models import Checkpoint, Dataset, Worker
 from jobs.runtime.settings import Settings
 from jobs.status import Status
-from jobs.storage.disk import Artifacts
+from jobs.storage import keys
 from jobs.store import checkpoints, datasets, evaluations, health, metrics, previews, workers
 from tests.api.shell import service
 from tests.jobs.helpers import files_of
@@ -96,15 +96,18 @@ class Hand:
             health.record(s, job_id, 1, 50, verdict, findings, raised=findings)
 
     def checkpoint(self, job_id: str, step: int, content: bytes = b"weights", *, best: bool = False) -> Checkpoint:
-        key, weights_key = Artifacts.checkpoint_key(job_id, step, 1), Artifacts.weights_key(job_id, step, 1)
-        file, weights = self.artifacts.write(key, b"full " + content), self.artifacts.write(weights_key, content)
+        key, weights_key = keys.checkpoint(job_id, step, 1), keys.weights(job_id, step, 1)
+        file, weights = (
+            self.artifacts.put_bytes(key, b"full " + content),
+            self.artifacts.put_bytes(weights_key, content),
+        )
         with self.db.write() as s:
             return checkpoints.register(s, job_id, 1, step, {"loss_d": 1.0}, file, weights, best=best)
 
     def preview(self, job_id: str, step: int, shade: int) -> bytes:
         picture = io.BytesIO()
         Image.new("L", (8, 8), shade).save(picture, format="PNG")
-        stored = self.artifacts.write(Artifacts.preview_key(job_id, step, 1), picture.getvalue())
+        stored = self.artifacts.put_bytes(keys.preview(job_id, step, 1), picture.getvalue())
         with self.db.write() as s:
             previews.register(s, job_id, 1, step, stored)
         return picture.getvalue()

@@ -196,7 +196,7 @@ def test_a_lost_file_is_documented(client: TestClient, hand: Hand, document: Jso
     hand.preview(job_id, 0, 3)
     path = f"/v1/checkpoints/{hand.checkpoint(job_id, 5).id}/content"
     hand.finish(job_id, Status.SUCCEEDED)
-    hand.artifacts.delete_job(job_id)
+    hand.artifacts.delete_prefix(job_id)
     for lost in (path, f"/v1/jobs/{job_id}/previews/0.png", f"/v1/jobs/{job_id}/previews.gif"):
         assert client.get(lost).status_code == 500
         assert "500" in _operation(document, "GET", lost)["responses"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +20,7 @@ from jobs.db import Database
 from jobs.errors import ArtifactLostError
 from jobs.models import Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBlock, Preview
 from jobs.status import TERMINAL, TRANSITIONS, Status
-from jobs.storage.disk import Artifacts
+from jobs.storage import Storage, keys
 from tests.faults.undisturbed import References, UndisturbedRun
 
 _FOR_EVER: Final = 2**62
@@ -63,7 +62,7 @@ class Past:
     previews: list[Preview]
     evaluations: list[Evaluation]
     reference: UndisturbedRun
-    artifacts: Artifacts
+    artifacts: Storage
     told: ToldStatus
 
     def limit(self, attempt: int) -> int:
@@ -100,7 +99,7 @@ class JobHistory:
     violations: list[Violation]
 
 
-def check(db: Database, artifacts: Artifacts, told: ToldStatus, references: References) -> JobHistory:
+def check(db: Database, artifacts: Storage, told: ToldStatus, references: References) -> JobHistory:
     """Read everything; the service is to be stopped."""
     pasts = _read(db, artifacts, told, references)
     violations = [
@@ -127,7 +126,7 @@ def check(db: Database, artifacts: Artifacts, told: ToldStatus, references: Refe
     )
 
 
-def _read(db: Database, artifacts: Artifacts, told: ToldStatus, references: References) -> list[Past]:
+def _read(db: Database, artifacts: Storage, told: ToldStatus, references: References) -> list[Past]:
     pasts = []
     with db.read() as s:
         for job in s.scalars(select(Job).order_by(Job.id)):
@@ -340,22 +339,18 @@ def _accepted(pasts: list[Past], told: ToldStatus) -> Iterator[str]:
         yield f"{len(told.accepted)} keys were answered with {len(accepted)} jobs"
 
 
-def _orphans(pasts: list[Past], artifacts: Artifacts) -> Iterator[str]:
+def _orphans(pasts: list[Past], artifacts: Storage) -> Iterator[str]:
     """The files that no row owns: a log and a note an attempt, those of good checkpoints, and previews."""
-    owned: set[Path] = set()
-    for past in pasts:
-        owned.update(map(artifacts.path, _keys(past)))
-    for path in sorted(artifacts.path("").rglob("*")):
-        if path.is_file() and path not in owned:
-            yield str(path.relative_to(artifacts.path("")))
+    owned = {key for past in pasts for key in _keys(past)}
+    yield from (key for key in artifacts.list_keys(unfinished=True) if key not in owned)
 
 
 def _keys(past: Past) -> Iterator[str]:
     for number in range(1, past.job.attempt + 1):
-        yield Artifacts.log_key(past.job.id, number)
-        yield Artifacts.outcome_key(past.job.id, number)
+        yield keys.log(past.job.id, number)
+        yield keys.outcome(past.job.id, number)
     for row in past.checkpoints:
         if row.state == "ready":
-            yield from (row.key, row.weights_key, Artifacts.onnx_key(row.weights_key))
+            yield from (row.key, row.weights_key, keys.onnx(row.weights_key))
     for preview in past.previews:
         yield preview.key

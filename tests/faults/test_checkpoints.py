@@ -20,7 +20,7 @@ from jobs.models import Checkpoint
 from jobs.runtime.settings import Settings
 from jobs.store import checkpoints, jobs
 from tests.faults.attempts import claim, forked, give_back, play, same_as_undisturbed, went_on_from
-from tests.jobs.helpers import files_of, submit
+from tests.jobs.helpers import disk_path, files_of, submit
 from tests.worker.conftest import Carry
 from tests.worker.helpers import ENDLESS, endless, events_of, job_of, tiny, until, with_checkpoints
 
@@ -71,7 +71,7 @@ def rows_of(db: Database, job_id: str) -> list[Checkpoint]:
 def test_the_one_before_is_gone_on_from(sqlite_settings: Settings, sqlite_db: Database, damage: str) -> None:
     newest = rows_of(sqlite_db, _all_but_ended(sqlite_settings, sqlite_db, BODY))[0]
     harm, said = DAMAGES[damage]
-    path = files_of(sqlite_settings).path(newest.key)
+    path = disk_path(files_of(sqlite_settings), newest.key)
     harm(path, lambda: _file_of_another_job(sqlite_settings, sqlite_db))
     _goes_on_from_step_40(sqlite_settings, sqlite_db, newest, said)
 
@@ -80,7 +80,7 @@ def _file_of_another_job(settings: Settings, db: Database) -> Path:
     job = with_checkpoints(settings, db, tiny(seed=1, priority=1), steps=1)
     with db.write() as s:
         jobs.request_cancel(s, job.id)
-    return files_of(settings).path(rows_of(db, job.id)[0].key)
+    return disk_path(files_of(settings), rows_of(db, job.id)[0].key)
 
 
 def test_one_of_a_newer_format_is_passed_over_too(sqlite_settings: Settings, sqlite_db: Database) -> None:
@@ -110,7 +110,7 @@ def _goes_on_from_step_40(settings: Settings, db: Database, newest: Checkpoint, 
 
 def _write_as_of_a_newer_version(settings: Settings, db: Database, row: Checkpoint) -> None:
     files = files_of(settings)
-    state = checkpoint.load(files.path(row.key))
+    state = checkpoint.load(disk_path(files, row.key))
     with patch.object(checkpoint, "CHECKPOINT_FORMAT", 2), files.writing(row.key) as out:
         checkpoint.save(out, state)  # type: ignore[arg-type]
     values = {"bytes": out.stored.bytes, "sha256": out.stored.sha256}
@@ -122,7 +122,7 @@ def test_when_all_are_damaged_the_job_fails_and_says_what_to_do(
     sqlite_settings: Settings, sqlite_db: Database, run: Carry
 ) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=2)
-    files = [files_of(sqlite_settings).path(row.key) for row in rows_of(sqlite_db, job.id)]
+    files = [disk_path(files_of(sqlite_settings), row.key) for row in rows_of(sqlite_db, job.id)]
     for path in files:
         one_bit_flipped(path, Path)
     left = [path.read_bytes() for path in files]
@@ -149,11 +149,13 @@ def test_a_writer_killed_at_any_moment_leaves_a_good_one(sqlite_settings: Settin
         with forked(sqlite_settings, claimed):
             until(lambda before=step: _newest(sqlite_db, job.id) > before)  # type: ignore[misc]
             time.sleep(chance.uniform(0, 0.05))
-        unfinished += len(list(files.path(job.id).rglob("*.tmp")))
+        unfinished += len(list(disk_path(files, job.id).rglob("*.tmp")))
         good = [row for row in rows_of(sqlite_db, job.id) if row.state == "ready"]
         for row in good:
-            checkpoint.load(files.verify(row.key, row.bytes, row.sha256))
-            checkpoint.load_weights(files.verify(row.weights_key, row.weights_bytes, row.weights_sha256))
+            files.verify(row.key, row.bytes, row.sha256)
+            files.verify(row.weights_key, row.weights_bytes, row.weights_sha256)
+            checkpoint.load(disk_path(files, row.key))
+            checkpoint.load_weights(disk_path(files, row.weights_key))
         assert good[0].step > step
         step = good[0].step
         give_back(sqlite_db, claimed)

@@ -16,7 +16,7 @@ from jobs.errors import FencedError
 from jobs.relay import sweeper
 from jobs.runtime.settings import Settings
 from jobs.status import Status
-from jobs.storage.disk import Stored
+from jobs.storage import StoredFile
 from jobs.store import checkpoints, metrics, workers
 from tests.faults.attempts import TTL, claim, expire, forked, give_back, play, same_as_undisturbed, went_on_from
 from tests.jobs.helpers import submit
@@ -62,7 +62,7 @@ def _tick(s: Session, job_id: str) -> None:
 
 def _checkpoint(s: Session, job_id: str) -> None:
     leases.fence(s, job_id, 1, TTL)
-    file = Stored(f"{job_id}/40.1", 1, "0" * 64)
+    file = StoredFile(f"{job_id}/40.1", 1, "0" * 64)
     checkpoints.register(s, job_id, 1, 40, {}, file, file)
 
 

@@ -26,7 +26,7 @@ from jobs.store import checkpoints
 from tests.conftest import small_settings
 from tests.faults.attempts import claim, finish, forked, same_as_undisturbed
 from tests.faults.small_disk import SmallDisk, small_disk
-from tests.jobs.helpers import files_of, submit
+from tests.jobs.helpers import disk_path, files_of, submit
 from tests.worker.conftest import Carry
 from tests.worker.helpers import events_of, job_of, tiny, until
 from worker.trainer.checkpoints import CheckpointManager
@@ -80,9 +80,10 @@ def test_the_last_good_one_stays_while_there_is_no_space(
     with db.read() as s:
         (good,) = checkpoints.page(s, job.id, limit=10).data
     assert good.step == 10
-    there = {files.verify(good.key, good.bytes, good.sha256)}
-    there.add(files.verify(good.weights_key, good.weights_bytes, good.weights_sha256))
-    assert set(files.path(good.key).parent.iterdir()) == there, "nothing half-written is left"
+    files.verify(good.key, good.bytes, good.sha256)
+    files.verify(good.weights_key, good.weights_bytes, good.weights_sha256)
+    there = {disk_path(files, key) for key in (good.key, good.weights_key)}
+    assert set(disk_path(files, good.key).parent.iterdir()) == there, "nothing half-written is left"
 
 
 def _train(

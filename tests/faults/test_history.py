@@ -17,11 +17,11 @@ from jobs.db import Database, Session, migrate
 from jobs.models import DEFAULT_TENANT, Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBlock, Preview
 from jobs.runtime.settings import Settings
 from jobs.status import Status
-from jobs.storage.disk import Artifacts
+from jobs.storage import Storage, keys
 from tests.conftest import small_settings
 from tests.faults.history import ToldStatus, check
 from tests.faults.undisturbed import References
-from tests.jobs.helpers import files_of, submit
+from tests.jobs.helpers import disk_path, files_of, submit
 from tests.worker.helpers import judged
 from worker.exits import Exit
 from worker.trainer import attempt
@@ -92,31 +92,31 @@ def test_a_record_that_is_right_passes(right: tuple[Settings, str]) -> None:
     assert (found.steps_missing, found.steps_doubled, found.orphan_files) == (0, 0, 0)
 
 
-def _a_gap(s: Session, files: Artifacts) -> None:
+def _a_gap(s: Session, files: Storage) -> None:
     block = s.scalars(select(MetricBlock).where(MetricBlock.name == "loss_d").order_by(MetricBlock.first_step)).all()[
         1
     ]
     s.delete(block)
 
 
-def _a_doubled_step(s: Session, files: Artifacts) -> None:
+def _a_doubled_step(s: Session, files: Storage) -> None:
     one = np.zeros(1, "<f4").tobytes()
     s.add(MetricBlock(job_id=_id(s), name="loss_d", attempt=2, first_step=1, last_step=1, values=one))
 
 
-def _a_point_past_the_end(s: Session, files: Artifacts) -> None:
+def _a_point_past_the_end(s: Session, files: Storage) -> None:
     one = np.zeros(1, "<f4").tobytes()
     s.add(MetricBlock(job_id=_id(s), name="loss_d", attempt=2, first_step=61, last_step=61, values=one))
 
 
-def _a_wrong_value(s: Session, files: Artifacts) -> None:
+def _a_wrong_value(s: Session, files: Storage) -> None:
     block = s.scalars(select(MetricBlock).where(MetricBlock.name == "loss_g").limit(1)).one()
     values = np.frombuffer(block.values, "<f4").copy()
     values[-1] = np.nextafter(values[-1], np.float32(9))
     block.values = values.tobytes()
 
 
-def _a_second_end(s: Session, files: Artifacts) -> None:
+def _a_second_end(s: Session, files: Storage) -> None:
     job = s.get_one(Job, _id(s))
     job.event_seq += 1
     data = {"status": "succeeded"}
@@ -127,110 +127,110 @@ def _a_second_end(s: Session, files: Artifacts) -> None:
     )
 
 
-def _an_event_after_the_end(s: Session, files: Artifacts) -> None:
+def _an_event_after_the_end(s: Session, files: Storage) -> None:
     _append(s, "job.progress", {"step": 60})
 
 
-def _another_end_than_the_event_says(s: Session, files: Artifacts) -> None:
+def _another_end_than_the_event_says(s: Session, files: Storage) -> None:
     s.execute(update(Job).values(status="cancelled"))
 
 
-def _no_end(s: Session, files: Artifacts) -> None:
+def _no_end(s: Session, files: Storage) -> None:
     s.execute(update(Job).values(status="queued", finished_at=None))
 
 
-def _a_failure(s: Session, files: Artifacts) -> None:
+def _a_failure(s: Session, files: Storage) -> None:
     s.execute(update(Job).values(status="failed", error={"code": "internal"}))
 
 
-def _a_step_too_few(s: Session, files: Artifacts) -> None:
+def _a_step_too_few(s: Session, files: Storage) -> None:
     s.execute(update(Job).values(step=59))
 
 
-def _a_missing_event(s: Session, files: Artifacts) -> None:
+def _a_missing_event(s: Session, files: Storage) -> None:
     s.execute(delete(JobEvent).where(JobEvent.seq == 4))
 
 
-def _a_move_that_is_none(s: Session, files: Artifacts) -> None:
+def _a_move_that_is_none(s: Session, files: Storage) -> None:
     running = s.scalars(select(JobEvent).where(JobEvent.type == "job.status").order_by(JobEvent.seq)).all()[1]
     running.data = {"status": "succeeded"}
 
 
-def _an_attempt_without_a_row(s: Session, files: Artifacts) -> None:
+def _an_attempt_without_a_row(s: Session, files: Storage) -> None:
     s.execute(delete(Attempt).where(Attempt.attempt == 1))
 
 
-def _an_attempt_that_went_on_from_nowhere(s: Session, files: Artifacts) -> None:
+def _an_attempt_that_went_on_from_nowhere(s: Session, files: Storage) -> None:
     s.execute(update(Attempt).where(Attempt.attempt == 2).values(resumed_from_step=59))
 
 
-def _an_attempt_without_an_end(s: Session, files: Artifacts) -> None:
+def _an_attempt_without_an_end(s: Session, files: Storage) -> None:
     s.execute(update(Attempt).where(Attempt.attempt == 2).values(ended_at=None, outcome=None))
 
 
-def _a_lease_that_is_held(s: Session, files: Artifacts) -> None:
+def _a_lease_that_is_held(s: Session, files: Storage) -> None:
     s.execute(text("pragma ignore_check_constraints = on"))
     s.execute(update(Job).values(lease_until=1.0))
 
 
-def _a_checkpoint_cut_off(s: Session, files: Artifacts) -> None:
-    path = files.path(_last(s).key)
+def _a_checkpoint_cut_off(s: Session, files: Storage) -> None:
+    path = disk_path(files, _last(s).key)
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def _weights_that_are_gone(s: Session, files: Artifacts) -> None:
-    files.path(_last(s).weights_key).unlink()
+def _weights_that_are_gone(s: Session, files: Storage) -> None:
+    disk_path(files, _last(s).weights_key).unlink()
 
 
-def _other_weights(s: Session, files: Artifacts) -> None:
+def _other_weights(s: Session, files: Storage) -> None:
     row = _last(s)
-    old = checkpoint.load_weights(files.path(row.weights_key))
+    old = checkpoint.load_weights(disk_path(files, row.weights_key))
     tensors = {name: tensor + 1e-6 for name, tensor in old.tensors.items()}
-    stored = files.write(row.weights_key, checkpoint.save_weights(tensors, old.spec, old.info, old.step))
+    stored = files.put_bytes(row.weights_key, checkpoint.save_weights(tensors, old.spec, old.info, old.step))
     row.weights_bytes, row.weights_sha256 = stored.bytes, stored.sha256
 
 
-def _no_last_checkpoint(s: Session, files: Artifacts) -> None:
+def _no_last_checkpoint(s: Session, files: Storage) -> None:
     row = _last(s)
     for key in (row.key, row.weights_key):
         files.delete(key)
     row.state, row.is_best = "pruned", False
 
 
-def _a_preview_cut_off(s: Session, files: Artifacts) -> None:
-    path = files.path(s.scalars(select(Preview).where(Preview.step == 50)).one().key)
+def _a_preview_cut_off(s: Session, files: Storage) -> None:
+    path = disk_path(files, s.scalars(select(Preview).where(Preview.step == 50)).one().key)
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def _another_best(s: Session, files: Artifacts) -> None:
+def _another_best(s: Session, files: Storage) -> None:
     s.execute(update(Checkpoint).values(is_best=False))
 
 
-def _an_orphan(s: Session, files: Artifacts) -> None:
-    files.write(Artifacts.checkpoint_key(_id(s), 33, 1), b"nobody's")
+def _an_orphan(s: Session, files: Storage) -> None:
+    files.put_bytes(keys.checkpoint(_id(s), 33, 1), b"nobody's")
 
 
-def _a_half_written_file(s: Session, files: Artifacts) -> None:
-    files.path(f"{_id(s)}/previews/000000050.1.png.abc.tmp").write_bytes(b"half")
+def _a_half_written_file(s: Session, files: Storage) -> None:
+    disk_path(files, f"{_id(s)}/previews/000000050.1.png.abc.tmp").write_bytes(b"half")
 
 
-def _a_missing_preview(s: Session, files: Artifacts) -> None:
+def _a_missing_preview(s: Session, files: Storage) -> None:
     s.execute(delete(Preview).where(Preview.step == 50))
 
 
-def _a_doubled_preview(s: Session, files: Artifacts) -> None:
+def _a_doubled_preview(s: Session, files: Storage) -> None:
     row = s.scalars(select(Preview).where(Preview.step == 50)).one()
     # Of the attempt before, as if nothing had superseded it.
     s.execute(update(Attempt).where(Attempt.attempt == 2).values(resumed_from_step=None))
     s.add(Preview(job_id=row.job_id, step=50, attempt=1, key=row.key, bytes=1, sha256="0", created_at=0.0))
 
 
-def _another_evaluation(s: Session, files: Artifacts) -> None:
+def _another_evaluation(s: Session, files: Storage) -> None:
     row = s.scalars(select(Evaluation).where(Evaluation.step == 40)).one()
     row.metrics = {**row.metrics, "fcd": 0.0}
 
 
-SPOILT: dict[Callable[[Session, Artifacts], None], str] = {
+SPOILT: dict[Callable[[Session, Storage], None], str] = {
     _a_gap: "every step once",
     _a_doubled_step: "every step once",
     _a_point_past_the_end: "the values of an undisturbed run",
@@ -262,7 +262,7 @@ SPOILT: dict[Callable[[Session, Artifacts], None], str] = {
 
 
 @pytest.mark.parametrize("spoil", SPOILT, ids=lambda spoil: spoil.__name__.strip("_"))
-def test_what_is_spoilt_is_reported(copy: tuple[Settings, str], spoil: Callable[[Session, Artifacts], None]) -> None:
+def test_what_is_spoilt_is_reported(copy: tuple[Settings, str], spoil: Callable[[Session, Storage], None]) -> None:
     settings, job_id = copy
     db = Database(settings.database)
     with db.write() as s:

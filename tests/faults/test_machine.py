@@ -29,7 +29,7 @@ from jobs.errors import FencedError, InvalidTransitionError, JobNotFoundError
 from jobs.models import Job as Row
 from jobs.models import Outbox, Worker
 from jobs.status import TERMINAL, Status
-from jobs.storage.disk import Stored
+from jobs.storage import StoredFile
 from jobs.store import checkpoints, jobs, metrics, outbox, workers
 from tests.faults import model
 from tests.faults.agreement import check_attempts, check_curve, check_events, check_row, move, stretch
@@ -181,7 +181,7 @@ class Machine(RuleBasedStateMachine):
         job = self._carried(pick, begun=True)
         if job.step in job.saved:
             return
-        file = Stored(f"{job.id}/{job.step}.{job.attempt}", 1, "0" * 64)
+        file = StoredFile(f"{job.id}/{job.step}.{job.attempt}", 1, "0" * 64)
 
         def register(s: Session) -> leases.JobRequests:
             orders = leases.fence(s, job.id, job.attempt, LEASE)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 from gan.spec import resolve
 from jobs.db import Database
 from jobs.models import DEFAULT_TENANT, Job
 from jobs.runtime.settings import Settings
-from jobs.storage.disk import Artifacts
+from jobs.storage import Storage, open_storage
+from jobs.storage.disk import DiskStorage
 from jobs.store import datasets, jobs
 
 # As the first version of the service stored it.
@@ -45,9 +47,15 @@ VERSION_1: Final[dict[str, Any]] = {
 }
 
 
-def files_of(settings: Settings) -> Artifacts:
-    """Of the tenant whose everything is where nobody is asked for a key."""
-    return Artifacts(settings.artifacts_dir).of(DEFAULT_TENANT)
+def files_of(settings: Settings) -> Storage:
+    """Return the files of the jobs of the default tenant."""
+    return open_storage(settings).artifacts(DEFAULT_TENANT)
+
+
+def disk_path(files: Storage, key: str) -> Path:
+    """Return the path of a file or folder of the store, for tests that damage it or look beside it."""
+    assert isinstance(files, DiskStorage)
+    return files._path(key)
 
 
 def submit(db: Database, *, tenant: str | None = None, **body: Any) -> Job:

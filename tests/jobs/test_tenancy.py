@@ -9,12 +9,12 @@ from gan.spec import BUILTIN_DATASETS
 from jobs.db import Database
 from jobs.errors import DatasetNotFoundError, JobNotFoundError
 from jobs.models import Base, Checkpoint, Job, JobEvent, OfJob, OfTenant
-from jobs.storage.disk import Stored
+from jobs.storage import StoredFile
 from jobs.store import checkpoints, datasets, events, jobs, metrics, queue
 from jobs.store.callers import tenants
 from tests.jobs.helpers import submit
 
-FILE = Stored("job_x/f", 3, "0" * 64)
+FILE = StoredFile("job_x/f", 3, "0" * 64)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.storage.disk import Artifacts
+from jobs.storage.disk import DiskStorage
 from worker.exits import FAILURES, Exit, Failure, leave_note, leave_reason, read_note, read_reason, unforeseen
 from worker.tail import last_line
 
@@ -32,21 +32,21 @@ def test_every_failure_has_a_code_of_the_contract_and_a_hint() -> None:
 
 
 def test_a_note_is_read_as_it_was_left(tmp_path: Path) -> None:
-    files, said = Artifacts(tmp_path), Failure("diverged", "At step 3.", False, step=3, hint="Lower it.")
+    files, said = DiskStorage(tmp_path), Failure("diverged", "At step 3.", False, step=3, hint="Lower it.")
     leave_note(files, "job/outcome.json", said)
     assert read_note(files, "job/outcome.json", Exit.DIVERGED) == said
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b'{"code": 1}', b"\xff"])
 def test_without_a_readable_note_the_exit_code_speaks(tmp_path: Path, content: bytes | None) -> None:
-    files = Artifacts(tmp_path)
+    files = DiskStorage(tmp_path)
     if content is not None:
-        files.write("job/outcome.json", content)
+        files.put_bytes("job/outcome.json", content)
     assert read_note(files, "job/outcome.json", Exit.DISK_FULL) == FAILURES[Exit.DISK_FULL]
 
 
 def test_why_a_job_ended_early_is_read_as_it_was_left(tmp_path: Path) -> None:
-    files = Artifacts(tmp_path)
+    files = DiskStorage(tmp_path)
     leave_reason(files, "job/outcome.json", "The best is long past.")
     reason = {"code": "stopped_early", "message": "The best is long past."}
     assert read_reason(files, "job/outcome.json") == reason
@@ -54,9 +54,9 @@ def test_why_a_job_ended_early_is_read_as_it_was_left(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff"])
 def test_without_a_readable_reason_there_is_a_plain_one(tmp_path: Path, content: bytes | None) -> None:
-    files = Artifacts(tmp_path)
+    files = DiskStorage(tmp_path)
     if content is not None:
-        files.write("job/outcome.json", content)
+        files.put_bytes("job/outcome.json", content)
     assert "safeguards" in read_reason(files, "job/outcome.json")["message"]
 
 
@@ -80,8 +80,8 @@ def test_an_end_by_a_signal_names_it_and_the_last_words() -> None:
 )
 def test_the_last_line_of_a_log_is_fit_to_be_shown(tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / "log").write_text(content)
-    assert last_line(tmp_path / "log") == said
+    assert last_line(DiskStorage(tmp_path), "log") == said
 
 
 def test_no_log_no_line(tmp_path: Path) -> None:
-    assert last_line(tmp_path / "none") == ""
+    assert last_line(DiskStorage(tmp_path), "none") == ""

@@ -31,7 +31,7 @@ def retry(settings: Settings, db: Database, job_id: str) -> Job:
 def delete(settings: Settings, db: Database, job_id: str) -> None:
     with db.write() as s:
         jobs.delete(s, job_id)
-    files_of(settings).delete_job(job_id)
+    files_of(settings).delete_prefix(job_id)
 
 
 def crash(settings: Settings, db: Database, run: Carry, job_id: str, *, at_step: int) -> None:

@@ -15,8 +15,8 @@ from jobs import leases
 from jobs.db import Database
 from jobs.models import DEFAULT_TENANT
 from jobs.runtime.settings import Settings
-from jobs.storage.disk import Artifacts
-from tests.jobs.helpers import files_of, submit
+from jobs.storage import keys
+from tests.jobs.helpers import disk_path, files_of, submit
 from tests.worker.helpers import endless, trains, until
 from worker import sandbox
 from worker.trainer_process import ForkServer, TrainerProcess
@@ -36,7 +36,7 @@ def trainer(settings: Settings, db: Database, tmp_path: Path) -> Iterator[Traine
     job = submit(db, **endless())
     with db.write() as s:
         assert leases.claim(s, "wrk", "cpu", 0, 60) is not None
-    log = files_of(settings).path(Artifacts.log_key(job.id, 1))
+    log = disk_path(files_of(settings), keys.log(job.id, 1))
     log.parent.mkdir(parents=True)
     try:
         started = fork_server.start(settings, DEFAULT_TENANT, job.id, 1, log)
@@ -76,9 +76,9 @@ WRITES = """
 import os, sys
 from pathlib import Path
 from jobs.runtime.settings import load_settings
-from worker import room
+from worker import sandbox
 settings = load_settings()
-if not room.enter(settings, "default", sys.argv[1], on_gpu=False):
+if not sandbox.enter(settings, "default", sys.argv[1], on_gpu=False):
     sys.exit("no Landlock")
 for place in sys.argv[2:]:
     try:
@@ -100,7 +100,7 @@ with db.write() as s:
 
 def test_a_trainer_writes_into_its_jobs_folder_alone(settings: Settings, db: Database, tmp_path: Path) -> None:
     mine, other = submit(db, **endless()), submit(db, **endless())
-    places = [files_of(settings).path(job.id) / "checkpoints" for job in (mine, other)]
+    places = [disk_path(files_of(settings), job.id) / "checkpoints" for job in (mine, other)]
     for folder in (*places, settings.data_dir / "datasets"):
         folder.mkdir(parents=True)
     argv = [sys.executable, "-c", WRITES, mine.id, *(str(place / "a.pt") for place in places)]

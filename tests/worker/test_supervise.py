@@ -18,9 +18,9 @@ from jobs import clock, leases
 from jobs.db import Database
 from jobs.models import Checkpoint, Job, Worker
 from jobs.runtime.settings import Settings
-from jobs.storage.disk import Artifacts
+from jobs.storage import keys
 from jobs.store import checkpoints, datasets, jobs, metrics, previews, workers
-from tests.jobs.helpers import files_of, submit
+from tests.jobs.helpers import disk_path, files_of, submit
 from tests.worker.conftest import Carry
 from tests.worker.halts import Halting
 from tests.worker.helpers import (
@@ -88,9 +88,10 @@ def test_a_job_is_trained_to_its_end(settings: Settings, db: Database, run: Carr
     files = files_of(settings)
     assert [row.step for row in ready(db, job.id)] == [60, 40], "the last two are kept"
     for row in ready(db, job.id):
-        assert checkpoint.load(files.verify(row.key, row.bytes, row.sha256))["play"]["step"] == row.step
+        files.verify(row.key, row.bytes, row.sha256)
+        assert checkpoint.load(disk_path(files, row.key))["play"]["step"] == row.step
         files.verify(row.weights_key, row.weights_bytes, row.weights_sha256)
-    assert not files.exists(Artifacts.checkpoint_key(job.id, 20, 1)), "what is retired is deleted"
+    assert not files.exists(keys.checkpoint(job.id, 20, 1)), "what is retired is deleted"
     assert sum(e.ends_job for e in events_of(db, job.id)) == 1
 
 
@@ -217,7 +218,7 @@ def test_other_threads_than_the_checkpoints_are_said_in_the_log(
 ) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(total_steps=4), steps=3)
     run(sqlite_settings.model_copy(update={"trainer_threads": 2})).result()
-    log = files_of(sqlite_settings).read(Artifacts.log_key(job.id, 2)).decode()
+    log = files_of(sqlite_settings).read_bytes(keys.log(job.id, 2)).decode()
     assert "other threads than the checkpoint's" in log
 
 
@@ -231,7 +232,7 @@ def test_a_job_takes_its_workers_part_of_the_cores(
         s.execute(update(Worker).values(heartbeat_at=clock.now() + 600))
     job = submit(sqlite_db, **tiny(total_steps=2))
     run(sqlite_settings.model_copy(update={"trainer_threads": 0})).result()
-    log = files_of(sqlite_settings).read(Artifacts.log_key(job.id, 1)).decode()
+    log = files_of(sqlite_settings).read_bytes(keys.log(job.id, 1)).decode()
     assert '"threads": 1' in log
 
 
@@ -268,14 +269,14 @@ def poison(settings: Settings, db: Database, job_id: str) -> None:
     """Register a newest checkpoint whose D holds a NaN."""
     files = files_of(settings)
     newest = ready(db, job_id)[0]
-    state = checkpoint.load(files.path(newest.key))
+    state = checkpoint.load(disk_path(files, newest.key))
     next(tensor for tensor in state["play"]["D"].values() if tensor.is_floating_point()).fill_(torch.nan)
-    with files.path(newest.key).open("wb") as f:
+    with disk_path(files, newest.key).open("wb") as f:
         checkpoint.save(f, state)
     with db.write() as s:
         row = checkpoints.get(s, newest.id)
-        row.bytes = files.path(newest.key).stat().st_size
-        row.sha256 = files.write(newest.key, files.read(newest.key)).sha256
+        row.bytes = disk_path(files, newest.key).stat().st_size
+        row.sha256 = files.put_bytes(newest.key, files.read_bytes(newest.key)).sha256
 
 
 def test_a_data_set_that_is_gone_fails_at_once(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:

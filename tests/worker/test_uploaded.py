@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from jobs import uploads
 from jobs.db import Database
 from jobs.ids import new_id
 from jobs.models import DEFAULT_TENANT
 from jobs.relay.validation import validate_one
 from jobs.runtime.settings import Settings
+from jobs.storage import keys, open_storage
 from jobs.store import checkpoints, datasets, evaluations
 from tests.gan.uploads.zips import files, zipped
 from tests.jobs.helpers import submit
@@ -20,9 +20,7 @@ from tests.worker.helpers import job_of, judged, tiny
 def _ready(db: Database, settings: Settings, content: dict[str, bytes], side: int = 16) -> str:
     """A data set of that content, ready to be trained on; its id."""
     dataset_id = new_id("ds")
-    folder = settings.datasets_dir / DEFAULT_TENANT / dataset_id
-    folder.mkdir(parents=True)
-    (folder / uploads.UPLOAD).write_bytes(zipped(content))
+    open_storage(settings).datasets(DEFAULT_TENANT).put_bytes(keys.upload(dataset_id), zipped(content))
     with db.write() as s:
         datasets.create_upload(s, dataset_id, "mine", side)
     assert validate_one(db, settings, threading.Event())

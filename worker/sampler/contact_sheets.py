@@ -10,9 +10,8 @@ from gan.datasets.class_examples import Bytes, class_examples
 from jobs.db import Database
 from jobs.errors import DatasetAwayError
 from jobs.models import Dataset
-from jobs.runtime.settings import Settings
+from jobs.storage import Storage, keys
 from jobs.store import datasets as registered
-from jobs.uploads import files_of
 from worker.sampler import encode
 
 
@@ -31,8 +30,8 @@ class ContactSheetRequest(BaseModel):
 class ContactSheets:
     """Lays sheets out; may be used by any thread."""
 
-    def __init__(self, db: Database, settings: Settings) -> None:
-        self._db, self._settings = db, settings
+    def __init__(self, db: Database, storage: Storage) -> None:
+        self._db, self._storage = db, storage
 
     def lay_out(self, wish: ContactSheetRequest) -> bytes:
         """The sheet as a PNG. Raises `DatasetNotFoundError`, `DatasetAwayError`, and `ValueError` for rows that do not fit."""
@@ -46,8 +45,9 @@ class ContactSheets:
 
     def _images(self, row: Dataset, wish: ContactSheetRequest) -> Bytes:
         if row.uploaded:
-            images, labels = uploaded.mapped(files_of(self._settings, row), registered.info(row))
-            return class_examples(images, labels, wish.class_ids, wish.n)
+            with self._storage.datasets(row.tenant).local_folder(keys.images(row.id, row.attempt)) as folder:
+                images, labels = uploaded.mapped(folder, registered.info(row))
+                return class_examples(images, labels, wish.class_ids, wish.n)
         data = datasets.load(row.name)
         labels = None if data.labels is None else data.labels.numpy()
         return class_examples(data.images.numpy(), labels, wish.class_ids, wish.n)

@@ -19,7 +19,7 @@ from gan.spec import DatasetInfo, TrainSpec
 from jobs.db import Database
 from jobs.errors import ArtifactLostError
 from jobs.models import Checkpoint
-from jobs.storage.disk import Artifacts
+from jobs.storage import Storage, keys
 from jobs.store import checkpoints, jobs
 from worker.sampler import encode
 
@@ -65,8 +65,8 @@ class EstimateRequest(_SamplerModel):
 class Generators:
     """Generators in memory, by checkpoint, at most `cache` of them: the least used goes first."""
 
-    def __init__(self, db: Database, artifacts: Artifacts, cache: int, device: torch.device) -> None:
-        self._db, self._artifacts, self._cache, self.device = db, artifacts, cache, device
+    def __init__(self, db: Database, storage: Storage, cache: int, device: torch.device) -> None:
+        self._db, self._storage, self._cache, self.device = db, storage, cache, device
         self._generators: OrderedDict[str, TrainedGenerator] = OrderedDict()
 
     def __len__(self) -> int:
@@ -98,12 +98,12 @@ class Generators:
     def export(self, checkpoint_id: str) -> bytes:
         """The generator as ONNX, kept beside its weights. Raises `ExportUnavailable` and what `generator` raises."""
         row, artifacts = self._find(checkpoint_id)
-        key = Artifacts.onnx_key(row.weights_key)
+        key = keys.onnx(row.weights_key)
         if artifacts.exists(key):
-            return artifacts.read(key)
+            return artifacts.read_bytes(key)
         # A generator of its own: written from the processor, whatever device draws.
         data = to_onnx(self._load(row, artifacts, torch.device("cpu")))
-        artifacts.write(key, data)
+        artifacts.put_bytes(key, data)
         return data
 
     def estimate(self, wish: EstimateRequest) -> ResourceEstimate:
@@ -116,15 +116,16 @@ class Generators:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _find(self, checkpoint_id: str) -> tuple[Checkpoint, Artifacts]:
+    def _find(self, checkpoint_id: str) -> tuple[Checkpoint, Storage]:
         """The checkpoint, and its tenant's files."""
         with self._db.read() as s:
             row = checkpoints.get(s, checkpoint_id)
-            return row, self._artifacts.of(jobs.get(s, row.job_id).tenant)
+            return row, self._storage.artifacts(jobs.get(s, row.job_id).tenant)
 
-    def _load(self, row: Checkpoint, artifacts: Artifacts, device: torch.device) -> TrainedGenerator:
-        path = artifacts.verify(row.weights_key, row.weights_bytes, row.weights_sha256)
+    def _load(self, row: Checkpoint, artifacts: Storage, device: torch.device) -> TrainedGenerator:
+        artifacts.verify(row.weights_key, row.weights_bytes, row.weights_sha256)
         try:
-            return TrainedGenerator.load(path, device)
+            with artifacts.local_path(row.weights_key) as path:
+                return TrainedGenerator.load(path, device)
         except (CheckpointUnreadableError, FileNotFoundError) as error:
             raise ArtifactLostError(f"The weights of {row.id} cannot be read: {error}") from error

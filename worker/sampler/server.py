@@ -41,7 +41,7 @@ from jobs.errors import (
 from jobs.runtime.limiter import ConcurrencyLimiter
 from jobs.runtime.settings import Settings, sampler_address
 from jobs.runtime.startup import begin
-from jobs.storage.disk import Artifacts
+from jobs.storage import open_storage
 from worker.devices import cpu_name, usable_cores
 from worker.sampler.batcher import Batcher
 from worker.sampler.contact_sheets import ContactSheetRequest, ContactSheets
@@ -80,11 +80,11 @@ def make_app(settings: Settings) -> Starlette:
     """The server's application; connects to nothing yet."""
     device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     name = f"cuda:0 {torch.cuda.get_device_name(0)}" if device.type == "cuda" else cpu_name()
-    artifacts = Artifacts(settings.artifacts_dir)
+    storage = open_storage(settings)
     db = Database(settings.database)
     generators, contact_sheets = (
-        Generators(db, artifacts, settings.sampler_cache, device),
-        ContactSheets(db, settings),
+        Generators(db, storage, settings.sampler_cache, device),
+        ContactSheets(db, storage),
     )
     batcher, packing = Batcher(generators), SamplerState(_PACKERS, settings.sampler_queue)
     # Apart from drawing, or whoever asks what a job would cost waits behind everybody's images; and from each other.

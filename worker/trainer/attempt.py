@@ -32,10 +32,9 @@ from jobs.errors import DatasetNotFoundError, FencedError, UnavailableError
 from jobs.models import Job
 from jobs.runtime.settings import Settings
 from jobs.runtime.startup import begin
-from jobs.storage.disk import Artifacts
+from jobs.storage import keys, open_storage
 from jobs.store import datasets as registered
 from jobs.store import jobs, workers
-from jobs.uploads import files_of
 from worker import sandbox
 from worker.devices import cpu_name, usable_cores
 from worker.exits import FAILURES, Exit, leave_note, leave_reason
@@ -93,11 +92,12 @@ class TrainingAttempt:
 
     def __init__(self, settings: Settings, tenant: str, job_id: str, attempt: int) -> None:
         self._settings = settings
-        self._artifacts = Artifacts(settings.artifacts_dir).of(tenant)
+        self._storage = open_storage(settings)
+        self._artifacts = self._storage.artifacts(tenant)
         self._db = Database(settings.database)
         self._writer = FencedWriter(self._db, job_id, attempt, settings.lease_seconds)
         self._report = Recorder(self._writer, self._artifacts)
-        self._job_id, self._outcome_key = job_id, Artifacts.outcome_key(job_id, attempt)
+        self._job_id, self._outcome_key = job_id, keys.outcome(job_id, attempt)
         self._checkpoints: CheckpointManager | None = None
         self._asked_to_stop = self._asked_to_save = False
 
@@ -209,7 +209,8 @@ class TrainingAttempt:
         try:
             row = self._writer.read(lambda s: registered.of_job(s, job))
             if row.uploaded:
-                data = uploaded.load(files_of(self._settings, row), registered.info(row))
+                with self._storage.datasets(row.tenant).local_folder(keys.images(row.id, row.attempt)) as folder:
+                    data = uploaded.load(folder, registered.info(row))
             else:
                 data = datasets.load(job.dataset)
             check_against(spec, data.info)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 import structlog
@@ -28,7 +26,7 @@ from jobs.db import Database, Session
 from jobs.errors import ArtifactLostError
 from jobs.models import Checkpoint
 from jobs.runtime import failpoints
-from jobs.storage.disk import Artifacts, Stored
+from jobs.storage import Storage, StoredFile, keys
 from jobs.store import checkpoints, files
 from worker.trainer.fenced_writer import FencedWriter
 
@@ -62,7 +60,7 @@ class CheckpointCopy:
 class CheckpointManager:
     """Saves and restores for one attempt; `keep_last` checkpoints stay, and the best."""
 
-    def __init__(self, writer: FencedWriter, artifacts: Artifacts, keep_last: int) -> None:
+    def __init__(self, writer: FencedWriter, artifacts: Storage, keep_last: int) -> None:
         self._writer, self._artifacts, self._keep_last = writer, artifacts, keep_last
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="gantry-checkpoints")
         self._pending: Future[None] | None = None
@@ -80,18 +78,18 @@ class CheckpointManager:
         """
         # Listed before the fence: all these are then of attempts that are over, and can no longer be registered.
         # What a successor of this attempt writes is not among them, however late this one wakes.
-        there = list(self._artifacts.present(self._writer.job_id))
+        written = files.written(self._artifacts, self._writer.job_id)
         named: set[str] = set()
         self._writer.write(lambda s: named.update(files.recorded_keys(s, self._writer.job_id)))
-        _delete(there, named)
+        self._delete_unnamed(written, named)
 
     def tidy_after_all(self, db: Database) -> None:
         """Delete what this attempt alone has written and nobody registered; it is fenced, and writes no more."""
-        mine = f".{self._writer.attempt}."
-        there = [(key, path) for key, path in self._artifacts.present(self._writer.job_id) if mine in path.name]
+        written = files.written(self._artifacts, self._writer.job_id)
+        mine = [key for key in written if keys.is_of_attempt(key, self._writer.attempt)]
         with db.read() as s:
             named = files.recorded_keys(s, self._writer.job_id)
-        _delete(there, named)
+        self._delete_unnamed(mine, named)
 
     def restore(self) -> dict[str, Any] | None:
         """The state of the newest checkpoint that is what was written; None when the job never had one.
@@ -101,7 +99,9 @@ class CheckpointManager:
         job_id = self._writer.job_id
         while (row := self._writer.read(lambda s: checkpoints.newest_ready(s, job_id))) is not None:
             try:
-                state = checkpoint.load(self._artifacts.verify(row.key, row.bytes, row.sha256))
+                self._artifacts.verify(row.key, row.bytes, row.sha256)
+                with self._artifacts.local_path(row.key) as path:
+                    state = checkpoint.load(path)
             except (ArtifactLostError, CheckpointUnreadableError) as error:
                 log.warning("a checkpoint cannot be read; the one before is tried", step=row.step, error=str(error))
                 self._writer.write(partial(checkpoints.mark_bad, checkpoint_id=row.id, why=str(error)))
@@ -182,25 +182,25 @@ class CheckpointManager:
         """Raise ENOSPC where the disk cannot hold two more such as the last: to fill it to the brim would take the
         database with it, where that lies on the same disk.
         """
-        self._artifacts.path(self._writer.job_id).mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self._artifacts.path(self._writer.job_id)).free
-        if free < _SPARE * self._last_bytes:
+        if self._artifacts.free_bytes() < _SPARE * self._last_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _write(self, copy: CheckpointCopy) -> tuple[Stored, Stored]:
+    def _write(self, copy: CheckpointCopy) -> tuple[StoredFile, StoredFile]:
         place = (self._writer.job_id, copy.step, self._writer.attempt)
-        key, weights_key = Artifacts.checkpoint_key(*place), Artifacts.weights_key(*place)
+        key, weights_key = keys.checkpoint(*place), keys.weights(*place)
         with self._artifacts.writing(key) as out:
             checkpoint.save(cast(BinaryIO, out), copy.state)
             failpoints.passed("checkpoint.written")
         try:
             weights = checkpoint.save_weights(copy.weights, copy.spec, copy.info, copy.step)
-            return out.stored, self._artifacts.write(weights_key, weights)
+            return out.stored, self._artifacts.put_bytes(weights_key, weights)
         except OSError:
             self._artifacts.delete(key)
             raise
 
-    def _register(self, step: int, metrics: dict[str, Any], file: Stored, weights: Stored, best: bool) -> None:
+    def _register(
+        self, step: int, metrics: dict[str, Any], file: StoredFile, weights: StoredFile, best: bool
+    ) -> None:
         job_id, attempt = self._writer.job_id, self._writer.attempt
         retired: list[Checkpoint] = []
 
@@ -219,16 +219,15 @@ class CheckpointManager:
             for key in _keys(row):
                 self._artifacts.delete(key)
 
-
-def _delete(there: Iterable[tuple[str, Path]], named: Collection[str]) -> None:
-    for key, path in there:
-        if key not in named:
-            log.info("a file that the record does not name is deleted", file=path.name)
-            path.unlink(missing_ok=True)
+    def _delete_unnamed(self, written: Iterable[str], named: Collection[str]) -> None:
+        for key in written:
+            if key not in named:
+                log.info("a file that the record does not name is deleted", file=key)
+                self._artifacts.delete(key)
 
 
 def _keys(row: Checkpoint) -> tuple[str, str, str]:
-    return row.key, row.weights_key, Artifacts.onnx_key(row.weights_key)
+    return row.key, row.weights_key, keys.onnx(row.weights_key)
 
 
 def is_disk_full(error: Exception) -> bool:

@@ -18,7 +18,7 @@ from jobs import leases
 from jobs.db import Session
 from jobs.leases import JobRequests
 from jobs.runtime import failpoints
-from jobs.storage.disk import Artifacts
+from jobs.storage import Storage, keys
 from jobs.store import checkpoints, evaluations, health, metrics, previews
 from worker.trainer.checkpoints import is_disk_full
 from worker.trainer.fenced_writer import FencedWriter
@@ -31,7 +31,7 @@ Figures = dict[str, float | None]
 class Recorder:
     """The record of one attempt's events. Every method raises `FencedError` when the job is no longer this attempt's."""
 
-    def __init__(self, writer: FencedWriter, artifacts: Artifacts) -> None:
+    def __init__(self, writer: FencedWriter, artifacts: Storage) -> None:
         self._writer, self._artifacts = writer, artifacts
         self._job_id, self._attempt = writer.job_id, writer.attempt
         self._losses: Figures = {}
@@ -81,9 +81,9 @@ class Recorder:
 
     def preview(self, preview: PreviewReady) -> None:
         """The picture; left out where there is no room for it."""
-        key = Artifacts.preview_key(self._job_id, preview.step, self._attempt)
+        key = keys.preview(self._job_id, preview.step, self._attempt)
         try:
-            stored = self._artifacts.write(key, grid_png(preview.images, preview.rows, preview.row_labels))
+            stored = self._artifacts.put_bytes(key, grid_png(preview.images, preview.rows, preview.row_labels))
         except OSError as error:
             if not is_disk_full(error):
                 raise

@@ -142,7 +142,7 @@ def test_a_retry_from_scratch_takes_nothing_over(client: TestClient, hand: Hand)
     job = client.post(f"/v1/jobs/{old}/retry", json={"from": "scratch"}).json()
     assert (job["retry_of"], job["progress"]["step"], job["last_checkpoint_id"]) == (old, 0, None)
     assert client.get(f"/v1/jobs/{job['id']}/metrics").json() == []
-    assert not hand.artifacts.path(job["id"]).exists()
+    assert job["id"] not in hand.artifacts.folders()
 
 
 def test_a_cancelled_job_without_a_checkpoint_is_retried_from_scratch(client: TestClient, hand: Hand) -> None:
@@ -164,12 +164,12 @@ def test_a_retry_of_what_neither_failed_nor_was_cancelled_is_refused(
         hand.finish(job_id, Status.SUCCEEDED)
     if status == "paused":
         _ask(client, job_id, "pause")
-    folders = {path.name for path in hand.artifacts.path("").glob("job_*")}
+    folders = hand.artifacts.folders()
     answer = client.post(f"/v1/jobs/{job_id}/retry", json={"from": origin})
     body = assert_problem(answer, 409, "invalid-transition")
     assert body["current_status"] == status and "retry" not in body["allowed_actions"]
     assert len(client.get("/v1/jobs").json()["data"]) == 1, "nothing was made"
-    assert {path.name for path in hand.artifacts.path("").glob("job_*")} == folders, "nor any file"
+    assert hand.artifacts.folders() == folders, "nor any file"
 
 
 def test_a_retry_that_cannot_be_stored_leaves_no_file(client: TestClient, hand: Hand) -> None:
@@ -177,7 +177,7 @@ def test_a_retry_that_cannot_be_stored_leaves_no_file(client: TestClient, hand: 
     with hand.db.write() as s:
         s.execute(delete(Dataset))
     assert_problem(client.post(f"/v1/jobs/{old}/retry"), 404, "dataset-not-found")
-    assert [path.name for path in hand.artifacts.path("").glob("job_*")] == [old]
+    assert hand.artifacts.folders() == [old]
 
 
 @pytest.mark.parametrize(

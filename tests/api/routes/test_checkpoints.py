@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from jobs.models import Job
 from tests.api.conftest import Hand, assert_problem
+from tests.jobs.helpers import disk_path
 
 
 def test_the_list_is_newest_first_and_marks_the_last(client: TestClient, hand: Hand) -> None:
@@ -108,7 +109,7 @@ def test_an_unknown_checkpoint_is_404(client: TestClient, checkpoint_id: str) ->
 
 def test_a_file_that_is_not_what_was_written_is_never_sent(client: TestClient, hand: Hand) -> None:
     checkpoint = hand.checkpoint(hand.train(), 10)
-    hand.artifacts.path(checkpoint.weights_key).write_bytes(b"heavier")
+    disk_path(hand.artifacts, checkpoint.weights_key).write_bytes(b"heavier")
     assert_problem(client.get(f"/v1/checkpoints/{checkpoint.id}/content"), 500, "artifact-lost")
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from api.samples import plots
 from jobs.errors import RenderingBusyError
 from jobs.runtime.limiter import ConcurrencyLimiter
-from jobs.storage.disk import Artifacts
+from jobs.storage import Storage
 from tests.api.conftest import Hand, assert_problem
 
 
@@ -200,13 +200,13 @@ def test_a_film_reads_no_preview_before_its_turn_has_come(
     for step in (0, 50):
         hand.preview(job_id, step, shade=step)
     read: list[str] = []
-    reads = Artifacts.read
+    reads = Storage.read_bytes
 
-    def noted(self: Artifacts, key: str) -> bytes:
+    def noted(self: Storage, key: str) -> bytes:
         read.append(key)
         return reads(self, key)
 
-    monkeypatch.setattr(Artifacts, "read", noted)
+    monkeypatch.setattr(Storage, "read_bytes", noted)
     monkeypatch.setattr(
         plots, "_places", places := ConcurrencyLimiter(1, RenderingBusyError, "Come back in a moment.")
     )
@@ -224,7 +224,7 @@ def test_a_preview_that_was_not_drawn_is_404(client: TestClient, hand: Hand, ste
 def test_a_preview_whose_file_is_lost_is_a_500_that_says_so(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     hand.preview(job_id, 0, 3)
-    hand.artifacts.delete_job(job_id)
+    hand.artifacts.delete_prefix(job_id)
     assert_problem(client.get(f"/v1/jobs/{job_id}/previews/0.png"), 500, "artifact-lost")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 
 from sqlalchemy import update
 
@@ -13,9 +14,9 @@ from jobs.db import Database
 from jobs.models import Job
 from jobs.relay import sweeper
 from jobs.runtime.settings import Settings
-from jobs.storage.disk import Artifacts
+from jobs.storage import keys, open_storage
 from jobs.store import checkpoints, jobs, outbox
-from tests.jobs.helpers import files_of, submit
+from tests.jobs.helpers import disk_path, files_of, submit
 
 
 def test_it_sends_hints_and_gives_lost_jobs_back_until_told_to_stop(db: Database, settings: Settings) -> None:
@@ -43,20 +44,26 @@ def _back_and_sent(db: Database, job_id: str) -> bool:
         return job.status == "queued" and job.published_at is not None and not outbox.fetch_due(s, 10)
 
 
+def age(folder: Path) -> None:
+    """Make the folder and its files look as if they were written long ago."""
+    for path in (*folder.rglob("*"), folder):
+        os.utime(path, (0, 0))
+
+
 def test_files_are_left_alone_when_no_job_at_all_is_on_record(db: Database, settings: Settings) -> None:
-    artifacts, files = Artifacts(settings.artifacts_dir), files_of(settings)
-    files.write("job_00000000000000000000000000/x", b"")
-    os.utime(files.path("job_00000000000000000000000000"), (0, 0))
+    artifacts, files = open_storage(settings), files_of(settings)
+    files.put_bytes("job_00000000000000000000000000/x", b"")
+    age(disk_path(files, "job_00000000000000000000000000"))
     assert sweeper.drop_orphans(db, artifacts) == []
     assert files.exists("job_00000000000000000000000000/x")
 
 
 def test_files_of_a_deleted_job_go_and_others_stay(db: Database, settings: Settings) -> None:
-    artifacts, files = Artifacts(settings.artifacts_dir), files_of(settings)
+    artifacts, files = open_storage(settings), files_of(settings)
     kept = submit(db)
     for name in (kept.id, "job_00000000000000000000000000"):
-        files.write(f"{name}/x", b"")
-        os.utime(files.path(name), (0, 0))
+        files.put_bytes(f"{name}/x", b"")
+        age(disk_path(files, name))
     assert sweeper.drop_orphans(db, artifacts) == ["job_00000000000000000000000000"]
     assert files.exists(f"{kept.id}/x")
 
@@ -66,19 +73,17 @@ def test_what_an_ended_job_left_unregistered_is_dropped_two_leases_later(db: Dat
     with db.write() as s:
         leases.claim(s, "w1", "cpu", 0, 30)
         place = (job.id, 10, 1)
-        file, weights = (
-            files.write(key(*place), b"good") for key in (Artifacts.checkpoint_key, Artifacts.weights_key)
-        )
+        file, weights = (files.put_bytes(key(*place), b"good") for key in (keys.checkpoint, keys.weights))
         checkpoints.register(s, job.id, 1, 10, {}, file, weights)
-    unregistered = [Artifacts.checkpoint_key(job.id, 20, 1), Artifacts.preview_key(job.id, 20, 1)]
-    for key in (*unregistered, Artifacts.onnx_key(weights.key)):
-        files.write(key, b"and then its writer was killed")
+    unregistered = [keys.checkpoint(job.id, 20, 1), keys.preview(job.id, 20, 1)]
+    for key in (*unregistered, keys.onnx(weights.key)):
+        files.put_bytes(key, b"and then its writer was killed")
     with db.write() as s:
         jobs.request_cancel(s, job.id)
         leases.release(s, job.id, 1, crash=True, reason={"code": "trainer_crashed", "message": "Killed."})
 
-    until = sweeper.tidy_ended(db, Artifacts(settings.artifacts_dir), None, lease_seconds=30)
+    until = sweeper.tidy_ended(db, open_storage(settings), None, lease_seconds=30)
     assert all(map(files.exists, unregistered)), "whoever wrote them may be about to register them"
-    sweeper.tidy_ended(db, Artifacts(settings.artifacts_dir), until, lease_seconds=0)
+    sweeper.tidy_ended(db, open_storage(settings), until, lease_seconds=0)
     assert not any(map(files.exists, unregistered))
-    assert all(map(files.exists, (file.key, weights.key, Artifacts.onnx_key(weights.key))))
+    assert all(map(files.exists, (file.key, weights.key, keys.onnx(weights.key))))

@@ -21,9 +21,12 @@ from jobs.models import DEFAULT_TENANT, Dataset
 from jobs.relay import validation
 from jobs.relay.validation import validate_one
 from jobs.runtime.settings import Settings
+from jobs.storage import open_storage
 from jobs.store import datasets, jobs
 from tests.gan.uploads.zips import files, zipped
 from tests.jobs.helpers import submit
+
+UPLOAD = "upload.zip"
 
 
 def brought(db: Database, settings: Settings, name: str = "mine", content: bytes | None = None) -> str:
@@ -31,7 +34,7 @@ def brought(db: Database, settings: Settings, name: str = "mine", content: bytes
     dataset_id = new_id("ds")
     folder = settings.datasets_dir / DEFAULT_TENANT / dataset_id
     folder.mkdir(parents=True)
-    (folder / uploads.UPLOAD).write_bytes(zipped(files("bag", "shoe", size=(20, 20))) if content is None else content)
+    (folder / UPLOAD).write_bytes(zipped(files("bag", "shoe", size=(20, 20))) if content is None else content)
     with db.write() as s:
         datasets.create_upload(s, dataset_id, name, None)
     return dataset_id
@@ -53,7 +56,7 @@ def test_it_is_unpacked_and_ready_on_both_databases(db: Database, settings: Sett
     assert (row.status, row.num_images, row.num_held_out, row.lease_until) == ("ready", 72, 8, None)
     assert row.preparation is not None and row.preparation["side"] == 20 and row.progress is None
     assert sorted(path.name for path in (settings.datasets_dir / DEFAULT_TENANT / dataset_id).iterdir()) == ["1"]
-    assert (uploads.files_of(settings, row) / "about.json").exists()
+    assert open_storage(settings).datasets(DEFAULT_TENANT).exists(f"{dataset_id}/1/about.json")
 
 
 def test_a_process_that_dies_is_a_refusal(db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,10 +147,10 @@ def test_orphans_go_and_what_is_on_record_stays(db: Database, settings: Settings
     )
     for folder in (orphan, young):
         folder.mkdir()
-        (folder / uploads.UPLOAD).write_bytes(b"x")
-    for path in (orphan, orphan / uploads.UPLOAD, settings.datasets_dir / DEFAULT_TENANT / kept):
+        (folder / UPLOAD).write_bytes(b"x")
+    for path in (orphan, orphan / UPLOAD, settings.datasets_dir / DEFAULT_TENANT / kept):
         os.utime(path, (1, 1))
-    assert uploads.delete_orphans(db, settings, 3600) == [orphan.name]
+    assert uploads.delete_orphans(db, open_storage(settings), 3600) == [orphan.name]
     assert sorted(p.name for p in (settings.datasets_dir / DEFAULT_TENANT).iterdir()) == sorted([kept, young.name])
 
 

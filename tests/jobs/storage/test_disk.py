@@ -1,6 +1,7 @@
-"""Files are written whole or not at all, and are what the record says or are refused."""
+"""The store on the disk: its layout, its permissions, and what is durable in which order."""
 
-import hashlib
+from __future__ import annotations
+
 import os
 import tempfile
 from collections.abc import Iterator
@@ -9,13 +10,18 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import ArtifactLostError
-from jobs.ids import new_id
-from jobs.storage.disk import Artifacts
+from jobs.storage.disk import DiskStorage
 
 
 @pytest.fixture
-def artifacts(tmp_path: Path) -> Artifacts:
-    return Artifacts(tmp_path)
+def disk(tmp_path: Path) -> DiskStorage:
+    return DiskStorage(tmp_path / "data")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The folder of `disk`."""
+    return tmp_path / "data"
 
 
 @pytest.fixture
@@ -28,92 +34,133 @@ def other_disk(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_what_is_written_can_be_read_and_verified(artifacts: Artifacts) -> None:
-    stored = artifacts.write("job_a/x.bin", b"abc")
-    assert stored.bytes == 3 and stored.sha256 == hashlib.sha256(b"abc").hexdigest()
-    assert artifacts.read("job_a/x.bin") == b"abc"
-    assert artifacts.verify(stored.key, stored.bytes, stored.sha256).read_bytes() == b"abc"
+@pytest.fixture
+def syscalls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Notes each sync and rename, by the name of the file or folder."""
+    seen: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        seen.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        fsync(descriptor)
+
+    def noted_replace(self: Path, target: Path) -> Path:
+        seen.append(f"rename {target.name}")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    return seen
 
 
-def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(artifacts: Artifacts) -> None:
-    artifacts.write("job_a/x.bin", b"old")
-    with pytest.raises(OSError, match="full"), artifacts.writing("job_a/x.bin") as out:
-        out.write(b"half")
-        raise OSError("full")
-    assert artifacts.read("job_a/x.bin") == b"old"
-    assert [p.name for p in artifacts.path("job_a").iterdir()] == ["x.bin"]
+def plain(seen: list[str]) -> list[str]:
+    """The calls, without the random part of an unfinished file's name."""
+    return [".".join(part for part in call.split(".") if len(part) != 12) for call in seen]
 
 
-@pytest.mark.parametrize("damage", [b"", b"ab", b"abd", b"abcd"])
-def test_a_damaged_file_is_refused(artifacts: Artifacts, damage: bytes) -> None:
-    stored = artifacts.write("job_a/x.bin", b"abc")
-    artifacts.path(stored.key).write_bytes(damage)
-    with pytest.raises(ArtifactLostError, match="not what was written"):
-        artifacts.verify(stored.key, stored.bytes, stored.sha256)
+def test_the_layout_is_that_of_earlier_versions(disk: DiskStorage, root: Path) -> None:
+    (root / "artifacts/default/job_a/checkpoints").mkdir(parents=True)
+    (root / "artifacts/default/job_a/checkpoints/000000300.1.pt").write_bytes(b"abc")
+    assert disk.artifacts("default").read_bytes("job_a/checkpoints/000000300.1.pt") == b"abc"
+    disk.datasets("default").put_bytes("ds_a/upload.zip", b"zip")
+    assert (root / "datasets/default/ds_a/upload.zip").read_bytes() == b"zip"
 
 
-def test_a_missing_file_has_a_sentence(artifacts: Artifacts) -> None:
-    with pytest.raises(ArtifactLostError, match="gone"):
-        artifacts.read("job_a/none")
-    with pytest.raises(ArtifactLostError, match="gone"):
-        artifacts.verify("job_a/none", 0, "")
+def test_folders_from_before_there_were_tenants_become_the_default_tenants(disk: DiskStorage, root: Path) -> None:
+    for name in ("artifacts/job_a", "datasets/ds_a", "artifacts/acme/job_b"):
+        (root / name).mkdir(parents=True)
+        (root / name / "file").write_text("kept")
+    disk.upgrade("default")
+    keys = ["artifacts/acme/job_b/file", "artifacts/default/job_a/file", "datasets/default/ds_a/file"]
+    assert disk.list_keys() == keys
 
 
-@pytest.mark.parametrize("key", ["../x", "/etc/passwd", "job_a/../../x"])
-def test_a_key_never_leaves_the_folder(artifacts: Artifacts, key: str) -> None:
-    with pytest.raises(AssertionError):
-        artifacts.path(key)
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
+def test_a_file_is_synced_then_renamed_then_its_folder_is_synced(
+    disk: DiskStorage, root: Path, syscalls: list[str]
+) -> None:
+    root.mkdir()
+    disk.put_bytes("job_a/x.bin", b"abc")
+    made = ["sync data"]  # the name of job_a in it
+    assert plain(syscalls) == [*made, "sync x.bin.tmp", "rename x.bin", "sync job_a"]
+    syscalls.clear()
+    disk.copy("job_a/x.bin", "job_b/y.bin")
+    assert plain(syscalls) == [*made, "rename y.bin", "sync job_b"]
+    syscalls.clear()
+    with disk.scratch_folder("ds_a/1") as folder:
+        (folder / "images.bin").write_bytes(b"abc")
+        disk.put_folder("ds_a/1", folder)
+    assert plain(syscalls) == [*made, "sync images.bin", "sync 1.tmp", "rename 1", "sync ds_a"]
 
 
-def test_a_linked_file_outlives_the_one_it_was_linked_from(artifacts: Artifacts) -> None:
-    stored = artifacts.write("job_a/deep/x.bin", b"abc")
-    artifacts.link("job_a/deep/x.bin", "job_b/checkpoints/y.bin")
-    assert artifacts.path("job_b/checkpoints/y.bin").stat().st_nlink == 2, "no byte was copied"
-    artifacts.delete_job("job_a")
-    artifacts.verify("job_b/checkpoints/y.bin", stored.bytes, stored.sha256)
-    with pytest.raises(ArtifactLostError, match="gone"):
-        artifacts.link("job_a/deep/x.bin", "job_b/z.bin")
-    assert not artifacts.exists("job_b/z.bin")
+def test_files_and_folders_are_their_users_alone_whatever_the_umask(disk: DiskStorage, root: Path) -> None:
+    before = os.umask(0)
+    try:
+        disk.put_bytes("job_a/checkpoints/x.bin", b"abc")
+        with disk.scratch_folder("ds_a/1") as folder:
+            disk.put_folder("ds_a/1", folder)
+        with disk.live_file("job_a/attempts/1.log"):
+            pass
+        disk.writable_folder("job_c")
+    finally:
+        os.umask(before)
+    modes = {path.relative_to(root).as_posix(): path.stat().st_mode & 0o777 for path in root.rglob("*")}
+    assert modes.pop("job_a/checkpoints/x.bin") == 0o600
+    assert len(modes) == 6 and set(modes.values()) == {0o700}
 
 
-def test_a_new_file_leaves_what_was_linked_from_the_old_one(artifacts: Artifacts) -> None:
-    artifacts.write("job_a/x.bin", b"old")
-    artifacts.link("job_a/x.bin", "job_b/x.bin")
-    artifacts.write("job_a/x.bin", b"new")
-    assert artifacts.read("job_b/x.bin") == b"old"
+def test_a_copy_shares_its_bytes(disk: DiskStorage, root: Path) -> None:
+    disk.put_bytes("job_a/x.bin", b"abc")
+    disk.copy("job_a/x.bin", "job_b/y.bin")
+    assert (root / "job_b/y.bin").stat().st_nlink == 2
 
 
-def test_where_there_are_no_links_there_is_a_copy(artifacts: Artifacts, other_disk: Path) -> None:
-    artifacts.write("job_a/x.bin", b"abc")
-    artifacts.path("job_b").symlink_to(other_disk)
-    artifacts.link("job_a/x.bin", "job_b/x.bin")
+def test_where_there_are_no_links_the_bytes_are_copied(disk: DiskStorage, root: Path, other_disk: Path) -> None:
+    disk.put_bytes("job_a/x.bin", b"abc")
+    (root / "job_b").symlink_to(other_disk)
+    disk.copy("job_a/x.bin", "job_b/x.bin")
     assert (other_disk / "x.bin").read_bytes() == b"abc" and (other_disk / "x.bin").stat().st_nlink == 1
 
 
-def test_orphans_are_old_folders_that_no_job_owns(artifacts: Artifacts) -> None:
-    old, new, known = (new_id("job") for _ in range(3))
-    for name in (old, new, known, "lost+found"):
-        artifacts.write(f"{name}/x", b"")
-    for name in (old, known, "lost+found"):
-        os.utime(artifacts.path(name), (0, 0))
-    assert artifacts.orphans({known}, older_than_seconds=60) == [old]
-    artifacts.delete_job(old)
-    artifacts.delete_job(old)
-    assert not artifacts.path(old).exists()
+@pytest.mark.parametrize("damage", [b"", b"ab", b"abd", b"abcd"])
+def test_a_file_that_was_damaged_on_the_disk_is_refused(disk: DiskStorage, root: Path, damage: bytes) -> None:
+    stored = disk.put_bytes("job_a/x.bin", b"abc")
+    (root / "job_a/x.bin").write_bytes(damage)
+    with pytest.raises(ArtifactLostError, match="not what was written"):
+        disk.verify(stored.key, stored.bytes, stored.sha256)
 
 
-def test_two_that_write_one_key_leave_one_whole_file(artifacts: Artifacts) -> None:
-    with artifacts.writing("job_a/x") as first:
-        first.write(b"AAAA")
-        with artifacts.writing("job_a/x") as second:
-            second.write(b"BBBBBB")
-        first.write(b"AAAA")
-    assert artifacts.verify("job_a/x", first.stored.bytes, first.stored.sha256).read_bytes() == b"AAAAAAAA"
-    assert second.stored.sha256 == hashlib.sha256(b"BBBBBB").hexdigest()
+def test_half_written_files_of_a_killed_writer_are_swept(disk: DiskStorage, root: Path) -> None:
+    disk.put_bytes("job_a/x.bin", b"abc")
+    (root / "job_a/y.bin.tmp").write_bytes(b"half")
+    (root / "job_a/z.bin.0123456789ab.tmp").write_bytes(b"half, by an earlier version")
+    disk.sweep_unfinished("job_a")
+    assert [path.name for path in (root / "job_a").iterdir()] == ["x.bin"]
 
 
-def test_half_written_files_of_a_killed_writer_are_swept(artifacts: Artifacts) -> None:
-    artifacts.write("job_a/x.bin", b"abc")
-    artifacts.path("job_a/y.bin.tmp").write_bytes(b"half")
-    artifacts.sweep_unfinished("job_a")
-    assert [p.name for p in artifacts.path("job_a").iterdir()] == ["x.bin"]
+def test_a_folder_is_as_old_as_what_was_last_written_below_it(disk: DiskStorage, root: Path) -> None:
+    disk.put_bytes("job_a/checkpoints/x.bin", b"abc")
+    for path in (root / "job_a/checkpoints/x.bin", root / "job_a/checkpoints", root / "job_a"):
+        assert disk.modified_at("job_a") > 1000
+        os.utime(path, (1000, 1000))
+    assert disk.modified_at("job_a") == 1000
+    disk.copy("job_a/checkpoints/x.bin", "job_b/x.bin")
+    assert disk.modified_at("job_b") > 1000, "a link has the time of the file, and its folder that of the copy"
+
+
+def test_a_file_where_a_folder_should_be_is_an_error_of_the_system(disk: DiskStorage, root: Path) -> None:
+    root.write_bytes(b"no folder")
+    with pytest.raises(OSError, match="exists"):
+        disk.put_bytes("job_a/x", b"")
+    with pytest.raises(OSError, match="exists"):
+        disk.free_bytes()
+    assert not disk.exists("job_a/x") and disk.folders() == [] and disk.check()[0] is False
+
+
+def test_the_check_says_what_to_do(disk: DiskStorage, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert disk.check() == (False, f"{root} is not there yet: `gantry up` or `gantry migrate` makes it")
+    disk.put_bytes("artifacts/acme/job_a/x", b"")
+    assert disk.check()[1].startswith(f"{root / 'artifacts'}, ")
+    monkeypatch.setattr("jobs.storage.disk._LITTLE_SPACE_BYTES", 1 << 62)
+    works, detail = disk.check()
+    assert not works and "delete jobs, or free some space" in detail

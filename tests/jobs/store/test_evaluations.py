@@ -11,11 +11,11 @@ from jobs import leases
 from jobs.db import Database
 from jobs.errors import BadCursorError, NoCheckpointError
 from jobs.models import Checkpoint
-from jobs.storage.disk import Stored
+from jobs.storage import StoredFile
 from jobs.store import checkpoints, datasets, evaluations, events, jobs, metrics
 from tests.jobs.helpers import submit
 
-FILE = Stored("job_x/f", 3, "0" * 64)
+FILE = StoredFile("job_x/f", 3, "0" * 64)
 
 
 def _claim(db: Database) -> str:

@@ -18,7 +18,7 @@ from jobs.errors import BadCursorError, InvalidTransitionError, JobNotFoundError
 from jobs.models import Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBlock, Outbox, Preview
 from jobs.runtime.settings import Settings
 from jobs.status import Status
-from jobs.storage.disk import Stored
+from jobs.storage import StoredFile
 from jobs.store import checkpoints, datasets, evaluations, events, jobs, metrics, outbox, previews, queue
 from tests.jobs.helpers import submit
 
@@ -338,7 +338,7 @@ def test_what_an_ended_job_cannot_take_is_said_with_what_it_can(db: Database) ->
 def test_deleting_takes_everything_that_hangs_on_the_job(db: Database) -> None:
     submit(db)
     job = _start(db)
-    file = Stored(f"{job.id}/f", 1, "0" * 64)
+    file = StoredFile(f"{job.id}/f", 1, "0" * 64)
     with db.write() as s:
         metrics.append(s, job.id, 1, 1, ["loss_d"], np.zeros((2, 1), np.float32))
         checkpoints.register(s, job.id, 1, 2, {}, file, file)

@@ -21,7 +21,7 @@ from jobs.db import Database, Session
 from jobs.keys import Scope
 from jobs.models import DEFAULT_TENANT
 from jobs.status import Status
-from jobs.storage.disk import Stored
+from jobs.storage import StoredFile
 from jobs.store import (
     attempts,
     checkpoints,
@@ -56,7 +56,7 @@ WHOLE: Final = {
     "SELECT jobs.id \nFROM jobs": "once an hour, the files that no job owns",
 }
 """Queries that are of a whole table: how they begin, and why."""
-FILE: Final = Stored("job_x/f", 3, "0" * 64)
+FILE: Final = StoredFile("job_x/f", 3, "0" * 64)
 REASON: Final = {"code": "drained", "message": ""}
 
 Statement = tuple[str, Any]

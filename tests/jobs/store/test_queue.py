@@ -13,7 +13,7 @@ from jobs.errors import QuotaExceededError, QuotaUsedUpError
 from jobs.ids import new_id
 from jobs.models import Job
 from jobs.status import Status
-from jobs.storage.disk import Stored
+from jobs.storage import StoredFile
 from jobs.store import checkpoints, jobs, previews, queue
 from jobs.store.callers import tenants
 from tests.jobs.helpers import submit
@@ -159,10 +159,10 @@ def test_jobs_wait_while_the_device_hours_are_used_up(db: Database) -> None:
 def test_storage_is_checkpoints_previews_and_data_sets(db: Database) -> None:
     _tenants(db, "small", storage_mb=3)
     job = submit(db, tenant="small")
-    file, weights = Stored("f", 2_000_000, "0" * 64), Stored("w", 1_500_000, "1" * 64)
+    file, weights = StoredFile("f", 2_000_000, "0" * 64), StoredFile("w", 1_500_000, "1" * 64)
     with db.write() as s:
         checkpoints.register(s, job.id, 1, 1, {}, file, weights, best=False)
-        previews.register(s, job.id, 1, 1, Stored("p", 40_000, "2" * 64))
+        previews.register(s, job.id, 1, 1, StoredFile("p", 40_000, "2" * 64))
         assert tenants.stored_bytes(s, "small") == 3_540_000
     with pytest.raises(QuotaUsedUpError, match="would take 4 MB of 3"):
         submit(db, tenant="small")

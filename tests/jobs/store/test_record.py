@@ -19,11 +19,11 @@ from jobs.errors import (
 )
 from jobs.models import Checkpoint, Worker
 from jobs.status import Status
-from jobs.storage.disk import Stored
+from jobs.storage import StoredFile
 from jobs.store import checkpoints, jobs, metrics, previews, workers
 from tests.jobs.helpers import submit
 
-FILE = Stored("job_x/f", 3, "0" * 64)
+FILE = StoredFile("job_x/f", 3, "0" * 64)
 
 
 def _claim(db: Database) -> str:

@@ -15,9 +15,10 @@ from jobs.errors import InvalidTransitionError, JobNotFoundError
 from jobs.ids import new_id
 from jobs.models import Checkpoint, Job
 from jobs.status import Status
-from jobs.storage.disk import Artifacts
+from jobs.storage import keys
+from jobs.storage.disk import DiskStorage
 from jobs.store import checkpoints, evaluations, events, jobs, metrics, outbox, previews, retries
-from tests.jobs.helpers import VERSION_1, submit
+from tests.jobs.helpers import VERSION_1, disk_path, submit
 
 ERROR: dict[str, Any] = {"code": "internal", "message": "It broke.", "retryable": True, "step": 30, "hint": None}
 
@@ -26,7 +27,7 @@ class Old:
     """A job that trains, by the record's own functions."""
 
     def __init__(self, db: Database, folder: Path, **body: Any) -> None:
-        self.db, self.artifacts = db, Artifacts(folder)
+        self.db, self.artifacts = db, DiskStorage(folder)
         self.id = submit(db, **body).id
         self.attempt = 0
         self.claim(resumed_from=0)
@@ -48,8 +49,8 @@ class Old:
 
     def save(self, step: int, *, best: bool = False) -> Checkpoint:
         place = (self.id, step, self.attempt)
-        file = self.artifacts.write(Artifacts.checkpoint_key(*place), b"all of %d" % step)
-        weights = self.artifacts.write(Artifacts.weights_key(*place), b"weights of %d" % step)
+        file = self.artifacts.put_bytes(keys.checkpoint(*place), b"all of %d" % step)
+        weights = self.artifacts.put_bytes(keys.weights(*place), b"weights of %d" % step)
         with self.db.write() as s:
             return checkpoints.register(
                 s, self.id, self.attempt, step, {"loss_d": step / 10}, file, weights, best=best
@@ -60,7 +61,7 @@ class Old:
             evaluations.register(s, self.id, self.attempt, step, {"fcd": fcd}, {"images": 5}, best_so_far=best)
 
     def draw(self, step: int) -> None:
-        file = self.artifacts.write(Artifacts.preview_key(self.id, step, self.attempt), b"picture of %d" % step)
+        file = self.artifacts.put_bytes(keys.preview(self.id, step, self.attempt), b"picture of %d" % step)
         with self.db.write() as s:
             previews.register(s, self.id, self.attempt, step, file)
 
@@ -137,14 +138,15 @@ def test_a_retry_outlives_the_job_before_it(old: Old, db: Database) -> None:
     new = old.retry()
     with db.write() as s:
         jobs.delete(s, old.id)
-    old.artifacts.delete_job(old.id)
+    old.artifacts.delete_prefix(old.id)
     with db.read() as s:
         rows, drawn = checkpoints.page(s, new.id, limit=9).data, previews.listing(s, new.id)
     assert len(rows) == 2 and len(drawn) == 2
     for row in rows:
-        assert old.artifacts.verify(row.key, row.bytes, row.sha256).read_bytes() == b"all of %d" % row.step
+        old.artifacts.verify(row.key, row.bytes, row.sha256)
+        assert old.artifacts.read_bytes(row.key) == b"all of %d" % row.step
         old.artifacts.verify(row.weights_key, row.weights_bytes, row.weights_sha256)
-    assert [old.artifacts.read(row.key) for row in drawn] == [b"picture of 0", b"picture of 25"]
+    assert [old.artifacts.read_bytes(row.key) for row in drawn] == [b"picture of 0", b"picture of 25"]
 
 
 def test_what_an_attempt_of_the_retry_does_not_go_on_from_counts_no_more(old: Old, db: Database) -> None:
@@ -181,7 +183,7 @@ def test_a_checkpoint_that_is_not_what_was_written_is_passed_over_and_told(
     with db.read() as s:
         row = checkpoints.newest_ready(s, old.id)
     assert row is not None
-    old.artifacts.path(row.weights_key if weights else row.key).write_bytes(b"x")
+    disk_path(old.artifacts, row.weights_key if weights else row.key).write_bytes(b"x")
     new = old.retry()
     assert new.step == 20 and _steps(db, new.id) == [(20, 0, False), (10, 0, True)]
     with db.read() as s:

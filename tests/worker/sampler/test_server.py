@@ -25,11 +25,11 @@ from jobs.db import Database, migrate
 from jobs.ids import new_id
 from jobs.models import Checkpoint
 from jobs.runtime.settings import Settings, sampler_address
-from jobs.storage.disk import Artifacts
+from jobs.storage import keys
 from jobs.store import checkpoints, jobs
 from jobs.store import datasets as registered
 from tests.conftest import small_settings
-from tests.jobs.helpers import files_of
+from tests.jobs.helpers import disk_path, files_of
 from tests.ports import free_port
 from tests.worker.helpers import tiny, until, with_checkpoints
 
@@ -176,9 +176,9 @@ def test_an_unknown_checkpoint_is_not_found(client: httpx2.Client) -> None:
 def test_a_damaged_file_is_never_drawn_from(client: httpx2.Client, sampler_settings: Settings) -> None:
     damaged, gone, _ = trained(sampler_settings)
     files = files_of(sampler_settings)
-    content = bytearray(files.read(damaged.weights_key))
+    content = bytearray(files.read_bytes(damaged.weights_key))
     content[-1] ^= 1
-    files.path(damaged.weights_key).write_bytes(content)
+    disk_path(files, damaged.weights_key).write_bytes(content)
     files.delete(gone.weights_key)
     for checkpoint in (damaged, gone):
         answer = client.post("/draw", json=wish(checkpoint, [(None, 0)]))
@@ -242,7 +242,7 @@ def test_an_export_is_made_once(
     where = {"checkpoint_id": by_class[0].id, "format": "onnx"}
     first = client.get("/export", params=where)
     assert first.status_code == 200 and first.headers["content-type"] == "application/octet-stream"
-    kept = files_of(sampler_settings).read(Artifacts.onnx_key(by_class[0].weights_key))
+    kept = files_of(sampler_settings).read_bytes(keys.onnx(by_class[0].weights_key))
     assert first.content == kept == client.get("/export", params=where).content
     assert client.get("/export", params={**where, "format": "tflite"}).status_code == 422
     assert client.get("/export", params={**where, "checkpoint_id": "ckpt_none"}).status_code == 404

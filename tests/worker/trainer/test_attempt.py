@@ -18,9 +18,9 @@ from jobs.db import Database
 from jobs.errors import FencedError
 from jobs.models import DEFAULT_TENANT, Job
 from jobs.runtime.settings import Settings
-from jobs.storage.disk import Artifacts
+from jobs.storage import keys
 from jobs.store import checkpoints, previews
-from tests.jobs.helpers import files_of, submit
+from tests.jobs.helpers import disk_path, files_of, submit
 from tests.worker.helpers import endless, job_of, tiny, trains, until
 from worker.exits import Exit
 from worker.sandbox import trainer_environment
@@ -89,7 +89,7 @@ def test_a_trainer_of_an_attempt_that_is_over_starts_nothing(sqlite_settings: Se
     with trainer(sqlite_settings, job.id, 1) as process:
         assert process.wait(timeout=120) == Exit.STOPPED
     assert job_of(sqlite_db, job.id).event_seq == job.event_seq
-    assert [path for path in files_of(sqlite_settings).path(job.id).rglob("*") if path.is_file()] == []
+    assert [path for path in disk_path(files_of(sqlite_settings), job.id).rglob("*") if path.is_file()] == []
 
 
 def test_a_term_signal_saves_a_checkpoint_and_stops(sqlite_settings: Settings, sqlite_db: Database) -> None:
@@ -128,7 +128,7 @@ def test_a_job_without_its_gpu_is_told_so(sqlite_settings: Settings, sqlite_db: 
     environment = trainer_environment(sqlite_settings, os.environ) | {"CUDA_VISIBLE_DEVICES": ""}
     argv = [sys.executable, "-m", "worker.trainer", job.id, "1", DEFAULT_TENANT]
     assert subprocess.run(argv, env=environment, timeout=120, check=False).returncode == Exit.NO_DEVICE
-    assert b"torch" in files_of(sqlite_settings).read(Artifacts.outcome_key(job.id, 1))
+    assert b"torch" in files_of(sqlite_settings).read_bytes(keys.outcome(job.id, 1))
 
 
 class _Clock:
