@@ -1,6 +1,7 @@
 """The interface of the store: files by key, each written whole or not at all, with its size and sha256.
 
-Every back end is a subclass of `Storage`, and must pass the tests of `tests/jobs/storage/test_contract.py`. A caller
+Every back end is a subclass of `Storage`, and must pass the tests of `tests/jobs/storage/test_contract.py`; one that
+has no shared disk is shown in `tests/jobs/storage/remote.py`. `open_storage` chooses the back end. A caller
 outside this package never builds a path into the store: a key need not be a file of this machine. It reads by `open`,
 `read_range` or `local_path`, and writes by `writing`, `put_bytes`, `put_file` or `put_folder`.
 """

@@ -21,7 +21,7 @@ from jobs.storage import keys
 from jobs.storage.base import Storage, StoredFile
 
 _UNFINISHED: Final = ".tmp"
-_GONE: Final = "The file {} is gone from the artifacts folder."
+_GONE: Final = "The file {} is gone from the store."
 _GIB: Final = 2**30
 _LITTLE_SPACE_BYTES: Final = _GIB
 # All is its user's alone, whatever umask the process has.
@@ -41,22 +41,12 @@ class DiskStorage(Storage):
     # Writing
 
     def put_file(self, key: str, path: Path, digest: str | None = None) -> StoredFile:
-        target = self._path(key)
         stored = StoredFile(key, path.stat().st_size, digest or _digest(path))
-        _sync(path)
-        self._make_folder(target.parent)
-        path.replace(target)
-        _sync(target.parent)
+        self._move_in(path, self._path(key))
         return stored
 
     def put_folder(self, prefix: str, folder: Path) -> None:
-        target = self._path(prefix)
-        for path in (*folder.rglob("*"), folder):
-            _sync(path)
-        self._make_folder(target.parent)
-        shutil.rmtree(target, ignore_errors=True)
-        folder.replace(target)
-        _sync(target.parent)
+        self._move_in(folder, self._path(prefix))
 
     def copy(self, key: str, to_key: str) -> None:
         source, target = self._path(key), self._path(to_key)
@@ -195,9 +185,7 @@ class DiskStorage(Storage):
 
     def _path(self, key: str) -> Path:
         """Return the path of the file with this key, whether it exists or not."""
-        if Path(key).is_absolute() or ".." in Path(key).parts:
-            raise AssertionError(f"a key that leaves the folder: {key}")
-        return self._root / key
+        return self._root / keys.checked(key)
 
     def _make_folder(self, folder: Path) -> None:
         """Create the folder and those above it, durably.
@@ -209,6 +197,19 @@ class DiskStorage(Storage):
         self._make_folder(folder.parent)
         folder.mkdir(_FOLDER_MODE, exist_ok=True)
         _sync(folder.parent)
+
+    def _move_in(self, path: Path, target: Path) -> None:
+        """Move a local file or folder to its final name, durably; from another file system by a copy."""
+        self._make_folder(target.parent)
+        with self._unfinished(target) as beside:
+            if path.stat().st_dev != target.parent.stat().st_dev:
+                path = Path(shutil.move(path, beside))
+            for part in (*path.rglob("*"), path):
+                _sync(part)
+            if path.is_dir() and target.is_dir():
+                shutil.rmtree(target)
+            path.replace(target)
+        _sync(target.parent)
 
     @contextmanager
     def _unfinished(self, target: Path) -> Iterator[Path]:

@@ -24,6 +24,14 @@ DATASETS: Final = "datasets"
 """The area of uploaded data sets: a folder for each tenant, in it a folder for each data set."""
 
 
+def checked(key: str) -> str:
+    """Return the key or prefix, after a check that it leads nowhere out of its part of the store."""
+    path = PurePosixPath(key)
+    if path.is_absolute() or ".." in path.parts:
+        raise AssertionError(f"a key that leaves its part of the store: {key}")
+    return key
+
+
 def artifacts_of(tenant: str) -> str:
     """Return the prefix of the files of a tenant's jobs."""
     return f"{ARTIFACTS}/{tenant}"

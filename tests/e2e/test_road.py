@@ -49,7 +49,7 @@ def test_from_post_to_images_by_class_label(service: Service) -> None:
     _quality(service, done)
     _samples(service, job["id"])
     assert service.http.delete(f"/v1/jobs/{job['id']}").status_code == 204
-    assert not (service.settings.artifacts_dir / "default" / job["id"]).exists()
+    assert not (service.settings.data_dir / "artifacts" / "default" / job["id"]).exists()
 
 
 def _curves(service: Service, job_id: str) -> None:

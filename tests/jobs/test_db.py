@@ -166,10 +166,10 @@ def test_what_a_read_changes_is_thrown_away(db: Database) -> None:
 
 def test_files_from_before_there_were_tenants_are_the_default_ones(tmp_path: Path) -> None:
     settings = small_settings(tmp_path)
-    for folder in (settings.artifacts_dir / "job_x", settings.datasets_dir / "ds_x"):
+    for folder in (settings.data_dir / "artifacts" / "job_x", settings.data_dir / "datasets" / "ds_x"):
         folder.mkdir(parents=True)
         (folder / "file").write_text("kept")
     for _ in range(2):
         migrate(settings)
-    assert (settings.artifacts_dir / "default" / "job_x" / "file").read_text() == "kept"
-    assert (settings.datasets_dir / "default" / "ds_x" / "file").read_text() == "kept"
+    assert (settings.data_dir / "artifacts" / "default" / "job_x" / "file").read_text() == "kept"
+    assert (settings.data_dir / "datasets" / "default" / "ds_x" / "file").read_text() == "kept"

@@ -68,7 +68,11 @@ def test_what_a_trainer_has_been_given(settings: Settings, trainer: TrainerProce
 
 
 def test_what_a_trainer_leaves_is_its_users_alone(settings: Settings, trainer: TrainerProcess) -> None:
-    made = [path for folder in settings.artifacts_dir.glob("*/*/previews") for path in (folder, *folder.iterdir())]
+    made = [
+        path
+        for folder in (settings.data_dir / "artifacts").glob("*/*/previews")
+        for path in (folder, *folder.iterdir())
+    ]
     assert len(made) > 1 and [path for path in made if path.stat().st_mode & 0o077] == []
 
 

@@ -186,7 +186,7 @@ def test_a_supervisor_that_cannot_start_a_trainer_gives_the_job_back(
     with sqlite_db.write() as s:
         workers.register(s, WORKER.worker_id, "here", [])
     job = submit(sqlite_db, **tiny())
-    sqlite_settings.artifacts_dir.write_bytes(b"a file where the folder should be")
+    (sqlite_settings.data_dir / "artifacts").write_bytes(b"a file where the folder should be")
     with pytest.raises(OSError, match=r"artifacts|Not a directory|File exists"):
         run(sqlite_settings).result()
     given_up(sqlite_db, job.id)

@@ -55,7 +55,7 @@ def test_a_job_without_labels_is_trained(sqlite_settings: Settings, sqlite_db: D
 
 def test_files_that_changed_are_not_trained_on(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
     dataset_id = _ready(sqlite_db, sqlite_settings, files(each=70))
-    images = sqlite_settings.datasets_dir / DEFAULT_TENANT / dataset_id / "1" / "images.bin"
+    images = sqlite_settings.data_dir / "datasets" / DEFAULT_TENANT / dataset_id / "1" / "images.bin"
     images.write_bytes(bytes(images.stat().st_size))
     job = submit(sqlite_db, **tiny(dataset="mine"))
     run(sqlite_settings).result()

@@ -34,7 +34,7 @@ def post(client: TestClient, content: Mapping[str, bytes] | bytes, tmp_path: Pat
 
 def left(settings: Settings) -> list[str]:
     """What lies in the data sets' folder."""
-    root = settings.datasets_dir / "default"
+    root = settings.data_dir / "datasets" / "default"
     return sorted(watch.files(root))
 
 
@@ -184,7 +184,7 @@ def test_an_upload_that_the_disk_would_not_hold_is_refused_at_its_first_byte(
 def test_a_folder_that_cannot_be_written_is_said(
     client: TestClient, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
-    sqlite_settings.datasets_dir.write_text("a file where the folder should be")
+    (sqlite_settings.data_dir / "datasets").write_text("a file where the folder should be")
     assert "cannot be stored here" in assert_problem(post(client, CLASSES, tmp_path), 503, "unavailable")["detail"]
 
 
@@ -273,7 +273,7 @@ def test_a_lost_relays_data_set_is_another_ones_after_its_lease(
         s.execute(update(Dataset).where(Dataset.id == made["id"]).values(lease_until=clock.now() - 1))
     validated(hand, sqlite_settings)
     assert client.get("/v1/datasets/shoes").json()["status"] == "ready"
-    assert (sqlite_settings.datasets_dir / "default" / made["id"] / "2" / "images.bin").exists()
+    assert (sqlite_settings.data_dir / "datasets" / "default" / made["id"] / "2" / "images.bin").exists()
 
 
 def _claimed(db: Database, dataset_id: str) -> None:

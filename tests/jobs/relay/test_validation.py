@@ -29,10 +29,15 @@ from tests.jobs.helpers import submit
 UPLOAD = "upload.zip"
 
 
+def datasets_folder(settings: Settings) -> Path:
+    """Return the folder of the default tenant's data sets."""
+    return settings.data_dir / "datasets" / DEFAULT_TENANT
+
+
 def brought(db: Database, settings: Settings, name: str = "mine", content: bytes | None = None) -> str:
     """A data set that is to be validated; its id."""
     dataset_id = new_id("ds")
-    folder = settings.datasets_dir / DEFAULT_TENANT / dataset_id
+    folder = datasets_folder(settings) / dataset_id
     folder.mkdir(parents=True)
     (folder / UPLOAD).write_bytes(zipped(files("bag", "shoe", size=(20, 20))) if content is None else content)
     with db.write() as s:
@@ -55,7 +60,7 @@ def test_it_is_unpacked_and_ready_on_both_databases(db: Database, settings: Sett
     row = of(db)
     assert (row.status, row.num_images, row.num_held_out, row.lease_until) == ("ready", 72, 8, None)
     assert row.preparation is not None and row.preparation["side"] == 20 and row.progress is None
-    assert sorted(path.name for path in (settings.datasets_dir / DEFAULT_TENANT / dataset_id).iterdir()) == ["1"]
+    assert sorted(path.name for path in (datasets_folder(settings) / dataset_id).iterdir()) == ["1"]
     assert open_storage(settings).datasets(DEFAULT_TENANT).exists(f"{dataset_id}/1/about.json")
 
 
@@ -65,7 +70,7 @@ def test_a_process_that_dies_is_a_refusal(db: Database, settings: Settings, monk
     assert validated(db, settings)
     row = of(db)
     assert row.status == "failed" and row.problems[0]["code"] == "validation-failed"
-    assert list((settings.datasets_dir / DEFAULT_TENANT).iterdir()) == []
+    assert list(datasets_folder(settings).iterdir()) == []
 
 
 def test_a_process_that_is_silent_is_ended(
@@ -136,22 +141,22 @@ def test_deleted_while_it_is_validated_nothing_is_left(
     assert validated(db, settings)
     with db.read() as s:
         assert "mine" not in [row.name for row in datasets.page(s, limit=50).data]
-    assert not (settings.datasets_dir / DEFAULT_TENANT / dataset_id).exists()
+    assert not (datasets_folder(settings) / dataset_id).exists()
 
 
 def test_orphans_go_and_what_is_on_record_stays(db: Database, settings: Settings) -> None:
     kept = brought(db, settings)
     orphan, young = (
-        settings.datasets_dir / DEFAULT_TENANT / new_id("ds"),
-        settings.datasets_dir / DEFAULT_TENANT / new_id("ds"),
+        datasets_folder(settings) / new_id("ds"),
+        datasets_folder(settings) / new_id("ds"),
     )
     for folder in (orphan, young):
         folder.mkdir()
         (folder / UPLOAD).write_bytes(b"x")
-    for path in (orphan, orphan / UPLOAD, settings.datasets_dir / DEFAULT_TENANT / kept):
+    for path in (orphan, orphan / UPLOAD, datasets_folder(settings) / kept):
         os.utime(path, (1, 1))
     assert uploads.delete_orphans(db, open_storage(settings), 3600) == [orphan.name]
-    assert sorted(p.name for p in (settings.datasets_dir / DEFAULT_TENANT).iterdir()) == sorted([kept, young.name])
+    assert sorted(p.name for p in datasets_folder(settings).iterdir()) == sorted([kept, young.name])
 
 
 def test_a_stale_attempt_writes_nothing(db: Database, settings: Settings) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from jobs.storage.orphans import find_orphans
 
 
 def sha256(data: bytes) -> str:
+    """Return the digest in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -80,6 +81,12 @@ class TestWriting:
         with pytest.raises(FileNotFoundError):
             storage.put_file("job_a/x", tmp_path / "none")
         assert storage.list_keys(unfinished=True) == []
+
+    def test_a_file_never_replaces_a_folder(self, storage: Storage) -> None:
+        storage.put_bytes("job_a/x", b"abc")
+        with suppress(OSError):
+            storage.put_bytes("job_a", b"d")
+        assert storage.read_bytes("job_a/x") == b"abc"
 
     def test_a_scratch_file_is_stored_only_by_put_file(self, storage: Storage) -> None:
         with storage.scratch_file("ds_a/upload.zip") as path:

@@ -15,18 +15,19 @@ from jobs.storage.disk import DiskStorage
 
 @pytest.fixture
 def disk(tmp_path: Path) -> DiskStorage:
+    """Return an empty store."""
     return DiskStorage(tmp_path / "data")
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """The folder of `disk`."""
+    """Return the folder of `disk`."""
     return tmp_path / "data"
 
 
 @pytest.fixture
 def other_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on another file system than `tmp_path`."""
+    """Yield a folder on another file system than `tmp_path`."""
     memory = Path("/dev/shm")
     if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is one file system only")
@@ -36,7 +37,7 @@ def other_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def syscalls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Notes each sync and rename, by the name of the file or folder."""
+    """Note each sync and rename, by the name of the file or folder."""
     seen: list[str] = []
     fsync, replace = os.fsync, Path.replace
 
@@ -54,7 +55,7 @@ def syscalls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def plain(seen: list[str]) -> list[str]:
-    """The calls, without the random part of an unfinished file's name."""
+    """Return the calls without the random part of an unfinished file's name."""
     return [".".join(part for part in call.split(".") if len(part) != 12) for call in seen]
 
 
@@ -120,6 +121,16 @@ def test_where_there_are_no_links_the_bytes_are_copied(disk: DiskStorage, root: 
     (root / "job_b").symlink_to(other_disk)
     disk.copy("job_a/x.bin", "job_b/x.bin")
     assert (other_disk / "x.bin").read_bytes() == b"abc" and (other_disk / "x.bin").stat().st_nlink == 1
+
+
+def test_what_lies_on_another_disk_is_moved_in(disk: DiskStorage, root: Path, other_disk: Path) -> None:
+    (other_disk / "file").write_bytes(b"abc")
+    assert disk.put_file("job_a/x.bin", other_disk / "file").bytes == 3
+    (other_disk / "folder").mkdir()
+    (other_disk / "folder/images.bin").write_bytes(b"d")
+    disk.put_folder("ds_a/1", other_disk / "folder")
+    assert (root / "job_a/x.bin").read_bytes() == b"abc" and (root / "ds_a/1/images.bin").read_bytes() == b"d"
+    assert list(other_disk.iterdir()) == [] and len(disk.list_keys(unfinished=True)) == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"ab", b"abd", b"abcd"])
