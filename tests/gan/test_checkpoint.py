@@ -1,4 +1,4 @@
-"""Bytes of checkpoints and weights."""
+"""Checkpoint and weights files."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ Quick = Callable[..., TrainSpec]
 
 
 def trained(quick: Quick, data: ImageDataset) -> Trainer:
+    """Return a trainer after two steps."""
     trainer = Trainer(quick(total_steps=2), data)
     list(trainer.run())
     return trainer
 
 
-def test_a_state_comes_back_as_it_was(quick: Quick, shapes: ImageDataset, tmp_path: Path) -> None:
+def test_a_state_survives_saving_and_loading(quick: Quick, shapes: ImageDataset, tmp_path: Path) -> None:
     state = trained(quick, shapes).state()
     with (tmp_path / "c").open("wb") as file:
         checkpoint.save(file, state)
-    back = checkpoint.load(tmp_path / "c")
-    assert back.keys() == state.keys()
-    assert back["spec"] == state["spec"]
-    assert all(torch.equal(back["play"]["D"][name], tensor) for name, tensor in state["play"]["D"].items())
+    loaded = checkpoint.load(tmp_path / "c")
+    assert loaded.keys() == state.keys()
+    assert loaded["spec"] == state["spec"]
+    assert all(torch.equal(loaded["play"]["D"][name], tensor) for name, tensor in state["play"]["D"].items())
 
 
 def test_a_state_is_tensors_and_json(quick: Quick, shapes: ImageDataset) -> None:
@@ -49,12 +50,14 @@ def test_a_state_is_tensors_and_json(quick: Quick, shapes: ImageDataset) -> None
 
 
 class Evil:
+    """An object whose pickle runs code when it is loaded."""
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (print, ("run",))
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "half", "pickle", "code", "format"])
-def test_what_is_no_checkpoint_is_named(
+def test_a_file_that_is_not_a_checkpoint_is_named(
     quick: Quick, shapes: ImageDataset, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = io.BytesIO()
@@ -77,14 +80,14 @@ def test_what_is_no_checkpoint_is_named(
     assert "run" not in capsys.readouterr().out.split()
 
 
-def test_a_missing_file_is_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_file_raises_file_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         checkpoint.load(tmp_path / "none")
     with pytest.raises(FileNotFoundError):
         checkpoint.load_weights(tmp_path / "none")
 
 
-def test_weights_carry_all_that_sampling_needs(quick: Quick, shapes: ImageDataset, tmp_path: Path) -> None:
+def test_a_weights_file_has_all_that_sampling_needs(quick: Quick, shapes: ImageDataset, tmp_path: Path) -> None:
     trainer = trained(quick, shapes)
     data = checkpoint.save_weights(trainer.weights(), trainer.spec, trainer.info, trainer.step)
     (tmp_path / "w").write_bytes(data)
@@ -94,19 +97,19 @@ def test_weights_carry_all_that_sampling_needs(quick: Quick, shapes: ImageDatase
         assert all(torch.equal(back.tensors[name], tensor) for name, tensor in trainer.weights().items())
 
 
-def test_the_same_weights_are_the_same_bytes(quick: Quick, shapes: ImageDataset) -> None:
+def test_the_same_weights_give_the_same_bytes(quick: Quick, shapes: ImageDataset) -> None:
     trainer = trained(quick, shapes)
     made = {checkpoint.save_weights(trainer.weights(), trainer.spec, trainer.info, 2) for _ in range(5)}
     assert len(made) == 1
 
 
 @pytest.mark.parametrize("data", [b"", b"12345678", b"\xff" * 64], ids=["empty", "short", "ones"])
-def test_what_are_no_weights_is_named(data: bytes) -> None:
+def test_bytes_that_are_not_weights_are_refused(data: bytes) -> None:
     with pytest.raises(CheckpointUnreadableError):
         checkpoint.load_weights(data)
 
 
-def test_weights_of_another_program_are_named() -> None:
+def test_weights_of_another_program_are_refused() -> None:
     from safetensors.torch import save
 
     with pytest.raises(CheckpointUnreadableError):

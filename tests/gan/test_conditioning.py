@@ -1,4 +1,4 @@
-"""How a label enters."""
+"""The modules that join a class label to the input of a network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gan.conditioning import (
 from gan.spec.fields import ConditioningKind, ConditioningSpec
 
 
-def test_a_vector_gets_the_labels_embedding_behind_it() -> None:
+def test_the_embedding_of_the_label_is_appended_to_a_vector() -> None:
     join = JoinLabelToVector(classes=3, dim=4)
     x, labels = torch.randn(5, 7), torch.tensor([0, 2, 1, 1, 0])
     joined = join(x, labels)
@@ -26,7 +26,7 @@ def test_a_vector_gets_the_labels_embedding_behind_it() -> None:
     assert not torch.equal(joined[0, 7:], joined[1, 7:])
 
 
-def test_an_image_gets_the_labels_embedding_as_one_more_channel() -> None:
+def test_the_embedding_of_the_label_is_an_additional_channel_of_an_image() -> None:
     join = JoinLabelToImage(classes=3, size=6)
     x, labels = torch.randn(4, 2, 6, 6), torch.tensor([0, 2, 1, 1])
     joined = join(x, labels)
@@ -36,7 +36,7 @@ def test_an_image_gets_the_labels_embedding_as_one_more_channel() -> None:
     assert not torch.equal(joined[0, 2], joined[1, 2])
 
 
-def test_without_conditioning_the_input_is_left_alone() -> None:
+def test_without_conditioning_the_input_is_unchanged() -> None:
     x = torch.randn(4, 2, 6, 6)
     for join in (join_to_vector("none", 0, 4), join_to_image("none", 0, 6)):
         assert join.extra == 0
@@ -54,16 +54,16 @@ def test_a_projection_is_linear_in_the_features_and_differs_with_the_label() -> 
 
 
 @pytest.mark.parametrize("kind", ["concat", "projection", "class_head"])
-def test_g_takes_its_label_beside_z_however_d_takes_it(kind: ConditioningKind) -> None:
+def test_g_gets_the_label_with_z_for_every_conditioning_of_d(kind: ConditioningKind) -> None:
     assert join_to_z(ConditioningSpec(kind=kind, embedding_dim=4), 3).extra == 4
     in_norms = ConditioningSpec(kind=kind, generator="conditional_batch_norm", embedding_dim=4)
     assert join_to_z(in_norms, 3).extra == 0
 
 
-def test_without_conditioning_z_is_alone() -> None:
+def test_without_conditioning_nothing_is_joined_to_z() -> None:
     assert join_to_z(ConditioningSpec(kind="none"), 0).extra == 0
 
 
 @pytest.mark.parametrize("kind", ["projection", "class_head"])
-def test_only_concat_joins_the_label_to_what_d_sees(kind: ConditioningKind) -> None:
+def test_only_concat_joins_the_label_to_the_input_of_d(kind: ConditioningKind) -> None:
     assert join_to_image(kind, 3, 6).extra == join_to_vector(kind, 3, 4).extra == 0

@@ -1,4 +1,4 @@
-"""Ranges, padding and the order of the images."""
+"""The range, padding and order of the images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gan.data import ImageDataset, RealBatches, to_unit_range
 from gan.sample import to_pixels
 
 
-def test_bytes_become_minus_one_to_one_with_black_around() -> None:
+def test_bytes_become_minus_one_to_one_with_black_padding() -> None:
     images = torch.tensor([[[[0, 255], [51, 204]]]], dtype=torch.uint8)
     unit = to_unit_range(images, 4)
     assert unit.dtype == torch.float32
@@ -22,7 +22,7 @@ def test_bytes_become_minus_one_to_one_with_black_around() -> None:
 
 
 @pytest.mark.parametrize(("height", "width", "size"), [(12, 14, 16), (13, 16, 16), (28, 28, 32), (5, 5, 5)])
-def test_the_way_back_gives_the_same_bytes(height: int, width: int, size: int) -> None:
+def test_the_conversion_back_gives_the_same_bytes(height: int, width: int, size: int) -> None:
     images = torch.randint(0, 256, (3, 2, height, width), dtype=torch.uint8)
     back = to_pixels(to_unit_range(images, size), height, width)
     assert back.shape == (3, height, width, 2)
@@ -30,12 +30,13 @@ def test_the_way_back_gives_the_same_bytes(height: int, width: int, size: int) -
 
 
 def stream(data: ImageDataset, seed: int, start: int, count: int) -> list[torch.Tensor]:
+    """Return `count` images and labels of the stream from position `start` on."""
     images, labels = RealBatches(data, 16, seed).at(start, count)
     assert labels is not None
     return [images, labels]
 
 
-def test_what_stands_at_a_position_is_the_same_however_it_is_reached(shapes: ImageDataset) -> None:
+def test_the_image_at_a_position_does_not_depend_on_the_calls_before(shapes: ImageDataset) -> None:
     whole = stream(shapes, 5, 0, 150)
     batches = RealBatches(shapes, 16, 5)
     for start in range(0, 150, 25):
@@ -46,7 +47,7 @@ def test_what_stands_at_a_position_is_the_same_however_it_is_reached(shapes: Ima
     assert torch.equal(stream(shapes, 5, 100, 25)[0], whole[0][100:125])
 
 
-def test_each_epoch_shows_every_image_once_in_an_order_of_its_own(shapes: ImageDataset) -> None:
+def test_each_epoch_has_every_image_once_in_a_new_order(shapes: ImageDataset) -> None:
     numbered = replace(shapes, labels=torch.arange(60))
     first, second = stream(numbered, 5, 0, 60)[1], stream(numbered, 5, 60, 60)[1]
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(60))
@@ -59,9 +60,9 @@ def test_an_image_keeps_its_label(shapes: ImageDataset) -> None:
     assert [int(b) for b in bright] == labels.tolist()
 
 
-def test_another_seed_is_another_order(shapes: ImageDataset) -> None:
+def test_another_seed_gives_another_order(shapes: ImageDataset) -> None:
     assert not torch.equal(stream(shapes, 1, 0, 60)[1], stream(shapes, 2, 0, 60)[1])
-    # The lower 32 bits are all that torch's generator looks at.
+    # The CPU generator of torch uses only the lower 32 bits of a seed; these two seeds have the same ones.
     assert not torch.equal(stream(shapes, 1, 0, 60)[1], stream(shapes, 1 + 2**32, 0, 60)[1])
 
 
@@ -74,7 +75,7 @@ def test_images_of_a_wrong_shape_or_type_are_refused(shapes: ImageDataset) -> No
         replace(shapes, labels=torch.zeros(3, dtype=torch.int64))
 
 
-def test_the_digest_sees_every_byte_and_label(shapes: ImageDataset) -> None:
+def test_the_digest_depends_on_every_byte_and_label(shapes: ImageDataset) -> None:
     assert shapes.labels is not None
     images, labels = shapes.images.clone(), shapes.labels.clone()
     assert replace(shapes, images=images, labels=labels).digest() == shapes.digest()

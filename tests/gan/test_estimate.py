@@ -1,4 +1,4 @@
-"""Estimates against the real thing."""
+"""Estimates, compared with the measured values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MINI = BUILTIN_DATASETS["fashion-mnist-mini"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_parameters_are_counted_right(name: str) -> None:
+def test_the_numbers_of_parameters_are_exact(name: str) -> None:
     expected = estimate(preset_spec(name), MINI)
     counts = [sum(p.numel() for p in n.parameters()) for n in build_networks(preset_spec(name), MINI)]
     assert [expected.generator_parameters, expected.discriminator_parameters] == counts
@@ -40,18 +40,18 @@ def test_parameters_are_counted_right(name: str) -> None:
         {"preset": "sagan", "total_steps": 1, "generator": {"base_channels": 16}},
     ],
 )
-def test_a_checkpoint_has_about_the_size_that_was_said(
+def test_a_checkpoint_has_about_the_estimated_size(
     quick: Quick, shapes: ImageDataset, changes: dict[str, Any]
 ) -> None:
     trainer = Trainer(quick(**changes), shapes)
     list(trainer.run())
     file = io.BytesIO()
     checkpoint.save(file, trainer.state())
-    said = estimate(trainer.spec, shapes.info).checkpoint_bytes
-    assert 0.9 * len(file.getvalue()) < said < 1.1 * len(file.getvalue()) + 65536
+    expected = estimate(trainer.spec, shapes.info).checkpoint_bytes
+    assert 0.9 * len(file.getvalue()) < expected < 1.1 * len(file.getvalue()) + 65536
 
 
-def test_activations_are_counted_once_each() -> None:
+def test_each_activation_is_counted_once() -> None:
     network = torch.nn.Sequential(torch.nn.Linear(10, 20), torch.nn.ReLU(inplace=True), torch.nn.Linear(20, 1))
     saved = _saved_bytes(network, torch.zeros(4, 10))
     assert saved == 4 * (4 * 10 + 4 * 20 + 4 * 1)
@@ -63,7 +63,7 @@ def test_every_kind_of_network_is_estimated_without_being_allocated(quick: Quick
     assert few < many
 
 
-def test_a_penalty_keeps_more_for_its_second_derivative(quick: Quick) -> None:
+def test_a_penalty_needs_memory_for_its_second_derivative(quick: Quick) -> None:
     def memory(*kinds: str) -> int:
         penalties = [{"kind": kind, "weight": 1.0} for kind in kinds]
         return estimate(quick(batch_size=64, penalties=penalties, **both("r3gan")), MINI).memory_bytes

@@ -1,4 +1,4 @@
-"""ONNX: the same images without torch."""
+"""The export to ONNX: onnxruntime draws the same images as torch."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ Quick = Callable[..., TrainSpec]
 
 
 def generator(spec: TrainSpec, data: ImageDataset) -> TrainedGenerator:
+    """Train `spec` and return its generator."""
     trainer = Trainer(spec, data)
     list(trainer.run())
     return TrainedGenerator.load(checkpoint.save_weights(trainer.weights(), spec, data.info, trainer.step))
@@ -45,18 +46,18 @@ def test_onnxruntime_draws_what_torch_draws(quick: Quick, shapes: ImageDataset, 
         assert np.allclose(images, expected, atol=1e-5)
 
 
-# Between them every kind of layer that a generator may have.
-WRITTEN = ["dcgan-conditional-norm", "dcgan-virtual", "dcgan-spectral", "mlp", "resnet-sagan", "r3gan"]
+# Together these have every kind of layer that a generator may have.
+EXPORTED = ["dcgan-conditional-norm", "dcgan-virtual", "dcgan-spectral", "mlp", "resnet-sagan", "r3gan"]
 
 
-@pytest.mark.parametrize("variant", WRITTEN)
-def test_every_kind_of_generator_is_written(quick: Quick, variant: str) -> None:
+@pytest.mark.parametrize("variant", EXPORTED)
+def test_every_kind_of_generator_is_exported(quick: Quick, variant: str) -> None:
     spec = quick(**VARIANTS[variant])
     G, _ = build_networks(spec, info(16, 2))
     z, labels = torch.randn(5, 8), torch.tensor([2, 0, 1, 1, 2]) if spec.conditional else None
     for tensor in G.parameters():
         tensor.data.add_(0.1 * torch.randn(tensor.shape))
-    # In train mode: running statistics and singular values, as training would leave them.
+    # A pass in train mode changes running statistics and singular values, as training does.
     G(z, labels)
     before = {name: tensor.clone() for name, tensor in G.state_dict().items()}
     session = onnxruntime.InferenceSession(
@@ -71,7 +72,7 @@ def test_every_kind_of_generator_is_written(quick: Quick, variant: str) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in G.state_dict().items())
 
 
-def test_without_the_library_what_to_install_is_said(
+def test_the_error_names_the_libraries_to_install(
     quick: Quick, shapes: ImageDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = generator(quick(total_steps=1), shapes)

@@ -1,4 +1,4 @@
-"""Findings as plain values, and their remedies on a POST body."""
+"""The conversion of findings to JSON and back, and the application of a remedy to a body."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_finding_survives_json() -> None:
     assert HealthFinding.from_json(json.loads(json.dumps(FINDING.to_json()))) == FINDING
 
 
-def test_a_remedy_replaces_whole_fields_and_leaves_the_body_alone() -> None:
+def test_a_remedy_replaces_whole_fields_and_does_not_change_the_body() -> None:
     body = {"dataset": "d", "penalties": [{"kind": "r2", "weight": 3.0}, {"kind": "r1", "weight": 9.0}],
             "optimizers": {"d": {"learning_rate": 0.5, "beta1": 0.1}}}  # fmt: skip
     before = json.dumps(body)

@@ -1,4 +1,4 @@
-"""`python -m gan train`: the same training without the service."""
+"""The commands `python -m gan train` and `evaluate`: training without the service."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from tests.gan.quick import SMALL
 
 
 def run(tmp_path: Path, text: str) -> int:
+    """Train the spec `text` into the folder `out`. Return the exit code."""
     (tmp_path / "spec.yaml").write_text(text, encoding="utf-8")
     return main(["train", str(tmp_path / "spec.yaml"), "--out", str(tmp_path / "out"), "--device", "cpu"])
 
 
-def test_a_spec_becomes_samples_curves_checkpoint_and_weights(
+def test_train_writes_samples_curves_checkpoint_and_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # As people write it, though YAML 1.1 takes it for a word.
+    # YAML 1.1 reads 2e-4 as text; here it must be a number.
     assert run(tmp_path, yaml.safe_dump(SMALL) + "optimizers: {g: {learning_rate: 2e-4}}\n") == 0
     out = tmp_path / "out"
     assert "step 4/4" in capsys.readouterr().out
@@ -46,7 +47,7 @@ def test_a_spec_becomes_samples_curves_checkpoint_and_weights(
     assert (out / "samples.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_run_that_is_evaluated_leaves_its_figures_its_verdict_and_its_best(
+def test_a_run_with_evaluations_writes_metrics_verdict_and_best_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     body = {
@@ -54,7 +55,7 @@ def test_a_run_that_is_evaluated_leaves_its_figures_its_verdict_and_its_best(
         "safeguards": {"every_steps": 5, "thresholds": {"warm_up_share": 0.0, "warm_up_images": 0}},
     }  # fmt: skip
     assert run(tmp_path, yaml.safe_dump(body)) == 0
-    out, said = tmp_path / "out", capsys.readouterr().out
+    out, output = tmp_path / "out", capsys.readouterr().out
     evaluations = [json.loads(line) for line in (out / "evaluations.jsonl").read_text().splitlines()]
     assert [e["step"] for e in evaluations] == [0, 10, 20]
     assert evaluations[-1]["metrics"]["label_accuracy"] >= 0
@@ -62,10 +63,10 @@ def test_a_run_that_is_evaluated_leaves_its_figures_its_verdict_and_its_best(
     best = max(e["step"] for e in evaluations if e["best"])
     assert TrainedGenerator.load(out / "best.safetensors").step == best
     health = json.loads((out / "health.json").read_text())
-    assert health["verdict"] in said
-    # Twenty steps have learned nothing, and that is said.
+    assert health["verdict"] in output
+    # After twenty steps G has learned nothing, which is a finding.
     assert health["findings"] and all(f["evidence"] and f["message"] for f in health["findings"])
-    # The same weights, judged again by themselves, get the same marks.
+    # The evaluation of the saved weights gives the same metrics.
     assert main(["evaluate", str(out / "best.safetensors"), "--images", "100", "--device", "cpu"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["metrics"] == next(e["metrics"] for e in evaluations if e["step"] == best)
@@ -84,14 +85,14 @@ def test_two_processes_train_one_job(tmp_path: Path) -> None:
         assert torch.allclose(tensor, two.network.state_dict()[name], atol=2e-5), name
 
 
-def test_weights_that_cannot_be_judged_are_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_weights_give_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "no.safetensors").write_bytes(b"nothing")
     for name in ("no.safetensors", "none.safetensors"):
         assert main(["evaluate", str(tmp_path / name), "--device", "cpu"]) == 2
         assert name in capsys.readouterr().err
 
 
-def test_images_of_ones_own_are_trained_on_and_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_and_evaluate_accept_the_users_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     body = {**SMALL, "evaluation": {"every_steps": 4, "images": 100}}
     del body["dataset"]
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(body), encoding="utf-8")
@@ -114,13 +115,13 @@ def test_images_of_ones_own_are_trained_on_and_judged(tmp_path: Path, capsys: py
     assert json.loads(capsys.readouterr().out)["metrics"]["fcd"] >= 0
 
 
-def test_images_that_cannot_be_taken_are_named_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_refused_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a/notes.txt", "b/readme.md"):
         (tmp_path / "mine" / name).parent.mkdir(parents=True)
         (tmp_path / "mine" / name).write_bytes(b"x")
     assert main(["train", "--data", str(tmp_path / "mine"), "--out", str(tmp_path / "out")]) == 2
-    said = sorted(capsys.readouterr().err.splitlines())
-    assert len(said) == 3 and "notes.txt" in said[0] and "readme.md" in said[1] and "has 0 images" in said[2]
+    lines = sorted(capsys.readouterr().err.splitlines())
+    assert len(lines) == 3 and "notes.txt" in lines[0] and "readme.md" in lines[1] and "has 0 images" in lines[2]
     assert main(["train", "--data", str(tmp_path / "nowhere.zip"), "--out", str(tmp_path / "out")]) == 2
     assert "nowhere.zip" in capsys.readouterr().err
 
@@ -135,7 +136,7 @@ def test_two_data_sets_at_once_are_refused(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("dataset: fashion-mnist-mini\nbatch_sise: 3\n", "/batch_sise: There is no field"),
         ("dataset: nowhere\n", "'nowhere'"),
@@ -145,20 +146,20 @@ def test_two_data_sets_at_once_are_refused(tmp_path: Path, capsys: pytest.Captur
         ("3: 4\n", "fields and values"),
     ],
 )
-def test_a_bad_spec_is_a_sentence_and_exit_code_2(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+def test_a_bad_spec_gives_a_sentence_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
 ) -> None:
     assert run(tmp_path, text) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_file_is_a_sentence_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_gives_a_sentence_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", str(tmp_path / "none.yaml"), "--out", str(tmp_path)]) == 2
     assert "cannot be read" in capsys.readouterr().err
 
 
-def test_it_is_a_command_of_the_module() -> None:
+def test_the_module_can_be_run() -> None:
     done = subprocess.run([sys.executable, "-m", "gan"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "COMMAND" in done.stderr

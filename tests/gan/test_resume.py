@@ -1,4 +1,4 @@
-"""Resume is exact: 2N steps equal N steps, a checkpoint, a fresh process, N steps; bit for bit on the CPU."""
+"""Exact resume: 2N steps equal N steps, a checkpoint, and N steps in a new process, bit for bit on the CPU."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ for name in sys.argv[2:]:
 
 
 def differences(one: Any, other: Any, where: str = "") -> list[str]:
-    """The places where two states differ by a bit, a type or a memory layout's values."""
+    """Return the paths at which two states differ in a value or a type."""
     if isinstance(one, torch.Tensor):
         return [] if torch.equal(one, other) and one.dtype == other.dtype else [where]
     if isinstance(one, dict):
@@ -54,7 +54,7 @@ def differences(one: Any, other: Any, where: str = "") -> list[str]:
 def test_every_preset_resumes_bit_for_bit_in_a_fresh_process(tmp_path: Path) -> None:
     data, whole = three_shapes(), {}
     for name in PRESETS:
-        # 7 batches of 10 are 70 images of 60: both halves cross the end of an epoch.
+        # 7 batches of 10 images are more than the 60 of the data set: both halves cross the end of an epoch.
         trainer = Trainer(quick_spec(preset=name, **CHANGES), data)
         for event in trainer.run():
             if isinstance(event, CheckpointDue) and not event.final:

@@ -1,7 +1,7 @@
-"""The ring of 8 Gaussians: the same networks lose modes in one game, which health says, and hold all 8 in two others.
+"""The ring of 8 Gaussians: one loss loses modes, which health reports; two losses with penalties cover all 8.
 
-Networks, latents, batch and data are the same in all three; each game has learning rates of its own; in minimax G
-learns ten times faster than D.
+Networks, latents, batch size and data are the same in all three runs. Each has its own learning rates; with minimax,
+G learns ten times faster than D.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ DRAWN = 1_000
 
 
 def adam(g: float, d: float, beta1: float, beta2: float) -> dict[str, Any]:
+    """Return the optimizers of a spec with learning rates `g` and `d`."""
     moments = {"beta1": beta1, "beta2": beta2}
     return {"g": {"learning_rate": g, **moments}, "d": {"learning_rate": d, **moments}}
 
@@ -49,6 +50,7 @@ R1_R2: dict[str, Any] = {
 
 
 def body_of(adversarial: dict[str, Any]) -> dict[str, Any]:
+    """Return the body of a job on the ring."""
     steps = adversarial["total_steps"]
     return {
         "dataset": "ring",
@@ -78,7 +80,7 @@ def net(points: ImageDataset) -> FeatureNet:
 def trained(
     adversarial: dict[str, Any], data: ImageDataset, net: FeatureNet
 ) -> tuple[Trainer, list[HealthFinding], EvaluationResult]:
-    """The trainer at its end, all that was found on the way, and the last evaluation."""
+    """Train to the end. Return the trainer, all findings, and the last evaluation."""
     trainer = Trainer(resolve(body_of(adversarial)), data, features=net)
     raised: list[HealthFinding] = []
     last = None
@@ -92,11 +94,12 @@ def trained(
 
 
 def modes_drawn(trainer: Trainer) -> int:
+    """Return the number of modes among the samples of a trainer."""
     with trainer.sampling() as drawn:
         return modes_found(drawn.draw(None, list(range(DRAWN))))
 
 
-def test_minimax_loses_modes_and_the_finding_says_so(points: ImageDataset, net: FeatureNet) -> None:
+def test_minimax_loses_modes_and_gives_a_finding(points: ImageDataset, net: FeatureNet) -> None:
     trainer, raised, last = trained(MINIMAX, points, net)
     assert modes_drawn(trainer) <= 2
     assert last.metrics["coverage"] < 0.1
@@ -108,7 +111,7 @@ def test_minimax_loses_modes_and_the_finding_says_so(points: ImageDataset, net: 
 
 
 @pytest.mark.parametrize("adversarial", [WGAN_GP, R1_R2], ids=["wgan-gp", "r1-r2"])
-def test_a_penalised_critic_holds_all_eight_and_nothing_is_found(
+def test_a_penalised_critic_covers_all_modes_without_findings(
     adversarial: dict[str, Any], points: ImageDataset, net: FeatureNet
 ) -> None:
     trainer, raised, last = trained(adversarial, points, net)

@@ -1,4 +1,4 @@
-"""Drawing: an image is a function of weights, class, seed and truncation, and of nothing else."""
+"""Sampling: an image depends on weights, class, seed and truncation, and on nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from gan.train import Trainer
 Quick = Callable[..., TrainSpec]
 
 
-def drawn_from(spec: TrainSpec, data: ImageDataset) -> TrainedGenerator:
+def trained_generator(spec: TrainSpec, data: ImageDataset) -> TrainedGenerator:
+    """Train `spec` and return its generator."""
     trainer = Trainer(spec, data)
     list(trainer.run())
     return TrainedGenerator.load(checkpoint.save_weights(trainer.weights(), spec, data.info, trainer.step))
@@ -27,14 +28,14 @@ def drawn_from(spec: TrainSpec, data: ImageDataset) -> TrainedGenerator:
 
 @pytest.fixture(scope="module")
 def generator(shapes: ImageDataset) -> TrainedGenerator:
-    """Wide enough for the kernels that real sizes get."""
+    """Return a generator that is wide enough for torch to choose the kernels of realistic sizes."""
     from tests.gan.quick import quick_spec
 
-    return drawn_from(quick_spec(generator={"base_channels": 32, "z_dim": 64}), shapes)
+    return trained_generator(quick_spec(generator={"base_channels": 32, "z_dim": 64}), shapes)
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 64])
-def test_an_image_does_not_depend_on_what_else_is_asked_for(generator: TrainedGenerator, count: int) -> None:
+def test_an_image_does_not_depend_on_the_others_of_the_call(generator: TrainedGenerator, count: int) -> None:
     alone = {seed: generator.draw([seed % 3], [seed])[0] for seed in range(0, count, max(1, count // 8))}
     together = generator.draw([seed % 3 for seed in range(count)], list(range(count)))
     backwards = generator.draw([seed % 3 for seed in reversed(range(count))], list(reversed(range(count))))[::-1]
@@ -45,21 +46,21 @@ def test_an_image_does_not_depend_on_what_else_is_asked_for(generator: TrainedGe
         assert np.array_equal(together[seed], image)
 
 
-def test_logits_before_rounding_are_equal_too(generator: TrainedGenerator) -> None:
+def test_images_before_rounding_are_equal_too(generator: TrainedGenerator) -> None:
     z, labels = torch.randn(CHUNK, 64), torch.arange(CHUNK) % 3
     whole = generator._forward(z, labels)
-    for place in range(0, CHUNK, 5):
-        assert torch.equal(generator._forward(z[place:], labels[place:])[0], whole[place])
+    for start in range(0, CHUNK, 5):
+        assert torch.equal(generator._forward(z[start:], labels[start:])[0], whole[start])
 
 
-def test_images_of_several_requests_share_a_pass(generator: TrainedGenerator) -> None:
-    wanted = [SampleRequestItem(i % 3, 5 * i, (1.0, 0.5, 0.7)[i % 3]) for i in range(CHUNK)]
-    together = generator.draw_together(wanted)
+def test_images_of_several_requests_share_a_forward_pass(generator: TrainedGenerator) -> None:
+    items = [SampleRequestItem(i % 3, 5 * i, (1.0, 0.5, 0.7)[i % 3]) for i in range(CHUNK)]
+    together = generator.draw_together(items)
     for i in (0, 1, 2, CHUNK - 1):
-        class_id, seed, truncation = wanted[i]
+        class_id, seed, truncation = items[i]
         assert class_id is not None
         assert np.array_equal(together[i], generator.draw([class_id], [seed], truncation)[0])
-        assert np.array_equal(together[i], generator.draw_together(wanted[i : i + 1])[0])
+        assert np.array_equal(together[i], generator.draw_together(items[i : i + 1])[0])
 
 
 def test_class_seed_and_truncation_each_change_the_image(generator: TrainedGenerator) -> None:
@@ -70,7 +71,7 @@ def test_class_seed_and_truncation_each_change_the_image(generator: TrainedGener
     assert not np.array_equal(image, generator.draw([0], [5], truncation=0.5))
 
 
-def test_truncation_takes_variety_away(generator: TrainedGenerator) -> None:
+def test_truncation_reduces_variety(generator: TrainedGenerator) -> None:
     def spread(truncation: float) -> float:
         images = generator.draw([1] * 32, list(range(32)), truncation)
         return float(images.astype(float).std(axis=0).mean())
@@ -91,27 +92,27 @@ def test_truncation_takes_variety_away(generator: TrainedGenerator) -> None:
         ([0], [1], float("nan"), "truncation"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(
+def test_bad_arguments_are_refused(
     generator: TrainedGenerator, class_ids: list[int] | None, seeds: list[int], truncation: float, text: str
 ) -> None:
     with pytest.raises(ValueError, match=text):
         generator.draw(class_ids, seeds, truncation)
 
 
-def test_an_unconditional_generator_takes_no_classes(quick: Quick, shapes: ImageDataset) -> None:
-    generator = drawn_from(quick(preset="goodfellow2014"), shapes)
+def test_an_unconditional_generator_accepts_no_classes(quick: Quick, shapes: ImageDataset) -> None:
+    generator = trained_generator(quick(preset="goodfellow2014"), shapes)
     assert generator.draw(None, [1, 2]).shape == (2, 12, 14, 1)
     with pytest.raises(ValueError, match="has no classes"):
         generator.draw([0], [1])
 
 
-def test_uniform_latents_are_drawn_where_the_spec_says_so(quick: Quick, shapes: ImageDataset) -> None:
-    generator = drawn_from(quick(preset="goodfellow2014"), shapes)
+def test_the_spec_selects_uniform_latents(quick: Quick, shapes: ImageDataset) -> None:
+    generator = trained_generator(quick(preset="goodfellow2014"), shapes)
     z = torch.stack([generator._latent(seed) for seed in range(50)])
     assert z.abs().max() <= 1
 
 
-def test_weights_that_do_not_fit_their_spec_are_named(quick: Quick, shapes: ImageDataset) -> None:
+def test_weights_that_do_not_fit_their_spec_are_refused(quick: Quick, shapes: ImageDataset) -> None:
     weights = Trainer(quick(), shapes).weights()
     data = checkpoint.save_weights(weights, quick(generator={"z_dim": 9}), shapes.info, 1)
     with pytest.raises(checkpoint.CheckpointUnreadableError, match="do not fit"):
@@ -119,11 +120,12 @@ def test_weights_that_do_not_fit_their_spec_are_named(quick: Quick, shapes: Imag
 
 
 def opened(data: bytes) -> Image.Image:
+    """Return the image in the bytes of a file."""
     return Image.open(io.BytesIO(data))
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")])
-def test_an_image_is_a_png_of_its_own_size(channels: int, mode: str) -> None:
+def test_an_image_becomes_a_png_of_the_same_size(channels: int, mode: str) -> None:
     image = np.random.default_rng(0).integers(0, 256, (5, 7, channels), dtype=np.uint8)
     png = opened(image_png(image))
     assert (png.mode, png.size) == (mode, (7, 5))
@@ -145,7 +147,7 @@ def test_a_grid_is_enlarged_in_rows_with_labels_to_the_left() -> None:
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "L"), (3, "RGB"), (4, "RGB")])
-def test_each_pixel_of_a_grid_is_the_images_own(channels: int, mode: str) -> None:
+def test_each_pixel_of_a_grid_equals_that_of_the_image(channels: int, mode: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (6, 20, 30, channels), dtype=np.uint8)
     grid = opened(grid_png(images, 2))
     assert (grid.mode, grid.size) == (mode, (2 + 3 * 62, 2 + 2 * 42))
@@ -158,7 +160,7 @@ def test_each_pixel_of_a_grid_is_the_images_own(channels: int, mode: str) -> Non
     assert (pixels[:2] == 255).all() and (pixels[42:44] == 255).all() and (pixels[:, 62:64] == 255).all()
 
 
-def test_large_images_are_left_as_they_are() -> None:
+def test_large_images_are_not_enlarged() -> None:
     assert opened(grid_png(np.zeros((1, 128, 100, 3), dtype=np.uint8), 1)).width < 110
 
 

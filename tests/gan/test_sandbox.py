@@ -1,4 +1,4 @@
-"""What stands around a process that reads what strangers made."""
+"""The sandbox of a process that handles untrusted input."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="these walls are Linux's")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
 
 
 def run(script: str, *arguments: object) -> str:
-    """What a process of its own says, which begins with the walls at hand."""
+    """Run `script` in a process of its own, with `sandbox` imported. Return its output."""
     begin = "import os, socket, sys; from pathlib import Path; from gan import sandbox\n"
     words = [sys.executable, "-c", begin + script, *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
 
 
 def kernel_has_landlock() -> bool:
+    """Return whether this kernel can restrict the writes of a process."""
     return run("print(sandbox.write_only_in([]))") == "True"
 
 
@@ -34,7 +35,7 @@ def tried(what):
 
 
 @LINUX
-def test_nothing_is_written_made_or_removed_outside(tmp_path: Path) -> None:
+def test_nothing_is_written_created_or_removed_outside(tmp_path: Path) -> None:
     if not kernel_has_landlock():
         pytest.skip("this kernel has no Landlock")
     inside, outside, named = tmp_path / "in", tmp_path / "out", tmp_path / "named"
@@ -42,7 +43,7 @@ def test_nothing_is_written_made_or_removed_outside(tmp_path: Path) -> None:
         folder.mkdir()
     (outside / "there").write_text("untouched")
     named.write_text("as it was")
-    said = run(
+    output = run(
         TRIES
         + """
 inside, outside, named = map(Path, sys.argv[1:])
@@ -57,7 +58,7 @@ print(tried(lambda: (inside / "s").write_text("x")), (outside / "there").read_te
 """,
         *(inside, outside, named),
     )
-    words = said.split()
+    words = output.split()
     assert words[:4] == ["done"] * 4
     assert set(words[4:9]) <= {"PermissionError", "OSError"}, words
     assert words[10:] == ["PermissionError", "untouched"] and named.read_text() == "new"
@@ -65,19 +66,19 @@ print(tried(lambda: (inside / "s").write_text("x")), (outside / "there").read_te
 
 
 @LINUX
-def test_who_is_behind_the_wall_cannot_look_into_the_memory_of_another_process() -> None:
+def test_a_restricted_process_cannot_read_the_memory_of_another_process() -> None:
     if not kernel_has_landlock():
         pytest.skip("this kernel has no Landlock")
     script = TRIES + "print(tried(lambda: open(f'/proc/{sys.argv[1]}/mem').close()))"
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         alone = run(script, other.pid)
-        behind = run(script.replace("print(", "sandbox.write_only_in([])\nprint("), other.pid)
+        restricted = run(script.replace("print(", "sandbox.write_only_in([])\nprint("), other.pid)
         other.communicate(b"\n")
-    assert behind == "PermissionError" and alone in ("done", "PermissionError")
+    assert restricted == "PermissionError" and alone in ("done", "PermissionError")
 
 
 @LINUX
-def test_who_has_left_the_network_reaches_nobody() -> None:
+def test_a_process_that_has_left_the_network_reaches_no_server() -> None:
     script = """
 server = socket.create_server(("127.0.0.1", 0))
 left = sandbox.leave_network()
@@ -90,11 +91,11 @@ print(left, reached)
 """
     left, reached = run(script).split()
     if left == "False":
-        pytest.skip("this kernel lets nobody leave the network")
+        pytest.skip("this kernel does not let this user create a network namespace")
     assert reached == "False"
 
 
-def test_a_limit_is_never_raised() -> None:
+def test_a_limit_cannot_be_raised() -> None:
     script = """
 import resource
 sandbox.limit({resource.RLIMIT_NOFILE: 64, resource.RLIMIT_CORE: 0})

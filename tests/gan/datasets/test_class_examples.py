@@ -1,4 +1,4 @@
-"""A few images of each class: which ones, and what stands where there are not enough."""
+"""Examples of each class: which images they are, and what a class with too few images gets."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ IMAGES = np.arange(9, dtype=np.uint8).reshape(9, 1, 1, 1)
 LABELS = np.array([0, 1, 0, 1, 0, 1, 0, 0, 0])
 
 
-def test_they_are_taken_from_one_end_of_a_class_to_the_other() -> None:
+def test_examples_are_spread_over_the_class() -> None:
     assert class_examples(IMAGES, LABELS, [0], 3).ravel().tolist() == [0, 4, 8]
     assert class_examples(IMAGES, LABELS, [1, 0], 2).ravel().tolist() == [1, 5, 0, 8]
 
 
-def test_white_stands_where_a_class_has_fewer() -> None:
+def test_white_images_fill_up_a_small_class() -> None:
     assert class_examples(IMAGES, LABELS, [1], 5).ravel().tolist() == [1, 3, 5, 255, 255]
     assert class_examples(IMAGES, LABELS, [2], 2).ravel().tolist() == [255, 255]
 
 
-def test_without_classes_they_are_of_all_images() -> None:
+def test_without_classes_examples_are_of_all_images() -> None:
     assert class_examples(IMAGES, None, [None], 3).ravel().tolist() == [0, 4, 8]
 
 

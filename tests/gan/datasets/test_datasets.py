@@ -1,4 +1,4 @@
-"""Data sets by name: what is read is what was released, and what is missing is said."""
+"""The built-in data sets: their content is verified, and errors name what is missing or damaged."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def test_the_mini_set_is_500_images_of_each_class() -> None:
     assert data.digest() == data.info.sha256 == BUILTIN_DATASETS["fashion-mnist-mini"].sha256
 
 
-def test_the_mini_set_shows_what_its_labels_say() -> None:
+def test_the_images_of_the_mini_set_match_their_labels() -> None:
     data = load("fashion-mnist-mini")
     mean = {c.label: data.images[data.labels == c.id].float().mean(0)[0] for c in data.info.classes}
-    # Trousers are narrow, with a gap between the legs; a sneaker is flat: black above.
+    # Trousers are narrow, with a gap between the legs. A sneaker is flat, so the upper rows are black.
     assert mean["Trouser"][20, 14] < mean["Trouser"][20, 11]
     assert mean["Sneaker"][:6].max() < 10 < mean["Ankle boot"][6].max()
 
 
-def test_the_licence_lies_beside_the_images() -> None:
+def test_the_licence_is_beside_the_images() -> None:
     assert "Copyright (c) 2017 Zalando SE" in (fashion_mnist_mini.FOLDER / "LICENSE").read_text(encoding="utf-8")
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+def test_the_error_of_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"'cifar'.*fashion-mnist-mini, fashion-mnist"):
         load("cifar")
 
@@ -51,14 +51,14 @@ def test_a_damaged_sheet_is_named(tmp_path: Path) -> None:
         fashion_mnist_mini.load(folder)
 
 
-def test_sheets_that_were_swapped_are_noticed(tmp_path: Path) -> None:
+def test_swapped_sheets_are_detected(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(fashion_mnist_mini.FOLDER, tmp_path / "mini"))
     shutil.copy(folder / "4.png", folder / "3.png")
     with pytest.raises(DatasetUnavailableError, match="sha256"):
         fashion_mnist_mini.load(folder)
 
 
-def test_a_missing_or_changed_list_of_labels_is_noticed(tmp_path: Path) -> None:
+def test_a_missing_or_changed_list_of_labels_is_detected(tmp_path: Path) -> None:
     with pytest.raises(DatasetUnavailableError, match=r"labels\.txt"):
         fashion_mnist_mini.load(tmp_path)
     (tmp_path / "labels.txt").write_text("Hat\n", encoding="utf-8")
@@ -67,6 +67,7 @@ def test_a_missing_or_changed_list_of_labels_is_noticed(tmp_path: Path) -> None:
 
 
 def write_idx(path: Path, array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
+    """Write `array` as a gzipped IDX file."""
     header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
     path.write_bytes(gzip.compress(header + array.tobytes()))
 
@@ -88,7 +89,7 @@ def test_idx_files_are_read_as_their_header_says(tmp_path: Path) -> None:
     ],
     ids=["empty", "plain", "half a header", "too few bytes", "cut off"],
 )
-def test_a_file_that_is_not_whole_is_named(tmp_path: Path, content: bytes) -> None:
+def test_an_incomplete_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.gz").write_bytes(content)
     with pytest.raises(DatasetUnavailableError, match=r"a\.gz"):
         idx.read(tmp_path / "a.gz")
@@ -102,17 +103,15 @@ def test_files_of_another_release_are_refused(tmp_path: Path) -> None:
         fashion_mnist.load(tmp_path)
 
 
-def test_without_files_and_without_the_hub_both_ways_to_get_it_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # None in sys.modules is how python itself marks a module that must not be imported.
+def test_the_error_names_both_ways_to_get_the_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # None in sys.modules makes the import of that module fail.
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DatasetUnavailableError, match="apt install") as caught:
         fashion_mnist.load(tmp_path)
     assert "gantry[hub]" in str(caught.value)
 
 
-def test_the_whole_set_is_read_where_it_is_installed_and_explained_where_not(
+def test_the_full_set_is_read_if_installed_and_unavailable_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if fashion_mnist.DEBIAN_FOLDER.exists():
@@ -126,7 +125,7 @@ def test_the_whole_set_is_read_where_it_is_installed_and_explained_where_not(
             load("fashion-mnist")
 
 
-def test_to_import_the_data_sets_needs_no_hub_library() -> None:
+def test_importing_the_data_sets_does_not_import_the_hub_library() -> None:
     code = "import sys, gan.datasets; print('datasets' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-"""Images that nothing is trained on: which they are, and that they are no part of what is."""
+"""Held-out images: which ones they are, and that they are separate from the training images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_held_out_images_look_like_their_class_and_are_no_training_images() -> N
         assert torch.cdist(test, train, compute_mode="donot_use_mm_for_euclid_dist").min() > 0
 
 
-def test_the_digest_is_over_the_training_images_alone(shapes: ImageDataset) -> None:
+def test_the_digest_covers_only_the_training_images(shapes: ImageDataset) -> None:
     held_out = HeldOut(shapes.images[:4], torch.zeros(4, dtype=torch.int64))
     assert replace(shapes, held_out=held_out).digest() == shapes.digest()
     assert load("fashion-mnist-mini").digest() == BUILTIN_DATASETS["fashion-mnist-mini"].sha256
@@ -50,7 +50,7 @@ def test_held_out_images_move_with_the_others(shapes: ImageDataset) -> None:
     assert len(moved.held_out) == 4
 
 
-def test_held_out_images_of_another_kind_are_refused(shapes: ImageDataset) -> None:
+def test_held_out_images_of_another_shape_are_refused(shapes: ImageDataset) -> None:
     labels = torch.zeros(4, dtype=torch.int64)
     with pytest.raises(ValueError, match="uint8"):
         replace(shapes, held_out=HeldOut(shapes.images[:4, :, :5], labels))
@@ -60,7 +60,7 @@ def test_held_out_images_of_another_kind_are_refused(shapes: ImageDataset) -> No
         replace(shapes, held_out=HeldOut(shapes.images[:4], None))
 
 
-def test_a_damaged_held_out_sheet_is_named_and_a_changed_one_noticed(tmp_path: Path) -> None:
+def test_a_damaged_or_changed_held_out_sheet_is_detected(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(fashion_mnist_mini.FOLDER, tmp_path / "mini"))
     sheet = folder / "held_out.png"
     sheet.write_bytes(sheet.read_bytes()[:9000])
@@ -71,7 +71,7 @@ def test_a_damaged_held_out_sheet_is_named_and_a_changed_one_noticed(tmp_path: P
         fashion_mnist_mini.load(folder)
 
 
-def test_the_test_set_is_held_out_and_the_sheets_are_what_the_script_makes_of_both(tmp_path: Path) -> None:
+def test_the_script_makes_the_sheets_from_the_full_set(tmp_path: Path) -> None:
     if fashion_mnist.DEBIAN_FOLDER.exists():
         whole = load("fashion-mnist")
         assert whole.held_out is not None

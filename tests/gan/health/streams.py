@@ -1,4 +1,4 @@
-"""Made-up runs: what health is fed by one that goes well, and by one for each way to fail."""
+"""Simulated runs as input for the health monitor: a healthy one, and one for each kind of failure."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LABELS: Final = INFO.labels
 NAMES: Final = D_METRICS + G_METRICS
 STEPS: Final = 20_000
 EVENLY: Final = dict.fromkeys(LABELS, 0.1)
-# From when on a run that fails does so.
+# The step from which on a failing run differs from a healthy one.
 FAILS_AT: Final = 8_000
 
 HEALTHY_ROW: Final = {
     "loss_d": 1.0, "d_accuracy": 0.78, "real_logit": 0.7, "fake_logit": -0.7, "penalty_d": 0.0, "class_loss_d": 0.0,
     "grad_norm_d": 15.0, "loss_g": 1.6, "grad_norm_g": 4.0,
 }  # fmt: skip
-# The table of section 4 of the design: a cGAN after 80k images, and what real images reach.
+# Measured: a conditional GAN after 80,000 images, an untrained one, and held-out real images.
 GOOD: Final = {
     "fcd": 3.3, "kcd": 0.03, "precision": 0.92, "recall": 0.59, "density": 0.8, "coverage": 0.62,
     "diversity": 0.9, "classifier_score": 7.0, "label_accuracy": 0.85,
@@ -40,7 +40,7 @@ UNTRAINED: Final = {
 REALS: Final = {"fcd": 0.009, "precision": 0.95, "recall": 0.95, "coverage": 0.968, "label_accuracy": 0.921}
 
 
-# The plain game, written out: what the presets' numbers are tuned to is no matter of health's.
+# A plain conditional GAN with its values written out, so that the tests do not depend on the tuning of the presets.
 PLAIN: Final[dict[str, Any]] = {
     "dataset": "fashion-mnist",
     "preset": "cgan-concat",
@@ -52,8 +52,8 @@ PLAIN: Final[dict[str, Any]] = {
 }
 
 
-def spec_of(total_steps: int = STEPS, **changes: Any) -> TrainSpec:
-    """The plain game, evaluated every 1,000 steps."""
+def spec_with(total_steps: int = STEPS, **changes: Any) -> TrainSpec:
+    """Return the plain spec, evaluated every 1,000 steps, with `changes`."""
     asked = {"total_steps": total_steps, "evaluation": {"enabled": True, "every_steps": 1_000, "images": 2_000}}
     if changes.get("evaluation", {}).get("enabled") is False:
         asked.pop("evaluation")
@@ -61,6 +61,7 @@ def spec_of(total_steps: int = STEPS, **changes: Any) -> TrainSpec:
 
 
 def evaluation(step: int, **metrics: float) -> EvaluationResult:
+    """Return a good evaluation with other values for some metrics."""
     return EvaluationResult(
         step=step,
         images_seen=64 * step,
@@ -74,7 +75,8 @@ def evaluation(step: int, **metrics: float) -> EvaluationResult:
 
 
 def probe(step: int, **changes: Any) -> Probe:
-    seen = Probe(
+    """Return the probe of a healthy run with other values for some fields."""
+    healthy = Probe(
         step=step,
         diversity=0.8,
         class_diversity=dict.fromkeys(LABELS, 0.8),
@@ -83,7 +85,7 @@ def probe(step: int, **changes: Any) -> Probe:
         conditioning_swing=0.8,
         overfitting_gap=0.02,
     )
-    return replace(seen, **changes)
+    return replace(healthy, **changes)
 
 
 def _figures(row: Mapping[str, float]) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -91,91 +93,99 @@ def _figures(row: Mapping[str, float]) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run that is healthy but for what it is given: from `at` on, these figures in place of the healthy ones."""
+class SimulatedRun:
+    """A healthy run that has other values from step `from_step` on."""
 
     row: Mapping[str, float] = field(default_factory=dict)
     probe: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Mapping[str, float] = field(default_factory=dict)
     tables: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of `Evaluation` beside its metrics."""
-    at: int = FAILS_AT
+    """Fields of `EvaluationResult` other than its metrics."""
+    from_step: int = FAILS_AT
 
     def rows(self, first: int, last: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Steps first to last; each figure wavers by a tenth, the same whenever it is asked."""
+        """Return the metrics of the steps `first` to `last`; each value varies by a tenth from step to step."""
         steps = np.arange(first, last + 1)[:, None]
-        figures = np.where(steps < self.at, _figures(HEALTHY_ROW), _figures({**HEALTHY_ROW, **self.row}))
+        figures = np.where(steps < self.from_step, _figures(HEALTHY_ROW), _figures({**HEALTHY_ROW, **self.row}))
         wavers = 1 + 0.1 * np.sin(steps * np.arange(1, 1 + len(NAMES)))
         rows: np.ndarray[Any, np.dtype[np.float32]] = (figures * wavers).astype(np.float32)
         return rows
 
-    def probed(self, step: int) -> Probe:
-        return probe(step, **(self.probe if step >= self.at else {}))
+    def probe_at(self, step: int) -> Probe:
+        """Return the probe at `step`."""
+        return probe(step, **(self.probe if step >= self.from_step else {}))
 
-    def evaluated(self, step: int) -> EvaluationResult:
-        """Quality gets better until step 6,000, and stays."""
+    def evaluation_at(self, step: int) -> EvaluationResult:
+        """Return the evaluation at `step`; quality improves until step 6,000 and then stays constant."""
         if step == 0:
             return evaluation(0, **UNTRAINED)
         fcd = GOOD["fcd"] * (1 + 4 * max(0.0, 1 - step / 6_000))
-        if step < self.at:
+        if step < self.from_step:
             return evaluation(step, fcd=fcd)
         return replace(evaluation(step, **{"fcd": fcd, **self.evaluation}), **self.tables)
 
 
-def fed(
-    health: HealthMonitor, spec: TrainSpec, run: Run, after: int = 0, until: int | None = None
+def feed(
+    health: HealthMonitor, spec: TrainSpec, run: SimulatedRun, after: int = 0, until: int | None = None
 ) -> Iterator[HealthFinding]:
-    """Feed `health` as a trainer would, from the step after the look at `after`; what it finds, as it does."""
-    looks, probes, evaluates = spec.safeguards.every_steps, spec.safeguards.probe_every_steps, spec.evaluation
-    if after == 0 and evaluates.enabled:
-        yield from health.add_evaluation(run.evaluated(0))
+    """Call `health` as a trainer does, for the steps after `after` up to `until`. Yield its findings."""
+    check_every, probe_every = spec.safeguards.every_steps, spec.safeguards.probe_every_steps
+    if after == 0 and spec.evaluation.enabled:
+        yield from health.add_evaluation(run.evaluation_at(0))
     for step in range(after + 1, (until or spec.total_steps) + 1):
-        if step % looks == 0:
-            yield from health.add_losses(step - looks + 1, NAMES, run.rows(step - looks + 1, step))
-        if step % probes == 0:
-            yield from health.add_probe(run.probed(step))
-        if evaluates.enabled and step % evaluates.every_steps == 0:
-            yield from health.add_evaluation(run.evaluated(step))
+        if step % check_every == 0:
+            first = step - check_every + 1
+            yield from health.add_losses(first, NAMES, run.rows(first, step))
+        if step % probe_every == 0:
+            yield from health.add_probe(run.probe_at(step))
+        if spec.evaluation.enabled and step % spec.evaluation.every_steps == 0:
+            yield from health.add_evaluation(run.evaluation_at(step))
 
 
-HEALTHY: Final = Run()
+HEALTHY: Final = SimulatedRun()
 NOISE: Final = {**UNTRAINED, "diversity": 2.0}
 CLASSES_LOST: Final = {**EVENLY, "Bag": 0.01}
 ONE_CLASS_ALIKE: Final = {**dict.fromkeys(LABELS, 0.8), "Coat": 0.1}
 
-# Each way to fail, by the finding that must come of it, and no other.
-FAILING: Final[dict[str, tuple[str, Run]]] = {
-    "D wins by loss": ("vanishing_gradients", Run({"loss_d": 0.03, "d_accuracy": 0.995})),
-    "G's gradient is gone": (
+# Each kind of failure with the code of the only finding that it must give.
+FAILING: Final[dict[str, tuple[str, SimulatedRun]]] = {
+    "low loss of D": ("vanishing_gradients", SimulatedRun({"loss_d": 0.03, "d_accuracy": 0.995})),
+    "vanished gradient of G": (
         "vanishing_gradients",
-        Run({"loss_d": 1e-6, "d_accuracy": 1.2, "grad_norm_g": 0.001, "real_logit": 30, "fake_logit": -30}),
+        SimulatedRun({"loss_d": 1e-6, "d_accuracy": 1.2, "grad_norm_g": 0.001, "real_logit": 30, "fake_logit": -30}),
     ),
-    "D sees nothing": (
+    "G dominates": (
         "generator_dominates",
-        Run({"loss_d": 4.0, "d_accuracy": 0.2, "real_logit": -0.1, "fake_logit": 4.0, "loss_g": 0.02}),
+        SimulatedRun({"loss_d": 4.0, "d_accuracy": 0.2, "real_logit": -0.1, "fake_logit": 4.0, "loss_g": 0.02}),
     ),
-    "all images alike": ("mode_collapse", Run(probe={"diversity": 0.05, "class_diversity": {"Bag": 0.05}})),
-    "a grid of duplicates": ("mode_collapse", Run(probe={"duplicates": 0.7})),
-    "coverage lost": ("mode_collapse", Run(evaluation={"coverage": 0.3})),
-    "recall lost": ("mode_collapse", Run(evaluation={"coverage": 0.55, "recall": 0.02})),
-    "images alike when evaluated": ("mode_collapse", Run(evaluation={"diversity": 0.1})),
-    "a class alike": ("class_collapse", Run(probe={"class_diversity": ONE_CLASS_ALIKE})),
-    "a class alike when evaluated": ("class_collapse", Run(tables={"within_class_diversity": ONE_CLASS_ALIKE})),
-    "a class lost": ("class_collapse", Run(tables={"class_histogram": CLASSES_LOST})),
-    "D deaf to labels": ("conditioning_ignored", Run(probe={"conditioning_margin": 0.0, "conditioning_swing": 0.0})),
-    "labels ignored": ("conditioning_ignored", Run(evaluation={"label_accuracy": 0.097})),
-    "labels say nothing": (
+    "identical images": ("mode_collapse", SimulatedRun(probe={"diversity": 0.05, "class_diversity": {"Bag": 0.05}})),
+    "duplicates in the grid": ("mode_collapse", SimulatedRun(probe={"duplicates": 0.7})),
+    "low coverage": ("mode_collapse", SimulatedRun(evaluation={"coverage": 0.3})),
+    "low recall": ("mode_collapse", SimulatedRun(evaluation={"coverage": 0.55, "recall": 0.02})),
+    "identical images in an evaluation": ("mode_collapse", SimulatedRun(evaluation={"diversity": 0.1})),
+    "identical images of a class": ("class_collapse", SimulatedRun(probe={"class_diversity": ONE_CLASS_ALIKE})),
+    "identical images of a class in an evaluation": (
+        "class_collapse",
+        SimulatedRun(tables={"within_class_diversity": ONE_CLASS_ALIKE}),
+    ),
+    "a missing class": ("class_collapse", SimulatedRun(tables={"class_histogram": CLASSES_LOST})),
+    "D ignores labels": (
         "conditioning_ignored",
-        Run(evaluation={"label_accuracy": 0.1}, tables={"reference": {**REALS, "label_accuracy": 0.11}}),
+        SimulatedRun(probe={"conditioning_margin": 0.0, "conditioning_swing": 0.0}),
     ),
-    "a coin": (
+    "G ignores labels": ("conditioning_ignored", SimulatedRun(evaluation={"label_accuracy": 0.097})),
+    "uninformative labels": (
+        "conditioning_ignored",
+        SimulatedRun(evaluation={"label_accuracy": 0.1}, tables={"reference": {**REALS, "label_accuracy": 0.11}}),
+    ),
+    "equilibrium": (
         "equilibrium",
-        Run({"loss_d": 1.39, "d_accuracy": 0.5, "real_logit": 0.0, "fake_logit": 0.0, "loss_g": 0.7}),
+        SimulatedRun({"loss_d": 1.39, "d_accuracy": 0.5, "real_logit": 0.0, "fake_logit": 0.0, "loss_g": 0.7}),
     ),
-    "the best is past": ("past_best", Run(evaluation={"fcd": 6.0})),
-    "nothing learned": ("never_learned", Run(evaluation=NOISE, at=1)),
-    "steep": ("divergence", Run({"grad_norm_d": 500.0})),
-    "D's loss leaves": ("divergence", Run({"loss_d": 30.0, "real_logit": -9.0, "fake_logit": -3.0})),
-    "D knows by heart": ("discriminator_overfitting", Run(probe={"overfitting_gap": 0.5})),
-    "not finite": ("non_finite", Run({"loss_g": float("nan")})),
+    "past the best": ("past_best", SimulatedRun(evaluation={"fcd": 6.0})),
+    "nothing learned": ("never_learned", SimulatedRun(evaluation=NOISE, from_step=1)),
+    "large gradients": ("divergence", SimulatedRun({"grad_norm_d": 500.0})),
+    "large loss of D": ("divergence", SimulatedRun({"loss_d": 30.0, "real_logit": -9.0, "fake_logit": -3.0})),
+    "D overfits": ("discriminator_overfitting", SimulatedRun(probe={"overfitting_gap": 0.5})),
+    "not finite": ("non_finite", SimulatedRun({"loss_g": float("nan")})),
 }

@@ -1,4 +1,4 @@
-"""Findings over time: when they are raised, when they are over, what is then done, and what a resumed run knows."""
+"""Findings over time: when they begin and end, which action they demand, and the state of a resumed run."""
 
 from __future__ import annotations
 
@@ -21,40 +21,45 @@ from tests.gan.health.streams import (
     INFO,
     LABELS,
     NAMES,
-    Run,
+    SimulatedRun,
     evaluation,
-    fed,
+    feed,
     probe,
-    spec_of,
+    spec_with,
 )
 
-COLLAPSED = FAILING["all images alike"][1].probe
+COLLAPSED = FAILING["identical images"][1].probe
 
 
 def severities(health: HealthMonitor) -> list[tuple[str, str]]:
+    """Return the code and severity of each finding."""
     return [(finding.code, finding.severity) for finding in health.findings]
 
 
 def action(health: HealthMonitor) -> str:
+    """Return the kind of action that `health` demands."""
     return health.action.kind
 
 
 def stops(**changes: object) -> TrainSpec:
-    return spec_of(safeguards={"policy": "stop_and_keep_best", **changes})
+    """Return a spec with the policy stop_and_keep_best."""
+    return spec_with(safeguards={"policy": "stop_and_keep_best", **changes})
 
 
 def rolls_back() -> TrainSpec:
-    return spec_of(safeguards={"policy": "roll_back"})
+    """Return a spec with the policy roll_back."""
+    return spec_with(safeguards={"policy": "roll_back"})
 
 
 def not_finite(health: HealthMonitor, first: int, rows: int, bad: int) -> list[HealthFinding]:
+    """Add `rows` steps from `first` on, of which the first `bad` are NaN. Return the new findings."""
     values = HEALTHY.rows(first, first + rows - 1)
     values[:bad, 0] = np.nan
     return health.add_losses(first, NAMES, values)
 
 
 def test_a_finding_is_raised_once_and_holds_while_its_rule_does() -> None:
-    health = HealthMonitor(spec_of(), INFO)
+    health = HealthMonitor(spec_with(), INFO)
     (raised,) = health.add_probe(probe(5_000, **COLLAPSED))
     assert (raised.severity, raised.began_at_step, raised.found_at_step) == ("critical", 5_000, 5_000)
     for step in range(5_500, 9_000, 500):
@@ -63,8 +68,8 @@ def test_a_finding_is_raised_once_and_holds_while_its_rule_does() -> None:
         assert health.verdict == "failing"
 
 
-def test_a_finding_is_over_after_three_quiet_looks_in_a_row() -> None:
-    health = HealthMonitor(spec_of(), INFO)
+def test_a_finding_ends_after_three_quiet_checks_in_a_row() -> None:
+    health = HealthMonitor(spec_with(), INFO)
     health.add_probe(probe(5_000, **COLLAPSED))
     for step, collapsed in ((5_500, False), (6_000, False), (6_500, True), (7_000, False), (7_500, False)):
         health.add_probe(probe(step, **(COLLAPSED if collapsed else {})))
@@ -76,16 +81,16 @@ def test_a_finding_is_over_after_three_quiet_looks_in_a_row() -> None:
     assert again.began_at_step == 8_500
 
 
-def test_how_long_it_must_be_quiet_is_the_specs_to_say() -> None:
-    health = HealthMonitor(spec_of(safeguards={"thresholds": {"quiet_looks": 1}}), INFO)
+def test_the_spec_sets_the_number_of_quiet_checks() -> None:
+    health = HealthMonitor(spec_with(safeguards={"thresholds": {"quiet_looks": 1}}), INFO)
     health.add_probe(probe(5_000, **COLLAPSED))
     health.add_probe(probe(5_500))
     assert health.findings == ()
 
 
-def test_one_class_is_believed_to_be_alike_at_the_second_probe() -> None:
-    alike = FAILING["a class alike"][1].probe
-    health = HealthMonitor(spec_of(), INFO)
+def test_a_class_collapse_needs_two_probes_in_a_row() -> None:
+    alike = FAILING["identical images of a class"][1].probe
+    health = HealthMonitor(spec_with(), INFO)
     assert health.add_probe(probe(5_000, **alike)) == []
     assert health.add_probe(probe(5_500)) == []
     assert health.add_probe(probe(6_000, **alike)) == []
@@ -93,8 +98,11 @@ def test_one_class_is_believed_to_be_alike_at_the_second_probe() -> None:
     assert (finding.code, finding.began_at_step) == ("class_collapse", 6_000)
 
 
-def seen_young(step: int, level: float, accuracy: float, sandals: float) -> EvaluationResult:
-    """An evaluation of a generator whose classes all differ by `level`, and of whose images few are sandals."""
+def early_evaluation(step: int, level: float, accuracy: float, sandals: float) -> EvaluationResult:
+    """Return the evaluation of a generator early in training: all classes have a diversity of `level`.
+
+    `accuracy` is its label accuracy, `sandals` the share of its images that look like sandals.
+    """
     return replace(
         evaluation(step, diversity=level, label_accuracy=accuracy, fcd=60.0 if step == 0 else 10.0),
         within_class_diversity=dict.fromkeys(LABELS, level),
@@ -102,43 +110,45 @@ def seen_young(step: int, level: float, accuracy: float, sandals: float) -> Eval
     )
 
 
-def test_what_is_low_and_grows_is_young_and_has_not_failed() -> None:
-    """Measured at a learning rate of 1e-4: diversity 0.15 after 300 steps, 0.19 after 600, 0.45 after 900; label
-    accuracy 0.14, 0.66 and 0.68."""
-    health = HealthMonitor(spec_of(total_steps=900), INFO)
-    health.add_evaluation(seen_young(0, 0.006, 0.1, 0.0))
+def test_low_values_that_grow_are_no_symptom() -> None:
+    """Measured at a learning rate of 1e-4 after 300, 600 and 900 steps.
+
+    The diversity was 0.15, 0.19 and 0.45, the label accuracy 0.14, 0.66 and 0.68.
+    """
+    health = HealthMonitor(spec_with(total_steps=900), INFO)
+    health.add_evaluation(early_evaluation(0, 0.006, 0.1, 0.0))
     for step, level, accuracy, sandals in ((300, 0.15, 0.14, 0.01), (600, 0.19, 0.40, 0.015), (900, 0.45, 0.68, 0.1)):
         assert health.add_probe(probe(step, diversity=level, class_diversity=dict.fromkeys(LABELS, level))) == []
-        assert health.add_evaluation(seen_young(step, level, accuracy, sandals)) == []
+        assert health.add_evaluation(early_evaluation(step, level, accuracy, sandals)) == []
 
 
-def test_what_is_low_and_stays_is_no_longer_young() -> None:
-    health = HealthMonitor(spec_of(total_steps=900), INFO)
-    health.add_evaluation(seen_young(0, 0.006, 0.1, 0.0))
+def test_low_values_that_do_not_grow_are_a_symptom() -> None:
+    health = HealthMonitor(spec_with(total_steps=900), INFO)
+    health.add_evaluation(early_evaluation(0, 0.006, 0.1, 0.0))
     for step, level, accuracy, sandals in ((300, 0.25, 0.3, 0.01), (600, 0.4, 0.31, 0.011)):
-        assert health.add_evaluation(seen_young(step, level, accuracy, sandals)) == []
-    found = health.add_evaluation(seen_young(900, 0.4, 0.31, 0.011))
+        assert health.add_evaluation(early_evaluation(step, level, accuracy, sandals)) == []
+    found = health.add_evaluation(early_evaluation(900, 0.4, 0.31, 0.011))
     assert {(finding.code, finding.began_at_step) for finding in found} == {
         ("conditioning_ignored", 600),
         ("class_collapse", 600),
     }
-    total = HealthMonitor(spec_of(total_steps=900), INFO)
-    total.add_evaluation(seen_young(0, 0.006, 0.1, 0.1))
-    assert total.add_evaluation(seen_young(300, 0.15, 0.9, 0.1)) == []
-    (finding,) = total.add_evaluation(seen_young(600, 0.16, 0.9, 0.1))
+    total = HealthMonitor(spec_with(total_steps=900), INFO)
+    total.add_evaluation(early_evaluation(0, 0.006, 0.1, 0.1))
+    assert total.add_evaluation(early_evaluation(300, 0.15, 0.9, 0.1)) == []
+    (finding,) = total.add_evaluation(early_evaluation(600, 0.16, 0.9, 0.1))
     assert finding.code == "mode_collapse"
 
 
-def test_next_to_no_variety_is_a_collapse_even_if_it_grows() -> None:
-    """Measured: with a z of one number, 0.013 after 300 steps and 0.018 after 600."""
-    health = HealthMonitor(spec_of(total_steps=900), INFO)
-    health.add_evaluation(seen_young(0, 0.003, 0.1, 0.1))
+def test_very_low_diversity_is_a_collapse_even_if_it_grows() -> None:
+    """Measured with a z of length 1: a diversity of 0.013 after 300 steps and of 0.018 after 600."""
+    health = HealthMonitor(spec_with(total_steps=900), INFO)
+    health.add_evaluation(early_evaluation(0, 0.003, 0.1, 0.1))
     (finding,) = health.add_probe(probe(300, diversity=0.013, class_diversity={}))
     assert (finding.code, finding.severity) == ("mode_collapse", "critical")
 
 
-def test_what_gets_worse_is_raised_again_and_what_gets_better_is_said_quietly() -> None:
-    health = HealthMonitor(spec_of(), INFO)
+def test_a_worse_finding_is_raised_again_and_a_milder_one_is_not() -> None:
+    health = HealthMonitor(spec_with(), INFO)
     raised = [f for step in range(2_000, 8_000, 1_000) for f in health.add_evaluation(evaluation(step, fcd=4.0))]
     assert raised == []
     (warning,) = health.add_evaluation(evaluation(8_000, fcd=5.1))
@@ -151,8 +161,8 @@ def test_what_gets_worse_is_raised_again_and_what_gets_better_is_said_quietly() 
     assert severities(health) == [("past_best", "warning")]
 
 
-def test_never_learned_is_over_as_soon_as_something_is_learned() -> None:
-    health = HealthMonitor(spec_of(), INFO)
+def test_never_learned_ends_at_the_first_improvement() -> None:
+    health = HealthMonitor(spec_with(), INFO)
     for step in range(0, 9_000, 1_000):
         health.add_evaluation(evaluation(step, fcd=60.0, precision=0.0, coverage=0.0))
     assert severities(health) == [("never_learned", "critical")]
@@ -160,8 +170,8 @@ def test_never_learned_is_over_as_soon_as_something_is_learned() -> None:
     assert health.findings == ()
 
 
-def test_the_best_is_the_lowest_fcd_that_does_not_come_of_drawing_few_images() -> None:
-    health = HealthMonitor(spec_of(), INFO)
+def test_the_best_is_the_lowest_fcd_with_enough_coverage() -> None:
+    health = HealthMonitor(spec_with(), INFO)
     health.add_evaluation(evaluation(0, fcd=0.1, coverage=0.0))
     assert health.best is None
     best: list[int] = []
@@ -170,18 +180,18 @@ def test_the_best_is_the_lowest_fcd_that_does_not_come_of_drawing_few_images() -
         health.add_evaluation(evaluation(step, fcd=fcd, coverage=coverage))
         assert health.best is not None
         best.append(health.best.step)
-    # At 3,000 the best so far turns out to have covered next to nothing.
+    # At step 3,000 the best so far turns out to have had a low coverage.
     assert best == [1_000, 2_000, 3_000, 3_000, 5_000, 5_000]
 
 
-def test_under_warn_nothing_is_done() -> None:
-    health = HealthMonitor(spec_of(), INFO)
-    list(fed(health, spec_of(), FAILING["nothing learned"][1]))
+def test_the_policy_warn_demands_no_action() -> None:
+    health = HealthMonitor(spec_with(), INFO)
+    list(feed(health, spec_with(), FAILING["nothing learned"][1]))
     assert health.verdict == "failing"
     assert action(health) == "none"
 
 
-def test_stop_and_keep_best_ends_at_a_critical_finding_once_there_is_a_best() -> None:
+def test_stop_and_keep_best_stops_at_a_critical_finding_once_there_is_a_best() -> None:
     health = HealthMonitor(stops(), INFO)
     (finding,) = health.add_probe(probe(5_000, **COLLAPSED))
     assert action(health) == "none"
@@ -189,14 +199,14 @@ def test_stop_and_keep_best_ends_at_a_critical_finding_once_there_is_a_best() ->
     assert (action(health), health.action.step, health.action.why) == ("stop", 5_000, finding.message)
 
 
-def test_a_warning_stops_nothing() -> None:
+def test_a_warning_does_not_stop_the_run() -> None:
     health = HealthMonitor(stops(), INFO)
-    list(fed(health, stops(), FAILING["D wins by loss"][1], until=15_000))
+    list(feed(health, stops(), FAILING["low loss of D"][1], until=15_000))
     assert health.verdict == "warning"
     assert action(health) == "none"
 
 
-def test_past_best_stops_at_one_and_a_half_times_the_best_and_not_before() -> None:
+def test_past_best_stops_at_one_and_a_half_times_the_best_fcd() -> None:
     health = HealthMonitor(stops(), INFO)
     for step in range(2_000, 8_000, 1_000):
         health.add_evaluation(evaluation(step, fcd=4.0))
@@ -206,7 +216,7 @@ def test_past_best_stops_at_one_and_a_half_times_the_best_and_not_before() -> No
     assert action(health) == "stop"
 
 
-def test_roll_back_is_asked_for_twice_and_then_no_more() -> None:
+def test_at_most_two_roll_backs_are_demanded() -> None:
     health = HealthMonitor(rolls_back(), INFO)
     for step in (5_000, 6_000):
         health.add_probe(probe(step, **COLLAPSED))
@@ -219,35 +229,35 @@ def test_roll_back_is_asked_for_twice_and_then_no_more() -> None:
     assert action(health) == "none"
 
 
-def test_what_older_weights_do_not_cure_is_not_rolled_back_for() -> None:
+def test_no_roll_back_for_findings_that_older_weights_do_not_cure() -> None:
     health = HealthMonitor(rolls_back(), INFO)
-    list(fed(health, rolls_back(), FAILING["labels say nothing"][1], until=12_000))
+    list(feed(health, rolls_back(), FAILING["uninformative labels"][1], until=12_000))
     assert health.verdict == "failing"
     assert action(health) == "none"
 
 
-def test_after_a_roll_back_the_windows_fill_anew() -> None:
-    spec, (_, run) = rolls_back(), FAILING["steep"]
+def test_a_roll_back_clears_the_windows() -> None:
+    spec, (_, run) = rolls_back(), FAILING["large gradients"]
     health = HealthMonitor(spec, INFO)
-    list(fed(health, spec, run, until=FAILS_AT + 200))
+    list(feed(health, spec, run, until=FAILS_AT + 200))
     assert action(health) == "roll_back"
     health.add_roll_back(FAILS_AT + 200)
-    # Half the learning rate has helped.
-    assert list(fed(health, spec, HEALTHY, after=FAILS_AT + 200, until=16_000)) == []
+    # The roll back with half the learning rate has helped.
+    assert list(feed(health, spec, HEALTHY, after=FAILS_AT + 200, until=16_000)) == []
     assert health.verdict == "healthy"
 
 
 def test_after_a_roll_back_a_window_must_be_full_again() -> None:
-    spec, (_, run) = rolls_back(), FAILING["D wins by loss"]
+    spec, (_, run) = rolls_back(), FAILING["low loss of D"]
     health = HealthMonitor(spec, INFO)
     health.add_losses(1, NAMES, HEALTHY.rows(1, 9_000))
     health.add_roll_back(9_000)
-    assert list(fed(health, spec, run, after=9_000, until=12_900)) == []
-    (finding,) = fed(health, spec, run, after=12_900, until=13_100)
+    assert list(feed(health, spec, run, after=9_000, until=12_900)) == []
+    (finding,) = feed(health, spec, run, after=12_900, until=13_100)
     assert finding.code == "vanishing_gradients"
 
 
-def test_after_a_roll_back_the_best_has_five_evaluations_to_come_back() -> None:
+def test_after_a_roll_back_there_are_five_evaluations_to_reach_a_new_best() -> None:
     health = HealthMonitor(rolls_back(), INFO)
     for step in range(2_000, 8_000, 1_000):
         health.add_evaluation(evaluation(step, fcd=4.0))
@@ -261,8 +271,8 @@ def test_after_a_roll_back_the_best_has_five_evaluations_to_come_back() -> None:
 
 
 @pytest.mark.parametrize("policy", ["warn", "stop_and_keep_best", "roll_back"])
-def test_updates_that_are_not_finite_are_rolled_back_for_under_every_policy(policy: str) -> None:
-    health = HealthMonitor(spec_of(safeguards={"policy": policy}), INFO)
+def test_every_policy_rolls_back_updates_that_are_not_finite(policy: str) -> None:
+    health = HealthMonitor(spec_with(safeguards={"policy": policy}), INFO)
     (finding,) = not_finite(health, 1, 100, bad=2)
     assert (finding.code, finding.severity, finding.began_at_step) == ("non_finite", "warning", 1)
     assert action(health) == "none"
@@ -272,8 +282,8 @@ def test_updates_that_are_not_finite_are_rolled_back_for_under_every_policy(poli
     assert action(health) == "none"
 
 
-def test_the_third_roll_back_is_not_made_the_run_has_diverged() -> None:
-    health = HealthMonitor(spec_of(), INFO)
+def test_the_run_fails_in_place_of_a_third_roll_back() -> None:
+    health = HealthMonitor(spec_with(), INFO)
     for first in (1, 101):
         not_finite(health, first, 100, bad=3)
         assert action(health) == "roll_back"
@@ -283,59 +293,59 @@ def test_the_third_roll_back_is_not_made_the_run_has_diverged() -> None:
     assert (action(health), health.action.why) == ("fail", finding.message)
 
 
-def test_three_bad_updates_count_together_within_100_steps_only() -> None:
-    health = HealthMonitor(spec_of(), INFO)
+def test_three_bad_updates_count_together_only_within_100_steps() -> None:
+    health = HealthMonitor(spec_with(), INFO)
     for first in (1, 101, 201, 301):
         not_finite(health, first, 100, bad=1)
         assert action(health) == "none"
-    near = HealthMonitor(spec_of(safeguards={"every_steps": 20}), INFO)
+    near = HealthMonitor(spec_with(safeguards={"every_steps": 20}), INFO)
     for first in (1, 21, 41):
         not_finite(near, first, 20, bad=1)
     assert action(near) == "roll_back"
 
 
 @pytest.mark.parametrize("name", FAILING)
-def test_a_run_that_is_resumed_knows_what_it_knew(name: str) -> None:
-    spec, (_, run) = spec_of(total_steps=8_000), FAILING[name]
-    run = replace(run, at=min(run.at, 2_000))
+def test_a_resumed_run_has_the_same_findings_and_state(name: str) -> None:
+    spec, (_, run) = spec_with(total_steps=8_000), FAILING[name]
+    run = replace(run, from_step=min(run.from_step, 2_000))
     straight, resumed = HealthMonitor(spec, INFO), HealthMonitor(spec, INFO)
-    expected = list(fed(straight, spec, run))
+    expected = list(feed(straight, spec, run))
     found: list[HealthFinding] = []
     for after, until in ((0, 1_300), (1_300, 2_500), (2_500, 4_900), (4_900, 8_000)):
         state = json.loads(json.dumps(resumed.state(), allow_nan=False))
         resumed = HealthMonitor(spec, INFO)
         resumed.load(state)
         assert resumed.state() == state
-        found += fed(resumed, spec, run, after=after, until=until)
+        found += feed(resumed, spec, run, after=after, until=until)
     assert found == expected
     assert resumed.state() == straight.state()
     assert (resumed.findings, resumed.verdict, resumed.best) == (straight.findings, straight.verdict, straight.best)
 
 
 @pytest.mark.parametrize("every", [1, 7, 250, 3_000])
-def test_what_is_known_of_the_losses_does_not_depend_on_how_often_it_is_looked(every: int) -> None:
-    spec, (_, run) = spec_of(total_steps=6_000), FAILING["steep"]
-    often, seldom = HealthMonitor(spec, INFO), HealthMonitor(spec, INFO)
+def test_the_curves_do_not_depend_on_the_number_of_rows_per_call(every: int) -> None:
+    spec, (_, run) = spec_with(total_steps=6_000), FAILING["large gradients"]
+    many_calls, one_call = HealthMonitor(spec, INFO), HealthMonitor(spec, INFO)
     for first in range(1, 3_001, every):
-        often.add_losses(first, NAMES, run.rows(first, min(3_000, first + every - 1)))
-    seldom.add_losses(1, NAMES, run.rows(1, 3_000))
-    assert often.state()["curves"] == seldom.state()["curves"]
+        many_calls.add_losses(first, NAMES, run.rows(first, min(3_000, first + every - 1)))
+    one_call.add_losses(1, NAMES, run.rows(1, 3_000))
+    assert many_calls.state()["curves"] == one_call.state()["curves"]
 
 
 @pytest.mark.parametrize("total_steps", [900, 1_000_000])
-def test_what_is_remembered_is_bounded(total_steps: int) -> None:
-    spec = spec_of(total_steps, evaluation={"every_steps": 1_000})
+def test_the_size_of_the_state_is_bounded(total_steps: int) -> None:
+    spec = spec_with(total_steps, evaluation={"every_steps": 1_000})
     health = HealthMonitor(spec, INFO)
-    run = replace(FAILING["not finite"][1], at=1)
+    run = replace(FAILING["not finite"][1], from_step=1)
     for first in range(1, 30_001, 100):
         health.add_losses(first, NAMES, HEALTHY.rows(first, first + 99))
     health.add_losses(30_001, NAMES, run.rows(30_001, 31_000))
     assert len(json.dumps(health.state())) < 30_000
 
 
-def test_a_look_costs_next_to_nothing_beside_the_steps_it_looks_at() -> None:
-    """2 % of 100 steps of 60 ms are 120 ms; a look takes about one. The bound leaves room for a busy machine."""
-    spec = spec_of()
+def test_a_check_costs_little_compared_with_the_steps() -> None:
+    """2 % of 100 steps of 60 ms are 120 ms; a check takes about 1 ms. The bound allows for a busy machine."""
+    spec = spec_with()
     health = HealthMonitor(spec, INFO)
     rows = [(first, HEALTHY.rows(first, first + 99)) for first in range(1, 10_001, 100)]
     start = time.process_time()
@@ -344,11 +354,11 @@ def test_a_look_costs_next_to_nothing_beside_the_steps_it_looks_at() -> None:
     assert (time.process_time() - start) / len(rows) < 0.02
 
 
-def test_unlabelled_data_are_watched_too() -> None:
-    spec = spec_of(conditioning={"kind": "none"})
+def test_data_without_labels_are_checked_too() -> None:
+    spec = spec_with(conditioning={"kind": "none"})
     info = INFO.model_copy(update={"classes": ()})
     health = HealthMonitor(spec, info)
-    plain = Run(
+    plain = SimulatedRun(
         probe={
             "class_diversity": {},
             "conditioning_margin": None,
@@ -356,8 +366,8 @@ def test_unlabelled_data_are_watched_too() -> None:
             "overfitting_gap": None,
         },
         tables={"class_histogram": {}, "real_class_histogram": {}, "within_class_diversity": {}, "reference": {}},
-        at=1,
+        from_step=1,
     )
-    assert list(fed(health, spec, plain)) == []
+    assert list(feed(health, spec, plain)) == []
     (finding,) = health.add_probe(probe(21_000, **{**plain.probe, "diversity": 0.1}))
     assert finding.code == "mode_collapse"

@@ -1,4 +1,4 @@
-"""What a finding advises: one set of fields that can be posted as it is, and that goes to the cause."""
+"""Remedies: one set of changes that makes a valid spec and addresses the cause of the finding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gan.health.remedies import remedy_for
 from gan.health.symptom import UNINFORMATIVE_LABELS, Symptom
 from gan.spec import TrainSpec, check_against, merged, preset_spec, resolve
 from gan.spec.presets import PRESETS
-from tests.gan.health.streams import FAILING, INFO, PLAIN, fed, spec_of
+from tests.gan.health.streams import FAILING, INFO, PLAIN, feed, spec_with
 
 SPECS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -35,30 +35,31 @@ BODIES = {
     **{name: {"dataset": "fashion-mnist", "preset": name} for name in PRESETS},
     **{name: merged(PLAIN, changes) for name, changes in SPECS.items()},
 }
-# What a preset has beside these, such as how long it trains, is the preset's own when another one is taken.
+# If a remedy takes another preset, other sections, such as the number of steps, may take its values.
 LEARNING = {"generator", "discriminator", "conditioning", "loss", "penalties", "optimizers", "stabilizers"}
 CASES = [(name, code) for name in BODIES for code in get_args(Code)]
 
 
 def finding_of(code: Code, spec: TrainSpec, cause: str | None = None) -> HealthFinding:
+    """Return a finding of that code with its remedy for `spec`."""
     symptom = Symptom(code, "warning", 1, "Made up.", (), cause)
     remedy = remedy_for(symptom, spec, INFO, BestEvaluation(600, 3.0, 0.6))
     return HealthFinding(code, "warning", 1, 1, "Made up.", (), remedy)
 
 
 def advised(code: Code, cause: str | None = None, **changes: Any) -> dict[str, Any]:
-    """Pointers and values of the remedy for a spec."""
+    """Return pointer -> value of the remedy for the plain spec with `changes`."""
     finding = finding_of(code, resolve(merged(PLAIN, changes)), cause)
     return {remedy.pointer: remedy.value for remedy in finding.remedy}
 
 
 def advice_to(preset: str, code: Code) -> dict[str, Any]:
-    """Pointers and values of the remedy for a preset."""
+    """Return pointer -> value of the remedy for a preset."""
     return {remedy.pointer: remedy.value for remedy in finding_of(code, preset_spec(preset)).remedy}
 
 
 @pytest.mark.parametrize(("name", "code"), CASES)
-def test_every_remedy_can_be_posted_and_changes_what_is_learned(name: str, code: Code) -> None:
+def test_every_remedy_makes_a_valid_and_different_spec(name: str, code: Code) -> None:
     body = BODIES[name]
     spec = resolve(body)
     finding = finding_of(code, spec)
@@ -67,13 +68,13 @@ def test_every_remedy_can_be_posted_and_changes_what_is_learned(name: str, code:
     check_against(cured, INFO)
     assert cured != spec
     assert all(remedy.why.endswith(".") for remedy in finding.remedy)
-    # Written out whole, the spec takes the same remedy to the same end.
+    # The remedy has the same result for the complete spec with all its defaults.
     again = resolve(remedied(spec.model_dump(mode="json"), finding))
     assert again.model_dump(include=LEARNING) == cured.model_dump(include=LEARNING)
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_labels_that_say_nothing_are_left_out(name: str) -> None:
+def test_uninformative_labels_are_not_used_any_more(name: str) -> None:
     body = BODIES[name]
     if not (spec := resolve(body)).conditional:
         return
@@ -82,18 +83,18 @@ def test_labels_that_say_nothing_are_left_out(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAILING)
-def test_what_health_finds_carries_a_remedy_that_can_be_posted(name: str) -> None:
-    spec, (_, run) = spec_of(), FAILING[name]
-    for finding in fed(HealthMonitor(spec, INFO), spec, run, until=16_000):
+def test_every_finding_has_a_valid_remedy(name: str) -> None:
+    spec, (_, run) = spec_with(), FAILING[name]
+    for finding in feed(HealthMonitor(spec, INFO), spec, run, until=16_000):
         assert resolve(remedied(spec.model_dump(mode="json"), finding)) != spec
 
 
 def usual() -> float:
-    """The learning rate of the plain game's preset."""
+    """Return the learning rate of the preset of the plain spec."""
     return preset_spec(PLAIN["preset"]).optimizers.d.learning_rate
 
 
-def test_a_learning_rate_that_is_far_too_high_is_blamed_first() -> None:
+def test_a_learning_rate_that_is_far_too_high_comes_first() -> None:
     rates = {f"/optimizers/{player}/learning_rate": usual() for player in "gd"}
     for code in ("vanishing_gradients", "mode_collapse", "never_learned", "divergence", "non_finite"):
         fast = {"g": {"learning_rate": 0.3}, "d": {"learning_rate": 0.3}}
@@ -101,10 +102,10 @@ def test_a_learning_rate_that_is_far_too_high_is_blamed_first() -> None:
 
 
 @pytest.mark.parametrize(("g", "d"), [(0.3, 0.02), (2e-5, 0.02), (0.3, 1e-6)])
-def test_each_learning_rate_is_blamed_for_what_it_is_itself(g: float, d: float) -> None:
+def test_each_learning_rate_has_its_own_reason(g: float, d: float) -> None:
     spec = resolve(merged(PLAIN, {"optimizers": {"g": {"learning_rate": g}, "d": {"learning_rate": d}}}))
-    told = {remedy.pointer: remedy.why for remedy in finding_of("vanishing_gradients", spec).remedy}
-    assert told == {
+    reasons = {remedy.pointer: remedy.why for remedy in finding_of("vanishing_gradients", spec).remedy}
+    assert reasons == {
         f"/optimizers/{player}/learning_rate": f"{rate:g} is far too high for adam."
         if rate > 2e-3
         else "The usual rate, to go with the other player's."
@@ -112,7 +113,7 @@ def test_each_learning_rate_is_blamed_for_what_it_is_itself(g: float, d: float) 
     }
 
 
-def test_a_d_that_leaves_g_behind_is_slowed_and_g_brought_along() -> None:
+def test_a_d_that_learns_too_fast_is_slowed_and_g_sped_up() -> None:
     rates = {"d": {"learning_rate": 0.02}, "g": {"learning_rate": 1e-5}}
     assert advised("vanishing_gradients", optimizers=rates) == {
         "/optimizers/d/learning_rate": usual(), "/optimizers/g/learning_rate": usual()
@@ -125,18 +126,18 @@ def test_a_d_that_leaves_g_behind_is_slowed_and_g_brought_along() -> None:
     assert many == {"/alternation/d_steps": 1, "/stabilizers/real_label": 0.9}
 
 
-def test_a_d_that_is_too_slow_is_brought_along() -> None:
+def test_a_d_that_learns_too_slowly_is_sped_up() -> None:
     weak = {"d": {"learning_rate": 1e-6}}
     for code in ("generator_dominates", "mode_collapse", "never_learned"):
         assert advised(code, optimizers=weak) == {"/optimizers/d/learning_rate": 6e-4}
     assert advised("generator_dominates") == {"/alternation/d_steps": 2}
 
 
-def test_a_critics_many_steps_are_no_fault() -> None:
+def test_several_steps_of_a_critic_are_not_changed() -> None:
     assert "/alternation/d_steps" not in advice_to("wgan-gp", "vanishing_gradients")
 
 
-def test_a_small_z_is_widened_and_a_wide_one_gets_r1_and_r2() -> None:
+def test_a_short_z_is_made_longer_and_a_long_one_gets_r1_and_r2() -> None:
     assert advised("mode_collapse", generator={"z_dim": 1}) == {"/generator/z_dim": 64}
     wide = advised("mode_collapse")
     assert wide["/loss/kind"] == "relativistic"
@@ -144,35 +145,35 @@ def test_a_small_z_is_widened_and_a_wide_one_gets_r1_and_r2() -> None:
     assert wide["/discriminator/normalization"] == "none"
 
 
-def test_labels_come_in_by_projection_and_else_by_a_class_head() -> None:
+def test_projection_comes_before_a_class_head() -> None:
     assert advised("conditioning_ignored") == {"/conditioning/kind": "projection"}
     by_projection = advised("conditioning_ignored", conditioning={"kind": "projection"})
     assert by_projection == {"/conditioning/kind": "class_head"}
     assert advised("class_collapse") == {"/conditioning/kind": "projection"}
 
 
-def test_what_nothing_reads_any_more_is_put_back() -> None:
+def test_fields_without_effect_are_reset() -> None:
     spec = {"conditioning": {"kind": "class_head", "embedding_dim": 8, "class_weight": 3.0}}
     advice = advised("conditioning_ignored", UNINFORMATIVE_LABELS, **spec)
     assert advice["/conditioning/kind"] == "none"
     assert (advice["/conditioning/embedding_dim"], advice["/conditioning/class_weight"]) == (32, 1.0)
 
 
-def test_minimax_becomes_non_saturating_and_clipping_a_penalty() -> None:
+def test_minimax_becomes_non_saturating_and_clipping_becomes_a_penalty() -> None:
     assert advised("vanishing_gradients", loss={"kind": "minimax"})["/loss/kind"] == "non_saturating"
     clipped = advice_to("wgan", "vanishing_gradients")
     assert [penalty["kind"] for penalty in clipped["/penalties"]] == ["gradient_penalty"]
     assert clipped["/stabilizers/weight_clip"] == 0.0
 
 
-def test_too_short_a_run_is_made_longer_before_anything_else_is_blamed() -> None:
+def test_a_run_that_is_too_short_is_made_longer_first() -> None:
     assert advised("never_learned", total_steps=100) == {"/total_steps": 1_563}
     recipe = advice_to("goodfellow2014", "never_learned")
     assert recipe["/preset"] == "cgan"
     assert recipe["/conditioning"]["kind"] == "none"
 
 
-def test_the_rest_of_the_tables_advice() -> None:
+def test_the_other_remedies() -> None:
     assert advised("equilibrium", total_steps=20_000) == {"/total_steps": 600}
     assert advised("past_best")["/safeguards/policy"] == "stop_and_keep_best"
     assert [penalty["kind"] for penalty in advised("past_best")["/penalties"]] == ["r1"]

@@ -1,4 +1,4 @@
-"""A zip is judged by its directory: what is odd is refused by name, and nothing is repaired."""
+"""The checks of a zip by its directory: each problem names its entry, and nothing is repaired."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ GOOD = files("bag", "shoe", each=40)
 
 
 def refused(path: Path) -> list[tuple[str | None, str, str]]:
+    """Return (file, code, detail) of each reason for which the zip at `path` is refused."""
     with pytest.raises(ArchiveRefusedError) as caught:
         archive.read(path)
     return [(p.file, p.code, p.detail) for p in caught.value.problems]
@@ -28,7 +29,7 @@ def test_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None
     assert found.files[0] == ("bag/0000.png", 0) and found.files[-1] == ("shoe/0039.png", 1)
 
 
-def test_folders_that_are_numbers_stand_in_their_order(tmp_path: Path) -> None:
+def test_folders_with_numbers_as_names_are_in_numerical_order(tmp_path: Path) -> None:
     content = files(*map(str, range(11)), each=6)
     assert archive.read(write(tmp_path / "a.zip", content)).labels == tuple(map(str, range(11)))
 
@@ -38,7 +39,7 @@ def test_without_folders_there_are_no_labels(tmp_path: Path) -> None:
     assert found.labels == () and {class_id for _, class_id in found.files} == {0}
 
 
-def test_one_folder_around_all_classes_is_looked_through(tmp_path: Path) -> None:
+def test_one_folder_around_all_classes_is_ignored(tmp_path: Path) -> None:
     around = {"my data/": b"", **{f"my data/{name}": data for name, data in GOOD.items()}}
     assert archive.read(write(tmp_path / "a.zip", around)).labels == ("bag", "shoe")
 
@@ -57,19 +58,19 @@ def test_one_folder_around_all_classes_is_looked_through(tmp_path: Path) -> None
         ("BAG/0000.PNG", "same name"),
     ],
 )
-def test_a_name_that_could_do_harm_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+def test_an_unsafe_name_is_refused(tmp_path: Path, name: str, reason: str) -> None:
     found = refused(write(tmp_path / "a.zip", {**GOOD, name: picture()}))
     assert [(file, code) for file, code, _ in found] == [(name, "unsafe-archive")]
     assert reason in found[0][2] and "Entry 81" in found[0][2]
 
 
-def test_a_nul_in_a_name_is_seen(tmp_path: Path) -> None:
+def test_a_nul_in_a_name_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", {**GOOD, "bag/evilXpng.png": picture()})
     path.write_bytes(path.read_bytes().replace(b"evilXpng", b"evil\0png"))
     assert [code for _, code, _ in refused(path)] == ["unsafe-archive"]
 
 
-def test_a_doubled_name_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_name_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", GOOD)
     with zipfile.ZipFile(path, "a") as more, pytest.warns(UserWarning, match="Duplicate name"):
         more.writestr("bag/0000.png", b"another")
@@ -95,18 +96,18 @@ def test_an_encrypted_entry_is_refused(tmp_path: Path) -> None:
     assert "encrypted" in refused(path)[0][2]
 
 
-def test_a_way_to_compress_that_not_everybody_knows_is_refused(tmp_path: Path) -> None:
+def test_an_uncommon_compression_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as made:
         made.writestr("bag/1.png", picture())
     assert "other than deflate" in refused(tmp_path / "a.zip")[0][2]
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     found = refused(write(tmp_path / "a.zip", {"bag/1.png": bytes(20_000_000)}))
     assert found[0][1] == "archive-too-large" and "times its size" in found[0][2]
 
 
-def test_too_much_too_many_and_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_limit_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.zip", GOOD)
     for limit, code in (
         ("MAX_ENTRIES", "unsafe-archive"),
@@ -119,7 +120,7 @@ def test_too_much_too_many_and_too_large_are_refused(tmp_path: Path, monkeypatch
             assert code in [found for _, found, _ in refused(path)], limit
 
 
-def test_entries_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
+def test_overlapping_entries_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", GOOD)
     content = bytearray(path.read_bytes())
     second = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 1)
@@ -159,13 +160,13 @@ def test_a_layout_that_makes_no_data_set_is_refused(
 
 
 @pytest.mark.parametrize("damage", [lambda d: b"no zip at all", lambda d: d[:-30], lambda d: b""])
-def test_what_is_no_zip_is_refused(tmp_path: Path, damage: object) -> None:
+def test_a_file_that_is_not_a_zip_is_refused(tmp_path: Path, damage: object) -> None:
     path = write(tmp_path / "a.zip", GOOD)
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
     assert refused(path)[0][1] == "corrupt-archive"
 
 
-def test_files_and_folders_and_numbers_are_told_at_once(tmp_path: Path) -> None:
+def test_problems_of_files_folders_and_counts_are_reported_together(tmp_path: Path) -> None:
     odd = {"z.txt": b"", "bag/data.pkl": b"", "a.png": picture(), "bag/deep/1.png": picture(), "hat/": b""}
     content = {**odd, "b.png": picture(), "cap/1.png": picture(), **files("bag", each=3)}
     found = [(file, code) for file, code, _ in refused(write(tmp_path / "a.zip", content))]
@@ -183,13 +184,13 @@ def test_files_and_folders_and_numbers_are_told_at_once(tmp_path: Path) -> None:
     assert [(file, code) for file, code, _ in refused(backwards)] == found
 
 
-def test_in_an_archive_that_could_do_harm_nothing_else_is_looked_at(tmp_path: Path) -> None:
+def test_nothing_else_is_checked_in_an_unsafe_archive(tmp_path: Path) -> None:
     found = refused(write(tmp_path / "a.zip", {"../evil.png": picture(), "notes.txt": b"", "hat/": b""}))
     assert [(file, code) for file, code, _ in found] == [("../evil.png", "unsafe-archive")]
 
 
 @pytest.mark.parametrize("around", ["", "my data/"])
-def test_files_of_other_kinds_make_nothing_else_wrong(tmp_path: Path, around: str) -> None:
+def test_files_of_other_types_cause_no_further_problems(tmp_path: Path, around: str) -> None:
     odd = ["read.me", *(f"{around}{name}" for name in ("hat/", "hat/1.txt", "hat/deep/2.txt", "bag/3.txt", "4.txt"))]
     good = {f"{around}{name}": data for name, data in GOOD.items()}
     found = refused(write(tmp_path / "a.zip", {**dict.fromkeys(odd, b""), **good}))
@@ -197,28 +198,28 @@ def test_files_of_other_kinds_make_nothing_else_wrong(tmp_path: Path, around: st
     assert {code for _, code, _ in found} == {"unsupported-image"}
 
 
-def test_a_folder_of_other_files_is_no_second_class(tmp_path: Path) -> None:
+def test_a_folder_of_other_files_is_not_a_class(tmp_path: Path) -> None:
     found = refused(write(tmp_path / "a.zip", {**files("images", each=70), "labels/": b"", "labels/1.txt": b""}))
     assert [(file, code) for file, code, _ in found] == [("labels/1.txt", "unsupported-image"), (None, "one-class")]
 
 
-def test_too_few_are_too_few_images_and_not_files(tmp_path: Path) -> None:
+def test_other_files_do_not_count_as_images(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", {**files(each=60), **{f"{n}.txt": b"" for n in range(9)}})
     assert refused(path)[-1] == (None, "dataset-too-small", "The archive has 60 images; at least 64 are needed.")
 
 
-def test_many_problems_are_told_as_the_first_ones_and_a_number(tmp_path: Path) -> None:
+def test_of_many_problems_the_first_and_the_number_of_the_others_are_reported(tmp_path: Path) -> None:
     found = refused(write(tmp_path / "a.zip", {**GOOD, **{f"{n:04d}.txt": b"" for n in range(1334)}}))
     assert [file for file, _, _ in found] == [*(f"{n:04d}.txt" for n in range(100)), None]
     assert found[-1][1:] == ("unsupported-image", "Further problems that are not listed: 1,234.")
 
 
-def test_as_many_problems_as_are_told_are_all_told(tmp_path: Path) -> None:
+def test_exactly_as_many_problems_as_the_limit_are_all_reported(tmp_path: Path) -> None:
     found = refused(write(tmp_path / "a.zip", {**GOOD, **{f"{n}.txt": b"" for n in range(100)}}))
     assert len(found) == 100 and all(file for file, _, _ in found)
 
 
-def test_many_problems_of_one_kind_do_not_hide_another(tmp_path: Path) -> None:
+def test_many_problems_of_one_code_do_not_hide_another(tmp_path: Path) -> None:
     found = refused(write(tmp_path / "a.zip", {**GOOD, "hat/": b"", **{f"{n}.txt": b"" for n in range(300)}}))
     assert ("hat", "empty-class") in [(file, code) for file, code, _ in found]
     assert len(found) == 101 and found[-1][1:] == ("unsupported-image", "Further problems that are not listed: 201.")

@@ -1,4 +1,4 @@
-"""Every kind of image becomes a square of pixels, or is refused with a reason."""
+"""Decoding of images: each one becomes a square of pixels, or is refused with a reason."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.gan.uploads.zips import broken, picture
 
 
 def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    """Return `image` as the bytes of a file of that format."""
     file = io.BytesIO()
     image.save(file, format=kind, **options)
     return file.getvalue()
@@ -47,7 +48,7 @@ def test_the_central_square_is_taken() -> None:
     assert (pictures.square(saved(Image.fromarray(wide.transpose(1, 0, 2).copy())), 8, 1) == 255).all()
 
 
-def test_what_is_transparent_becomes_white() -> None:
+def test_transparency_becomes_white() -> None:
     assert (pictures.square(saved(Image.new("RGBA", (8, 8), (0, 0, 0, 0))), 8, 3) == 255).all()
 
 
@@ -55,17 +56,17 @@ def test_an_exif_rotation_is_applied() -> None:
     left_half = np.zeros((8, 8), np.uint8)
     left_half[:, :4] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise: what is left comes to the top
+    exif[0x0112] = 6  # Rotate clockwise by 90 degrees: the left half moves to the top.
     turned = pictures.square(saved(Image.fromarray(left_half), exif=exif), 8, 1)[0]
     assert (turned[:4] == 255).all() and (turned[4:] == 0).all()
 
 
-def test_a_look_tells_size_and_colour() -> None:
+def test_inspect_returns_size_and_colour() -> None:
     assert pictures.inspect(picture(size=(20, 30))) == ImageFacts(20, 30, grey=False)
     assert pictures.inspect(picture(size=(20, 30), mode="L")) == ImageFacts(20, 30, grey=True)
 
 
-def test_a_bomb_of_pixels_is_refused_by_its_header() -> None:
+def test_a_decompression_bomb_is_refused_by_its_header() -> None:
     bomb = saved(Image.new("1", (6000, 6000)))
     assert len(bomb) < 10_000
     with pytest.raises(UnfitImageError, match="36 Mpx; the limit is 25 Mpx") as caught:
@@ -74,7 +75,7 @@ def test_a_bomb_of_pixels_is_refused_by_its_header() -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "BMP", "PDF"])
-def test_other_kinds_are_never_opened_whatever_their_name(kind: str) -> None:
+def test_other_formats_are_refused(kind: str) -> None:
     with pytest.raises(UnfitImageError) as caught:
         pictures.inspect(saved(Image.new("RGB", (8, 8)), kind))
     assert caught.value.code == "unsupported-image"

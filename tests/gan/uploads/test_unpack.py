@@ -1,4 +1,4 @@
-"""From a zip to files that a trainer reads, and the limited process that does it."""
+"""Unpacking of a zip into a data set, and the process with limited rights that does it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from tests.gan.uploads.zips import broken, files, picture, write
 
 
 def run(*arguments: str) -> list[dict[str, Any]]:
-    """What the process says."""
+    """Run the process. Return the lines of JSON that it writes."""
     argv = [sys.executable, "-m", "gan.uploads", *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, env={**os.environ})
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_what_was_unpacked_can_be_loaded(tmp_path: Path) -> None:
+def test_an_unpacked_data_set_can_be_loaded(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", files("bag", "shoe", each=40))
-    told: list[tuple[str, int, int]] = []
-    made = unpack(path, tmp_path / "out", "mine", on_progress=lambda *words: told.append(words))
+    progress: list[tuple[str, int, int]] = []
+    made = unpack(path, tmp_path / "out", "mine", on_progress=lambda *step: progress.append(step))
     info = made.info
     assert (info.num_images, info.channels, info.height, made.held_out) == (72, 3, 32, 8)
     assert [(c.id, c.label, c.count) for c in info.classes] == [(0, "bag", 36), (1, "shoe", 36)]
@@ -38,17 +38,17 @@ def test_what_was_unpacked_can_be_loaded(tmp_path: Path) -> None:
     assert data.labels is not None and data.labels.bincount().tolist() == [36, 36]
     assert data.held_out is not None and data.held_out.labels is not None
     assert data.held_out.labels.tolist() == [0] * 4 + [1] * 4
-    assert told[0] == ("checking", 1, 80) and told[-1] == ("preparing", 80, 80)
+    assert progress[0] == ("checking", 1, 80) and progress[-1] == ("preparing", 80, 80)
 
 
-def test_images_without_labels_and_of_grey_alone(tmp_path: Path) -> None:
+def test_grey_images_without_labels(tmp_path: Path) -> None:
     made = unpack(write(tmp_path / "a.zip", files(each=70, size=(28, 28), mode="L")), tmp_path / "out", "mine")
     data = uploaded.load(tmp_path / "out", made.info)
     assert data.labels is None and data.images.shape == (63, 1, 28, 28) and "28 x 28" in made.preparation.words
     assert data.held_out is not None and len(data.held_out) == 7
 
 
-def test_the_same_zip_makes_the_same_digest_and_another_size_another(tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_zip_and_the_size(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", files(each=64))
     digests = [unpack(path, tmp_path / str(i), "mine", side).info.sha256 for i, side in enumerate((16, 16, 20))]
     assert digests[0] == digests[1] != digests[2]
@@ -64,7 +64,7 @@ def test_every_bad_file_is_named_with_its_reason(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "about.json").exists()
 
 
-def test_an_image_that_breaks_only_when_it_is_decoded_is_named(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", {**files(each=64), "z.png": broken()})
     with pytest.raises(ArchiveRefusedError, match=r"'z\.png'") as caught:
         unpack(path, tmp_path / "out", "mine")
@@ -83,18 +83,18 @@ def test_an_image_that_breaks_only_when_it_is_decoded_is_named(tmp_path: Path) -
         (60, 41, "The remaining images were not checked."),
     ],
 )
-def test_of_very_many_bad_files_a_hundred_are_named(
+def test_at_most_a_hundred_bad_files_are_named(
     tmp_path: Path, headless: int, undecodable: int, rest: str | None
 ) -> None:
     bad = {f"{n:03d}.png": b"no image" for n in range(headless)} | {f"z{n}.png": broken() for n in range(undecodable)}
     with pytest.raises(ArchiveRefusedError) as caught:
         unpack(write(tmp_path / "a.zip", bad), tmp_path / "out", "mine")
-    told = caught.value.problems
-    assert [p.file in bad for p in told[:100]] == [True] * 100
-    assert [p.detail for p in told[100:]] == ([rest] if rest else [])
+    listed = caught.value.problems
+    assert [p.file in bad for p in listed[:100]] == [True] * 100
+    assert [p.detail for p in listed[100:]] == ([rest] if rest else [])
 
 
-def test_a_data_set_that_no_memory_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_set_that_does_not_fit_in_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpacking, "MAX_BYTES", 1000)
     with pytest.raises(ArchiveRefusedError, match="smaller size"):
         unpack(write(tmp_path / "a.zip", files(each=64)), tmp_path / "out", "mine")
@@ -108,7 +108,7 @@ def test_the_side_fits_the_images(sizes: list[tuple[int, int]], side: int) -> No
     assert unpacking._fitting_side([ImageFacts(*size, grey=False) for size in sizes]) == side
 
 
-def test_a_file_that_changed_is_not_loaded(tmp_path: Path) -> None:
+def test_a_changed_file_is_not_loaded(tmp_path: Path) -> None:
     made = unpack(write(tmp_path / "a.zip", files(each=64)), tmp_path / "out", "mine")
     images = tmp_path / "out" / "images.bin"
     content = images.read_bytes()
@@ -122,7 +122,7 @@ def test_a_file_that_changed_is_not_loaded(tmp_path: Path) -> None:
         uploaded.mapped(tmp_path / "out", made.info)
 
 
-def test_what_is_mapped_is_what_is_loaded(tmp_path: Path) -> None:
+def test_a_memory_map_equals_the_loaded_images(tmp_path: Path) -> None:
     for name, content in (("classes", files("bag", "shoe")), ("plain", files(each=64))):
         made = unpack(write(tmp_path / f"{name}.zip", content), tmp_path / name, "mine")
         data, (images, labels) = (
@@ -134,15 +134,15 @@ def test_what_is_mapped_is_what_is_loaded(tmp_path: Path) -> None:
         assert labels is None or data.labels is None or (data.labels.numpy() == labels).all()
 
 
-def test_the_process_says_what_it_does_and_finds(tmp_path: Path) -> None:
+def test_the_process_writes_its_progress_and_result(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", files("bag", "shoe"))
     assert run("inspect", str(path)) == [{"found": {"images": 80, "labels": ["bag", "shoe"]}}]
-    said = run("unpack", str(path), str(tmp_path / "out"), "mine", "24")
-    assert {"progress", "preparation"} <= {key for line in said for key in line}
-    assert said[-1]["found"]["info"]["height"] == 24 and (tmp_path / "out" / "about.json").exists()
+    lines = run("unpack", str(path), str(tmp_path / "out"), "mine", "24")
+    assert {"progress", "preparation"} <= {key for line in lines for key in line}
+    assert lines[-1]["found"]["info"]["height"] == 24 and (tmp_path / "out" / "about.json").exists()
 
 
-def test_the_process_refuses_in_words(tmp_path: Path) -> None:
+def test_the_process_writes_the_reasons_of_a_refusal(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"x")
-    said = run("inspect", str(tmp_path / "a.zip"))
-    assert said[0]["refused"][0]["code"] == "corrupt-archive"
+    lines = run("inspect", str(tmp_path / "a.zip"))
+    assert lines[0]["refused"][0]["code"] == "corrupt-archive"

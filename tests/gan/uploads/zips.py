@@ -1,4 +1,4 @@
-"""Zips of images, good ones and bad ones."""
+"""Helpers that make images and zips, valid and damaged ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 
 def picture(shade: int = 0, size: tuple[int, int] = (20, 30), mode: str = "RGB", kind: str = "PNG") -> bytes:
-    """One image, a little different with every `shade`."""
+    """Return one image file; each `shade` gives different pixels."""
     pixels = np.full((size[1], size[0], 3), shade % 256, np.uint8)
     pixels[: size[1] // 2, :, 1] = 255 - shade % 256
     file = io.BytesIO()
@@ -21,21 +21,24 @@ def picture(shade: int = 0, size: tuple[int, int] = (20, 30), mode: str = "RGB",
 
 
 def broken() -> bytes:
-    """An image whose header is good, and whose pixels are not."""
+    """Return an image file whose header is valid and whose pixels are damaged."""
     data = bytearray(picture())
     data[data.index(b"IDAT") + 12] ^= 0xFF
     return bytes(data)
 
 
 def files(*labels: str, each: int = 40, **options: object) -> dict[str, bytes]:
-    """`each` images a class; without labels, `each` at the top."""
+    """Return name -> file for `each` images per class; without labels, `each` images at the top level."""
     folders = [f"{label}/" for label in labels] or [""]
     many = [f"{folder}{number:04d}.png" for folder in folders for number in range(each)]
     return {name: picture(number * 3, **options) for number, name in enumerate(many)}  # type: ignore[arg-type]
 
 
 def zipped(content: Mapping[str, bytes]) -> bytes:
-    """The bytes of a zip, always the same ones, in the order given; a name that ends in / is a folder."""
+    """Return the bytes of a zip with `content` in its order; the same content gives the same bytes.
+
+    A name that ends in "/" is a folder.
+    """
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in content.items():
@@ -44,6 +47,6 @@ def zipped(content: Mapping[str, bytes]) -> bytes:
 
 
 def write(path: Path, content: Mapping[str, bytes]) -> Path:
-    """The zip of that content, at `path`."""
+    """Write a zip with `content` to `path`, and return `path`."""
     path.write_bytes(zipped(content))
     return path
