@@ -20,7 +20,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
 from api.http.errors import MalformedJsonError, UnsupportedMediaTypeError
-from gan.spec import SpecError, SpecProblem, pointer_to, problem_of, the_first
+from gan.spec import SpecError, SpecProblem, first_problems, pointer_to, problem_of
 from jobs.errors import InvalidRequestError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -166,7 +166,7 @@ def read_as(
         return model.model_validate_json(json.dumps(body))
     except ValidationError as error:
         found, fields = error.errors(), list(model.model_fields)
-        raise refusal(the_first((problem_of(each, fields) for each in found), len(found))) from None
+        raise refusal(first_problems((problem_of(each, fields) for each in found), len(found))) from None
 
 
 def reads_body(dependency: object) -> bool:

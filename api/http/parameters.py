@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from api.http.errors import BadParametersError
-from gan.spec import UNSEEN, SpecProblem, pointer_to, the_first
+from gan.spec import UNSEEN, SpecProblem, first_problems, pointer_to
 
 # Those that no text of a spec may hold; every other character may stand in a name or a label.
 _UNSEEN: Final = re.compile(f"[{UNSEEN}]")
@@ -32,7 +32,7 @@ async def checked(request: Request) -> None:
     assert isinstance(route, APIRoute)
     known = known_parameters(route)
     unknown = [name for name in request.query_params if name not in known]
-    problems = the_first((_unknown(name, known) for name in unknown), len(unknown))
+    problems = first_problems((_unknown(name, known) for name in unknown), len(unknown))
     problems += [_twice(name) for name, many in known.items() if not many and _count(request, name) > 1]
     problems += [_unreadable(name) for name, value in request.query_params.multi_items() if _UNSEEN.search(value)]
     if problems:

@@ -1,6 +1,6 @@
-"""What a user asks of training: fields, rules, presets, and `resolve`, which checks a request body once.
+"""The spec of a job: its fields, rules and presets, and `resolve`, which validates the body of a request.
 
-This package imports pydantic only, so that the API and the record can read specs without loading torch.
+This package imports pydantic only, so that `api` and `jobs` can read specs without loading torch.
 """
 
 from gan.spec.base import INTEGRAL
@@ -9,7 +9,7 @@ from gan.spec.fields import SPEC_VERSION, UNSEEN, OptimizerSpec, TrainSpec
 from gan.spec.memory_bound import max_memory_bytes
 from gan.spec.pointers import fields_of, pointer_to, put
 from gan.spec.presets import DEFAULT_PRESET, PRESETS, Preset
-from gan.spec.problems import PROBLEM_CODES, SpecError, SpecProblem, problem_of, the_first
+from gan.spec.problems import PROBLEM_CODES, SpecError, SpecProblem, first_problems, problem_of
 from gan.spec.resolve import UnknownPresetError, check_against, from_record, image_size, merged, preset_spec, resolve
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "UnknownPresetError",
     "check_against",
     "fields_of",
+    "first_problems",
     "from_record",
     "image_size",
     "max_memory_bytes",
@@ -39,5 +40,4 @@ __all__ = [
     "problem_of",
     "put",
     "resolve",
-    "the_first",
 ]

@@ -1,4 +1,4 @@
-"""What every part of a spec is: closed, frozen and strict. Pydantic only."""
+"""The base class of all parts of a spec. This module imports pydantic only."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 def _integral(value: object) -> object:
-    """JSON has one number type: 64.0 is the integer 64 (and 64.5, true and "64" are not)."""
+    """Convert a float with an integral value to int: JSON has one number type, in which 64.0 is 64.
+
+    Other values are returned unchanged, so that 64.5, true and "64" are refused.
+    """
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 INTEGRAL: Final = BeforeValidator(_integral)
-"""Stands last: what bounds the number comes before it, or the JSON Schema of a number that may be null loses them."""
+"""The validator of integer fields. In `Annotated` it must come after the bounds; otherwise the JSON Schema of a
+nullable number lacks them."""
 
 Int = Annotated[int, INTEGRAL]
 
 
 class SpecModel(BaseModel):
-    """No unknown field, no change after it was made, no NaN or infinity; "12" and true are not silently numbers."""
+    """A part of a spec: frozen and strict, without unknown fields, NaN or infinity; "12" and true are not numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -1,6 +1,6 @@
-"""What a data set is, as seen from outside: names, sizes, classes. No images, no torch.
+"""The description of a data set: its name, size and classes, without its images and without torch.
 
-The images themselves are read by `gan.datasets`.
+`gan.datasets` reads the images.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class DatasetClass(BaseModel):
-    """One class: its id (the integer the networks see), its name, and how many training images carry it."""
+    """One class: its id, which the networks get, its name, and its number of training images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,7 +21,7 @@ class DatasetClass(BaseModel):
 
 
 class DatasetInfo(BaseModel):
-    """A data set's shape: `num_images` training images of (channels, height, width) pixels in 0..255."""
+    """The description of a data set: `num_images` training images of (channels, height, width), uint8 in 0..255."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,13 +31,14 @@ class DatasetInfo(BaseModel):
     height: int = Field(ge=1)
     width: int = Field(ge=1)
     classes: tuple[DatasetClass, ...] = ()
-    """In order of id, 0..K-1; empty when the images carry no labels."""
+    """The classes in the order of their ids 0..K-1; empty if the images have no labels."""
     sha256: str | None = None
-    """Over the images' uint8 bytes (N, C, H, W), then the labels as little-endian int64; None: not read yet."""
+    """The digest of the images' uint8 bytes (N, C, H, W), followed by the labels as little-endian int64; None if not
+    known."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The class names, in order of class id."""
+        """The class names in the order of their ids."""
         return tuple(c.label for c in self.classes)
 
 

@@ -1,6 +1,6 @@
-"""The form of a spec: every field that a user may set, its meaning, unit, default and bounds.
+"""The fields of a spec: every field that a user may set, with its meaning, unit, default and bounds.
 
-`gan.spec.rules` says which fields go together; `gan.spec` is the door that both are reached through. Pydantic only.
+`gan.spec.rules` checks which fields go together; `resolve` applies both. This module imports pydantic only.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from gan.spec.presets import DEFAULT_PRESET
 from gan.spec.safeguards import SafeguardsSpec
 
 SPEC_VERSION: Final = 2
-MOST_PREVIEWS: Final = 10_000
-MOST_EVALUATIONS: Final = 2_000
-MOST_PREVIEW_PIXELS: Final = 100_000_000
-"""Of one preview: whoever shows it holds all of them at once."""
+MAX_PREVIEWS: Final = 10_000
+MAX_EVALUATIONS: Final = 2_000
+MAX_PREVIEW_PIXELS: Final = 100_000_000
+"""The pixels of one preview; a program that shows it has all of them in memory."""
 
-# As `gan.sample` draws them, which imports torch: tiles smaller than this are enlarged by a whole factor, with a gap
-# between them; without classes there are so many rows.
+# The same values as in `gan.sample`, which this module cannot import because it imports torch. Tiles whose longer
+# side is below the first are enlarged by an integer factor; the second is the gap between tiles; the third is the
+# number of rows without classes.
 _READABLE_TILE, _TILE_GAP, _UNLABELLED_ROWS = 56, 2, 8
 
 UNSEEN: Final = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-"""Within a regular expression's [...]: control characters, marks that break lines or turn the direction of writing.
-A text that holds one is not what it looks like.
+"""Control characters, line separators and bidirectional marks, as the inside of a regular expression's [...].
+
+A text with one of them looks different from what it is.
 """
 _PLAIN: Final = rf"^[^{UNSEEN}]*$"
 
@@ -36,7 +38,7 @@ LabelValue = Annotated[str, StringConstraints(max_length=200, pattern=_PLAIN)]
 
 ConditioningKind = Literal["none", "concat", "projection", "class_head"]
 LossKind = Literal["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"]
-# The games whose D minimises a cross entropy, so that its labels may be smoothed and its opinion is a share.
+# The losses whose D minimises a cross entropy: its labels can be smoothed, and its sigmoid is a probability.
 CROSS_ENTROPY: Final = ("minimax", "non_saturating")
 PenaltyKind = Literal["gradient_penalty", "r1", "r2"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -47,44 +49,57 @@ _READ_BY: Final = {
     field: ", ".join(families_with(field)) for field in ("hidden_units", "normalization", "self_attention")
 }
 _SELF_ATTENTION: Final = (
-    f"{_READ_BY['self_attention']}: attention over the feature map of half the image's side (Zhang 2019)."
+    f"{_READ_BY['self_attention']}: self-attention on the feature map of half the image's side (Zhang et al. 2019)."
 )
 
 
 class GeneratorSpec(SpecModel):
-    """G: from a latent z (and a label) to an image."""
+    """The generator G, which maps a latent z (and a label) to an image."""
 
     architecture: Architecture = Field("dcgan", description=f"Family of networks: {_FAMILIES}.")
     base_channels: Int = Field(
-        32, ge=4, le=256, description="Convolutions: channels of the largest feature map (ngf); a width."
+        32, ge=4, le=256, description="Convolutional families: channels of the largest feature map (ngf)."
     )
     hidden_units: Int = Field(
-        256, ge=8, le=4096, description=f"{_READ_BY['hidden_units']}: units of the first hidden layer; it doubles."
+        256,
+        ge=8,
+        le=4096,
+        description=f"{_READ_BY['hidden_units']}: units of the first hidden layer; each later layer doubles them.",
     )
     z_dim: Int = Field(64, ge=1, le=1024, description="Length of the latent vector z.")
     z_distribution: Literal["normal", "uniform"] = Field(
-        "normal", description="Where z is drawn: normal is N(0, 1), uniform is U(-1, 1)."
+        "normal", description="Distribution of z: normal is N(0, 1), uniform is U(-1, 1)."
     )
     normalization: Literal["batch", "virtual_batch", "none"] = Field(
         "batch",
-        description=f"{_READ_BY['normalization']}: after each layer but the last. virtual_batch normalises by a fixed "
-        "reference batch (Salimans et al. 2016).",
+        description=f"{_READ_BY['normalization']}: normalisation after each layer except the last. virtual_batch: by "
+        "the statistics of a fixed reference batch (Salimans et al. 2016).",
     )
-    spectral_norm: bool = Field(False, description="Divide each weight by its largest singular value (Zhang 2019).")
+    spectral_norm: bool = Field(
+        False, description="Divide each weight by its largest singular value (Zhang et al. 2019)."
+    )
     self_attention: bool = Field(False, description=_SELF_ATTENTION)
 
 
 class DiscriminatorSpec(SpecModel):
-    """D: from an image (and a label) to one logit."""
+    """The discriminator D, which maps an image (and a label) to one logit."""
 
-    architecture: Architecture = Field("dcgan", description="Family of networks; it must work at G's image size.")
-    base_channels: Int = Field(32, ge=4, le=256, description="Convolutions: channels of the first feature map (ndf).")
+    architecture: Architecture = Field(
+        "dcgan", description="Family of networks, as for G; it must work at the same image size as that of G."
+    )
+    base_channels: Int = Field(
+        32, ge=4, le=256, description="Convolutional families: channels of the first feature map (ndf)."
+    )
     hidden_units: Int = Field(
-        512, ge=8, le=4096, description=f"{_READ_BY['hidden_units']}: units of the first hidden layer; it halves."
+        512,
+        ge=8,
+        le=4096,
+        description=f"{_READ_BY['hidden_units']}: units of the first hidden layer; each later layer halves them.",
     )
     normalization: Literal["batch", "layer", "none"] = Field(
         "batch",
-        description=f"{_READ_BY['normalization']}: after each layer but the first. A gradient penalty forbids batch.",
+        description=f"{_READ_BY['normalization']}: normalisation after each layer except the first. A gradient "
+        "penalty does not allow batch.",
     )
     spectral_norm: bool = Field(
         False, description="Divide each weight by its largest singular value (Miyato et al. 2018)."
@@ -94,179 +109,201 @@ class DiscriminatorSpec(SpecModel):
         0,
         ge=0,
         le=256,
-        description="Kernels of minibatch discrimination, which let D see a batch side by side (Salimans et al. "
-        "2016); 0: off.",
+        description="Kernels of minibatch discrimination, with which D compares the images of a batch (Salimans et "
+        "al. 2016); 0: off.",
     )
 
 
 class ConditioningSpec(SpecModel):
-    """How a class label enters G and D."""
+    """How G and D get the class label."""
 
     kind: ConditioningKind = Field(
         "concat",
-        description="How D takes the label. none: labels are not used. concat: its embedding is one more channel of "
-        "the image (Mirza and Osindero 2014). projection: the inner product of its embedding with D's features "
-        "(Miyato and Koyama 2018). class_head: D names the class itself (AC-GAN, Odena et al. 2017).",
+        description="How D gets the label. none: G and D do not use labels. concat: its embedding is an additional "
+        "channel of the image (Mirza and Osindero 2014). projection: the inner product of its embedding with D's "
+        "features is added to the logit (Miyato and Koyama 2018). class_head: D gets no label and predicts the class "
+        "(AC-GAN, Odena et al. 2017).",
     )
     generator: Literal["concat", "conditional_batch_norm"] = Field(
         "concat",
-        description="How G takes it. concat: its embedding is joined to z. conditional_batch_norm: scale and shift "
-        "of each BatchNorm are the class's own (Dumoulin et al. 2017).",
+        description="How G gets the label. concat: its embedding is appended to z. conditional_batch_norm: each "
+        "BatchNorm has a scale and a shift per class (Dumoulin et al. 2017).",
     )
-    embedding_dim: Int = Field(32, ge=1, le=512, description="Length of the label embedding of G, and of an mlp's D.")
+    embedding_dim: Int = Field(
+        32, ge=1, le=512, description="Length of the label's embedding in G, and in D for an mlp."
+    )
     class_weight: float = Field(
-        1.0, gt=0, le=100, description="class_head: weight of the classification loss in D's and in G's."
+        1.0, gt=0, le=100, description="class_head: weight of the classification loss in the losses of D and G."
     )
 
 
 class LossSpec(SpecModel):
-    """The game that is played."""
+    """The losses that D and G minimise."""
 
     kind: LossKind = Field(
         "non_saturating",
-        description="minimax: G descends E log(1 - D(G(z))); non_saturating: -E log D(G(z)) (Goodfellow et al. "
-        "2014). least_squares (Mao et al. 2017), wasserstein (Arjovsky et al. 2017), hinge (Lim and Ye 2017), "
-        "relativistic pairing (Jolicoeur-Martineau 2018).",
+        description="minimax: G minimises E log(1 - D(G(z))); non_saturating: G minimises -E log D(G(z)) (both "
+        "Goodfellow et al. 2014). least_squares (Mao et al. 2017), wasserstein (Arjovsky et al. 2017), hinge (Lim "
+        "and Ye 2017), relativistic: relativistic pairing (Jolicoeur-Martineau 2018).",
     )
 
 
 class PenaltySpec(SpecModel):
-    """One term that is added to D's loss."""
+    """A penalty on D's gradient, which is added to D's loss."""
 
     kind: PenaltyKind = Field(
-        description="gradient_penalty: weight E(|grad D| - 1)^2 between real and fake (Gulrajani et al. 2017). r1, "
-        "r2: weight/2 E|grad D|^2 on reals, on fakes (Mescheder et al. 2018)."
+        description="gradient_penalty: weight * E(|grad D| - 1)^2 on points between reals and fakes (Gulrajani et "
+        "al. 2017). r1: weight/2 * E|grad D|^2 on reals; r2: the same on fakes (both Mescheder et al. 2018)."
     )
-    weight: float = Field(gt=0, le=100_000, description="lambda of a gradient penalty, gamma of r1 and r2.")
-    schedule: Schedule = Field("constant", description="How the weight changes over the run.")
-    final_factor: float = Field(1.0, ge=0, le=1, description="Share of the weight that is left at the last step.")
+    weight: float = Field(gt=0, le=100_000, description="lambda of gradient_penalty, gamma of r1 and r2.")
+    schedule: Schedule = Field("constant", description="How the weight changes during the run.")
+    final_factor: float = Field(1.0, ge=0, le=1, description="The weight at the last step, as a share of `weight`.")
 
 
 class OptimizerSpec(SpecModel):
-    """How the weights of one network move."""
+    """The optimizer of one network."""
 
-    kind: Literal["adam", "rmsprop"] = Field("adam", description="Adam (Kingma and Ba 2015) or RMSprop.")
+    kind: Literal["adam", "rmsprop"] = Field("adam", description="adam (Kingma and Ba 2015) or rmsprop.")
     learning_rate: float = Field(6e-4, gt=0, le=1, description="Step size.")
-    beta1: float = Field(0.5, ge=0, lt=1, description="adam: decay of the mean of the gradient.")
-    beta2: float = Field(0.999, ge=0, lt=1, description="Decay of the mean of its square (RMSprop's alpha).")
-    schedule: Schedule = Field("constant", description="How the learning rate changes over the run.")
-    final_factor: float = Field(1.0, ge=0, le=1, description="Share of the learning rate left at the last step.")
+    beta1: float = Field(0.5, ge=0, lt=1, description="adam: decay rate of the mean of the gradient.")
+    beta2: float = Field(
+        0.999, ge=0, lt=1, description="Decay rate of the mean of the squared gradient (alpha of RMSprop)."
+    )
+    schedule: Schedule = Field("constant", description="How the learning rate changes during the run.")
+    final_factor: float = Field(
+        1.0, ge=0, le=1, description="The learning rate at the last step, as a share of `learning_rate`."
+    )
 
 
 class OptimizersSpec(SpecModel):
-    """One optimizer a network."""
+    """The optimizers of G and D."""
 
-    g: OptimizerSpec = Field(OptimizerSpec(), description="For the weights of G.")
-    d: OptimizerSpec = Field(OptimizerSpec(), description="For the weights of D.")
+    g: OptimizerSpec = Field(OptimizerSpec(), description="Optimizer of G.")
+    d: OptimizerSpec = Field(OptimizerSpec(), description="Optimizer of D.")
 
 
 class AlternationSpec(SpecModel):
-    """Who moves when."""
+    """The order in which D and G are updated."""
 
     unit: Literal["step", "epoch", "odd_even"] = Field(
         "step",
-        description="step: each step is d_steps updates of D, then g_steps of G. epoch: D moves for d_steps epochs, "
-        "then G for g_steps epochs; a step is one update. odd_even: D moves on odd steps, G on even ones.",
+        description="step: each step has d_steps updates of D, then g_steps updates of G. epoch: D is updated for "
+        "d_steps epochs, then G for g_steps epochs; a step is one update. odd_even: odd steps update D, even steps "
+        "update G.",
     )
-    d_steps: Int = Field(1, ge=1, le=100, description="Updates (unit epoch: epochs) of D before it is G's turn.")
-    g_steps: Int = Field(1, ge=1, le=100, description="Updates (unit epoch: epochs) of G after D's.")
+    d_steps: Int = Field(1, ge=1, le=100, description="Updates (unit epoch: epochs) of D before those of G.")
+    g_steps: Int = Field(1, ge=1, le=100, description="Updates (unit epoch: epochs) of G after those of D.")
 
 
 class StabilizersSpec(SpecModel):
-    """What keeps the game in balance."""
+    """Techniques that stabilise training."""
 
     real_label: float = Field(
         1.0,
         ge=0.5,
         le=1,
-        description="What D is to say of a real: below 1 is label smoothing (Salimans et al. 2016).",
+        description="D's target for reals; below 1 is label smoothing (Salimans et al. 2016).",
     )
     fake_label: float = Field(
-        0.0, ge=0, le=0.5, description="What D is to say of a fake; one-sided smoothing keeps 0."
+        0.0, ge=0, le=0.5, description="D's target for fakes; one-sided label smoothing leaves it at 0."
     )
     instance_noise: float = Field(
-        0.0, ge=0, le=2, description="Deviation of Gaussian noise on all that D sees (Soenderby et al. 2017); 0: off."
+        0.0,
+        ge=0,
+        le=2,
+        description="Standard deviation of Gaussian noise on all images that D gets (Soenderby et al. 2017); 0: off.",
     )
     instance_noise_until: float = Field(
-        0.5, gt=0, le=1, description="Share of the run over which the noise fades to nothing."
+        0.5, gt=0, le=1, description="Share of the run after which the noise has fallen to 0."
     )
     augmentation: tuple[Augmentation, ...] = Field(
         (),
         max_length=3,
-        description="DiffAugment on all that D sees, real and fake (Zhao et al. 2020): color, translation, cutout.",
+        description="DiffAugment on all images that D gets, real and fake (Zhao et al. 2020): color, translation, "
+        "cutout.",
     )
     feature_matching: bool = Field(
-        False, description="G matches the batch mean of D's features in place of its loss (Salimans et al. 2016)."
+        False,
+        description="In place of its loss, G matches the mean of D's features over a batch of reals (Salimans et al. "
+        "2016).",
     )
     historical_averaging: float = Field(
         0.0,
         ge=0,
         le=100,
-        description="Weight of the squared distance to the mean of past weights (Salimans et al. 2016); 0: off.",
+        description="Weight of the squared distance of the weights to the mean of their past values (Salimans et al. "
+        "2016); 0: off.",
     )
     weight_clip: float = Field(
-        0.0, ge=0, le=1, description="Hold each weight of D within this bound (Arjovsky et al. 2017); 0: off."
+        0.0,
+        ge=0,
+        le=1,
+        description="Clip each weight of D to plus or minus this value (Arjovsky et al. 2017); 0: off.",
     )
 
 
 class EmaSpec(SpecModel):
-    """An exponential moving average of G's weights, from which samples are drawn (Karras et al. 2018)."""
+    """The exponential moving average of G's weights, from which samples are drawn (Karras et al. 2018)."""
 
-    enabled: bool = Field(True, description="Sample from the average; off: sample from G itself.")
+    enabled: bool = Field(True, description="true: sample from the average; false: sample from G itself.")
     half_life_images: Int = Field(
         6_000,
         ge=1,
         le=100_000_000,
-        description="Real images shown to D until a weight's share has halved; shorter at the start, where it is "
-        "held to 5 % of the images shown so far.",
+        description="Half-life of a weight in the average, in real images shown to D. It is never longer than 5 % of "
+        "the images shown so far.",
     )
 
 
 class EvaluationSpec(SpecModel):
-    """How good the images are, measured while training with a feature network of the data set's own."""
+    """Quality metrics during training, measured with a feature network that is trained on the data set itself."""
 
-    enabled: bool = Field(True, description="Off: no quality figures, no best checkpoint.")
-    every_steps: Int = Field(500, ge=1, le=10_000_000, description="Steps from one evaluation to the next.")
+    enabled: bool = Field(True, description="false: no quality metrics and no best checkpoint.")
+    every_steps: Int = Field(500, ge=1, le=10_000_000, description="Steps between two evaluations.")
     images: Int = Field(2_000, ge=100, le=50_000, description="Images drawn for each evaluation.")
-    neighbours: Int = Field(5, ge=1, le=50, description="k of precision, recall, density and coverage.")
+    neighbours: Int = Field(
+        5, ge=1, le=50, description="Number of neighbours k for precision, recall, density and coverage."
+    )
     train_on_fakes: bool = Field(
         False,
-        description="At the end, train a classifier on generated images alone, and test it on real ones.",
+        description="At the end, train a classifier on generated images alone and test it on real ones.",
     )
 
 
 class PreviewsSpec(SpecModel):
-    """The same fixed latents, drawn again and again."""
+    """Images of the same fixed latents, drawn repeatedly during training."""
 
-    every_steps: Int = Field(200, ge=1, le=10_000_000, description="Steps from one preview to the next.")
-    per_class: Int = Field(8, ge=1, le=32, description="Images of each class; unconditional: columns of 8 rows.")
+    every_steps: Int = Field(200, ge=1, le=10_000_000, description="Steps between two previews.")
+    per_class: Int = Field(8, ge=1, le=32, description="Images of each class; without classes: columns, in 8 rows.")
 
 
 class CheckpointsSpec(SpecModel):
-    """All that is needed to go on, and the weights to sample from."""
+    """Checkpoints, from which training can resume, and their weights, from which samples are drawn."""
 
-    every_steps: Int = Field(500, ge=1, le=10_000_000, description="Steps from one checkpoint to the next.")
-    keep_last: Int = Field(3, ge=1, le=1000, description="How many of the newest are kept; the best is kept besides.")
+    every_steps: Int = Field(500, ge=1, le=10_000_000, description="Steps between two checkpoints.")
+    keep_last: Int = Field(
+        3, ge=1, le=1000, description="Number of latest checkpoints to keep, in addition to the best one."
+    )
 
 
 class ResourcesSpec(SpecModel):
-    """What the job needs of a worker."""
+    """The resources of a worker that the job needs."""
 
     gpus: Int = Field(
-        0, ge=0, le=1, description="GPUs it must have: 0 takes whatever the worker has, a GPU when there is one."
+        0, ge=0, le=1, description="GPUs that the worker must have; 0: any worker, which uses its GPU if it has one."
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="bf16: networks under autocast; losses, penalties and optimizers stay in fp32. auto: bf16 where "
-        "the device has it in hardware.",
+        description="bf16: the networks run in bfloat16; losses, penalties and optimizers stay in fp32. auto: bf16 "
+        "if the device supports it in hardware, otherwise fp32.",
     )
 
 
 class TrainSpec(SpecModel):
-    """One request to train, every default written out."""
+    """A request to train, with every default written out."""
 
-    spec_version: Literal[2] = Field(SPEC_VERSION, description="Version of this form.")
-    name: Text | None = Field(None, description="A name for people; need not be unique.")
+    spec_version: Literal[2] = Field(SPEC_VERSION, description="Version of this schema.")
+    name: Text | None = Field(None, description="A name for people; it need not be unique.")
     labels: dict[LabelKey, LabelValue] = Field(
         {},
         max_length=16,
@@ -274,70 +311,83 @@ class TrainSpec(SpecModel):
         json_schema_extra={"additionalProperties": False},
     )
     dataset: Text = Field(description="Name or id of a registered data set.")
-    preset: Text = Field(DEFAULT_PRESET, description="A named starting point, whose fields the others override.")
-    total_steps: Int = Field(2_000, ge=1, le=10_000_000, description="Steps to train; alternation says what one is.")
-    batch_size: Int = Field(64, ge=2, le=4096, description="Real images in one update of D; fakes in one of G.")
-    seed: Int = Field(0, ge=0, le=2**63 - 1, description="Seed of weights, latents and data order.")
-    generator: GeneratorSpec = Field(GeneratorSpec(), description="G: from a latent z and a label to an image.")
-    discriminator: DiscriminatorSpec = Field(
-        DiscriminatorSpec(), description="D: from an image and a label to one logit."
+    preset: Text = Field(DEFAULT_PRESET, description="A preset, whose values apply to all fields that are not given.")
+    total_steps: Int = Field(
+        2_000, ge=1, le=10_000_000, description="Steps to train; `alternation` defines one step."
     )
-    conditioning: ConditioningSpec = Field(ConditioningSpec(), description="How class labels enter G and D.")
-    loss: LossSpec = Field(LossSpec(), description="What G and D minimise.")
-    penalties: tuple[PenaltySpec, ...] = Field((), max_length=3, description="What is added to D's loss.")
-    optimizers: OptimizersSpec = Field(OptimizersSpec(), description="How the weights of each network move.")
-    alternation: AlternationSpec = Field(AlternationSpec(), description="Updates of D and of G in one step.")
-    stabilizers: StabilizersSpec = Field(StabilizersSpec(), description="Techniques that keep it in balance.")
-    ema: EmaSpec = Field(EmaSpec(), description="G_ema, the averaged generator that samples are drawn from.")
-    evaluation: EvaluationSpec = Field(EvaluationSpec(), description="Quality figures, and the best checkpoint.")
-    safeguards: SafeguardsSpec = Field(SafeguardsSpec(), description="What counts as failing, and what is then done.")
-    previews: PreviewsSpec = Field(PreviewsSpec(), description="Fixed latents drawn while training.")
-    checkpoints: CheckpointsSpec = Field(CheckpointsSpec(), description="What is kept, and how often.")
+    batch_size: Int = Field(
+        64, ge=2, le=4096, description="Real images in one update of D, and fakes in one update of G."
+    )
+    seed: Int = Field(
+        0, ge=0, le=2**63 - 1, description="Seed of the initial weights, the latents and the order of the data."
+    )
+    generator: GeneratorSpec = Field(GeneratorSpec(), description="G, which maps a latent z and a label to an image.")
+    discriminator: DiscriminatorSpec = Field(
+        DiscriminatorSpec(), description="D, which maps an image and a label to one logit."
+    )
+    conditioning: ConditioningSpec = Field(ConditioningSpec(), description="How G and D get the class label.")
+    loss: LossSpec = Field(LossSpec(), description="The losses that G and D minimise.")
+    penalties: tuple[PenaltySpec, ...] = Field((), max_length=3, description="Penalties that are added to D's loss.")
+    optimizers: OptimizersSpec = Field(OptimizersSpec(), description="The optimizers of G and D.")
+    alternation: AlternationSpec = Field(AlternationSpec(), description="The order in which D and G are updated.")
+    stabilizers: StabilizersSpec = Field(StabilizersSpec(), description="Techniques that stabilise training.")
+    ema: EmaSpec = Field(EmaSpec(), description="The average of G's weights, from which samples are drawn.")
+    evaluation: EvaluationSpec = Field(EvaluationSpec(), description="Quality metrics and the best checkpoint.")
+    safeguards: SafeguardsSpec = Field(
+        SafeguardsSpec(), description="When a run counts as failing, and what is then done."
+    )
+    previews: PreviewsSpec = Field(PreviewsSpec(), description="Images of fixed latents, drawn during training.")
+    checkpoints: CheckpointsSpec = Field(
+        CheckpointsSpec(), description="How often checkpoints are saved, and how many are kept."
+    )
     resources: ResourcesSpec = Field(ResourcesSpec(), description="Devices and precision.")
-    priority: Int = Field(0, ge=-100, le=100, description="Higher is claimed first; equals by age.")
-    max_attempts: Int = Field(3, ge=1, le=20, description="Attempts that may crash before the job fails.")
+    priority: Int = Field(
+        0, ge=-100, le=100, description="Jobs of higher priority start first; among equal ones, the oldest."
+    )
+    max_attempts: Int = Field(3, ge=1, le=20, description="Number of attempts that may crash before the job fails.")
     max_runtime_seconds: Annotated[int, Field(ge=1, le=31_536_000), INTEGRAL] | None = Field(
         None,
-        description="Time it may run, all attempts together, s; then it fails. null: any.",
+        description="Longest running time of all attempts together, in seconds, after which the job fails. null: no "
+        "limit.",
     )
 
     @property
     def conditional(self) -> bool:
-        """Whether G draws a class by its label."""
+        """Whether G is conditional: it draws the class that a label asks for."""
         return self.conditioning.kind != "none"
 
     def most_per_class(self, classes: int, height: int, width: int) -> int:
-        """Images of each class that a preview has room for, of so many classes and of so many pixels an image."""
+        """Return the largest `previews.per_class` for `classes` classes and images of `height` x `width` pixels."""
         scale = max(1, -(-_READABLE_TILE // max(height, width)))
         tile = (height * scale + _TILE_GAP) * (width * scale + _TILE_GAP)
         rows = classes if self.conditional and classes else _UNLABELLED_ROWS
-        return max(1, MOST_PREVIEW_PIXELS // (rows * tile))
+        return max(1, MAX_PREVIEW_PIXELS // (rows * tile))
 
     @property
     def images_per_step(self) -> float:
-        """Real images shown to D in a step, on average over the alternation."""
-        turns = self.alternation
-        match turns.unit:
+        """The mean number of real images shown to D per step."""
+        alternation = self.alternation
+        match alternation.unit:
             case "step":
-                return float(self.batch_size * turns.d_steps)
+                return float(self.batch_size * alternation.d_steps)
             case "odd_even":
                 return self.batch_size / 2
             case "epoch":
-                return self.batch_size * turns.d_steps / (turns.d_steps + turns.g_steps)
+                return self.batch_size * alternation.d_steps / (alternation.d_steps + alternation.g_steps)
 
     @property
     def g_sees_reals(self) -> bool:
-        """Whether G's phase needs a batch of reals: its loss looks at pairs, or at D's features of both."""
+        """Whether G's loss needs a batch of reals: for relativistic pairs, or for feature matching."""
         return self.loss.kind == "relativistic" or self.stabilizers.feature_matching
 
     @property
     def shares_fakes(self) -> bool:
-        """Whether a step's fakes serve both players: each has one update in it, and G's loss looks at no reals."""
+        """Whether D and G use the same fakes: a step has one update of each, and G's loss needs no reals."""
         one_each = (self.alternation.unit, self.alternation.d_steps, self.alternation.g_steps) == ("step", 1, 1)
         return one_each and not self.g_sees_reals
 
     @property
     def scheduled(self) -> bool:
-        """Whether anything changes with the share of the run that is done, so that total_steps shapes learning."""
+        """Whether a value changes with the share of the run that is done, so that `total_steps` affects learning."""
         schedules = [self.optimizers.g.schedule, self.optimizers.d.schedule, *(p.schedule for p in self.penalties)]
         return self.stabilizers.instance_noise > 0 or set(schedules) != {"constant"}

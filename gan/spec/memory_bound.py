@@ -1,7 +1,7 @@
 """An upper bound of the memory that a spec takes, by arithmetic alone, for processes that have no torch.
 
-It is generous: a spec whose bound fits on a device fits for certain; for any other spec, `gan.estimate` gives a closer
-figure. This module imports pydantic only.
+It is generous: a spec whose bound fits on a device fits for certain. For any other spec, `gan.estimate` gives a
+closer value. This module imports pydantic only.
 """
 
 from __future__ import annotations

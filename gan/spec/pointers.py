@@ -1,4 +1,4 @@
-"""RFC 6901 pointers into a body of JSON: read, written, and followed to the field that is to be set."""
+"""JSON pointers (RFC 6901): conversion from and to field names, and setting of the field that one points at."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from typing import Any
 
 
 def pointer_to(path: Iterable[str]) -> str:
-    """The pointer along these names: ["a", "b/c"] is "/a/b~1c"."""
+    """Return the pointer of a path of names: ["a", "b/c"] gives "/a/b~1c"."""
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
 
 
 def fields_of(pointer: str) -> list[str]:
-    """The names along a pointer: "/a/b~1c" is ["a", "b/c"]."""
+    """Return the path of names of a pointer: "/a/b~1c" gives ["a", "b/c"]."""
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
 
 
 def put(body: dict[str, Any], pointer: str, value: Any) -> None:
-    """Set the field that `pointer` leads to; objects on the way that are not there are made, list entries are not."""
+    """Set the field of `body` that `pointer` points at.
+
+    Missing objects on the path are created; missing list entries are not, and raise `IndexError`.
+    """
     *parents, field = fields_of(pointer)
-    under: Any = body
+    target: Any = body
     for parent in parents:
-        under = under[int(parent)] if isinstance(under, list) else under.setdefault(parent, {})
-    under[int(field) if isinstance(under, list) else field] = value
+        target = target[int(parent)] if isinstance(target, list) else target.setdefault(parent, {})
+    target[int(field) if isinstance(target, list) else field] = value

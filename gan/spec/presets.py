@@ -1,7 +1,7 @@
-"""Named, documented starting points: each is what it changes of `TrainSpec`'s own defaults.
+"""The presets: named specs, each given by its differences from the defaults of `TrainSpec`.
 
-Imports nothing but pydantic, so that the face and the record can list presets without loading torch.
-Numbers are the papers' own unless the sentence says that we tuned them.
+Numbers are those of the paper unless the summary says that they are tuned here. This module imports pydantic only, so
+that `api` and `jobs` can list presets without loading torch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Preset(BaseModel):
-    """A starting point: the fields it sets, the paper it comes from, and a sentence on when to take it."""
+    """A named starting point: the fields that it sets, its paper, and a sentence on its use."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -20,9 +20,10 @@ class Preset(BaseModel):
     summary: str
     paper: str
     reach: str = ""
-    """The figure it should reach under our protocol; docs/quality.md holds the whole table."""
+    """The quality that it should reach under the protocol of docs/quality.md."""
     overrides: dict[str, Any]
-    """Nested like the POST body; laid over the defaults of `TrainSpec`, below what the user sends."""
+    """The fields, nested like the body of `POST /v1/jobs`. They override the defaults, and the user's fields override
+    them."""
 
 
 Overrides = dict[str, Any]
@@ -39,7 +40,7 @@ def _both(optimizer: Overrides) -> Overrides:
 DEFAULT_PRESET: Final = "cgan"
 
 _ADAM_DCGAN: Final = _adam(2e-4, 0.5, 0.999)
-# Of a long run: looks seldom enough that they cost nothing, often enough that the best moment is caught.
+# For long runs: evaluations are rare enough to cost almost nothing and frequent enough to find the best step.
 _LONG: Final[Overrides] = {
     "total_steps": 20_000,
     "previews": {"every_steps": 500},
@@ -56,7 +57,7 @@ _DCGAN: Final[Overrides] = {
     "batch_size": 128,
     "ema": {"enabled": False},
 }
-_MLP_GAME: Final[Overrides] = {
+_GOODFELLOW: Final[Overrides] = {
     **_LONG,
     **_UNCONDITIONAL,
     "generator": {"architecture": "mlp", "z_dim": 100, "z_distribution": "uniform"},
@@ -71,8 +72,9 @@ _FIVE_TO_ONE: Final[Overrides] = {"d_steps": 5, "g_steps": 1}
 PRESETS: Final[dict[str, Preset]] = {
     "cgan": Preset(
         title="Conditional DCGAN",
-        summary="Draws a class by its label, after a minute on a CPU. The default: its numbers are tuned here, and "
-        "the label enters as conditional BatchNorm in G and as a projection in D, later and better than concat.",
+        summary="The default. It draws recognisable images of each class after a minute on a CPU. G gets the label "
+        "as conditional BatchNorm and D as a projection, which is newer and better than concat. Its numbers are "
+        "tuned here.",
         paper="Mirza and Osindero 2014, arXiv:1411.1784; Radford et al. 2015, arXiv:1511.06434; Miyato and Koyama "
         "2018, arXiv:1802.05637",
         overrides={
@@ -82,32 +84,35 @@ PRESETS: Final[dict[str, Preset]] = {
     ),
     "cgan-concat": Preset(
         title="Conditional DCGAN, as in the first paper",
-        summary="The label's embedding is joined to z and, as a channel, to the image: learns the classes at once, "
-        "and less variety within each.",
+        summary="The label's embedding is appended to z and, as a channel, to the image. It learns the classes "
+        "quickly, with less variety within each.",
         paper="Mirza and Osindero 2014, arXiv:1411.1784, figure 1; Radford et al. 2015, arXiv:1511.06434",
         overrides={"conditioning": {"kind": "concat", "generator": "concat"}},
     ),
     "dcgan": Preset(
         title="DCGAN",
-        summary="The convolutional GAN of the paper, without labels: the plain yardstick.",
+        summary="The convolutional GAN of the paper, without labels: the baseline for comparisons.",
         paper="Radford et al. 2015, arXiv:1511.06434",
         overrides=_DCGAN,
     ),
     "goodfellow2014": Preset(
         title="The first GAN, minimax",
-        summary="Fully connected networks and the minimax game of equation 1: G's gradient fades when D wins.",
+        summary="Fully connected networks with the minimax loss of equation 1: G's gradient vanishes when D "
+        "dominates.",
         paper="Goodfellow et al. 2014, arXiv:1406.2661, equation 1",
-        overrides={**_MLP_GAME, "loss": {"kind": "minimax"}},
+        overrides={**_GOODFELLOW, "loss": {"kind": "minimax"}},
     ),
     "goodfellow2014-ns": Preset(
         title="The first GAN, non-saturating",
-        summary="The same networks with the non-saturating G loss of section 3: a gradient even when D wins.",
+        summary="The same networks with the non-saturating loss of section 3: G has a gradient even when D "
+        "dominates.",
         paper="Goodfellow et al. 2014, arXiv:1406.2661, section 3",
-        overrides={**_MLP_GAME, "loss": {"kind": "non_saturating"}},
+        overrides={**_GOODFELLOW, "loss": {"kind": "non_saturating"}},
     ),
     "stabilised": Preset(
         title="DCGAN with the usual tips",
-        summary="Smoothed labels, fading instance noise and two learning rates: less prone to fail, not better.",
+        summary="Label smoothing, decreasing instance noise and two learning rates: it fails less often than dcgan, "
+        "but its images are not better.",
         paper="Salimans et al. 2016, arXiv:1606.03498, section 3.4; Soenderby et al. 2017, arXiv:1610.04490; "
         "Heusel et al. 2017, arXiv:1706.08500",
         overrides={
@@ -118,13 +123,14 @@ PRESETS: Final[dict[str, Preset]] = {
     ),
     "lsgan": Preset(
         title="Least-squares GAN",
-        summary="Squares in place of logarithms: G learns even from fakes that D is sure of.",
+        summary="Squared errors in place of logarithms: G also learns from fakes that D rejects with certainty.",
         paper="Mao et al. 2017, arXiv:1611.04076",
         overrides={**_DCGAN, "loss": {"kind": "least_squares"}},
     ),
     "wgan": Preset(
         title="Wasserstein GAN with weight clipping",
-        summary="A critic whose loss follows quality; slow, and clipping wastes its capacity: wgan-gp is its heir.",
+        summary="A critic whose loss follows the quality of the images. It is slow, and clipping limits its "
+        "capacity; wgan-gp is the successor.",
         paper="Arjovsky et al. 2017, arXiv:1701.07875, algorithm 1",
         overrides={
             **_DCGAN,
@@ -138,7 +144,7 @@ PRESETS: Final[dict[str, Preset]] = {
     ),
     "wgan-gp": Preset(
         title="Wasserstein GAN with gradient penalty",
-        summary="Finds all modes and hardly ever fails; five critic updates a step make it slow.",
+        summary="It covers all modes and rarely fails. Five updates of the critic per step make it slow.",
         paper="Gulrajani et al. 2017, arXiv:1704.00028, algorithm 1",
         overrides={
             **_DCGAN,
@@ -153,7 +159,7 @@ PRESETS: Final[dict[str, Preset]] = {
     "improved-gan": Preset(
         title="Improved techniques",
         summary="Feature matching, minibatch discrimination, historical averaging, virtual batch norm and one-sided "
-        "smoothing together: a museum that works.",
+        "label smoothing together. It works, but is mainly of historical interest.",
         paper="Salimans et al. 2016, arXiv:1606.03498",
         overrides={
             **_DCGAN,
@@ -166,14 +172,14 @@ PRESETS: Final[dict[str, Preset]] = {
     ),
     "acgan": Preset(
         title="Auxiliary classifier GAN",
-        summary="D also names the class: crisp classes, at some cost in variety within each.",
+        summary="D also predicts the class: the classes are distinct, with less variety within each.",
         paper="Odena et al. 2017, arXiv:1610.09585",
         overrides={**_DCGAN, "conditioning": {"kind": "class_head"}},
     ),
     "sngan-projection": Preset(
         title="Spectral normalisation with projection",
-        summary="Residual networks, conditional BatchNorm, a projecting D held Lipschitz: steady. Narrower than the "
-        "paper's 128 to 256 channels, so that a CPU can train it.",
+        summary="Residual networks, conditional BatchNorm, and a projection discriminator with spectral norm: "
+        "training is stable. It is narrower than the 128 to 256 channels of the paper, so that a CPU can train it.",
         paper="Miyato et al. 2018, arXiv:1802.05957; Miyato and Koyama 2018, arXiv:1802.05637",
         overrides={
             **_LONG,
@@ -187,7 +193,7 @@ PRESETS: Final[dict[str, Preset]] = {
     ),
     "sagan": Preset(
         title="Self-attention GAN",
-        summary="The same with attention over the whole image, spectral norm in both players and two learning rates.",
+        summary="Like sngan-projection, with self-attention, spectral norm in G and D, and two learning rates.",
         paper="Zhang et al. 2019, arXiv:1805.08318",
         overrides={
             **_LONG,
@@ -200,7 +206,8 @@ PRESETS: Final[dict[str, Preset]] = {
     ),
     "r3gan-small": Preset(
         title="R3GAN, reduced",
-        summary="Relativistic pairs with R1 and R2, no normalisation and no tricks: the modern baseline, slow.",
+        summary="Relativistic pairing with R1 and R2, without normalisation or further techniques: a modern "
+        "baseline, and slow.",
         paper="Huang et al. 2024, arXiv:2501.05441",
         overrides={
             **_LONG,

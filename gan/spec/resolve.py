@@ -1,8 +1,8 @@
-"""What a user asks of training, and the door through which it comes: one closed, frozen, versioned class.
+"""Validation of a spec: `resolve` completes and checks a request body, `check_against` compares it with a data set.
 
-`TrainSpec` is the POST body, the JSON column, `Trainer(spec)` and the YAML file of `python -m gan train`.
-It is checked once, at the door (`resolve`, then `check_against`); inside, it is trusted.
-Imports pydantic only: the face and the record read it without loading torch.
+`TrainSpec` is the body of `POST /v1/jobs`, a JSON column of the database, the argument of `Trainer` and the YAML file
+of `python -m gan train`. It is validated once, where it enters; all other code relies on it.
+This module imports pydantic only, so that `api` and `jobs` can use it without loading torch.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pydantic_core import ErrorDetails
 
 from gan.spec.catalog import DatasetInfo
 from gan.spec.families import FAMILIES
-from gan.spec.fields import MOST_PREVIEW_PIXELS, SPEC_VERSION, TrainSpec
+from gan.spec.fields import MAX_PREVIEW_PIXELS, SPEC_VERSION, TrainSpec
 from gan.spec.presets import DEFAULT_PRESET, PRESETS
-from gan.spec.problems import SpecError, SpecProblem, problem_of, the_first
+from gan.spec.problems import SpecError, SpecProblem, first_problems, problem_of
 from gan.spec.rules import combinations, without_effect
 
 
 class UnknownPresetError(SpecError):
-    """A preset's name that there is none of."""
+    """There is no preset of this name."""
 
     def __init__(self, name: object) -> None:
         known = ", ".join(PRESETS)
@@ -32,37 +32,38 @@ class UnknownPresetError(SpecError):
 
 
 def resolve(body: Mapping[str, Any]) -> TrainSpec:
-    """Lay `body` over its preset and the defaults; every default is written out in the answer.
+    """Return the complete spec of `body`: its fields override those of its preset, which override the defaults.
 
-    Raises `UnknownPresetError` or `SpecError` with a pointer for each problem, all at once.
+    Raises `UnknownPresetError`, or `SpecError` with all problems at once.
     """
     name = body.get("preset", DEFAULT_PRESET)
     if not isinstance(name, str):
-        # Say "wrong type" of the preset, in the words every other field gets.
+        # Pydantic reports the wrong type below, as for every other field.
         overrides: Mapping[str, Any] = {}
     elif name in PRESETS:
         overrides = PRESETS[name].overrides
     else:
         raise UnknownPresetError(name)
     try:
-        spec = _laid_over(overrides, body)
+        spec = _merged_spec(overrides, body)
     except ValidationError as error:
         found = error.errors(include_url=False)
-        raise SpecError(the_first(map(_problem, found), len(found))) from None
-    if problems := [*combinations(spec), *without_effect(spec, _laid_over(overrides, {"dataset": spec.dataset}))]:
+        raise SpecError(first_problems(map(_problem, found), len(found))) from None
+    untouched = _merged_spec(overrides, {"dataset": spec.dataset})
+    if problems := [*combinations(spec), *without_effect(spec, untouched)]:
         raise SpecError(problems)
     return spec
 
 
 def preset_spec(name: str, dataset: str = "fashion-mnist-mini") -> TrainSpec:
-    """The full spec of a preset on `dataset`. Raises `UnknownPresetError`."""
+    """Return the complete spec of a preset on `dataset`. Raises `UnknownPresetError`."""
     return resolve({"preset": name, "dataset": dataset})
 
 
 def from_record(values: Mapping[str, Any]) -> TrainSpec:
-    """A spec as `model_dump(mode="json")` wrote it. Raises pydantic's `ValidationError`.
+    """Return the spec that `model_dump(mode="json")` has written, also in an older version. Raises `ValidationError`.
 
-    What version 1 could say means the same in version 2, which has more to say; it did not evaluate.
+    All fields of version 1 mean the same in version 2, which has more fields. Version 1 had no evaluations.
     """
     if values.get("spec_version") == 1:
         values = {**values, "spec_version": SPEC_VERSION, "evaluation": {"enabled": False}}
@@ -70,15 +71,15 @@ def from_record(values: Mapping[str, Any]) -> TrainSpec:
 
 
 def check_against(spec: TrainSpec, dataset: DatasetInfo) -> None:
-    """Raise `SpecError` where `spec` asks of `dataset` what it does not have."""
+    """Raise `SpecError` with all problems if `spec` cannot be trained on `dataset`."""
     problems = []
     if spec.conditional and not dataset.classes:
         problems.append(
             SpecProblem(
                 pointer="/conditioning/kind",
                 code="dataset-without-labels",
-                detail=f"The images of {dataset.name!r} carry no labels. Set conditioning.kind to 'none', "
-                "or take a data set with classes.",
+                detail=f"The images of {dataset.name!r} have no labels. Set conditioning.kind to 'none', or take a "
+                "data set with classes.",
             )
         )
     if spec.batch_size > dataset.num_images:
@@ -94,7 +95,7 @@ def check_against(spec: TrainSpec, dataset: DatasetInfo) -> None:
             SpecProblem(
                 pointer="/dataset",
                 code="images-too-large",
-                detail=f"The images are {dataset.width} x {dataset.height}; the networks reach 128 x 128.",
+                detail=f"The images have {dataset.width} x {dataset.height} pixels; the limit is 128 x 128.",
             )
         )
     most = spec.most_per_class(len(dataset.classes), dataset.height, dataset.width)
@@ -103,8 +104,8 @@ def check_against(spec: TrainSpec, dataset: DatasetInfo) -> None:
             SpecProblem(
                 pointer="/previews/per_class",
                 code="preview-too-large",
-                detail=f"A preview of {spec.previews.per_class} images of each class of {dataset.name!r} would be "
-                f"larger than {MOST_PREVIEW_PIXELS // 1_000_000} million pixels; set previews.per_class to {most} or "
+                detail=f"A preview of {spec.previews.per_class} images of each class of {dataset.name!r} would have "
+                f"more than {MAX_PREVIEW_PIXELS // 1_000_000} million pixels; set previews.per_class to {most} or "
                 "fewer.",
             )
         )
@@ -113,9 +114,10 @@ def check_against(spec: TrainSpec, dataset: DatasetInfo) -> None:
 
 
 def image_size(spec: TrainSpec, dataset: DatasetInfo) -> int:
-    """The side in pixels at which the networks work; images are padded to it with black.
+    """Return the side in pixels of the images that the networks work on; real images are padded to it with black.
 
-    mlp: the image's own; all others: the next power of two, 16 at the least (28 is padded to 32).
+    It is that of the images for fully connected networks, and for all others the next power of two, at least 16 (28
+    gives 32).
     """
     side = max(dataset.height, dataset.width)
     fully_connected = FAMILIES[spec.generator.architecture].fully_connected
@@ -123,15 +125,18 @@ def image_size(spec: TrainSpec, dataset: DatasetInfo) -> int:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, objects field by field, everything else whole; both are left as they are."""
+    """Return `below` with the values of `above`: objects are merged field by field, other values are replaced.
+
+    Neither argument is changed.
+    """
     new = dict(below)
     for key, value in above.items():
-        under = new.get(key)
-        new[key] = merged(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+        old = new.get(key)
+        new[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return new
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> TrainSpec:
+def _merged_spec(below: Mapping[str, Any], above: Mapping[str, Any]) -> TrainSpec:
     return TrainSpec.model_validate_json(json.dumps(merged(below, above)))
 
 
@@ -140,7 +145,7 @@ def _problem(error: ErrorDetails) -> SpecProblem:
 
 
 def _fields_at(path: list[str]) -> list[str]:
-    """The names of the fields of the object at `path` in a spec; of a list's entries where it leads into one."""
+    """Return the field names of the object at `path` in a spec. List indices in `path` are skipped."""
     model: type[BaseModel] = TrainSpec
     for part in path:
         if part.isdigit():

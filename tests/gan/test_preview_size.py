@@ -48,7 +48,7 @@ def test_the_computed_size_is_that_of_the_drawn_preview(
     drawn = Image.open(io.BytesIO(grid_png(np.zeros((rows * columns, side, side, 3), np.uint8), rows)))
     # The PNG also has a white gap above and to the left of all tiles.
     pixels = (drawn.width - 2) * (drawn.height - 2)
-    monkeypatch.setattr(fields, "MOST_PREVIEW_PIXELS", pixels)
+    monkeypatch.setattr(fields, "MAX_PREVIEW_PIXELS", pixels)
     assert spec_with_previews().most_per_class(rows, side, side) == columns
     if rows == 8:
         unlabelled = resolve({"dataset": "mine", "preset": "cgan-concat", "conditioning": {"kind": "none"}})

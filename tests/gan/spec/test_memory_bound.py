@@ -1,4 +1,4 @@
-"""The ceiling is never below the estimate, or a job would be taken unseen that no device could hold."""
+"""The memory bound is never below the estimate; otherwise the API would accept a job that fits on no device."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LARGE = DatasetInfo(
 
 
 def network(architecture: Architecture, widths: st.SearchStrategy[int]) -> st.SearchStrategy[dict[str, Any]]:
-    """A network of that family; narrow ones too, whose share is in what does not grow with the width."""
+    """Return a strategy for networks of that family. In narrow ones, the parts of a fixed size dominate."""
     fields: dict[str, Any] = {"architecture": st.just(architecture)}
     family = FAMILIES[architecture]
     fields[family.width] = widths
@@ -38,6 +38,7 @@ def network(architecture: Architecture, widths: st.SearchStrategy[int]) -> st.Se
 
 @st.composite
 def bodies(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw the body of a job."""
     architecture = draw(st.sampled_from(list(FAMILIES)))
     family = FAMILIES[architecture]
     widths = st.sampled_from([8, 256, 4096] if family.fully_connected else [4, 32, 256])
@@ -62,9 +63,9 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(max_examples=25)
 @given(body=bodies(), info=st.sampled_from([MINI, LARGE]))
-def test_no_spec_takes_more_than_its_ceiling(body: dict[str, Any], info: DatasetInfo) -> None:
+def test_no_spec_needs_more_than_its_bound(body: dict[str, Any], info: DatasetInfo) -> None:
     for part in ("discriminator", "conditioning"):
-        # What a family or a game would not read is refused; here it is left out.
+        # A field without effect is refused, so it is left out here.
         body[part] = {k: v for k, v in body[part].items() if not (k == "normalization" and v == "none")}
     try:
         spec = resolve(body)
@@ -76,11 +77,11 @@ def test_no_spec_takes_more_than_its_ceiling(body: dict[str, Any], info: Dataset
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_no_preset_needs_to_be_looked_at_on_an_ordinary_host(name: str) -> None:
+def test_the_bound_of_every_preset_fits_on_an_ordinary_host(name: str) -> None:
     spec = preset_spec(name)
     assert max_memory_bytes(spec, image_size(spec, MINI)) < 8 * 2**30
     assert estimate(spec, MINI).memory_bytes < max_memory_bytes(spec, image_size(spec, MINI)) + 2**23
 
 
-def test_the_default_is_taken_without_a_question() -> None:
+def test_the_bound_of_the_default_fits_on_the_smallest_device() -> None:
     assert max_memory_bytes(resolve({"dataset": "x"})) <= 2 * 2**30

@@ -1,4 +1,4 @@
-"""Presets: each is a whole spec, its name's promise is kept, and a user's fields lie over it."""
+"""Presets: each is a valid spec, and the fields of a user override it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gan.spec.presets import DEFAULT_PRESET, PRESETS
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_is_a_spec_that_the_built_in_data_sets_can_train(name: str) -> None:
+def test_every_preset_is_valid_for_the_built_in_data_sets(name: str) -> None:
     for info in BUILTIN_DATASETS.values():
         spec = preset_spec(name, info.name)
         assert spec.preset == name
@@ -22,18 +22,18 @@ def test_every_preset_names_its_paper(name: str) -> None:
     assert PRESETS[name].summary
 
 
-def test_without_a_preset_it_is_the_default_one() -> None:
+def test_the_default_preset_applies_without_a_preset() -> None:
     assert preset_spec(DEFAULT_PRESET) == resolve({"dataset": "fashion-mnist-mini"})
     assert preset_spec(DEFAULT_PRESET).conditional
 
 
-def test_a_preset_is_never_less_than_the_spec_with_its_fields() -> None:
-    # Fields that a user leaves alone stay the preset's, also beside one that is set.
+def test_a_preset_applies_beside_the_fields_of_the_user() -> None:
+    # The preset also applies to the other fields of an object in which the user sets one.
     spec = resolve({"dataset": "fashion-mnist-mini", "optimizers": {"g": {"learning_rate": 1e-3}}})
     assert spec.optimizers.g.schedule == preset_spec(DEFAULT_PRESET).optimizers.g.schedule == "cosine"
 
 
-def test_a_users_field_lies_over_the_preset_and_its_neighbours_stay() -> None:
+def test_a_field_of_the_user_overrides_only_that_field_of_the_preset() -> None:
     spec = resolve({"dataset": "fashion-mnist", "preset": "dcgan", "optimizers": {"g": {"learning_rate": 1e-3}}})
     assert spec.optimizers.g.learning_rate == 1e-3
     assert spec.optimizers.g.beta1 == 0.5
@@ -42,13 +42,13 @@ def test_a_users_field_lies_over_the_preset_and_its_neighbours_stay() -> None:
     assert not spec.conditional
 
 
-def test_to_lay_fields_over_a_preset_leaves_the_preset_as_it_was() -> None:
+def test_overriding_fields_does_not_change_the_preset() -> None:
     before = preset_spec("goodfellow2014")
     resolve({"dataset": "fashion-mnist", "preset": "goodfellow2014", "generator": {"z_dim": 3}})
     assert preset_spec("goodfellow2014") == before
 
 
-def test_the_first_gans_differ_in_their_loss_alone() -> None:
+def test_the_two_presets_of_2014_differ_only_in_their_loss() -> None:
     minimax, twin = preset_spec("goodfellow2014"), preset_spec("goodfellow2014-ns")
     assert (minimax.loss.kind, twin.loss.kind) == ("minimax", "non_saturating")
     assert minimax.model_copy(update={"loss": twin.loss, "preset": twin.preset}) == twin

@@ -1,4 +1,4 @@
-"""The door: what a user may ask for, and what is said of what they may not."""
+"""Validation of a spec: which bodies are accepted, and the problems of the others."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from gan.spec.catalog import BUILTIN_DATASETS, DatasetInfo
 from gan.spec.presets import PRESETS
 
 
-def problems_of(body: dict[str, Any]) -> dict[str, SpecProblem]:
+def problems_in(body: dict[str, Any]) -> dict[str, SpecProblem]:
+    """Return the problems of an invalid body by their pointers."""
     with pytest.raises(SpecError) as caught:
         resolve(body)
     return {problem.pointer: problem for problem in caught.value.problems}
 
 
-def asked(**changes: Any) -> dict[str, Any]:
-    """The plain conditional GAN, whose label enters networks of every family."""
+def body_with(**changes: Any) -> dict[str, Any]:
+    """Return the body of a plain conditional GAN with `changes`; its conditioning works with every family."""
     return {"dataset": "fashion-mnist-mini", "preset": "cgan-concat", **changes}
 
 
-def test_a_data_set_alone_is_a_whole_request() -> None:
+def test_a_body_with_a_data_set_alone_is_complete() -> None:
     spec = resolve({"dataset": "fashion-mnist-mini"})
     assert spec.preset == "cgan"
     assert spec.conditional
@@ -42,7 +43,7 @@ def test_a_data_set_alone_is_a_whole_request() -> None:
 
 
 def test_every_problem_is_reported_at_once_each_with_its_pointer() -> None:
-    found = problems_of({"batch_size": 1, "optimizers": {"g": {"learning_rate": 0}}, "loss": {"kind": "hing"}})
+    found = problems_in({"batch_size": 1, "optimizers": {"g": {"learning_rate": 0}}, "loss": {"kind": "hing"}})
     assert {pointer: p.code for pointer, p in found.items()} == {
         "/dataset": "missing-field",
         "/batch_size": "out-of-range",
@@ -64,67 +65,67 @@ def test_every_problem_is_reported_at_once_each_with_its_pointer() -> None:
     ],
 )
 def test_a_wrong_batch_size_is_refused(value: object, code: str) -> None:
-    assert problems_of(asked(batch_size=value))["/batch_size"].code == code
+    assert problems_in(body_with(batch_size=value))["/batch_size"].code == code
 
 
 def test_a_whole_number_written_as_a_float_is_that_number() -> None:
-    spec = resolve(asked(batch_size=64.0))
+    spec = resolve(body_with(batch_size=64.0))
     assert spec.batch_size == 64
     assert isinstance(spec.batch_size, int)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_no_number_that_is_not_finite_gets_in(value: float) -> None:
-    assert "/optimizers/d/learning_rate" in problems_of(asked(optimizers={"d": {"learning_rate": value}}))
-    assert "/batch_size" in problems_of(asked(batch_size=value))
+def test_numbers_that_are_not_finite_are_refused(value: float) -> None:
+    assert "/optimizers/d/learning_rate" in problems_in(body_with(optimizers={"d": {"learning_rate": value}}))
+    assert "/batch_size" in problems_in(body_with(batch_size=value))
 
 
-def test_an_unknown_field_is_answered_with_the_nearest_known_one() -> None:
-    problem = problems_of(asked(total_step=10))["/total_step"]
+def test_the_error_of_an_unknown_field_names_the_most_similar_one() -> None:
+    problem = problems_in(body_with(total_step=10))["/total_step"]
     assert problem.code == "unknown-field"
     assert "'total_steps'" in problem.detail
 
 
-def test_an_unknown_field_deep_inside_is_compared_with_the_fields_there() -> None:
-    problem = problems_of(asked(optimizers={"g": {"learnin_rate": 0.1}}))["/optimizers/g/learnin_rate"]
+def test_a_nested_unknown_field_is_compared_with_the_fields_of_its_object() -> None:
+    problem = problems_in(body_with(optimizers={"g": {"learnin_rate": 0.1}}))["/optimizers/g/learnin_rate"]
     assert "'learning_rate'" in problem.detail
 
 
-def test_an_unknown_field_like_nothing_known_is_answered_with_all_there_are() -> None:
-    problem = problems_of(asked(ema={"qqqq": 1}))["/ema/qqqq"]
+def test_the_error_of_an_unknown_field_otherwise_names_all_fields() -> None:
+    problem = problems_in(body_with(ema={"qqqq": 1}))["/ema/qqqq"]
     assert "enabled" in problem.detail
     assert "half_life_images" in problem.detail
 
 
-def test_a_pointer_escapes_what_rfc_6901_says() -> None:
-    assert "/a~1b~0c" in problems_of(asked(**{"a/b~c": 1}))
+def test_a_pointer_is_escaped_as_in_rfc_6901() -> None:
+    assert "/a~1b~0c" in problems_in(body_with(**{"a/b~c": 1}))
 
 
 def test_a_label_with_a_bad_key_is_refused() -> None:
-    assert problems_of(asked(labels={"bad key": "x"}))["/labels/bad key"].code == "bad-format"
+    assert problems_in(body_with(labels={"bad key": "x"}))["/labels/bad key"].code == "bad-format"
 
 
 def test_at_most_sixteen_labels() -> None:
-    assert resolve(asked(labels={f"k{i}": "v" for i in range(16)}))
-    assert problems_of(asked(labels={f"k{i}": "v" for i in range(17)}))["/labels"].code == "out-of-range"
+    assert resolve(body_with(labels={f"k{i}": "v" for i in range(16)}))
+    assert problems_in(body_with(labels={f"k{i}": "v" for i in range(17)}))["/labels"].code == "out-of-range"
 
 
-def test_an_unknown_preset_names_the_known_ones() -> None:
+def test_the_error_of_an_unknown_preset_names_the_known_ones() -> None:
     with pytest.raises(UnknownPresetError) as caught:
-        resolve(asked(preset="cgann"))
+        resolve(body_with(preset="cgann"))
     (problem,) = caught.value.problems
     assert (problem.pointer, problem.code) == ("/preset", "unknown-preset")
     assert "cgan" in problem.detail
     assert "dcgan" in problem.detail
 
 
-def test_a_preset_that_is_no_text_is_a_wrong_type() -> None:
-    assert problems_of(asked(preset=7))["/preset"].code == "wrong-type"
+def test_a_preset_that_is_not_text_has_a_wrong_type() -> None:
+    assert problems_in(body_with(preset=7))["/preset"].code == "wrong-type"
 
 
 def test_a_spec_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        resolve(asked()).batch_size = 8  # type: ignore[misc]
+        resolve(body_with()).batch_size = 8  # type: ignore[misc]
 
 
 MLP_BOTH = {"generator": {"architecture": "mlp"}, "discriminator": {"architecture": "mlp"}}
@@ -162,15 +163,13 @@ WITHOUT_EFFECT: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("pointer", "fields", "fix"), WITHOUT_EFFECT)
-def test_a_field_that_nothing_would_read_is_refused_with_the_fix(
-    pointer: str, fields: dict[str, Any], fix: str
-) -> None:
-    found = problems_of(asked(**fields))
+def test_a_field_without_effect_is_refused_with_a_remedy(pointer: str, fields: dict[str, Any], fix: str) -> None:
+    found = problems_in(body_with(**fields))
     assert {where: p.code for where, p in found.items()} == {pointer: "has-no-effect"}
     assert fix in found[pointer].detail
 
 
-SENSELESS: list[tuple[str, str, dict[str, Any], str]] = [
+CONTRADICTIONS: list[tuple[str, str, dict[str, Any], str]] = [
     ("penalty-with-batch-norm", "/discriminator/normalization", {"penalties": [R1]}, "'layer' or 'none'"),
     (
         "penalty-with-batch-norm",
@@ -254,16 +253,14 @@ SENSELESS: list[tuple[str, str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("code", "pointer", "fields", "fix"), SENSELESS)
-def test_what_makes_no_sense_together_is_refused_with_the_fix(
-    code: str, pointer: str, fields: dict[str, Any], fix: str
-) -> None:
-    found = problems_of(asked(**fields))
+@pytest.mark.parametrize(("code", "pointer", "fields", "fix"), CONTRADICTIONS)
+def test_a_contradiction_is_refused_with_a_remedy(code: str, pointer: str, fields: dict[str, Any], fix: str) -> None:
+    found = problems_in(body_with(**fields))
     assert {where: p.code for where, p in found.items()} == {pointer: code}
     assert fix in found[pointer].detail
 
 
-TOGETHER: list[dict[str, Any]] = [
+COMPATIBLE: list[dict[str, Any]] = [
     {"loss": {"kind": "wasserstein"}, "stabilizers": {"weight_clip": 0.01}},
     {"loss": {"kind": "wasserstein"}, "discriminator": {"spectral_norm": True}},
     {"loss": {"kind": "wasserstein"}, "discriminator": UNNORMALISED, "penalties": [GRADIENT_PENALTY]},
@@ -280,22 +277,22 @@ TOGETHER: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("body", [*TOGETHER, *({"preset": preset} for preset in PRESETS)])
-def test_a_spec_written_out_is_taken_again(body: dict[str, Any]) -> None:
-    spec = resolve(asked(**body))
+@pytest.mark.parametrize("body", [*COMPATIBLE, *({"preset": preset} for preset in PRESETS)])
+def test_a_complete_spec_is_valid(body: dict[str, Any]) -> None:
+    spec = resolve(body_with(**body))
     assert resolve(spec.model_dump(mode="json")) == spec
     assert from_record(spec.model_dump(mode="json")) == spec
 
 
-def test_a_spec_of_version_one_is_still_read_and_was_not_evaluated() -> None:
-    current = resolve(asked(preset="cgan-concat", evaluation={"enabled": False}))
+def test_a_spec_of_version_one_is_read_without_evaluations() -> None:
+    current = resolve(body_with(preset="cgan-concat", evaluation={"enabled": False}))
     conditioning = {"kind": "concat", "embedding_dim": 32}
-    first = {**asked(preset="cgan-concat"), "spec_version": 1, "conditioning": conditioning}
+    first = {**body_with(preset="cgan-concat"), "spec_version": 1, "conditioning": conditioning}
     assert from_record(first) == current
 
 
-def test_a_mistake_inside_a_list_is_pointed_at() -> None:
-    found = problems_of(asked(discriminator=UNNORMALISED, penalties=[R1, {"kind": "r2", "wieght": 1.0}]))
+def test_a_problem_in_a_list_has_a_pointer() -> None:
+    found = problems_in(body_with(discriminator=UNNORMALISED, penalties=[R1, {"kind": "r2", "wieght": 1.0}]))
     assert {where: p.code for where, p in found.items()} == {
         "/penalties/1/weight": "missing-field",
         "/penalties/1/wieght": "unknown-field",
@@ -312,29 +309,33 @@ def test_a_mistake_inside_a_list_is_pointed_at() -> None:
         ({"discriminator": UNNORMALISED, "penalties": [{**R1, "schedule": "cosine", "final_factor": 0.1}]}, True),
     ],
 )
-def test_a_spec_knows_whether_its_length_shapes_learning(fields: dict[str, Any], scheduled: bool) -> None:
-    assert resolve(asked(**fields)).scheduled is scheduled
+def test_a_spec_is_scheduled_if_its_length_affects_learning(fields: dict[str, Any], scheduled: bool) -> None:
+    assert resolve(body_with(**fields)).scheduled is scheduled
 
 
-def test_a_field_that_is_read_is_accepted_whatever_its_value() -> None:
-    wide = resolve(asked(preset="goodfellow2014", generator={"hidden_units": 64}, ema={"enabled": True}))
+def test_fields_with_effect_are_accepted() -> None:
+    wide = resolve(body_with(preset="goodfellow2014", generator={"hidden_units": 64}, ema={"enabled": True}))
     assert (wide.generator.hidden_units, wide.ema.enabled) == (64, True)
-    assert resolve(asked(conditioning={"embedding_dim": 8}, ema={"half_life_images": 10})).ema.half_life_images == 10
+    assert (
+        resolve(body_with(conditioning={"embedding_dim": 8}, ema={"half_life_images": 10})).ema.half_life_images == 10
+    )
 
 
 def info(height: int = 28, width: int = 28, num_images: int = 100, labelled: bool = True) -> DatasetInfo:
+    """Return the description of a data set."""
     classes = BUILTIN_DATASETS["fashion-mnist"].classes if labelled else ()
     return DatasetInfo(name="mine", num_images=num_images, channels=1, height=height, width=width, classes=classes)
 
 
 def codes_against(spec: TrainSpec, dataset: DatasetInfo) -> dict[str, str]:
+    """Return pointer -> code of the problems of `spec` with `dataset`."""
     with pytest.raises(SpecError) as caught:
         check_against(spec, dataset)
     return {p.pointer: p.code for p in caught.value.problems}
 
 
-def test_what_a_data_set_has_not_is_refused_all_at_once() -> None:
-    found = codes_against(resolve(asked()), info(height=130, num_images=10, labelled=False))
+def test_all_problems_with_the_data_set_are_reported_at_once() -> None:
+    found = codes_against(resolve(body_with()), info(height=130, num_images=10, labelled=False))
     assert found == {
         "/conditioning/kind": "dataset-without-labels",
         "/batch_size": "batch-larger-than-dataset",
@@ -342,27 +343,28 @@ def test_what_a_data_set_has_not_is_refused_all_at_once() -> None:
     }
 
 
-def test_what_a_data_set_has_is_accepted() -> None:
-    check_against(resolve(asked(batch_size=100)), info())
-    check_against(resolve(asked(preset="dcgan")), info(num_images=128, labelled=False))
+def test_a_spec_that_fits_the_data_set_is_accepted() -> None:
+    check_against(resolve(body_with(batch_size=100)), info())
+    check_against(resolve(body_with(preset="dcgan")), info(num_images=128, labelled=False))
 
 
 def test_a_batch_one_larger_than_the_data_set_is_refused() -> None:
-    assert codes_against(resolve(asked(batch_size=101)), info()) == {"/batch_size": "batch-larger-than-dataset"}
+    assert codes_against(resolve(body_with(batch_size=101)), info()) == {"/batch_size": "batch-larger-than-dataset"}
 
 
 @pytest.mark.parametrize(
     ("height", "width", "side"), [(3, 5, 16), (16, 16, 16), (17, 2, 32), (28, 28, 32), (64, 40, 64), (65, 65, 128)]
 )
-def test_convolutions_work_at_the_next_power_of_two(height: int, width: int, side: int) -> None:
-    assert image_size(resolve(asked()), info(height, width)) == side
+def test_convolutional_networks_work_at_the_next_power_of_two(height: int, width: int, side: int) -> None:
+    assert image_size(resolve(body_with()), info(height, width)) == side
 
 
-def test_fully_connected_networks_work_at_the_images_own_side() -> None:
-    assert image_size(resolve(asked(preset="goodfellow2014")), info(20, 28)) == 28
+def test_fully_connected_networks_work_at_the_size_of_the_images() -> None:
+    assert image_size(resolve(body_with(preset="goodfellow2014")), info(20, 28)) == 28
 
 
 def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Yield `model` and all models in its fields."""
     yield model
     for field in model.model_fields.values():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -379,7 +381,7 @@ def test_every_field_has_a_description() -> None:
     assert missing == []
 
 
-def test_more_previews_than_anybody_looks_at_are_refused_with_a_number_that_will_do() -> None:
+def test_the_error_of_too_many_previews_names_a_valid_number() -> None:
     body = {"dataset": "fashion-mnist-mini", "total_steps": 1_000_001, "evaluation": {"enabled": False}}
     with pytest.raises(SpecError) as caught:
         resolve({**body, "previews": {"every_steps": 100 - 1}})

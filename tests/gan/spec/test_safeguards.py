@@ -1,4 +1,4 @@
-"""The thresholds as a user meets them: named, bounded, explained, and each of them read."""
+"""The thresholds: each has bounds and a description, is explained in the docs, and is used."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ READERS = [
 
 
 def thresholds(**limits: Any) -> TrainSpec:
+    """Return a spec with these thresholds."""
     return resolve({"dataset": "fashion-mnist-mini", "safeguards": {"thresholds": limits}})
 
 
@@ -34,7 +35,7 @@ def test_every_threshold_has_a_description_and_bounds(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_every_threshold_is_read_by_health_and_explained_in_the_docs(name: str) -> None:
+def test_every_threshold_is_used_by_health_and_explained_in_the_docs(name: str) -> None:
     assert any(name in path.read_text() for path in READERS)
     assert f"`{name}`" in DOCS.read_text()
 
@@ -51,7 +52,7 @@ def test_the_docs_have_a_section_for_every_finding() -> None:
     assert all(f"## `{code}`" in text for code in get_args(Code))
 
 
-def test_thresholds_come_through_the_door_and_out_of_bounds_are_refused_with_a_pointer() -> None:
+def test_thresholds_are_validated() -> None:
     assert thresholds(past_best_critical=2.0).safeguards.thresholds.past_best_critical == 2.0
     with pytest.raises(SpecError) as refused:
         thresholds(past_best_critical=0.5, no_such=1)
@@ -59,7 +60,7 @@ def test_thresholds_come_through_the_door_and_out_of_bounds_are_refused_with_a_p
     assert pointers == {"/safeguards/thresholds/past_best_critical", "/safeguards/thresholds/no_such"}
 
 
-def test_the_defaults_warn_and_look_where_the_design_says() -> None:
+def test_the_defaults() -> None:
     spec = SafeguardsSpec()
     assert (spec.policy, spec.every_steps, spec.probe_every_steps) == ("warn", 100, 500)
     limits = spec.thresholds
