@@ -64,7 +64,7 @@ class GeneratorSpec(SpecModel):
         256,
         ge=8,
         le=4096,
-        description=f"{_READ_BY['hidden_units']}: units of the first hidden layer; each later layer doubles them.",
+        description=f"{_READ_BY['hidden_units']}: units of the first hidden layer; the second has twice as many.",
     )
     z_dim: Int = Field(64, ge=1, le=1024, description="Length of the latent vector z.")
     z_distribution: Literal["normal", "uniform"] = Field(
@@ -94,7 +94,7 @@ class DiscriminatorSpec(SpecModel):
         512,
         ge=8,
         le=4096,
-        description=f"{_READ_BY['hidden_units']}: units of the first hidden layer; each later layer halves them.",
+        description=f"{_READ_BY['hidden_units']}: units of the first hidden layer; the second has half as many.",
     )
     normalization: Literal["batch", "layer", "none"] = Field(
         "batch",
@@ -294,8 +294,8 @@ class ResourcesSpec(SpecModel):
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="bf16: the networks run in bfloat16; losses, penalties and optimizers stay in fp32. auto: bf16 "
-        "if the device supports it in hardware, otherwise fp32.",
+        description="bf16: the networks run under autocast in bfloat16; losses, penalties and optimizers stay in "
+        "fp32. auto: bf16 if the device supports it in hardware, otherwise fp32.",
     )
 
 
