@@ -121,7 +121,7 @@ def _images(name: str, own: Path | None, side: int | None, folder: Path, ranks: 
     if own is None:
         return load(name)
     if ranks.rank:
-        info = ranks.agree(None)
+        info = ranks.broadcast(None)
         if info is None:
             raise SystemExit(2)  # Rank 0 prints the reason.
         return uploaded.load(folder, info)
@@ -130,7 +130,7 @@ def _images(name: str, own: Path | None, side: int | None, folder: Path, ranks: 
         data = local.load(own, folder, name, side, on_preparation=lambda preparation: _print(preparation.words))
         info = data.info
     finally:
-        ranks.agree(info)
+        ranks.broadcast(info)
     return data
 
 

@@ -25,7 +25,7 @@ class _CroppedGenerator(nn.Module):
 
     def __init__(self, generator: TrainedGenerator) -> None:
         super().__init__()
-        self.network = spectral_norm.divided_out(generator.network)
+        self.network = spectral_norm.without_spectral_norm(generator.network)
         self.height, self.width = generator.info.height, generator.info.width
         size = image_size(generator.spec, generator.info)
         self.left, _, self.top, _ = margins(self.height, self.width, size)

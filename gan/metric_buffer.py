@@ -23,8 +23,8 @@ class MetricBuffer:
     """The rows since the last check of health.
 
     A checkpoint of an older or newer version of the program may hold rows of fewer or of more metrics. Such rows and
-    the rows of this version are joined by name, and only the metrics that all rows have are kept: a missing value must
-    not become NaN, because health takes NaN for a step that is not finite.
+    the rows of this version are joined by name, and only the metrics that all rows have are kept: a missing value
+    must not become NaN, because health takes NaN for a step that is not finite.
     """
 
     def __init__(self, names: Sequence[str]) -> None:

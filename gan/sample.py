@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from gan import checkpoint
-from gan.architectures import build_networks, place
+from gan.architectures import build_networks, place_network
 from gan.data import margins
 from gan.randomness import generator, latents
 from gan.spec import TrainSpec
@@ -64,7 +64,7 @@ class TrainedGenerator:
             raise checkpoint.CheckpointUnreadableError(
                 f"These weights do not fit the spec in the same file: {error}"
             ) from error
-        place(G.requires_grad_(False).eval(), device)
+        place_network(G.requires_grad_(False).eval(), device)
         return cls(G, weights.spec, weights.info, weights.step)
 
     def draw(self, class_ids: Sequence[int] | None, seeds: Sequence[int], truncation: float = 1.0) -> Images:

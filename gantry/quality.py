@@ -1,8 +1,8 @@
 """How the client shows the quality metrics of an evaluation: their labels, and which of them stand in a short list.
 
-The client shows every metric that the API returns. A metric without an entry here is shown under its own name, as one
-where higher is better. `tests/gantry/test_quality.py` compares this table with the declaration in `gan/spec/metrics.py`,
-which the client cannot import.
+The client shows every metric that the API returns. A metric without an entry here is shown under its own name, as
+one where higher is better. `tests/gantry/test_quality.py` compares this table with `gan/spec/metrics.py`, which the
+client cannot import.
 """
 
 from __future__ import annotations

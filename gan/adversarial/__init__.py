@@ -1,1 +1,1 @@
-"""What moves the weights: losses, penalties, the D step and the G step, optimizers, schedules, EMA."""
+"""Everything that changes weights: losses, penalties, updates of D and G, optimizers, schedules, EMA, ranks."""

@@ -1,4 +1,4 @@
-"""Who moves in which step: a function of the step's number alone, so that to resume is to know the step."""
+"""The alternation of D and G. It depends on the number of the step alone, so a resumed run needs nothing else."""
 
 from __future__ import annotations
 
@@ -9,30 +9,27 @@ from gan.spec.fields import AlternationSpec
 
 
 class Updates(NamedTuple):
-    """Updates of each player in one step, D's first."""
+    """The numbers of updates of D and of G in one step; D's come first."""
 
     d: int
     g: int
 
 
 def updates_of(spec: AlternationSpec, step: int, updates_per_epoch: int) -> Updates:
-    """What happens in `step`, counted from 1. Of units "epoch" and "odd_even" a step is one update of one player."""
+    """Return the updates in `step`, which counts from 1.
+
+    With the units "epoch" and "odd_even" a step is one update of one network.
+    """
     match spec.unit:
         case "step":
             return Updates(spec.d_steps, spec.g_steps)
         case "odd_even":
             return Updates(1, 0) if step % 2 else Updates(0, 1)
         case "epoch":
-            of_d, of_g = spec.d_steps * updates_per_epoch, spec.g_steps * updates_per_epoch
-            return Updates(1, 0) if (step - 1) % (of_d + of_g) < of_d else Updates(0, 1)
+            d_updates, g_updates = spec.d_steps * updates_per_epoch, spec.g_steps * updates_per_epoch
+            return Updates(1, 0) if (step - 1) % (d_updates + g_updates) < d_updates else Updates(0, 1)
 
 
 def updates_per_epoch(num_images: int, batch_size: int) -> int:
-    """Updates until every image was shown once; the last batch reaches into the next epoch."""
+    """Return how many updates show every image once; the last batch may continue into the next epoch."""
     return math.ceil(num_images / batch_size)
-
-
-def phases(spec: AlternationSpec, steps: int, updates_per_epoch: int) -> str:
-    """The order of the first `steps` steps' updates, such as "DDDDDG"."""
-    turns = (updates_of(spec, step, updates_per_epoch) for step in range(1, steps + 1))
-    return "".join("D" * t.d + "G" * t.g for t in turns)

@@ -1,4 +1,4 @@
-"""What D sees of an image: noise and differentiable augmentation, on reals and fakes alike, in both phases.
+"""Noise and differentiable augmentation of all images that D gets: of reals and of fakes, in updates of D and of G.
 
 Instance noise: Soenderby et al. 2017, arXiv:1610.04490, section 2.3. DiffAugment: Zhao et al. 2020, arXiv:2006.10738,
 section 3.2 and table 1: color, translation by an eighth of the side, cutout of half the side.
@@ -18,8 +18,11 @@ from gan.spec.fields import Augmentation
 _BLACK: Final = -1.0
 
 
-def seen_by_d(images: Tensor, kinds: Sequence[Augmentation], noise: float, draws: Draws) -> Tensor:
-    """(N, C, S, S) in [-1, 1] -> the same shape, augmented, then with N(0, noise) added. Off, it draws nothing."""
+def augment(images: Tensor, kinds: Sequence[Augmentation], noise: float, draws: Draws) -> Tensor:
+    """Return images (N, C, S, S) in [-1, 1] augmented by each of `kinds` in turn, plus noise from N(0, noise^2).
+
+    Without kinds and without noise it returns `images` itself and draws no random number.
+    """
     for kind in kinds:
         images = _AUGMENTATIONS[kind](images, draws)
     if noise > 0:
@@ -28,41 +31,48 @@ def seen_by_d(images: Tensor, kinds: Sequence[Augmentation], noise: float, draws
 
 
 def color(images: Tensor, draws: Draws) -> Tensor:
-    """Brightness + U(-1/2, 1/2); saturation times U(0, 2) about the pixel's grey; contrast times U(1/2, 3/2)."""
+    """Change the colors of each image of (N, C, S, S).
+
+    Brightness changes by U(-1/2, 1/2), saturation by a factor from U(0, 2) around the grey value of the pixel,
+    contrast by a factor from U(1/2, 3/2) around the mean of the image.
+    """
     brightness, saturation, contrast = (_uniform(images, draws) for _ in range(3))
     images = images + (brightness - 0.5)
     grey = images.mean(1, keepdim=True)
     images = (images - grey) * (2.0 * saturation) + grey
-    middle = images.mean((1, 2, 3), keepdim=True)
-    return (images - middle) * (0.5 + contrast) + middle
+    mean = images.mean((1, 2, 3), keepdim=True)
+    return (images - mean) * (0.5 + contrast) + mean
 
 
 def translation(images: Tensor, draws: Draws) -> Tensor:
-    """Moved by up to an eighth of the side each way; what comes in from outside is black."""
+    """Shift each image of (N, C, S, S) by up to S/8 pixels in both directions; the uncovered border is black."""
     side = images.shape[2]
     reach = max(1, side // 8)
     padded = torch.nn.functional.pad(images, (reach, reach, reach, reach), value=_BLACK)
-    rows, columns = (_whole(images, 2 * reach + 1, draws) + torch.arange(side, device=images.device) for _ in "hw")
+    rows, columns = (_integer(images, 2 * reach + 1, draws) + torch.arange(side, device=images.device) for _ in "hw")
     each = torch.arange(len(images), device=images.device)[:, None, None]
     return padded.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def cutout(images: Tensor, draws: Draws) -> Tensor:
-    """A square of half the side set to grey (0); its centre may be anywhere, so part of it may lie outside."""
+    """Set a square with a side of S/2 to grey (0) in each image of (N, C, S, S).
+
+    The center of the square may be any pixel, so part of the square may lie outside of the image.
+    """
     side = images.shape[2]
-    place = torch.arange(side, device=images.device)
-    rows, columns = ((place - _whole(images, side, draws)).abs() <= side // 4 for _ in "hw")
-    hole = rows[:, None, :, None] & columns[:, None, None, :]
-    return images.masked_fill(hole, 0.0)
+    pixel = torch.arange(side, device=images.device)
+    rows, columns = ((pixel - _integer(images, side, draws)).abs() <= side // 4 for _ in "hw")
+    square = rows[:, None, :, None] & columns[:, None, None, :]
+    return images.masked_fill(square, 0.0)
 
 
 def _uniform(images: Tensor, draws: Draws) -> Tensor:
-    """U(0, 1), one an image, (N, 1, 1, 1)."""
+    """Return one number from U(0, 1) per image, (N, 1, 1, 1)."""
     return draws.uniform(len(images), 1, 1, 1)
 
 
-def _whole(images: Tensor, below: int, draws: Draws) -> Tensor:
-    """A whole number in 0..below-1, one an image, (N, 1)."""
+def _integer(images: Tensor, below: int, draws: Draws) -> Tensor:
+    """Return one integer in 0..below-1 per image, (N, 1)."""
     return draws.whole(below, len(images), 1)
 
 

@@ -1,5 +1,7 @@
-"""Historical averaging: each player pays for leaving the mean of its own past (Salimans et al. 2016,
-arXiv:1606.03498, section 3.3).
+"""Historical averaging (Salimans et al. 2016, arXiv:1606.03498, section 3.3).
+
+The loss of each network gets a term that grows with the distance between its weights and the mean of its past
+weights.
 """
 
 from __future__ import annotations
@@ -20,21 +22,21 @@ class HistoricalAveraging:
         self._updates = 0
 
     def distance(self) -> Tensor:
-        """|theta - 1/t sum theta_i|^2, a scalar with a gradient."""
+        """Return |theta - 1/t sum_i theta_i|^2, a scalar with a gradient in theta."""
         return torch.stack([(w - m).square().sum() for w, m in zip(self._weights, self._mean, strict=True)]).sum()
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the weights of now into the mean."""
+        """Include the current weights in the mean."""
         self._updates += 1
         torch._foreach_lerp_(self._mean, self._weights, 1.0 / self._updates)
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it."""
+        """Return the number of updates and the mean; the tensors are not copied."""
         return {"updates": self._updates, "mean": list(self._mean)}
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """What `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         self._updates = state["updates"]
         torch._foreach_copy_(self._mean, state["mean"])

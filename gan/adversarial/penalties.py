@@ -1,6 +1,7 @@
-"""Terms on the gradient of D in its input, added to D's loss: pure functions, without their weight.
+"""Penalties on the gradient of D in its input, which are added to D's loss: pure functions, without their weight.
 
-They need second derivatives, and D must judge each image by itself: no BatchNorm, no minibatch discrimination.
+They need second derivatives. D's output for an image must depend on that image alone, so that D must have neither
+BatchNorm nor minibatch discrimination.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from torch import Tensor
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
-    """E (|grad D(x)| - 1)^2 at x = mix real + (1 - mix) fake (Gulrajani et al. 2017, arXiv:1704.00028, equation 3).
+    """Return E (|grad D(x)| - 1)^2 at x = mix real + (1 - mix) fake.
 
-    critic maps (N, C, S, S) to logits (N,); mix is (N, 1, 1, 1) from U(0, 1). The paper's weight, lambda, is 10.
+    Gulrajani et al. 2017, arXiv:1704.00028, equation 3; the weight in the paper, lambda, is 10. `critic` maps images
+    (N, C, S, S) to logits (N,); `mix` is (N, 1, 1, 1) from U(0, 1).
     """
     between = torch.lerp(fake.detach(), real.detach(), mix).requires_grad_()
     slopes: Tensor = torch.linalg.vector_norm(_gradient(critic(between), between), dim=1)
@@ -22,15 +24,15 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     return penalty
 
 
-def zero_centred(logits: Tensor, images: Tensor) -> Tensor:
-    """1/2 E |grad D(x)|^2: R1 on reals, R2 on fakes (Mescheder et al. 2018, arXiv:1801.04406, equation 9).
+def zero_centered_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """Return 1/2 E |grad D(x)|^2: R1 on reals, R2 on fakes (Mescheder et al. 2018, arXiv:1801.04406, equation 9).
 
-    Squares are summed over C, H and W. `logits` (N,) were computed from `images`, which require a gradient.
+    The squares are summed over C, H and W. `logits` (N,) were computed from `images`, which require a gradient.
     """
     return _gradient(logits, images).square().sum(1).mean() / 2
 
 
 def _gradient(logits: Tensor, images: Tensor) -> Tensor:
-    """dD(x)/dx of each image, (N, C S S), itself differentiable in D's weights."""
+    """Return dD(x)/dx of each image, (N, C S S), which is differentiable in D's weights."""
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.flatten(1)

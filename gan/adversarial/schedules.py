@@ -1,4 +1,4 @@
-"""What changes over a run: factors of learning rates and penalties, and fading noise, by the share that is done."""
+"""Schedules of learning rates, penalty weights and noise, as functions of the share of the run that is done."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import math
 from gan.spec.fields import Schedule
 
 
-def factor(schedule: Schedule, final: float, share: float) -> float:
-    """From 1 at share 0 to `final` at share 1: in a straight line, or along half a cosine wave
-    (Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5).
+def schedule_factor(schedule: Schedule, final: float, share: float) -> float:
+    """Return a factor that goes from 1 at share 0 to `final` at share 1; "constant" is always 1.
+
+    "linear" is a straight line, "cosine" half a wave (Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5).
     """
     if schedule == "constant":
         return 1.0
-    left = 1.0 - share if schedule == "linear" else (1.0 + math.cos(math.pi * share)) / 2
-    return final + (1.0 - final) * left
+    remaining = 1.0 - share if schedule == "linear" else (1.0 + math.cos(math.pi * share)) / 2
+    return final + (1.0 - final) * remaining
 
 
-def faded(start: float, until: float, share: float) -> float:
-    """From `start` in a straight line to 0 at the share `until`, and 0 from there on."""
+def linear_fade(start: float, until: float, share: float) -> float:
+    """Return a value that falls in a straight line from `start` to 0 at share `until`, and is 0 after that."""
     return start * max(0.0, 1.0 - share / until)

@@ -1,10 +1,12 @@
-"""One move of each player, as in algorithm 1 of Goodfellow et al. 2014 (arXiv:1406.2661). Tensors in, tensors out.
+"""The updates of D and of G, as in algorithm 1 of Goodfellow et al. 2014 (arXiv:1406.2661). Tensors in, tensors out.
 
-Nothing here waits for the device: a step that is not finite is vetoed there, and seen when the metrics are read.
+No function here waits for the device. An update whose loss or gradient is not finite is skipped there, and the CPU
+learns of it when it reads the metrics.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, cast
@@ -13,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.adversarial.augment import seen_by_d
+from gan.adversarial.augment import augment
 from gan.adversarial.distributed import ALONE, Ranks
 from gan.adversarial.losses import Loss, loss_of
 from gan.adversarial.networks import TrainedNetwork
 from gan.adversarial.optimizers import descend
-from gan.adversarial.penalties import gradient_penalty, zero_centred
+from gan.adversarial.penalties import gradient_penalty, zero_centered_penalty
 from gan.architectures.discriminator import Discriminator, DiscriminatorOutput
 from gan.frozen import frozen
 from gan.layers.minibatch import MinibatchDiscrimination
@@ -29,23 +31,23 @@ from gan.spec.fields import TrainSpec
 D_METRICS: Final = ("loss_d", "d_accuracy", "real_logit", "fake_logit", "penalty_d", "class_loss_d", "grad_norm_d")
 G_METRICS: Final = ("loss_g", "grad_norm_g")
 
-# Layers through which the images of a batch see each other.
-_MIXERS: Final = (nn.modules.batchnorm._BatchNorm, VirtualBatchNorm2d, MinibatchDiscrimination)
+# Layers whose output for one image depends on the other images of the batch.
+_BATCH_LAYERS: Final = (nn.modules.batchnorm._BatchNorm, VirtualBatchNorm2d, MinibatchDiscrimination)
 
 
 @dataclass(frozen=True)
 class ScheduledValues:
-    """What schedules set for one step."""
+    """The values that schedules set for one step."""
 
     noise: float = 0.0
-    """Deviation of the instance noise."""
+    """Standard deviation of the instance noise."""
     penalty_weights: tuple[float, ...] = ()
-    """One for each of the spec's penalties."""
+    """The weight of each penalty of the spec."""
 
 
 @dataclass(frozen=True, eq=False)
 class AdversarialStep:
-    """Both players on one device, and the rules of their spec. `draws` is training's noise."""
+    """The updates of D and G on one device, as a spec asks for them. `draws` is the source of training's noise."""
 
     g: TrainedNetwork
     d: TrainedNetwork
@@ -54,213 +56,245 @@ class AdversarialStep:
     ranks: Ranks = ALONE
     bf16: bool = False
     loss: Loss = field(init=False)
-    judges_alone: bool = field(init=False)
-    """Whether what D says of an image rests on that image alone, and on no other of its batch."""
+    d_is_per_image: bool = field(init=False)
+    """Whether D's output for an image depends on that image alone, and on no other image of the batch."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "loss", loss_of(self.spec))
-        object.__setattr__(self, "judges_alone", not any(isinstance(m, _MIXERS) for m in self.d.network.modules()))
+        per_image = not any(isinstance(m, _BATCH_LAYERS) for m in self.d.network.modules())
+        object.__setattr__(self, "d_is_per_image", per_image)
 
     def d_step(self, real: Tensor, labels: Tensor | None, z: Tensor, scheduled: ScheduledValues) -> Tensor:
-        """One update of D on reals (N, C, S, S) and as many fakes of the same labels. G is held still.
+        """Update D once, on reals (N, C, S, S) and on N fakes of the same labels. G is frozen.
 
         Returns `D_METRICS`, (7,) on the device.
         """
+        # Draw N fakes G(z).
         with frozen(self.g.network):
-            fake = self._draw(z, labels)
-        return self._move_d(real, fake, labels, scheduled)
+            fake = self._generate(z, labels)
+        # Update D by its gradient on the reals x and on the fakes.
+        return self._update_d(real, fake, labels, scheduled)
 
     def g_step(
         self, z: Tensor, labels: Tensor | None, scheduled: ScheduledValues, real: Tensor | None = None
     ) -> Tensor:
-        """One update of G through D, which is held still: the gradient passes D and moves G alone.
+        """Update G once. The gradient flows through D, which is frozen.
 
-        `real` (N, C, S, S), of the same labels, where the spec's `g_sees_reals` says so. Returns `G_METRICS`, (2,) on
-        the device.
+        `real` (N, C, S, S), with the same labels, is needed if the spec's `g_sees_reals` is true. Returns
+        `G_METRICS`, (2,) on the device.
         """
-        with self.g.move() as said:
-            fake = self._draw(z, labels)
-            told, vetoed = self._move_g(fake, labels, scheduled, real)
-            said.append(vetoed)
-        return told
+        buffers = self.g.copy_buffers()
+        # Draw N fakes G(z), with a gradient in G.
+        fake = self._generate(z, labels)
+        # Update G by its gradient through D(G(z)).
+        return self._update_g(fake, buffers, labels, scheduled, real)
 
     def both_steps(self, real: Tensor, labels: Tensor | None, z: Tensor, scheduled: ScheduledValues) -> Tensor:
-        """`d_step`, then `g_step` on the same fakes, which are drawn once: G does not move before its turn.
+        """Update D, then G, on the same fakes. They are drawn once, because G does not change before its own update.
 
-        So did the authors of DCGAN in their own code. For games whose G does not look at reals. Returns `D_METRICS`
-        and `G_METRICS`, (9,) on the device.
+        The authors of DCGAN do the same in their code. The loss of G must not need reals. Returns `D_METRICS` and
+        `G_METRICS`, (9,) on the device.
         """
         assert not self.spec.g_sees_reals
-        with self.g.move() as said:
-            fake = self._draw(z, labels)
-            of_d = self._move_d(real, fake.detach(), labels, scheduled)
-            of_g, vetoed = self._move_g(fake, labels, scheduled, None)
-            said.append(vetoed)
-        return torch.cat([of_d, of_g])
+        buffers = self.g.copy_buffers()
+        # Draw N fakes G(z), with a gradient in G.
+        fake = self._generate(z, labels)
+        # Update D, without a gradient in G.
+        d_metrics = self._update_d(real, fake.detach(), labels, scheduled)
+        # Update G through the new D.
+        g_metrics = self._update_g(fake, buffers, labels, scheduled, None)
+        return torch.cat([d_metrics, g_metrics])
 
     @torch.no_grad()
     def measure_d(self, real: Tensor, labels: Tensor | None, z: Tensor, scheduled: ScheduledValues) -> Tensor:
-        """`D_METRICS` while it is G's turn alone: nobody moves, no gradient, no penalty."""
+        """Return `D_METRICS` for a step without an update of D. Nothing changes; penalty and gradient norm are 0."""
         with frozen(self.g.network), frozen(self.d.network):
-            fake = self._draw(z, labels)
-            of_real, of_fake = (
-                self._judge(self._seen(images.float(), scheduled), labels, False) for images in (real, fake)
+            fake = self._generate(z, labels)
+            real_output, fake_output = (
+                self._d_output(self._augment(images.float(), scheduled), labels, False) for images in (real, fake)
             )
-        zero = of_real.logits.new_zeros(())
-        told = torch.stack([*self._d_metrics(labels, of_real, of_fake, zero), zero])
-        self.ranks.mean([told])
-        return told
+        zero = real_output.logits.new_zeros(())
+        metrics = torch.stack([*self._d_metrics(labels, real_output, fake_output, zero), zero])
+        self.ranks.mean([metrics])
+        return metrics
 
     @torch.no_grad()
     def measure_g(
         self, z: Tensor, labels: Tensor | None, scheduled: ScheduledValues, real: Tensor | None = None
     ) -> Tensor:
-        """`G_METRICS` while it is D's turn alone: nobody moves, no gradient."""
+        """Return `G_METRICS` for a step without an update of G. Nothing changes; the gradient norm is 0."""
         with frozen(self.g.network), frozen(self.d.network):
-            fake = self._draw(z, labels)
-            loss, _ = self._g_terms(fake, labels, scheduled, real)
-        told = torch.stack([loss, loss.new_zeros(())])
-        self.ranks.mean([told])
-        return told
+            fake = self._generate(z, labels)
+            loss, _ = self._g_losses(fake, labels, scheduled, real)
+        metrics = torch.stack([loss, loss.new_zeros(())])
+        self.ranks.mean([metrics])
+        return metrics
 
-    def _draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        """Fakes (N, C, S, S), as G is now."""
-        with self._precision():
+    def _update_d(self, real: Tensor, fake: Tensor, labels: Tensor | None, scheduled: ScheduledValues) -> Tensor:
+        """Update D on `real` and `fake`, both (N, C, S, S); `fake` has no gradient in G. Return `D_METRICS`."""
+        buffers = self.d.copy_buffers()
+        # D sees augmented images.
+        real, fake = (self._augment(images.float(), scheduled) for images in (real, fake))
+        # D(x) and D(G(z)).
+        real_output, fake_output = self._d_outputs(real, fake, labels, scheduled)
+        # D's loss, the penalties on D's gradient, and the class loss.
+        penalty = self._penalty(real, fake, labels, real_output, fake_output, scheduled)
+        metrics = self._d_metrics(labels, real_output, fake_output, penalty)
+        loss, class_loss = metrics[0], metrics[-1]
+        total = loss + penalty + self.spec.conditioning.class_weight * class_loss
+        # One optimizer step down the gradient of the total in D's weights.
+        descent = descend(self.d.optimizer, self._with_history(self.d, total), metrics, self.ranks)
+        self.d.finish_update(buffers, descent.skipped)
+        self._clip_weights()
+        return torch.cat([descent.metrics, descent.grad_norm[None]])
+
+    def _update_g(
+        self,
+        fake: Tensor,
+        buffers: Sequence[Tensor],
+        labels: Tensor | None,
+        scheduled: ScheduledValues,
+        real: Tensor | None,
+    ) -> Tensor:
+        """Update G on `fake` (N, C, S, S), which has a gradient in G. Return `G_METRICS`.
+
+        `buffers` are copies of G's buffers from before `fake` was drawn.
+        """
+        with frozen(self.d.network):
+            # G's loss on D(G(z)), and the class loss of the fakes.
+            loss, class_loss = self._g_losses(fake, labels, scheduled, real)
+            total = loss + self.spec.conditioning.class_weight * class_loss
+            # One optimizer step down the gradient of the total in G's weights.
+            descent = descend(self.g.optimizer, self._with_history(self.g, total), [loss], self.ranks)
+        metrics = torch.cat([descent.metrics, descent.grad_norm[None]])
+        self.g.finish_update(buffers, descent.skipped)
+        return metrics
+
+    def _generate(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Return G(z), (N, C, S, S) in [-1, 1]."""
+        with self._autocast():
             fakes: Tensor = self.g.network(z, labels)
         return fakes
 
-    def _move_d(self, real: Tensor, fake: Tensor, labels: Tensor | None, scheduled: ScheduledValues) -> Tensor:
-        """D's update on both; `fake` has no way back to G."""
-        with self.d.move() as said:
-            real, fake = (self._seen(images.float(), scheduled) for images in (real, fake))
-            r1, r2 = (self._weight_of(kind, scheduled) > 0 for kind in ("r1", "r2"))
-            of_real, of_fake = self._judge_both(real, fake, labels, r1, r2)
-            penalty = self._penalty(real, fake, labels, of_real, of_fake, scheduled)
-            metrics = self._d_metrics(labels, of_real, of_fake, penalty)
-            loss, class_loss = metrics[0], metrics[-1]
-            total = self._with_history(self.d, loss + penalty + self.spec.conditioning.class_weight * class_loss)
-            norm, told, vetoed = descend(self.d.optimizer, total, metrics, self.ranks)
-            said.append(vetoed)
-        self._clip()
-        return torch.cat([told, norm[None]])
-
-    def _move_g(
-        self, fake: Tensor, labels: Tensor | None, scheduled: ScheduledValues, real: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """G's update on `fake`, which knows its way back to G: `G_METRICS`, and whether it was vetoed."""
-        with frozen(self.d.network):
-            loss, class_loss = self._g_terms(fake, labels, scheduled, real)
-            total = self._with_history(self.g, loss + self.spec.conditioning.class_weight * class_loss)
-            norm, told, vetoed = descend(self.g.optimizer, total, [loss], self.ranks)
-        return torch.cat([told, norm[None]]), vetoed
-
     def _d_metrics(
-        self, labels: Tensor | None, of_real: DiscriminatorOutput, of_fake: DiscriminatorOutput, penalty: Tensor
+        self,
+        labels: Tensor | None,
+        real_output: DiscriminatorOutput,
+        fake_output: DiscriminatorOutput,
+        penalty: Tensor,
     ) -> list[Tensor]:
-        """`D_METRICS` but for the gradient's norm, in their order: D's loss the first, its class loss the last."""
-        real_logits, fake_logits = of_real.logits, of_fake.logits
+        """Return the scalars of `D_METRICS` without the gradient norm: D's loss is the first, class loss the last."""
+        real_logits, fake_logits = real_output.logits, fake_output.logits
         loss, accuracy = self.loss.d(real_logits, fake_logits), self.loss.d_accuracy(real_logits, fake_logits)
-        class_loss = self._class_loss(labels, of_real, of_fake)
+        class_loss = self._class_loss(labels, real_output, fake_output)
         return [loss, accuracy, real_logits.mean(), fake_logits.mean(), penalty, class_loss]
 
-    def _g_terms(
+    def _g_losses(
         self, fake: Tensor, labels: Tensor | None, scheduled: ScheduledValues, real: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """G's loss, and what D's class head makes of the fakes."""
-        of_fake = self._judge(self._seen(fake.float(), scheduled), labels, False)
-        of_real = None
+        """Return G's loss and the class loss of the fakes, both scalars."""
+        fake_output = self._d_output(self._augment(fake.float(), scheduled), labels, False)
+        real_output = None
         if real is not None:
             with torch.no_grad():
-                of_real = self._judge(self._seen(real, scheduled), labels, False)
+                real_output = self._d_output(self._augment(real, scheduled), labels, False)
         if self.spec.stabilizers.feature_matching:
-            assert of_real is not None
-            loss = feature_distance(of_real.features, of_fake.features)
+            assert real_output is not None
+            loss = feature_distance(real_output.features, fake_output.features)
         else:
-            loss = self.loss.g(of_fake.logits, None if of_real is None else of_real.logits)
-        return loss, self._class_loss(labels, of_fake)
+            loss = self.loss.g(fake_output.logits, None if real_output is None else real_output.logits)
+        return loss, self._class_loss(labels, fake_output)
 
-    def _judge_both(
-        self, real: Tensor, fake: Tensor, labels: Tensor | None, r1: bool, r2: bool
+    def _d_outputs(
+        self, real: Tensor, fake: Tensor, labels: Tensor | None, scheduled: ScheduledValues
     ) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
-        """D's judgement of reals and of fakes: their features in one pass, where each image is judged by itself.
+        """Return D's outputs for reals and for fakes.
 
-        The head looks at each half by itself: a critic's bias has a gradient of exactly zero then, and stays.
+        If D's output depends on each image alone, one pass computes the features of both. The head still runs on each
+        half by itself: the gradient of a critic's bias is then exactly zero, and the bias stays as it is.
         """
-        if not self.judges_alone or r1 or r2:
-            return self._judge(real, labels, r1), self._judge(fake, labels, r2)
+        r1, r2 = (self._penalty_weight(kind, scheduled) > 0 for kind in ("r1", "r2"))
+        if not self.d_is_per_image or r1 or r2:
+            return self._d_output(real, labels, r1), self._d_output(fake, labels, r2)
         D, both = cast(Discriminator, self.d.network), None if labels is None else torch.cat([labels, labels])
-        with self._precision():
+        with self._autocast():
             halves = D.features(torch.cat([real, fake]), both).chunk(2)
-            of_real, of_fake = (D.head(features, labels) for features in halves)
-        return _in_full(of_real), _in_full(of_fake)
+            real_output, fake_output = (D.head(features, labels) for features in halves)
+        return _in_fp32(real_output), _in_fp32(fake_output)
 
-    def _judge(self, images: Tensor, labels: Tensor | None, penalised: bool) -> DiscriminatorOutput:
-        """D's judgement in fp32; in full precision throughout where its gradient in the images is penalised."""
+    def _d_output(self, images: Tensor, labels: Tensor | None, penalised: bool) -> DiscriminatorOutput:
+        """Return D's output in fp32. If its gradient in the images is penalised, all of D computes in fp32."""
         images.requires_grad_(penalised or images.requires_grad)
-        with self._precision(enabled=not penalised):
-            judged = cast(Discriminator, self.d.network).judge(images, labels)
-        return _in_full(judged)
+        with self._autocast(enabled=not penalised):
+            output = cast(Discriminator, self.d.network).outputs(images, labels)
+        return _in_fp32(output)
 
     def _penalty(
         self,
         real: Tensor,
         fake: Tensor,
         labels: Tensor | None,
-        of_real: DiscriminatorOutput,
-        of_fake: DiscriminatorOutput,
+        real_output: DiscriminatorOutput,
+        fake_output: DiscriminatorOutput,
         scheduled: ScheduledValues,
     ) -> Tensor:
-        """The weighted sum of the spec's penalties, a scalar; 0 without any."""
-        total = of_real.logits.new_zeros(())
-        if weight := self._weight_of("gradient_penalty", scheduled):
+        """Return the weighted sum of the spec's penalties, a scalar; 0 without penalties."""
+        total = real_output.logits.new_zeros(())
+        if weight := self._penalty_weight("gradient_penalty", scheduled):
             mix = self.draws.uniform(len(real), 1, 1, 1)
             total = total + weight * gradient_penalty(
-                lambda between: self._judge(between, labels, True).logits, real, fake, mix
+                lambda between: self._d_output(between, labels, True).logits, real, fake, mix
             )
-        if weight := self._weight_of("r1", scheduled):
-            total = total + weight * zero_centred(of_real.logits, real)
-        if weight := self._weight_of("r2", scheduled):
-            total = total + weight * zero_centred(of_fake.logits, fake)
+        if weight := self._penalty_weight("r1", scheduled):
+            total = total + weight * zero_centered_penalty(real_output.logits, real)
+        if weight := self._penalty_weight("r2", scheduled):
+            total = total + weight * zero_centered_penalty(fake_output.logits, fake)
         return total
 
-    def _weight_of(self, kind: str, scheduled: ScheduledValues) -> float:
+    def _penalty_weight(self, kind: str, scheduled: ScheduledValues) -> float:
+        """Return the weight of a kind of penalty in this step; 0 if the spec does not have it."""
         weights = zip(self.spec.penalties, scheduled.penalty_weights, strict=True)
         return next((weight for penalty, weight in weights if penalty.kind == kind), 0.0)
 
-    def _class_loss(self, labels: Tensor | None, *judged: DiscriminatorOutput) -> Tensor:
-        """-E log P(class | image), summed over reals and fakes (Odena et al. 2017, arXiv:1610.09585, equation 3)."""
-        total = judged[0].logits.new_zeros(())
-        for one in judged:
-            if one.class_logits is not None:
+    def _class_loss(self, labels: Tensor | None, *outputs: DiscriminatorOutput) -> Tensor:
+        """Return -E log P(class | image), summed over `outputs`, a scalar; 0 without a class head.
+
+        Odena et al. 2017, arXiv:1610.09585, equation 3.
+        """
+        total = outputs[0].logits.new_zeros(())
+        for output in outputs:
+            if output.class_logits is not None:
                 assert labels is not None
-                total = total + F.cross_entropy(one.class_logits, labels)
+                total = total + F.cross_entropy(output.class_logits, labels)
         return total
 
-    def _with_history(self, player: TrainedNetwork, loss: Tensor) -> Tensor:
+    def _with_history(self, trained: TrainedNetwork, loss: Tensor) -> Tensor:
+        """Return `loss` plus the weighted distance to the mean of past weights, if the spec asks for it."""
         weight = self.spec.stabilizers.historical_averaging
-        return loss if player.history is None else loss + weight * player.history.distance()
+        return loss if trained.history is None else loss + weight * trained.history.distance()
 
-    def _seen(self, images: Tensor, scheduled: ScheduledValues) -> Tensor:
-        return seen_by_d(images, self.spec.stabilizers.augmentation, scheduled.noise, self.draws)
+    def _augment(self, images: Tensor, scheduled: ScheduledValues) -> Tensor:
+        return augment(images, self.spec.stabilizers.augmentation, scheduled.noise, self.draws)
 
     @torch.no_grad()
-    def _clip(self) -> None:
-        """Hold D's weights within [-c, c] (Arjovsky et al. 2017, arXiv:1701.07875, algorithm 1, line 7)."""
+    def _clip_weights(self) -> None:
+        """Clip D's weights to [-c, c] (Arjovsky et al. 2017, arXiv:1701.07875, algorithm 1, line 7)."""
         if bound := self.spec.stabilizers.weight_clip:
             for weight in self.d.network.parameters():
                 weight.clamp_(-bound, bound)
 
-    def _precision(self, enabled: bool = True) -> AbstractContextManager[object]:
+    def _autocast(self, enabled: bool = True) -> AbstractContextManager[object]:
         return torch.autocast(self.draws.device.type, dtype=torch.bfloat16, enabled=enabled and self.bf16)
 
 
-def _in_full(judged: DiscriminatorOutput) -> DiscriminatorOutput:
-    class_logits = None if judged.class_logits is None else judged.class_logits.float()
-    return DiscriminatorOutput(judged.logits.float(), class_logits, judged.features.float())
+def _in_fp32(output: DiscriminatorOutput) -> DiscriminatorOutput:
+    class_logits = None if output.class_logits is None else output.class_logits.float()
+    return DiscriminatorOutput(output.logits.float(), class_logits, output.features.float())
 
 
-def feature_distance(of_reals: Tensor, of_fakes: Tensor) -> Tensor:
-    """|E f(x) - E f(G(z))|^2 of D's features (N, F): of their batch means, not of single images
-    (Salimans et al. 2016, arXiv:1606.03498, equation of section 3.1).
+def feature_distance(real_features: Tensor, fake_features: Tensor) -> Tensor:
+    """Return |E f(x) - E f(G(z))|^2 between the batch means of D's features (N, F), a scalar.
+
+    Feature matching: Salimans et al. 2016, arXiv:1606.03498, section 3.1.
     """
-    return (of_reals.mean(0) - of_fakes.mean(0)).square().sum()
+    return (real_features.mean(0) - fake_features.mean(0)).square().sum()

@@ -1,7 +1,7 @@
-"""The families of networks. Image size, channels, width, z_dim and conditioning are parameters of each.
+"""The families of networks. Image size, channels, width, z_dim and conditioning are parameters of every family.
 
-G(z, labels) -> (N, C, S, S) in [-1, 1]; D(images, labels) -> logits (N,), and D.judge(images, labels) -> `DiscriminatorOutput`.
-labels is (N,) int64, or None. G and D may be of two families that work at one image size.
+G(z, labels) -> (N, C, S, S) in [-1, 1]. D(images, labels) -> logits (N,); D.outputs(images, labels) ->
+`DiscriminatorOutput`. labels is (N,) int64, or None. G and D may be of two families that work at the same image size.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import nn
 
 from gan.architectures import dcgan, mlp, r3gan, resnet
 from gan.architectures.discriminator import Discriminator, DiscriminatorOutput
-from gan.layers.spectral_norm import learnt
+from gan.layers.spectral_norm import trained_weight
 from gan.randomness import generator
 from gan.spec import TrainSpec
 from gan.spec.catalog import DatasetInfo
@@ -28,18 +28,18 @@ __all__ = [
     "FamilyNetworks",
     "build_networks",
     "networks_without_weights",
-    "place",
+    "place_network",
 ]
 
 
 @dataclass(frozen=True)
 class FamilyNetworks:
-    """How one family builds its networks, and how it draws their first weights."""
+    """The constructors of one family's networks, and the function that draws their first weights."""
 
     generator: Callable[[TrainSpec, DatasetInfo], nn.Module]
     discriminator: Callable[[TrainSpec, DatasetInfo], Discriminator]
     initialise: Callable[[nn.Module, torch.Generator], None]
-    """Fills every parameter and buffer of a network from the generator."""
+    """(network, source) -> None: writes every parameter and buffer."""
 
 
 NETWORKS: Final[dict[Architecture, FamilyNetworks]] = {
@@ -51,7 +51,10 @@ NETWORKS: Final[dict[Architecture, FamilyNetworks]] = {
 
 
 def build_networks(spec: TrainSpec, info: DatasetInfo) -> tuple[nn.Module, Discriminator]:
-    """(G, D) for `spec` on images of `info`, in train mode on the CPU; their weights are a function of spec.seed."""
+    """Return (G, D) for `spec` on images of `info`, in train mode on the CPU.
+
+    Their first weights depend on the spec, with its seed, and on `info` alone.
+    """
     G, D = networks_without_weights(spec, info)
     parts = (("g", G, spec.generator.architecture), ("d", D, spec.discriminator.architecture))
     for name, network, architecture in parts:
@@ -60,16 +63,19 @@ def build_networks(spec: TrainSpec, info: DatasetInfo) -> tuple[nn.Module, Discr
     return G, D
 
 
-def place(network: nn.Module, device: torch.device | str) -> None:
-    """Move `network` to `device`, its convolutions' weights laid out channels last: quicker on CPUs and GPUs."""
+def place_network(network: nn.Module, device: torch.device | str) -> None:
+    """Move `network` to `device`, and lay out the weights of its convolutions channels last.
+
+    That layout is faster on CPUs and GPUs.
+    """
     for module in network.to(device).modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            weight = learnt(module)
+            weight = trained_weight(module)
             weight.data = torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight)
 
 
 def networks_without_weights(spec: TrainSpec, info: DatasetInfo) -> tuple[nn.Module, Discriminator]:
-    """(G, D) on torch's meta device: shapes alone, nothing allocated and no random number drawn."""
+    """Return (G, D) on torch's meta device: they have shapes, but no memory. No random number is drawn."""
     with torch.device("meta"):
         G = NETWORKS[spec.generator.architecture].generator(spec, info)
         D = NETWORKS[spec.discriminator.architecture].discriminator(spec, info)

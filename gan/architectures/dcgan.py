@@ -1,10 +1,10 @@
 """Deep convolutional GAN (Radford, Metz and Chintala 2015, arXiv:1511.06434).
 
-The paper's rules (section 3): strided convolutions in place of pooling; BatchNorm everywhere but G's last layer and
-D's first; ReLU in G with Tanh at its end; LeakyReLU 0.2 in D; weights from N(0, 0.02).
+The paper's rules (section 3): strided convolutions instead of pooling; BatchNorm after all layers except G's last and
+D's first; ReLU in G, with Tanh as its output; LeakyReLU 0.2 in D; weights from N(0, 0.02^2).
 
-Other norms, or none, may stand in BatchNorm's place. Where neither it nor its virtual kin corrects the scale of what
-passes, weights are drawn by their fan-in.
+A spec can replace BatchNorm by another norm or by none. A network with neither BatchNorm nor virtual BatchNorm draws
+its weights by their fan-in, because no batch statistics correct the scale of its activations.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from gan.conditioning import join_to_image, join_to_z
 from gan.layers import spectral_norm
 from gan.layers.attention import SelfAttention
 from gan.layers.conditional_batchnorm import ConditionalBatchNorm2d
-from gan.layers.filled import Weighted, fill, he
-from gan.layers.labelled import through
+from gan.layers.label_conditioned import apply_layers
 from gan.layers.leaky_relu import LeakyReLU
-from gan.layers.virtual_batchnorm import REFERENCE, ReferenceBatch, VirtualBatchNorm2d
+from gan.layers.seeded_init import Weighted, fill, he_normal
+from gan.layers.virtual_batchnorm import REFERENCE_SIZE, ReferenceBatch, VirtualBatchNorm2d
 from gan.spec import TrainSpec, image_size
 from gan.spec.catalog import DatasetInfo
 
 _SEED_SIDE: Final = 4
-# Past 8 times the base width the paper's networks grow no wider.
-_WIDEST: Final = 8
+# The widest map has this many times the channels of the narrowest, as in the paper.
+_MAX_FACTOR: Final = 8
 
 Norm = Callable[[int], nn.Module]
 
 
 class DcganGenerator(nn.Module):
-    """z (N, z_dim), labels (N,) or None -> images (N, C, S, S) in [-1, 1]; S is 16, 32, 64 or 128."""
+    """DCGAN's G: z (N, z_dim), labels (N,) or None -> images (N, C, S, S) in [-1, 1]; S is 16, 32, 64 or 128."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
         super().__init__()
@@ -48,29 +48,29 @@ class DcganGenerator(nn.Module):
         self.project = nn.Linear(g.z_dim + self.join.extra, widths[0] * _SEED_SIDE**2, bias=bias)
         layers: list[nn.Module] = [_norm_of_g(spec, info, widths[0]), nn.ReLU(inplace=True)]
         for before, after in itertools.pairwise(widths):
-            layers += [_up(before, after, bias), _norm_of_g(spec, info, after), nn.ReLU(inplace=True)]
+            layers += [_upsample(before, after, bias), _norm_of_g(spec, info, after), nn.ReLU(inplace=True)]
         if g.self_attention:
             layers.append(SelfAttention(widths[-1]))
-        self.layers = nn.Sequential(*layers, _up(widths[-1], info.channels, bias), nn.Tanh())
-        virtual, known = g.normalization == "virtual_batch", classes if spec.conditional else 0
-        self.reference = ReferenceBatch(g.z_dim, g.z_distribution, known) if virtual else None
+        self.layers = nn.Sequential(*layers, _upsample(widths[-1], info.channels, bias), nn.Tanh())
+        virtual, used_classes = g.normalization == "virtual_batch", classes if spec.conditional else 0
+        self.reference = ReferenceBatch(g.z_dim, g.z_distribution, used_classes) if virtual else None
         if g.spectral_norm:
             spectral_norm.normalise(self)
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
         if self.reference is None:
-            return self._draw(z, labels)
-        return self._draw(*self.reference.ahead_of(z, labels))[REFERENCE:]
+            return self._generate(z, labels)
+        return self._generate(*self.reference.prepend(z, labels))[REFERENCE_SIZE:]
 
-    def _draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
+    def _generate(self, z: Tensor, labels: Tensor | None) -> Tensor:
         h = self.project(self.join(z, labels))
-        # Laid out channels last, which is the layout the convolutions are quickest in.
+        # Channels last, the layout in which the convolutions are fastest.
         h = h.unflatten(1, (_SEED_SIDE, _SEED_SIDE, -1)).permute(0, 3, 1, 2)
-        return through(self.layers, h, labels)
+        return apply_layers(self.layers, h, labels)
 
 
 class DcganDiscriminator(Discriminator):
-    """images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
+    """DCGAN's D: images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
         super().__init__()
@@ -78,11 +78,11 @@ class DcganDiscriminator(Discriminator):
         widths = _widths(d.base_channels, size)
         norm, bias = _NORM_OF_D[d.normalization], d.normalization == "none"
         self.join = join_to_image(spec.conditioning.kind, len(info.classes), size)
-        layers: list[nn.Module] = [_down(info.channels + self.join.extra, widths[0], bias), LeakyReLU(0.2)]
+        layers: list[nn.Module] = [_downsample(info.channels + self.join.extra, widths[0], bias), LeakyReLU(0.2)]
         if d.self_attention:
             layers.append(SelfAttention(widths[0]))
         for before, after in itertools.pairwise(widths):
-            layers += [_down(before, after, bias), norm(after), LeakyReLU(0.2)]
+            layers += [_downsample(before, after, bias), norm(after), LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
         self.head = DiscriminatorHead(spec, info, widths[-1] * _SEED_SIDE**2, bias=bias)
         if d.spectral_norm:
@@ -94,23 +94,23 @@ class DcganDiscriminator(Discriminator):
 
 
 def initialise(network: nn.Module, source: torch.Generator) -> None:
-    """Weights from N(0, 0.02), BatchNorm's from N(1, 0.02); embeddings, which the paper has none of, from N(0, 1).
+    """Draw weights from N(0, 0.02^2), BatchNorm's scales from N(1, 0.02^2), and embeddings from N(0, 1).
 
-    A network without batch statistics has its weights by `he`.
+    The paper has no embeddings. In a network without batch statistics, `he_normal` draws the weights.
     """
     rescaled = any(isinstance(m, nn.BatchNorm2d | VirtualBatchNorm2d) for m in network.modules())
-    fill(network, source, _papers if rescaled else he, norm_deviation=0.02)
+    fill(network, source, _normal if rescaled else he_normal, norm_deviation=0.02)
 
 
-def _papers(layer: Weighted, weight: Tensor, source: torch.Generator) -> None:
+def _normal(layer: Weighted, weight: Tensor, source: torch.Generator) -> None:
     nn.init.normal_(weight, 0.0, 0.02, generator=source)
 
 
 def _widths(base: int, size: int) -> list[int]:
-    """Channels of D's maps from size/2 down to 4 x 4: base, 2 base, 4 base and so on; G's are the same, reversed."""
+    """Return the channels of D's maps from size/2 down to 4 x 4: base, 2 base, 4 base, ...; G's are the reverse."""
     halvings = size.bit_length() - _SEED_SIDE.bit_length()
     assert size == _SEED_SIDE << halvings and halvings >= 1
-    return [base * min(2**i, _WIDEST) for i in range(halvings)]
+    return [base * min(2**i, _MAX_FACTOR) for i in range(halvings)]
 
 
 def _norm_of_g(spec: TrainSpec, info: DatasetInfo, channels: int) -> nn.Module:
@@ -126,15 +126,15 @@ _NORM_OF_G: Final[dict[str, Norm]] = {
 }
 _NORM_OF_D: Final[dict[str, Norm]] = {
     "batch": nn.BatchNorm2d,
-    # Over channels and places of each image alone (Ba et al. 2016, arXiv:1607.06450), as WGAN-GP's critics have it.
+    # Over the channels and positions of each image alone (Ba et al. 2016, arXiv:1607.06450), as in WGAN-GP's critics.
     "layer": lambda channels: nn.GroupNorm(1, channels),
     "none": nn.Identity,
 }
 
 
-def _up(before: int, after: int, bias: bool) -> nn.Module:
+def _upsample(before: int, after: int, bias: bool) -> nn.Module:
     return nn.ConvTranspose2d(before, after, kernel_size=4, stride=2, padding=1, bias=bias)
 
 
-def _down(before: int, after: int, bias: bool) -> nn.Module:
+def _downsample(before: int, after: int, bias: bool) -> nn.Module:
     return nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1, bias=bias)

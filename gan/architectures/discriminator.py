@@ -1,4 +1,4 @@
-"""What D says of images, and how it comes to that from their features."""
+"""The base class of discriminators, their outputs, and the head that computes them from features."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gan.spec.catalog import DatasetInfo
 
 
 class DiscriminatorOutput(NamedTuple):
-    """Of N images."""
+    """The outputs of D for N images."""
 
     logits: Tensor
-    """(N,), raw: real above, fake below."""
+    """(N,), without a sigmoid: high for real images, low for fakes."""
     class_logits: Tensor | None
-    """(N, K), raw: which class D takes each image for. Only with a class head."""
+    """(N, K), without a softmax: one per class. None without a class head."""
     features: Tensor
-    """(N, F): D's last hidden layer, phi; what feature matching and the projection see."""
+    """(N, F): phi, D's last hidden layer, the input of feature matching and of the projection."""
 
 
 class Discriminator(nn.Module):
@@ -32,23 +32,24 @@ class Discriminator(nn.Module):
 
     @abstractmethod
     def features(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """phi(images), (N, F)."""
+        """Return phi(images), (N, F)."""
 
-    def judge(self, images: Tensor, labels: Tensor | None) -> DiscriminatorOutput:
-        """All that D says of `images`, whose labels are said to be `labels`."""
-        judgement: DiscriminatorOutput = self.head(self.features(images, labels), labels)
-        return judgement
+    def outputs(self, images: Tensor, labels: Tensor | None) -> DiscriminatorOutput:
+        """Return all outputs for `images` with the labels `labels`."""
+        outputs: DiscriminatorOutput = self.head(self.features(images, labels), labels)
+        return outputs
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        return self.judge(images, labels).logits
+        return self.outputs(images, labels).logits
 
 
 class DiscriminatorHead(nn.Module):
-    """features (N, F), labels (N,) or None -> `DiscriminatorOutput`.
+    """The last layer of D: features (N, F), labels (N,) or None -> `DiscriminatorOutput`.
 
-    The logit is psi(phi(x)), psi linear. Miyato and Koyama 2018 (arXiv:1802.05637) add <e(y), phi(x)> (projection);
-    AC-GAN (Odena et al. 2017, arXiv:1610.09585) has a second output P(C | x) (class_head); Salimans et al. 2016
-    (arXiv:1606.03498, section 3.2) show psi the batch's likenesses behind phi.
+    The logit is psi(phi(x)), with a linear psi. With `projection`, <e(y), phi(x)> is added (Miyato and Koyama 2018,
+    arXiv:1802.05637). With `class_head`, a second output is P(C | x) (AC-GAN: Odena et al. 2017, arXiv:1610.09585).
+    With minibatch discrimination, psi also sees the similarities within the batch (Salimans et al. 2016,
+    arXiv:1606.03498, section 3.2).
     """
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo, features: int, bias: bool = True) -> None:
@@ -61,10 +62,10 @@ class DiscriminatorHead(nn.Module):
         self.classes = nn.Linear(features, classes) if kind == "class_head" else None
 
     def forward(self, features: Tensor, labels: Tensor | None) -> DiscriminatorOutput:
-        seen = features
+        psi_input = features
         if self.minibatch is not None:
-            seen = torch.cat([features, self.minibatch(features)], dim=1)
-        logits: Tensor = self.psi(seen).squeeze(1)
+            psi_input = torch.cat([features, self.minibatch(features)], dim=1)
+        logits: Tensor = self.psi(psi_input).squeeze(1)
         if self.projection is not None:
             logits = logits + self.projection(features, labels)
         return DiscriminatorOutput(logits, None if self.classes is None else self.classes(features), features)

@@ -1,6 +1,7 @@
 """Fully connected GAN, after Goodfellow et al. 2014 (arXiv:1406.2661, section 5).
 
-Two hidden layers a network, ReLU in G as there; LeakyReLU 0.2 in D in place of the paper's maxout, and no dropout.
+Each network has two hidden layers. G has ReLU, as in the paper; D has LeakyReLU 0.2 instead of maxout, and no
+dropout.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from torch import Tensor, nn
 from gan.architectures.discriminator import Discriminator, DiscriminatorHead
 from gan.conditioning import join_to_vector, join_to_z
 from gan.layers import spectral_norm
-from gan.layers.filled import Weighted, fill
 from gan.layers.leaky_relu import LeakyReLU
+from gan.layers.seeded_init import Weighted, fill
 from gan.spec import TrainSpec, image_size
 from gan.spec.catalog import DatasetInfo
 
 
 class MlpGenerator(nn.Module):
-    """z (N, z_dim), labels (N,) or None -> images (N, C, S, S) in [-1, 1]."""
+    """The fully connected G: z (N, z_dim), labels (N,) or None -> images (N, C, S, S) in [-1, 1]; S is any size."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class MlpGenerator(nn.Module):
 
 
 class MlpDiscriminator(Discriminator):
-    """images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
+    """The fully connected D: images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
         super().__init__()
@@ -67,7 +68,7 @@ class MlpDiscriminator(Discriminator):
 
 
 def initialise(network: nn.Module, source: torch.Generator) -> None:
-    """Weights uniform within 1 / sqrt(fan-in), biases zero; embeddings from N(0, 1)."""
+    """Draw weights uniformly within +-1 / sqrt(fan-in), and embeddings from N(0, 1); biases are zero."""
     fill(network, source, _uniform)
 
 

@@ -1,12 +1,12 @@
-"""R3GAN (Huang et al. 2024, arXiv:2501.05441, section 4), reduced so that a CPU trains it.
+"""R3GAN (Huang et al. 2024, arXiv:2501.05441, section 4), reduced so that a CPU can train it.
 
-No normalisation anywhere. Both networks are residual bottlenecks (1 x 1, grouped 3 x 3, 1 x 1, LeakyReLU 0.2 between
-them) with bilinear resampling. G begins with a learnt 4 x 4 map that [z, e(y)] scales channel by channel; D ends with
-one weight a place and channel of its 4 x 4 map (a depthwise convolution) and a linear map. Depth is kept stable by
-the first weights (Fixup: Zhang et al. 2019, arXiv:1901.09321): each branch begins as zero.
+There is no normalisation. Both networks consist of residual bottlenecks (1 x 1, grouped 3 x 3, 1 x 1 convolutions
+with LeakyReLU 0.2 between them) and bilinear resampling. G starts with a learned 4 x 4 map whose channels [z, e(y)]
+scales. D ends with a depthwise convolution over its whole 4 x 4 map and a linear layer. The first weights keep a deep
+network stable (Fixup: Zhang et al. 2019, arXiv:1901.09321): every residual branch outputs zero at first.
 
-Reduced: one block a resolution where the paper has two, channels that halve as the side doubles, and an image that
-enters and leaves by a 4 x 4 convolution of stride 2, so that no block works on its full side (a quarter of the cost).
+Reductions: one block per resolution instead of two; the channels halve where the side doubles; a 4 x 4 convolution of
+stride 2 reads and writes the image, so that no block works at the full side, which costs a quarter.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ from torch import Tensor, nn
 
 from gan.architectures.discriminator import Discriminator, DiscriminatorHead
 from gan.conditioning import join_to_image, join_to_z
-from gan.layers.filled import SeededInit, Weighted, fan_in, fill
 from gan.layers.leaky_relu import leaky_relu_
+from gan.layers.seeded_init import SeededInit, Weighted, fan_in, fill
 from gan.spec import TrainSpec, image_size
 from gan.spec.catalog import DatasetInfo
 
 _SEED_SIDE: Final = 4
-_WIDEST: Final = 8
-# The paper's inverted bottleneck: the grouped convolution is twice as wide as what it reads and writes.
+# The widest map has this many times the channels of the narrowest.
+_MAX_FACTOR: Final = 8
+# The paper's inverted bottleneck: the grouped convolution has twice the channels of the block's input and output.
 _EXPANSION: Final = 2
 _GROUP_CHANNELS: Final = 16
 _SLOPE: Final = 0.2
 
 
 class R3ganGenerator(nn.Module):
-    """z (N, z_dim), labels (N,) or None -> images (N, C, S, S) in [-1, 1]; S is 16, 32, 64 or 128."""
+    """R3GAN's G: z (N, z_dim), labels (N,) or None -> images (N, C, S, S) in [-1, 1]; S is 16, 32, 64 or 128."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
         super().__init__()
@@ -55,15 +56,15 @@ class R3ganGenerator(nn.Module):
 
 
 class R3ganDiscriminator(Discriminator):
-    """images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
+    """R3GAN's D: images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
         super().__init__()
         size = image_size(spec, info)
         widths = _widths(spec.discriminator.base_channels, size)
         self.join = join_to_image(spec.conditioning.kind, len(info.classes), size)
-        of_image = nn.Conv2d(info.channels + self.join.extra, widths[0], kernel_size=4, stride=2, padding=1)
-        layers: list[nn.Module] = [of_image]
+        from_image = nn.Conv2d(info.channels + self.join.extra, widths[0], kernel_size=4, stride=2, padding=1)
+        layers: list[nn.Module] = [from_image]
         for before, after in itertools.pairwise(widths):
             layers += [ResidualBlock(before), DownsampleStage(before, after)]
         self.layers = nn.Sequential(*layers, ResidualBlock(widths[-1]))
@@ -76,7 +77,7 @@ class R3ganDiscriminator(Discriminator):
 
 
 class LearnedConstant(SeededInit):
-    """z (N, F) -> (N, C, 4, 4): a learnt map, each channel of it times a linear function of z."""
+    """A learned map whose channels a linear function of z scales: z (N, F) -> (N, C, 4, 4)."""
 
     def __init__(self, features: int, channels: int) -> None:
         super().__init__()
@@ -92,7 +93,7 @@ class LearnedConstant(SeededInit):
 
 
 class ResidualBlock(nn.Module):
-    """(N, C, H, W) -> the same shape: the input plus a bottleneck of it. It begins as the identity."""
+    """The input plus its bottleneck: (N, C, H, W) -> the same shape. At first it is the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -109,23 +110,23 @@ class ResidualBlock(nn.Module):
 
 
 class UpsampleStage(nn.Module):
-    """(N, before, H, W) -> (N, after, 2 H, 2 W), bilinear."""
+    """A 1 x 1 convolution and bilinear upsampling: (N, before, H, W) -> (N, after, 2 H, 2 W)."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
-        self.across = _across(before, after)
+        self.across = _change_channels(before, after)
 
     def forward(self, x: Tensor) -> Tensor:
-        # A 1 x 1 convolution without a bias says the same before the doubling, and costs a quarter.
+        # A 1 x 1 convolution without a bias commutes with the upsampling; before it, it costs a quarter.
         return F.interpolate(self.across(x), scale_factor=2, mode="bilinear")
 
 
 class DownsampleStage(nn.Module):
-    """(N, before, H, W) -> (N, after, H/2, W/2), bilinear: at half the side that is the mean of four."""
+    """Bilinear downsampling (a mean of 2 x 2) and a 1 x 1 convolution: (N, before, H, W) -> (N, after, H/2, W/2)."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
-        self.across = _across(before, after)
+        self.across = _change_channels(before, after)
 
     def forward(self, x: Tensor) -> Tensor:
         h: Tensor = self.across(F.avg_pool2d(x, 2))
@@ -133,7 +134,7 @@ class DownsampleStage(nn.Module):
 
 
 class DepthwisePool(SeededInit):
-    """(N, C, 4, 4) -> (N, C): a depthwise convolution over the whole map, one weight a place and channel."""
+    """A depthwise convolution over the whole map, one weight per position and channel: (N, C, 4, 4) -> (N, C)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -147,31 +148,34 @@ class DepthwisePool(SeededInit):
 
 
 def initialise(network: nn.Module, source: torch.Generator) -> None:
-    """N(0, gain^2 / fan-in); in each of L branches two layers are L^(-1/4) smaller, and the last is zero (Fixup)."""
+    """Draw weights from N(0, gain^2 / fan-in), with Fixup in the residual branches.
+
+    With L branches, the first two layers of each branch are scaled by L^(-1/4), and the last layer is zero.
+    """
     blocks = [module for module in network.modules() if isinstance(module, ResidualBlock)]
     hidden = {layer for block in blocks for layer in (block.first, block.second)}
     last = {block.last for block in blocks}
-    # What LeakyReLU takes from the mean square of a symmetric input, and Fixup's share.
-    gain_of_hidden = math.sqrt(2 / (1 + _SLOPE**2)) * len(blocks) ** -0.25
+    # LeakyReLU multiplies the mean square of a symmetric input by (1 + slope^2) / 2; the second factor is Fixup's.
+    hidden_gain = math.sqrt(2 / (1 + _SLOPE**2)) * len(blocks) ** -0.25
 
     def draw(layer: Weighted, weight: Tensor, source: torch.Generator) -> None:
-        gain = 0.0 if layer in last else gain_of_hidden if layer in hidden else 1.0
+        gain = 0.0 if layer in last else hidden_gain if layer in hidden else 1.0
         nn.init.normal_(weight, 0.0, gain / math.sqrt(fan_in(layer)), generator=source)
 
     fill(network, source, draw)
 
 
 def _widths(base: int, size: int) -> list[int]:
-    """Channels of D's maps from size/2 down to 4 x 4: base, 2 base and so on; G's are the same, reversed."""
+    """Return the channels of D's maps from size/2 down to 4 x 4: base, 2 base, 4 base, ...; G's are the reverse."""
     halvings = size.bit_length() - _SEED_SIDE.bit_length()
     assert size == _SEED_SIDE << halvings and halvings >= 1
-    return [base * min(2**i, _WIDEST) for i in range(halvings)]
+    return [base * min(2**i, _MAX_FACTOR) for i in range(halvings)]
 
 
 def _groups(channels: int) -> int:
-    """As many as leave `_GROUP_CHANNELS` channels or a few more to each."""
+    """Return the largest number of groups, at least 1, of equal size and of at least `_GROUP_CHANNELS` channels."""
     return next(g for g in range(max(1, channels // _GROUP_CHANNELS), 0, -1) if channels % g == 0)
 
 
-def _across(before: int, after: int) -> nn.Module:
+def _change_channels(before: int, after: int) -> nn.Module:
     return nn.Identity() if before == after else nn.Conv2d(before, after, kernel_size=1, bias=False)

@@ -1,8 +1,8 @@
 """Residual GAN (Miyato et al. 2018, arXiv:1802.05957, tables 5 and 6; the same with projection, arXiv:1802.05637).
 
-G: a linear map to 4 x 4, blocks that double the side, BatchNorm, ReLU, 3 x 3 convolution, Tanh. D: blocks that halve
-the side down to 4 x 4, one more block, ReLU, the sum over all places, and a linear map. D has no normalisation of
-what passes; `spectral_norm` and `self_attention` (arXiv:1805.08318) are the spec's choice.
+G: a linear layer to a 4 x 4 map, blocks that double the side, BatchNorm, ReLU, 3 x 3 convolution, Tanh. D: blocks
+that halve the side down to 4 x 4, one more block, ReLU, the sum over all positions, and a linear layer. D does not
+normalise its activations. `spectral_norm` and `self_attention` (arXiv:1805.08318) are options of the spec.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from gan.conditioning import join_to_image, join_to_z
 from gan.layers import spectral_norm
 from gan.layers.attention import SelfAttention
 from gan.layers.conditional_batchnorm import ConditionalBatchNorm2d
-from gan.layers.filled import Weighted, fill
-from gan.layers.labelled import LabelConditioned, through
+from gan.layers.label_conditioned import LabelConditioned, apply_layers
+from gan.layers.seeded_init import Weighted, fill
 from gan.spec import TrainSpec, image_size
 from gan.spec.catalog import DatasetInfo
 
 _SEED_SIDE: Final = 4
-# The widest map of the paper's networks for 128 x 128 pixels has 16 times the channels of the narrowest.
-_WIDEST: Final = 16
+# The widest map has this many times the channels of the narrowest, as in the paper's networks for 128 x 128 pixels.
+_MAX_FACTOR: Final = 16
 
 Norm = Callable[[int], nn.Module]
 
 
 class ResnetGenerator(nn.Module):
-    """z (N, z_dim), labels (N,) or None -> images (N, C, S, S) in [-1, 1]; S is 16, 32, 64 or 128."""
+    """The residual G: z (N, z_dim), labels (N,) or None -> images (N, C, S, S) in [-1, 1]; S is 16, 32, 64 or 128."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
         super().__init__()
         g = spec.generator
         doublings = _halvings(image_size(spec, info))
-        widths = [g.base_channels * min(2**i, _WIDEST) for i in reversed(range(doublings + 1))]
+        widths = [g.base_channels * min(2**i, _MAX_FACTOR) for i in reversed(range(doublings + 1))]
         self.join = join_to_z(spec.conditioning, len(info.classes))
         self.project = nn.Linear(g.z_dim + self.join.extra, widths[0] * _SEED_SIDE**2)
         blocks: list[nn.Module] = [UpBlock(*pair, _norm_of_g(spec, info)) for pair in itertools.pairwise(widths)]
@@ -56,17 +56,17 @@ class ResnetGenerator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
         h = self.project(self.join(z, labels))
         h = h.unflatten(1, (_SEED_SIDE, _SEED_SIDE, -1)).permute(0, 3, 1, 2)
-        images: Tensor = self.to_image(through(self.blocks, h, labels))
+        images: Tensor = self.to_image(apply_layers(self.blocks, h, labels))
         return images
 
 
 class ResnetDiscriminator(Discriminator):
-    """images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
+    """The residual D: images (N, C, S, S) in [-1, 1], labels (N,) or None -> logits (N,)."""
 
     def __init__(self, spec: TrainSpec, info: DatasetInfo) -> None:
         super().__init__()
         d, size = spec.discriminator, image_size(spec, info)
-        widths = [d.base_channels * min(2**i, _WIDEST) for i in range(_halvings(size))]
+        widths = [d.base_channels * min(2**i, _MAX_FACTOR) for i in range(_halvings(size))]
         self.join = join_to_image(spec.conditioning.kind, len(info.classes), size)
         blocks: list[nn.Module] = [FirstDownBlock(info.channels + self.join.extra, widths[0])]
         if d.self_attention:
@@ -83,7 +83,10 @@ class ResnetDiscriminator(Discriminator):
 
 
 class UpBlock(LabelConditioned):
-    """(N, before, S, S), labels -> (N, after, 2 S, 2 S): norm, ReLU, doubling, conv, norm, ReLU, conv; a shortcut."""
+    """A block of G that doubles the side: (N, before, S, S), labels (N,) or None -> (N, after, 2 S, 2 S).
+
+    Its branch is norm, ReLU, upsampling, convolution, norm, ReLU, convolution; its shortcut is a 1 x 1 convolution.
+    """
 
     def __init__(self, before: int, after: int, norm: Norm) -> None:
         super().__init__()
@@ -99,12 +102,15 @@ class UpBlock(LabelConditioned):
         self.shortcut = _shortcut(before, after)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        # A 1 x 1 convolution says the same before the doubling, and costs a quarter.
-        return through(self.branch, x, labels) + F.interpolate(self.shortcut(x), scale_factor=2)
+        # A 1 x 1 convolution commutes with the upsampling; before it, it costs a quarter.
+        return apply_layers(self.branch, x, labels) + F.interpolate(self.shortcut(x), scale_factor=2)
 
 
 class FirstDownBlock(nn.Module):
-    """(N, C, S, S) -> (N, after, S/2, S/2): D's first block. A ReLU at its beginning would cut pixels below 0."""
+    """The first block of D: (N, C, S, S) -> (N, after, S/2, S/2).
+
+    It does not start with a ReLU, which would set all pixels below 0 to 0.
+    """
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -117,11 +123,11 @@ class FirstDownBlock(nn.Module):
 
 
 class SameBlock(nn.Module):
-    """(N, C, S, S) -> the same shape: ReLU, conv, ReLU, conv; plus the input itself."""
+    """The last block of D, ReLU, convolution, ReLU, convolution plus the input: (N, C, S, S) -> the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.branch = _branch_of_d(channels, channels)
+        self.branch = _d_branch(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         total: Tensor = x + self.branch(x)
@@ -129,21 +135,28 @@ class SameBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """(N, before, S, S) -> (N, after, S/2, S/2): ReLU, conv, ReLU, conv; plus a shortcut; the sum is halved."""
+    """A block of D that halves the side: (N, before, S, S) -> (N, after, S/2, S/2).
+
+    Its branch is ReLU, convolution, ReLU, convolution; its shortcut is a 1 x 1 convolution. Their sum is
+    average-pooled.
+    """
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
-        self.branch = _branch_of_d(before, after)
+        self.branch = _d_branch(before, after)
         self.shortcut = _shortcut(before, after)
 
     def forward(self, x: Tensor) -> Tensor:
-        # A 1 x 1 convolution says the same after the halving, and costs a quarter.
+        # A 1 x 1 convolution commutes with the pooling; after it, it costs a quarter.
         total: Tensor = F.avg_pool2d(self.branch(x), 2) + self.shortcut(F.avg_pool2d(x, 2))
         return total
 
 
 def initialise(network: nn.Module, source: torch.Generator) -> None:
-    """Uniform by fan-in and fan-out (Glorot and Bengio 2010): sqrt 2 times wider in the branches, as in the paper."""
+    """Draw weights uniformly by fan-in and fan-out (Glorot and Bengio 2010).
+
+    In the branches the range is sqrt(2) times wider, as in the paper.
+    """
     fill(network, source, _glorot)
 
 
@@ -153,7 +166,7 @@ def _glorot(layer: Weighted, weight: Tensor, source: torch.Generator) -> None:
 
 
 def _halvings(size: int) -> int:
-    """How often `size` is halved until 4 is left."""
+    """Return how many times `size` must be halved to reach 4."""
     count = size.bit_length() - _SEED_SIDE.bit_length()
     assert size == _SEED_SIDE << count and count >= 2
     return count
@@ -165,8 +178,8 @@ def _norm_of_g(spec: TrainSpec, info: DatasetInfo) -> Norm:
     return nn.BatchNorm2d
 
 
-def _branch_of_d(before: int, after: int) -> nn.Module:
-    # The first ReLU leaves its input alone: the shortcut still needs it.
+def _d_branch(before: int, after: int) -> nn.Module:
+    # The first ReLU is not in place, because the shortcut needs its input.
     return nn.Sequential(nn.ReLU(), _conv(before, after), nn.ReLU(inplace=True), _conv(after, after))
 
 

@@ -1,4 +1,4 @@
-"""BatchNorm whose scale and shift are the class's own."""
+"""Conditional batch normalisation: BatchNorm with a scale and a shift for each class."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.layers.filled import SeededInit
-from gan.layers.labelled import LabelConditioned
+from gan.layers.label_conditioned import LabelConditioned
+from gan.layers.seeded_init import SeededInit
 
 
 class ConditionalBatchNorm2d(LabelConditioned, SeededInit):
-    """(N, C, H, W), labels (N,) -> gamma(y) (x - mean) / deviation + beta(y), the same shape.
+    """BatchNorm with gamma(y) and beta(y): (N, C, H, W), labels (N,) -> gamma(y) (x - mean) / deviation + beta(y).
 
     Dumoulin et al. 2017, arXiv:1610.07629, equation 5; de Vries et al. 2017, arXiv:1707.00683, equation 3. Mean and
-    deviation are of the whole batch, whatever its classes; each class starts with gamma = 1 and beta = 0.
+    deviation are those of the whole batch, over all classes. At first, gamma is 1 and beta is 0 for every class.
     """
 
     def __init__(self, channels: int, classes: int) -> None:

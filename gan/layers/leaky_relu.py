@@ -1,7 +1,7 @@
-"""LeakyReLU that knows that it is straight: its slope is constant but in one point, its second derivative zero.
+"""LeakyReLU whose second derivative is known to be zero: its slope is constant except at 0.
 
-torch's own multiplies by that zero, and a penalty on D's gradient then goes back through the whole of D's forward
-pass for a sum of zeros. Here that path does not exist; everything else is torch's, to the last bit.
+torch's LeakyReLU multiplies by that zero. Then a penalty on D's gradient is backpropagated through the whole forward
+pass of D for a sum of zeros. The functions here have no such path in the graph. All results are torch's, bit for bit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _backward = torch.ops.aten.leaky_relu_backward
 
 
 class LeakyReLU(nn.Module):
-    """x where x > 0, else slope x, in place: (N, ...) -> the same shape."""
+    """LeakyReLU in place, x where x > 0, else slope * x: (N, ...) -> the same shape."""
 
     def __init__(self, slope: float) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class LeakyReLU(nn.Module):
 
 
 def leaky_relu_(x: Tensor, slope: float) -> Tensor:
-    """The same as a function."""
+    """Apply `LeakyReLU` to `x` in place, with a slope above 0. Return `x`."""
     activated: Tensor = _Forward.apply(x, slope)  # type: ignore[no-untyped-call]
     return activated
 
@@ -39,7 +39,7 @@ class _Forward(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
         nn.functional.leaky_relu_(x, slope)
         ctx.mark_dirty(x)
-        # Which side of zero it was on is read from the result: slope is above 0.
+        # The output has the sign of the input, because the slope is above 0.
         ctx.save_for_backward(x)
         ctx.slope = slope
         return x
@@ -52,7 +52,7 @@ class _Forward(torch.autograd.Function):
 
 
 class _Slope(torch.autograd.Function):
-    """gradient -> gradient times the slope; linear in the gradient, and flat in `activated`."""
+    """The product of a gradient and the slope. It is linear in the gradient and has no gradient in `activated`."""
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, activated: Tensor, slope: float) -> Tensor:

@@ -1,4 +1,7 @@
-"""Minibatch discrimination: D sees how alike the images of a batch are (Salimans et al. 2016, arXiv:1606.03498)."""
+"""Minibatch discrimination (Salimans et al. 2016, arXiv:1606.03498, section 3.2).
+
+D sees how similar the images of a batch are to each other.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,15 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-# Numbers that each kernel compares: C in the paper.
+# The number of values that each kernel compares, the paper's C.
 _KERNEL_DIM: Final = 5
 
 
 class MinibatchDiscrimination(nn.Module):
-    """features (N, F) -> (N, kernels), each in [1, N]: high where others of the batch are near (section 3.2).
+    """Similarity to the other images of the batch: features (N, F) -> (N, kernels), each in [1, N].
 
     M_i = f(x_i) T, kernels x 5;  c_b(x_i, x_j) = exp(-|M_ib - M_jb|_1);  o(x_i)_b = sum over j of c_b(x_i, x_j).
-    An image alone gets 1, its likeness to itself. It takes memory for kernels x N x N distances.
+    The sum includes j = i, so a batch of one image gives 1. It needs memory for kernels x N x N distances.
     """
 
     def __init__(self, features: int, kernels: int) -> None:

@@ -1,6 +1,6 @@
-"""Virtual batch normalisation: the statistics are a fixed batch's, so that the examples of a batch do not mix.
+"""Virtual batch normalisation (Salimans et al. 2016, arXiv:1606.03498, section 3.4).
 
-Salimans et al. 2016, arXiv:1606.03498, section 3.4.
+The statistics are those of a fixed reference batch, so that the examples of a batch do not depend on each other.
 """
 
 from __future__ import annotations
@@ -10,27 +10,28 @@ from typing import Final, cast
 import torch
 from torch import Tensor, nn
 
-from gan.layers.filled import SeededInit
+from gan.layers.seeded_init import SeededInit
 from gan.randomness import latents
 
-REFERENCE: Final = 32
+REFERENCE_SIZE: Final = 32
+"""The number R of examples in the reference batch."""
 _EPS: Final = 1e-5
 
 
 class ReferenceBatch(SeededInit):
-    """The fixed batch: z (`REFERENCE`, z_dim) and labels (`REFERENCE`,), spread evenly over `classes` if any.
+    """The reference batch: z (R, z_dim) and labels (R,), spread evenly over the classes if there are any.
 
-    It is chosen with the first weights, and goes through the network ahead of every batch.
+    It is drawn with the first weights and stays the same. It goes through the network before every batch.
     """
 
     def __init__(self, z_dim: int, z_distribution: str, classes: int) -> None:
         super().__init__()
         self.z_distribution, self.classes = z_distribution, classes
-        self.register_buffer("z", torch.empty(REFERENCE, z_dim))
-        self.register_buffer("labels", torch.empty(REFERENCE, dtype=torch.int64) if classes else None)
+        self.register_buffer("z", torch.empty(REFERENCE_SIZE, z_dim))
+        self.register_buffer("labels", torch.empty(REFERENCE_SIZE, dtype=torch.int64) if classes else None)
 
-    def ahead_of(self, z: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """(N, z_dim), (N,) -> (`REFERENCE` + N, z_dim), (`REFERENCE` + N,)."""
+    def prepend(self, z: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Put the reference batch before a batch: (N, z_dim), (N,) -> (R + N, z_dim), (R + N,)."""
         both = torch.cat([cast(Tensor, self.z), z])
         if labels is None:
             return both, None
@@ -38,16 +39,16 @@ class ReferenceBatch(SeededInit):
 
     def fill(self, source: torch.Generator) -> None:
         z = cast(Tensor, self.z)
-        z.copy_(latents(self.z_distribution, REFERENCE, z.shape[1], source))
+        z.copy_(latents(self.z_distribution, REFERENCE_SIZE, z.shape[1], source))
         if self.classes:
-            cast(Tensor, self.labels).copy_(torch.arange(REFERENCE) * self.classes // REFERENCE)
+            cast(Tensor, self.labels).copy_(torch.arange(REFERENCE_SIZE) * self.classes // REFERENCE_SIZE)
 
 
 class VirtualBatchNorm2d(SeededInit):
-    """(`REFERENCE` + N, C, H, W) -> the same shape, normalised: the first rows are the reference's.
+    """Virtual batch normalisation: (R + N, C, H, W) -> the same shape. The first R rows are the reference batch.
 
-    The reference is normalised by its own mean and deviation; an example by those of the n of the reference and
-    itself, in which it weighs 1 / (n + 1). Scale and shift a channel are learnt, as in BatchNorm.
+    The reference batch is normalised by its own mean and deviation. An example is normalised by those of the R
+    references and itself, with a weight of 1 / (R + 1). Scale and shift per channel are learned, as in BatchNorm.
     """
 
     def __init__(self, channels: int) -> None:
@@ -68,14 +69,17 @@ class VirtualBatchNorm2d(SeededInit):
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """(`REFERENCE` + N, C, H, W) -> mean and variance to normalise each row by, (`REFERENCE` + N, C) each."""
+    """Return the mean and the variance that normalise each row of x (R + N, C, H, W), both (R + N, C)."""
     var, mean = torch.var_mean(x, dim=(2, 3), correction=0)  # of each row alone
-    of_all, spread = mean[:REFERENCE].mean(0), mean[:REFERENCE].var(0, correction=0)
-    reference_var = var[:REFERENCE].mean(0) + spread
-    share = 1.0 / (REFERENCE + 1)
-    # The variance of two sets together: the mean of theirs, and that between their means.
-    away = mean[REFERENCE:] - of_all
-    mixed_mean = of_all + share * away
-    mixed_var = (1 - share) * reference_var + share * var[REFERENCE:] + share * (1 - share) * away.square()
-    rows = (REFERENCE, -1)
-    return torch.cat([of_all.expand(rows), mixed_mean]), torch.cat([reference_var.expand(rows), mixed_var])
+    reference_mean = mean[:REFERENCE_SIZE].mean(0)
+    reference_var = var[:REFERENCE_SIZE].mean(0) + mean[:REFERENCE_SIZE].var(0, correction=0)
+    share = 1.0 / (REFERENCE_SIZE + 1)
+    # The variance of a union of two sets is the weighted mean of their variances plus the variance of their means.
+    offset = mean[REFERENCE_SIZE:] - reference_mean
+    mixed_mean = reference_mean + share * offset
+    mixed_var = (1 - share) * reference_var + share * var[REFERENCE_SIZE:] + share * (1 - share) * offset.square()
+    rows = (REFERENCE_SIZE, -1)
+    return (
+        torch.cat([reference_mean.expand(rows), mixed_mean]),
+        torch.cat([reference_var.expand(rows), mixed_var]),
+    )

@@ -1,1 +1,1 @@
-"""How good the images are: distances and scores in the features of a small network, and cheap probes."""
+"""The quality of a generator: evaluations in the features of a small network, and cheap probes of G and D."""

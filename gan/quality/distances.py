@@ -1,6 +1,6 @@
-"""How far two sets of features lie apart: Fréchet and kernel distance, precision, recall, density, coverage.
+"""Distances between two sets of features: Fréchet and kernel distance, precision, recall, density, coverage.
 
-All of it in float64 on the CPU; nothing here draws a random number.
+All of them are computed in float64 on the CPU. No function here draws a random number.
 """
 
 from __future__ import annotations
@@ -11,60 +11,63 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-# Features nearer than this share of their length are the same: float32 rounds one image's features by as much,
-# depending on which images are computed beside it.
+# Features that differ by less than this share of their length are equal: float32 rounds the features of one image
+# by as much, depending on the other images of the batch.
 SAME: Final = 1e-5
-# Rows of a matrix of distances or kernels that are held at once.
+# The number of rows of a matrix of distances or kernels that are in memory at once.
 ROWS: Final = 1_000
 
 
 class Moments(NamedTuple):
-    """A set of features as the Fréchet distance sees it. float64."""
+    """The mean and the covariance of a set of features, in float64, for the Fréchet distance."""
 
     mean: Tensor
     """(F,)."""
     covariance: Tensor
     """(F, F)."""
     size: int
-    """How many there are."""
+    """The number of features."""
 
 
 class Manifold(NamedTuple):
-    """A set of points and the ball around each that just holds its k nearest others. float64."""
+    """Points, each with the ball around it that reaches to its k-th nearest neighbour, in float64."""
 
     points: Tensor
     """(N, F)."""
     radii: Tensor
     """(N,)."""
     k: int
+    """The number of neighbours."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How the fakes and the reals cover each other."""
+    """How far the fakes and the reals cover each other."""
 
     precision: float
-    """Share of fakes inside the ball of some real, 0..1."""
+    """The share of fakes inside the ball of at least one real, 0..1."""
     recall: float
-    """Share of reals inside the ball of some fake, 0..1."""
+    """The share of reals inside the ball of at least one fake, 0..1."""
     density: float
-    """In how many reals' balls a fake lies, over k; about 1 for fakes like the reals, and more where they crowd."""
+    """The mean number of reals' balls that a fake lies in, over k: about 1 for fakes like the reals, more for fakes
+    that concentrate where reals are dense."""
     coverage: float
-    """Share of reals whose ball holds a fake, 0..1."""
+    """The share of reals with a fake inside their ball, 0..1."""
 
 
 def moments(features: Tensor) -> Moments:
-    """Mean and unbiased covariance of features (N, F), N >= 2."""
+    """Return the mean and the unbiased covariance of features (N, F), with N >= 2."""
     points = features.double()
     return Moments(points.mean(0), torch.cov(points.T).reshape(points.shape[1], -1), len(points))
 
 
 def frechet(real: Moments, fakes: Tensor) -> float:
-    """|mu_r - mu_f|^2 + Tr(S_r + S_f - 2 (S_r S_f)^(1/2)) (Heusel et al. 2017, arXiv:1706.08500, equation 6).
+    """Return |mu_r - mu_f|^2 + Tr(S_r + S_f - 2 (S_r S_f)^(1/2)), the squared distance of two Gaussians.
 
-    The squared distance of two Gaussians; fakes: features (M, F), M >= 2. As torchmetrics computes it.
+    Heusel et al. 2017, arXiv:1706.08500, equation 6. `fakes` are features (M, F), with M >= 2. torchmetrics computes
+    it.
     """
-    # Here and not above: it takes most of a second, which only an evaluation should pay.
+    # The import takes most of a second, so only an evaluation does it.
     from torchmetrics.image.fid import FrechetInceptionDistance  # noqa: PLC0415
 
     metric = FrechetInceptionDistance(_Identity(len(real.mean)))
@@ -77,7 +80,7 @@ def frechet(real: Moments, fakes: Tensor) -> float:
 
 
 class _Identity(nn.Module):
-    """What torchmetrics takes for a feature network: here features go in already."""
+    """A feature network for torchmetrics that returns its input, because that already consists of features."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -88,11 +91,12 @@ class _Identity(nn.Module):
 
 
 def kernel_distance(reals: Tensor, fakes: Tensor, within_reals: float | None = None) -> float:
-    """The squared maximum mean discrepancy of k(x, y) = (x.y / F + 1)^3, unbiased (Binkowski et al. 2018,
-    arXiv:1801.01401, equation 4): about 0, and as often below it, where both come from one distribution.
+    """Return the unbiased squared maximum mean discrepancy of reals (N, F) and fakes (M, F).
 
-    Of all pairs, where torchmetrics draws subsets from the global generator. reals (N, F), fakes (M, F);
-    within_reals: `kernel_within(reals)`, where it is known already.
+    The kernel is k(x, y) = (x.y / F + 1)^3 (Binkowski et al. 2018, arXiv:1801.01401, equation 4). For two sets from
+    the same distribution the result is around 0, and as often below 0 as above. All pairs are used, while
+    torchmetrics draws subsets with the global generator. `within_reals` is `kernel_within(reals)`, if it is already
+    known.
     """
     known = kernel_within(reals) if within_reals is None else within_reals
     across = _kernel_sum(reals.double(), fakes.double()) / (len(reals) * len(fakes))
@@ -100,10 +104,10 @@ def kernel_distance(reals: Tensor, fakes: Tensor, within_reals: float | None = N
 
 
 def kernel_within(features: Tensor) -> float:
-    """The mean of k over all pairs of two different ones of features (N, F), N >= 2."""
+    """Return the mean of the kernel over all pairs of two different features of (N, F), with N >= 2."""
     x = features.double()
-    alone = _kernel(x.square().sum(1) / x.shape[1]).sum().item()
-    return (_kernel_sum(x, x) - alone) / (len(x) * (len(x) - 1))
+    diagonal = _kernel(x.square().sum(1) / x.shape[1]).sum().item()
+    return (_kernel_sum(x, x) - diagonal) / (len(x) * (len(x) - 1))
 
 
 def _kernel_sum(x: Tensor, y: Tensor) -> float:
@@ -116,23 +120,26 @@ def _kernel(product: Tensor) -> Tensor:
 
 
 def manifold(features: Tensor, k: int) -> Manifold:
-    """The balls around features (N, F) that hold their k nearest others; of a small set, all others."""
+    """Return the balls around features (N, F) that reach to the k-th nearest neighbour, or the farthest of fewer."""
     points, k = features.double(), min(k, len(features) - 1)
-    radii = [between(rows, points).topk(k + 1, largest=False).values[:, -1] for rows in torch.split(points, ROWS)]
+    radii = [distances(rows, points).topk(k + 1, largest=False).values[:, -1] for rows in torch.split(points, ROWS)]
     return Manifold(points, torch.cat(radii), k)
 
 
 def overlap(reals: Manifold, fakes: Manifold) -> Overlap:
-    """Precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991, equations 1 and 2), density and coverage
-    (Naeem et al. 2020, arXiv:2002.09797, equations 3 and 4)."""
+    """Return precision, recall, density and coverage of the fakes.
+
+    Precision and recall: Kynkäänniemi et al. 2019, arXiv:1904.06991, equations 1 and 2. Density and coverage: Naeem
+    et al. 2020, arXiv:2002.09797, equations 3 and 4.
+    """
     in_reals = torch.zeros(len(fakes.points), dtype=torch.int64)
     covered, recalled = [], []
     for points, radii in zip(torch.split(reals.points, ROWS), torch.split(reals.radii, ROWS), strict=True):
-        distances = between(points, fakes.points)
-        inside = distances <= radii[:, None]
+        apart = distances(points, fakes.points)
+        inside = apart <= radii[:, None]
         in_reals += inside.sum(0)
         covered.append(inside.any(1))
-        recalled.append((distances <= fakes.radii).any(1))
+        recalled.append((apart <= fakes.radii).any(1))
     return Overlap(
         precision=float((in_reals > 0).double().mean()),
         recall=float(torch.cat(recalled).double().mean()),
@@ -141,7 +148,7 @@ def overlap(reals: Manifold, fakes: Manifold) -> Overlap:
     )
 
 
-def between(x: Tensor, y: Tensor) -> Tensor:
-    """Euclidean distances (N, M) of float64 points; exactly 0 between two that are the same up to rounding."""
-    distances = torch.cdist(x, y, compute_mode="use_mm_for_euclid_dist")
-    return distances.masked_fill_(distances < SAME * x.norm(dim=1, keepdim=True), 0.0)
+def distances(x: Tensor, y: Tensor) -> Tensor:
+    """Return the Euclidean distances (N, M) of float64 points; exactly 0 for two that are equal up to rounding."""
+    apart = torch.cdist(x, y, compute_mode="use_mm_for_euclid_dist")
+    return apart.masked_fill_(apart < SAME * x.norm(dim=1, keepdim=True), 0.0)

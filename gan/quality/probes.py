@@ -1,4 +1,4 @@
-"""A glance at what G draws and what D makes of it: a fixed grid, a few reals, no effect on training."""
+"""Probes: cheap measurements of G on a fixed grid of latents and of D on a few reals, without effect on training."""
 
 from __future__ import annotations
 
@@ -15,167 +15,175 @@ from gan.randomness import generator, latents
 from gan.spec import TrainSpec, image_size
 from gan.spec.fields import CROSS_ENTROPY
 
-# Images of the grid: of each class as many as fit, between the bounds; of more classes than fit, some.
-GRID: Final = 80
-LEAST_OF_A_CLASS, MOST_OF_A_CLASS = 4, 16
-# Images of the grid without classes.
-UNLABELLED: Final = 64
-# Reals of a class whose mean distance is what a class of fakes is compared with.
-REALS_OF_A_CLASS: Final = 64
-# Training images, and held-out ones, that D is asked about.
-JUDGED: Final = 64
+# The grid has about so many images, with the same number of each class, between the bounds. If there are more classes
+# than fit, it has some of them only.
+GRID_SIZE: Final = 80
+MIN_PER_CLASS, MAX_PER_CLASS = 4, 16
+# The number of images of the grid without classes.
+UNLABELLED_GRID_SIZE: Final = 64
+# The number of reals of a class whose mean distance the fakes of the class are compared with.
+REALS_PER_CLASS: Final = 64
+# The numbers of training images and of held-out images that D gets.
+D_BATCH: Final = 64
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What was seen at `step`. Plain values: `asdict` makes JSON of it."""
+    """The measurements at `step`, as plain values: `asdict` gives JSON."""
 
     step: int
     diversity: float | None
-    """Mean pixel distance between two fakes of a class, over that between two reals of it; 0: all are the same.
-    None: no class has two reals that differ."""
+    """The mean pixel distance between two fakes of a class over that between two reals of it; 0 if all fakes are
+    equal. None if no class has two different reals."""
     class_diversity: dict[str, float]
-    """Class label -> the same of that class alone; {} of an unconditional generator."""
+    """Class label -> the same ratio for one class; {} for an unconditional generator."""
     duplicates: float
-    """Share of the grid that has a near duplicate in it: see `duplicate_distance` in the thresholds."""
+    """The share of images of the grid that have a near duplicate in it: see the threshold `duplicate_distance`."""
     conditioning_margin: float | None = None
-    """Mean of D's logit for reals with their labels less that with wrong ones; of a class head, of its log P(label |
-    image) likewise. Held-out reals where there are some. None: not conditional, or one class."""
+    """The mean of D's logit for reals with their labels minus that with wrong labels; with a class head, the same of
+    log P(label | image). The reals are held-out ones if there are any. None if the spec is unconditional or there is
+    only one class."""
     conditioning_swing: float | None = None
-    """Mean size of that difference, over the deviation of the logits (of a class head: in nats). 0: D is deaf."""
+    """The mean absolute value of that difference over the standard deviation of the logits; with a class head, in
+    nats. 0 if D ignores the label."""
     overfitting_gap: float | None = None
-    """D's mean opinion of training images less that of held-out ones; None: nothing is held out. Cross entropy: of
-    D(x) in 0..1. Others: of logits, over their deviation or their distance from the fakes', whichever is larger."""
+    """The mean of D's output for training images minus that for held-out images; None without held-out images. With a
+    cross entropy the output is D(x), 0..1. With other losses it is the logit, and the difference is divided by the
+    standard deviation of the logits or by their distance from the fakes' logits, whichever is larger."""
 
 
 class Prober:
-    """Looks at the networks of `spec`'s game on `data`; what it shows them is a function of (spec, data, step)."""
+    """The probes of the networks that are trained for `spec` on `data`. Their inputs depend on (spec, data, step)."""
 
     def __init__(self, spec: TrainSpec, data: ImageDataset, device: torch.device | str = "cpu") -> None:
         self._spec, self._data, self._device = spec, data, torch.device(device)
         self._size = image_size(spec, data.info)
-        self._unseen = data.held_out if data.held_out is not None and len(data.held_out) else None
-        self._class_ids = _grid(len(data.info.classes) if spec.conditional else 0)
+        self._held_out = data.held_out if data.held_out is not None and len(data.held_out) else None
+        self._class_ids = _grid_class_ids(len(data.info.classes) if spec.conditional else 0)
         self._labels = torch.tensor(self._class_ids, device=self._device) if spec.conditional else None
         g = spec.generator
         z = latents(g.z_distribution, len(self._class_ids), g.z_dim, generator(spec.seed, "probe latents"))
         self._z = z.to(self._device)
-        reals, nearest = self._measure_reals()
-        self._of_reals = reals
-        self._near = spec.safeguards.thresholds.duplicate_distance * nearest
+        self._real_distances, nearest = self._measure_reals()
+        self._duplicate_distance = spec.safeguards.thresholds.duplicate_distance * nearest
 
     @torch.no_grad()
     def probe(self, G: nn.Module, D: nn.Module, step: int) -> Probe:
-        """Ask `G`, the network that samples are drawn from, and `D`. Both are left as they were, buffers and mode."""
+        """Probe `G`, the network that samples are drawn from, and `D`. Their buffers and modes do not change."""
         with in_eval(G), in_eval(D):
             fakes = G(self._z, self._labels).float()
-            images, labels = self._some(self._unseen or self._data, "probe reals", step)
-            said: DiscriminatorOutput = D.judge(images, labels)  # type: ignore[operator]
-            margin, swing = self._conditioning(D, images, labels, said, step)
-            gap = self._overfitting(D, said.logits.float(), fakes, step)
-        distances = _distances(self._cropped(fakes))
+            images, labels = self._random_batch(self._held_out or self._data, "probe reals", step)
+            outputs: DiscriminatorOutput = D.outputs(images, labels)  # type: ignore[operator]
+            margin, swing = self._conditioning(D, images, labels, outputs, step)
+            gap = self._overfitting(D, outputs.logits.float(), fakes, step)
+        distances = _distances(self._crop(fakes))
         ratios = self._ratios(distances)
         names = self._data.info.labels
         return Probe(
             step=step,
             diversity=sum(ratios.values()) / len(ratios) if ratios else None,
             class_diversity={names[k]: ratio for k, ratio in ratios.items()} if self._spec.conditional else {},
-            duplicates=float((_nearest(distances) <= self._near).float().mean()),
+            duplicates=float((_nearest(distances) <= self._duplicate_distance).float().mean()),
             conditioning_margin=margin,
             conditioning_swing=swing,
             overfitting_gap=gap,
         )
 
     def _conditioning(
-        self, D: nn.Module, images: Tensor, labels: Tensor | None, said: DiscriminatorOutput, step: int
+        self, D: nn.Module, images: Tensor, labels: Tensor | None, outputs: DiscriminatorOutput, step: int
     ) -> tuple[float, float] | tuple[None, None]:
+        """Return `conditioning_margin` and `conditioning_swing` for reals (N, C, S, S) and D's outputs for them."""
         classes = len(self._data.info.classes)
         if not self._spec.conditional or labels is None or classes < 2:
             return None, None
         source = generator(self._spec.seed, "probe wrong labels", step)
         others = torch.randint(1, classes, (len(labels),), generator=source).to(self._device)
         wrong = (labels + others) % classes
-        if said.class_logits is None:
-            difference = said.logits.float() - D(images, wrong).float()
-            spread = float(said.logits.float().std())
+        if outputs.class_logits is None:
+            difference = outputs.logits.float() - D(images, wrong).float()
+            spread = float(outputs.logits.float().std())
         else:
-            shares = said.class_logits.float().log_softmax(1)
-            difference = (shares.gather(1, labels[:, None]) - shares.gather(1, wrong[:, None])).squeeze(1)
+            log_p = outputs.class_logits.float().log_softmax(1)
+            difference = (log_p.gather(1, labels[:, None]) - log_p.gather(1, wrong[:, None])).squeeze(1)
             spread = 1.0
         return float(difference.mean()), float(difference.abs().mean()) / max(spread, 1e-12)
 
-    def _overfitting(self, D: nn.Module, unseen: Tensor, fakes: Tensor, step: int) -> float | None:
-        """unseen: D's logits (N,) for held-out images, if they are that."""
-        if self._unseen is None:
+    def _overfitting(self, D: nn.Module, held_out: Tensor, fakes: Tensor, step: int) -> float | None:
+        """Return `overfitting_gap` for `held_out`, D's logits (N,) for held-out images, if there are any."""
+        if self._held_out is None:
             return None
-        train = D(*self._some(self._data, "probe training images", step)).float()
+        train = D(*self._random_batch(self._data, "probe training images", step)).float()
         if self._spec.loss.kind in CROSS_ENTROPY:
-            return float(train.sigmoid().mean() - unseen.sigmoid().mean())
+            return float(train.sigmoid().mean() - held_out.sigmoid().mean())
         apart = (train.mean() - D(fakes, self._labels).float().mean()).abs()
-        spread = torch.cat([train, unseen]).std()
-        return float((train.mean() - unseen.mean()) / torch.maximum(apart, spread).clamp_min(1e-12))
+        spread = torch.cat([train, held_out]).std()
+        return float((train.mean() - held_out.mean()) / torch.maximum(apart, spread).clamp_min(1e-12))
 
-    def _some(self, images: ImageDataset | HeldOut, purpose: str, step: int) -> tuple[Tensor, Tensor | None]:
-        """Images (64, C, S, S) as D sees them, and labels; others at every step, so that chance averages out."""
-        chosen = torch.randint(len(images), (JUDGED,), generator=generator(self._spec.seed, purpose, step))
+    def _random_batch(self, images: ImageDataset | HeldOut, purpose: str, step: int) -> tuple[Tensor, Tensor | None]:
+        """Return images (64, C, S, S) in [-1, 1] and labels. Every step has others, so that errors average out."""
+        chosen = torch.randint(len(images), (D_BATCH,), generator=generator(self._spec.seed, purpose, step))
         labels = None if images.labels is None else images.labels[chosen].to(self._device)
         return to_unit_range(images.images[chosen].to(self._device), self._size), labels
 
     def _measure_reals(self) -> tuple[dict[int, float], float]:
-        """Of reals: the mean distance within each class of the grid, and the median distance to the nearest there."""
+        """Return distances between reals.
+
+        The first result is the mean distance within each class of the grid, by class id; the second is the median
+        distance to the nearest neighbour in a grid of reals.
+        """
         source, within, grid = generator(self._spec.seed, "probe grid of reals"), {}, []
         for class_id in dict.fromkeys(self._class_ids):
-            reals = self._reals_of(class_id, source)
+            reals = self._reals_of_class(class_id, source)
             within[class_id] = _mean_distance(_distances(reals))
             grid.append(reals[: self._class_ids.count(class_id)])
         return within, float(_nearest(_distances(torch.cat(grid))).median())
 
-    def _reals_of(self, class_id: int, source: torch.Generator) -> Tensor:
-        """At most 64 reals of a class, of all where there are no classes."""
+    def _reals_of_class(self, class_id: int, source: torch.Generator) -> Tensor:
+        """Return at most 64 reals of a class; of all images if the spec is unconditional."""
         labels = self._data.labels
         members = torch.arange(len(self._data))
         if self._spec.conditional and labels is not None:
             members = members[labels.cpu() == class_id]
-        chosen = members[torch.randperm(len(members), generator=source)[:REALS_OF_A_CLASS]]
+        chosen = members[torch.randperm(len(members), generator=source)[:REALS_PER_CLASS]]
         images = to_unit_range(self._data.images[chosen.to(self._data.images.device)], self._size)
-        return self._cropped(images)
+        return self._crop(images)
 
-    def _cropped(self, images: Tensor) -> Tensor:
-        """Without the padding."""
+    def _crop(self, images: Tensor) -> Tensor:
+        """Return the images without their padding, (N, C, H, W)."""
         height, width = self._data.info.height, self._data.info.width
         left, _, top, _ = margins(height, width, self._size)
         return images[:, :, top : top + height, left : left + width]
 
     def _ratios(self, distances: Tensor) -> dict[int, float]:
-        """Class id -> mean distance within the fakes of it over the reals'; none where the reals do not differ."""
+        """Return, by class id, the mean distance between fakes over that between reals; only if the reals differ."""
         ids = torch.tensor(self._class_ids)
-        parts = {k: distances[ids == k][:, ids == k] for k, of_reals in self._of_reals.items() if of_reals > 0.0}
-        return {k: _mean_distance(part) / self._of_reals[k] for k, part in parts.items()}
+        parts = {k: distances[ids == k][:, ids == k] for k, real in self._real_distances.items() if real > 0.0}
+        return {k: _mean_distance(part) / self._real_distances[k] for k, part in parts.items()}
 
 
-def _grid(classes: int) -> list[int]:
-    """The class id of each image of the grid, class after class; without classes, one that means nothing."""
+def _grid_class_ids(classes: int) -> list[int]:
+    """Return the class id of each image of the grid, in order of class; without classes, all are 0."""
     if not classes:
-        return [0] * UNLABELLED
-    each = min(MOST_OF_A_CLASS, max(LEAST_OF_A_CLASS, GRID // classes))
-    shown = min(classes, GRID // LEAST_OF_A_CLASS)
+        return [0] * UNLABELLED_GRID_SIZE
+    each = min(MAX_PER_CLASS, max(MIN_PER_CLASS, GRID_SIZE // classes))
+    shown = min(classes, GRID_SIZE // MIN_PER_CLASS)
     return [i * classes // shown for i in range(shown) for _ in range(each)]
 
 
 def _distances(images: Tensor) -> Tensor:
-    """Root mean square differences (N, N), on the CPU, of images (N, C, H, W)."""
+    """Return the root mean square differences (N, N) of images (N, C, H, W), on the CPU."""
     points = images.flatten(1).float().cpu()
-    # Differences, not products: two equal images are at 0 and not at the rounding error of a matrix product.
-    between = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
-    return between / float(points.shape[1] ** 0.5)
+    # Without a matrix product, whose rounding error would give two equal images a distance above 0.
+    distances = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
+    return distances / float(points.shape[1] ** 0.5)
 
 
 def _mean_distance(distances: Tensor) -> float:
-    """Between two different ones of them; 0 of fewer than two."""
+    """Return the mean of distances (N, N) over pairs of two different images; 0 for fewer than two images."""
     n = len(distances)
     return float(distances.sum()) / (n * (n - 1)) if n > 1 else 0.0
 
 
 def _nearest(distances: Tensor) -> Tensor:
-    """Of each (N,), the distance to the nearest other; infinity where there is none."""
+    """Return each image's distance to its nearest other image, (N,); infinity if there is none."""
     return distances.clone().fill_diagonal_(torch.inf).amin(1)

@@ -1,4 +1,4 @@
-"""What any set of images is worth beside the real ones: every figure of an evaluation, from pixels alone."""
+"""The quality metrics of a set of images compared with real images. The metrics depend on pixels alone."""
 
 from __future__ import annotations
 
@@ -22,100 +22,100 @@ from gan.quality.distances import (
 from gan.quality.features import FeatureNet
 from gan.randomness import generator
 
-# Precision, recall, density and coverage compare every image with every other: of more, a part is taken.
-MOST_COMPARED: Final = 5_000
-# Reals to a fake, as far as there are so many: the more, the finer the balls around them, and the sooner it shows
-# that a generator repeats itself. 500 images that are drawn again and again cover 0.4 of 5,000 reals, 0.7 of 2,000.
-REALS_TO_A_FAKE: Final = 2.5
-# Images of a class whose distances to each other are taken; of images without classes, of all.
-PAIRED: Final = 128
-# Images whose nearest training image is looked for, and training images looked through at a time.
-SOUGHT, LOOKED_THROUGH = 1_000, 5_000
+# Precision, recall, density and coverage compare every image with every other, so that they use at most so many.
+MAX_COMPARED: Final = 5_000
+# The number of reals per fake, if there are so many. With more reals the balls around them are smaller, and repeated
+# images are noticed earlier: a generator that repeats 500 images covers 0.4 of 5,000 reals, and 0.7 of 2,000.
+REALS_PER_FAKE: Final = 2.5
+# The number of images of one class (without classes, of all images) whose distances to each other are computed.
+MAX_PAIRED: Final = 128
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Plain values."""
+    """The metrics of a set of images, as plain values."""
 
     metrics: dict[str, float]
-    """fcd, kcd, precision, recall, density, coverage. diversity: the mean of `within_class_diversity`; without
-    classes, of all images together. Where classes are known: classifier_score; of images with labels:
-    label_accuracy."""
+    """By name, as declared in `gan.spec.metrics`: fcd, kcd, precision, recall, density, coverage and diversity;
+    classifier_score if the data set has classes; label_accuracy if the images were drawn for given classes."""
     class_histogram: dict[str, float]
-    """Class label -> share of the images that the classifier gives to it; {} where it knows no classes."""
+    """Class label -> the share of images that the classifier assigns to it; {} for a data set without classes."""
     within_class_diversity: dict[str, float]
-    """Class label -> mean pixel distance between images of it over that between reals of it; 0: all the same. Of
-    images without labels the class is what the classifier says. Absent: a class of fewer than two images."""
+    """Class label -> the mean pixel distance between images of the class over that between its reals; 0 if all images
+    are equal. The classifier decides the class of images without labels. Classes with fewer than two images are
+    absent."""
     label_accuracy_by_class: dict[str, float]
-    """Class label -> share of its images that the classifier gives to it; {} of images without labels."""
+    """Class label -> the share of its images that the classifier assigns to it; {} for images without labels."""
     images_compared: int
+    """The number of images from which all metrics except the Fréchet distance were computed."""
     reals_compared: int
-    """How many of either all figures but the Fréchet distance rest on."""
+    """The number of reals that they were compared with."""
     neighbours: int
-    """k, as it was used."""
+    """The k that was used."""
 
 
 class RealStatistics:
-    """Real images that others are compared with, in a fixed random order, as `features` sees them."""
+    """Real images to compare others with, in a fixed random order, and their features."""
 
     def __init__(self, real: HeldOut, labels: tuple[str, ...], features: FeatureNet, neighbours: int) -> None:
-        """labels: the names of the classes, in order of id."""
-        seen = features.see(real.images)
-        self.images, self.features, self.net = real.images, seen.features, features
-        self.labels = labels if features.tells_classes else ()
+        """Compute the features of `real`. `labels` are the names of the classes, in order of id."""
+        outputs = features.outputs(real.images)
+        self.images, self.features, self.net = real.images, outputs.features, features
+        self.labels = labels if features.predicts_classes else ()
         self.class_ids = None if real.labels is None else real.labels.cpu()
-        self.predicted = seen.logits.argmax(1)
+        self.predicted = outputs.logits.argmax(1)
         self._neighbours = neighbours
-        # Kept, as every evaluation asks for the same.
+        # Every evaluation of a run needs the same ones.
         self.balls, self.kernel = cache(self._balls), cache(self._kernel)
 
     def _balls(self, count: int) -> Manifold:
-        """Around the first `count` of them."""
+        """Return the balls around the first `count` reals."""
         return manifold(self.features[:count], self._neighbours)
 
     def _kernel(self, count: int) -> float:
-        """`kernel_within` the first `count` of them."""
+        """Return `kernel_within` of the first `count` reals."""
         return kernel_within(self.features[:count])
 
     @property
     def class_histogram(self) -> dict[str, float]:
-        """Class label -> share of the reals that the classifier gives to it: what the fakes' is compared with."""
+        """Class label -> the share of reals that the classifier assigns to it."""
         return histogram(self.predicted, self.labels)
 
 
-def some(data: ImageDataset | HeldOut, most: int, purpose: str) -> HeldOut:
-    """At most `most` images in a random order that is the purpose's own."""
-    order = torch.randperm(len(data), generator=generator(0, purpose))[:most].to(data.images.device)
+def random_subset(data: ImageDataset | HeldOut, max_count: int, purpose: str) -> HeldOut:
+    """Return at most `max_count` images in a random order, which depends on `purpose` alone."""
+    order = torch.randperm(len(data), generator=generator(0, purpose))[:max_count].to(data.images.device)
     return HeldOut(data.images[order], None if data.labels is None else data.labels[order])
 
 
-def reals_for(images: int, at_hand: int) -> int:
-    """With how many reals so many images are compared: coverage and recall depend on both numbers."""
-    return max(2, min(MOST_COMPARED, at_hand, round(REALS_TO_A_FAKE * images)))
+def num_reals_for(images: int, available: int) -> int:
+    """Return with how many reals to compare `images` images. Coverage and recall depend on both numbers."""
+    return max(2, min(MAX_COMPARED, available, round(REALS_PER_FAKE * images)))
 
 
-def score(images: Tensor, class_ids: Tensor | None, reals: RealStatistics, against: int | None = None) -> Scores:
-    """Every figure of uint8 images (M, C, H, W), M >= 2, that were asked to be of `class_ids` (M,), or of none.
+def score(images: Tensor, class_ids: Tensor | None, reals: RealStatistics, num_reals: int | None = None) -> Scores:
+    """Return all metrics of uint8 images (M, C, H, W), with M >= 2.
 
-    against: with how many of `reals` they are compared; `reals_for` so many, if not said. The Fréchet distance is of
-    all images to all training images.
+    `class_ids` (M,) are the classes that the images were drawn for, if any. The images are compared with the first
+    `num_reals` of `reals`, by default with `num_reals_for` so many. The Fréchet distance is that of all images to all
+    training images.
     """
-    seen = reals.net.see(images)
-    chosen = torch.randperm(len(images), generator=generator(0, "compared"))[:MOST_COMPARED]
-    compared = seen.features[chosen]
-    real = reals.balls(reals_for(len(chosen), len(reals.images)) if against is None else against)
+    outputs = reals.net.outputs(images)
+    chosen = torch.randperm(len(images), generator=generator(0, "compared"))[:MAX_COMPARED]
+    compared = outputs.features[chosen]
+    real = reals.balls(num_reals_for(len(chosen), len(reals.images)) if num_reals is None else num_reals)
     found, each = overlap(real, manifold(compared, real.k)), min(len(compared), len(real.points))
     metrics = {
-        "fcd": frechet(reals.net.real, seen.features),
+        "fcd": frechet(reals.net.real, outputs.features),
         "kcd": kernel_distance(real.points[:each], compared[:each], reals.kernel(each)),
         "precision": found.precision,
         "recall": found.recall,
         "density": found.density,
         "coverage": found.coverage,
     }
-    predicted, asked = seen.logits.argmax(1), None
+    predicted, asked = outputs.logits.argmax(1), None
     if reals.labels:
-        metrics["classifier_score"] = classifier_score(seen.logits)
+        metrics["classifier_score"] = classifier_score(outputs.logits)
         if class_ids is not None:
             asked = class_ids.cpu()
             metrics["label_accuracy"] = float((predicted == asked).double().mean())
@@ -133,65 +133,49 @@ def score(images: Tensor, class_ids: Tensor | None, reals: RealStatistics, again
 
 
 def classifier_score(logits: Tensor) -> float:
-    """exp E KL(p(y|x) || p(y)) with the data set's own classifier: the Inception score (Salimans et al. 2016,
-    arXiv:1606.03498, section 4) without Inception. 1: all images look like one class; K: each class, for sure."""
+    """Return exp E KL(p(y|x) || p(y)): the Inception score, with the data set's own classifier instead of Inception.
+
+    Salimans et al. 2016, arXiv:1606.03498, section 4. It is 1 if the classifier gives every image the same class, and
+    K if it is certain about every image and all K classes are equally frequent.
+    """
     log_p = F.log_softmax(logits.double(), 1)
     marginal = log_p.exp().mean(0).log()
     return float((log_p.exp() * (log_p - marginal)).nansum(1).mean().exp())
 
 
 def histogram(class_ids: Tensor, labels: tuple[str, ...]) -> dict[str, float]:
-    """Class label -> share of `class_ids` (N,) that are it."""
+    """Return, for each class label, its share of `class_ids` (N,); {} without labels."""
     if not labels:
         return {}
     shares = torch.bincount(class_ids, minlength=len(labels)).double() / len(class_ids)
     return dict(zip(labels, shares.tolist(), strict=True))
 
 
-def nearest_training_ratio(images: Tensor, data: ImageDataset) -> float:
-    """How near uint8 images (M, C, H, W) come to their nearest training image, beside how near held-out reals do.
-
-    A ratio of two median pixel distances: about 1 for new images, 0 for copies. Without held-out images, training
-    images stand in for them, each beside the nearest other one. Slow: every pixel of every training image is read.
-    """
-    new = some(HeldOut(images, None), SOUGHT, "sought")
-    held_out = data.held_out
-    real = some(data if held_out is None else held_out, SOUGHT, "sought")
-    found = _nearest_two(new.images, data.images)[:, 0].median()
-    usual = _nearest_two(real.images, data.images)[:, 0 if held_out is not None else 1].median()
-    return float(found / usual.clamp_min(1e-9))
-
-
-def _nearest_two(images: Tensor, among: Tensor) -> Tensor:
-    """Distances (M, 2) of each image to the nearest two of `among`, in units of the whole range of a pixel."""
-    points = _flat(images)
-    best = points.new_full((len(points), 2), torch.inf)
-    for part in torch.split(among, LOOKED_THROUGH):
-        distances = torch.cdist(points, _flat(part.to(points.device)))
-        nearest = torch.cat([best, distances], 1).topk(2, largest=False)
-        best = nearest.values
-    return best
-
-
 def _diversity(images: Tensor, asked: Tensor | None, predicted: Tensor, reals: RealStatistics) -> dict[str, float]:
-    """Class label (without classes: "") -> mean distance within the images over that within the reals."""
+    """Return, for each class label, the mean distance between its images over that between its reals.
+
+    Without classes, the only key is "".
+    """
     if not reals.labels:
-        ratio = _ratio(_spread(images), _spread(reals.images))
+        ratio = _ratio(_mean_distance(images), _mean_distance(reals.images))
         return {} if ratio is None else {"": ratio}
-    of_fakes, of_reals = (predicted, reals.predicted) if asked is None else (asked, reals.class_ids)
-    assert of_reals is not None
+    fake_ids, real_ids = (predicted, reals.predicted) if asked is None else (asked, reals.class_ids)
+    assert real_ids is not None
     ratios = {
-        label: _ratio(_spread(images, of_fakes == k), _spread(reals.images, of_reals == k))
+        label: _ratio(_mean_distance(images, fake_ids == k), _mean_distance(reals.images, real_ids == k))
         for k, label in enumerate(reals.labels)
     }
     return {label: ratio for label, ratio in ratios.items() if ratio is not None}
 
 
-def _spread(images: Tensor, members: Tensor | None = None) -> float | None:
-    """The mean pixel distance between two of the first images that are `members`; None of fewer than two."""
+def _mean_distance(images: Tensor, members: Tensor | None = None) -> float | None:
+    """Return the mean pixel distance between two of the first images where the mask `members` (N,) is true.
+
+    Return None for fewer than two such images.
+    """
     if members is not None:
-        images = images[members.nonzero()[:PAIRED, 0].to(images.device)]
-    images = images[:PAIRED]
+        images = images[members.nonzero()[:MAX_PAIRED, 0].to(images.device)]
+    images = images[:MAX_PAIRED]
     return None if len(images) < 2 else float(torch.pdist(_flat(images)).mean())
 
 
@@ -200,10 +184,10 @@ def _ratio(fakes: float | None, reals: float | None) -> float | None:
 
 
 def _accuracies(predicted: Tensor, asked: Tensor, labels: tuple[str, ...]) -> dict[str, float]:
-    right = predicted == asked
-    return {label: float(right[asked == k].double().mean()) for k, label in enumerate(labels) if (asked == k).any()}
+    correct = predicted == asked
+    return {label: float(correct[asked == k].double().mean()) for k, label in enumerate(labels) if (asked == k).any()}
 
 
 def _flat(images: Tensor) -> Tensor:
-    """uint8 (N, C, H, W) -> float32 (N, C * H * W) in [0, 1]."""
+    """Convert uint8 (N, C, H, W) to float32 (N, C * H * W) in [0, 1]."""
     return images.flatten(1).float().div_(255.0)

@@ -187,7 +187,7 @@ def test_a_state_does_not_change_when_training_goes_on(quick: Quick, shapes: Ima
 def hurt(trainer: Trainer) -> None:
     """Make one weight of D infinite, as a cosmic ray might."""
     with torch.no_grad():
-        next(trainer._state.adversarial.d.network.parameters()).view(-1)[0] = float("inf")
+        next(trainer._state.d.network.parameters()).view(-1)[0] = float("inf")
 
 
 def poisoned(spec: TrainSpec, data: ImageDataset, at: set[int]) -> tuple[Trainer, list[Event]]:
@@ -216,9 +216,9 @@ def test_what_is_not_finite_is_told_and_rolled_back(quick: Quick, shapes: ImageD
     changes = [e for e in told if isinstance(e, HealthChanged) and e.raised]
     assert [(e.step, e.raised[0].code, e.raised[0].began_at_step) for e in changes] == [(20, "non_finite", 16)]
     assert trainer.step == 40
-    assert all(torch.isfinite(p).all() for p in trainer._state.adversarial.d.network.parameters())
+    assert all(torch.isfinite(p).all() for p in trainer._state.d.network.parameters())
     assert trainer._state.rate_scale == 0.5
-    assert trainer._state.adversarial.d.optimizer.param_groups[0]["lr"] == trainer.spec.optimizers.d.learning_rate / 2
+    assert trainer._state.d.optimizer.param_groups[0]["lr"] == trainer.spec.optimizers.d.learning_rate / 2
 
 
 def test_what_is_rolled_back_to_is_the_last_good_checkpoint(quick: Quick, shapes: ImageDataset) -> None:

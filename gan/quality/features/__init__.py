@@ -1,12 +1,13 @@
-"""The eye of an evaluation: a small network that was trained once on the data set, and what it says of an image.
+"""Feature networks: small networks that are trained once on a data set, in whose features quality is measured.
 
-Quality is measured in its features. Whoever quotes a distance must say of which network: `FeatureNet.about` does.
-`gan.quality.features.network` is its shape, `recipe` how it learns, `store` how it is kept, `make` wrote the one that ships.
+A distance means something only together with the network it was measured with, which `FeatureNet.about` identifies.
+`modules` has the networks, `recipe` trains them, `store` reads and writes files, `loader` finds the network of a data
+set, and `make` made the one that ships with Gantry.
 """
 
-from gan.quality.features.kept import for_dataset
-from gan.quality.features.net import FeatureNet
-from gan.quality.features.network import FeatureOutput
+from gan.quality.features.feature_net import FeatureNet
+from gan.quality.features.loader import for_dataset
+from gan.quality.features.modules import FeatureOutput
 from gan.quality.features.store import FeaturesUnreadableError
 
 __all__ = ["FeatureNet", "FeatureOutput", "FeaturesUnreadableError", "for_dataset"]

@@ -1,4 +1,4 @@
-"""How a feature network learns: the classes of the data set or, of images without labels, how they were turned."""
+"""The training of a feature network: on the classes of a data set or, without labels, on rotations of its images."""
 
 from __future__ import annotations
 
@@ -10,61 +10,63 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan.data import HeldOut, ImageDataset, RealBatches, to_unit_range
-from gan.quality.features.network import Convolutions, Pixels, empty, fused, initialise
+from gan.quality.features.modules import Convolutions, Pixels, empty, fuse_batch_norm, initialise
 from gan.randomness import generator
 
-# To be raised whenever what is written here would make another network of the same images.
+# Raise it when a change here gives another network for the same images.
 VERSION: Final = 1
 Progress = Callable[[float], None]
+"""A callback that gets the share of the training that is done, 0..1."""
 
-# Images in a batch: of a small data set a quarter of it, as it is the number of steps that a network learns by.
+# The batch size. A small data set has batches of a quarter of its images, because learning needs a number of steps.
 BATCH, SMALLEST_BATCH = 128, 16
 LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 3e-3, 1e-2, 0.15
-# Images shown: enough for 92 % on Fashion-MNIST, five minutes on one core; of a few images, each about twenty times.
+# The number of images shown: at most enough for 92 % on Fashion-MNIST, five minutes on one core; in a small data set,
+# each image about twenty times.
 MOST_SHOWN, SHOWN_AT_LEAST, TIMES = 480_000, 500, 20
 ROTATIONS: Final = 4
-# Of a data set without held-out images this share is not learned from, to measure the accuracy on.
-MEASURED_SHARE, MEASURED_AT_MOST = 0.1, 1_000
-# Images of fewer values than this are their own features: nothing is left for a convolution to find.
-FEWEST_VALUES: Final = 64
-# Rows of a forward pass without gradient: as many as stay in the caches of a CPU.
+# Without held-out images, this share of the data set is not used for training, but to measure the accuracy.
+TEST_SHARE, MAX_TEST_IMAGES = 0.1, 1_000
+# Images with fewer values than this are their own features: they are too small for convolutions.
+MIN_VALUES: Final = 64
+# The batch size of passes without a gradient: small enough for the caches of a CPU.
 ROWS: Final = 250
 
 
-def untold(share: float) -> None:
-    """A progress that nobody follows."""
+def no_progress(share: float) -> None:
+    """Ignore the progress."""
 
 
-def parts(data: ImageDataset) -> tuple[ImageDataset, HeldOut]:
-    """What to learn from, and what to measure the accuracy on: the held-out images, else a fixed tenth."""
+def split(data: ImageDataset) -> tuple[ImageDataset, HeldOut]:
+    """Return the images to train on, and those to measure the accuracy on: the held-out images, or a fixed tenth."""
     if data.held_out is not None and len(data.held_out) > 0:
         return data, data.held_out
     order = torch.randperm(len(data), generator=generator(0, "feature net, measured on")).to(data.images.device)
-    measured = order[: min(MEASURED_AT_MOST, max(1, int(MEASURED_SHARE * len(data))))]
-    learned = order[len(measured) :]
-    return ImageDataset(data.info, *_some(data, learned)), HeldOut(*_some(data, measured))
+    test = order[: min(MAX_TEST_IMAGES, max(1, int(TEST_SHARE * len(data))))]
+    training = order[len(test) :]
+    return ImageDataset(data.info, *_subset(data, training)), HeldOut(*_subset(data, test))
 
 
-def tiny(data: ImageDataset) -> bool:
-    """Whether the images are their own features."""
-    return data.images[0].numel() < FEWEST_VALUES
+def is_tiny(data: ImageDataset) -> bool:
+    """Return whether the images are so small that they are their own features."""
+    return data.images[0].numel() < MIN_VALUES
 
 
 def fit(
-    data: ImageDataset, outputs: int, most_shown: int = MOST_SHOWN, progress: Progress = untold
+    data: ImageDataset, outputs: int, most_shown: int = MOST_SHOWN, progress: Progress = no_progress
 ) -> Convolutions | Pixels:
-    """The network for images of this size: `nearest_means` of tiny ones, else `learn`."""
-    return nearest_means(data, outputs) if tiny(data) else learn(data, outputs, most_shown, progress)
+    """Return a trained network for images of this size: by `nearest_means` for tiny images, else by `learn`."""
+    return nearest_means(data, outputs) if is_tiny(data) else learn(data, outputs, most_shown, progress)
 
 
 def learn(
-    data: ImageDataset, outputs: int, most_shown: int = MOST_SHOWN, progress: Progress = untold
+    data: ImageDataset, outputs: int, most_shown: int = MOST_SHOWN, progress: Progress = no_progress
 ) -> Convolutions:
-    """A network that tells the classes 0..outputs-1 of `data` or, where it has no labels, the four rotations.
+    """Train a network to classify the classes 0..outputs-1 of `data` or, without labels, the four rotations.
 
-    AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) on one cycle of the learning rate (Smith and Topin 2018,
-    arXiv:1708.07120); images are shifted by a pixel or two. `progress` is told the share that is done, 0..1; what it
-    raises ends the learning. On the device of `data`.
+    The optimizer is AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with one cycle of the learning rate (Smith
+    and Topin 2018, arXiv:1708.07120). Images are shifted by a pixel or two. It runs on the device of `data`. An
+    exception that `progress` raises ends the training.
     """
     side = max(data.info.height, data.info.width)
     network = empty(data.info.channels, side, outputs, normalise=True, device=data.images.device).train()
@@ -81,11 +83,11 @@ def learn(
         if step % 50 == 0:
             progress(step / steps)
     progress(1.0)
-    return fused(network, data.info.channels, side)
+    return fuse_batch_norm(network, data.info.channels, side)
 
 
 def nearest_means(data: ImageDataset, outputs: int) -> Pixels:
-    """The pixels as they are, and the mean of each class; of images without labels, of all (one output)."""
+    """Return the network of tiny images, with the mean of each class; without labels, with one mean of all."""
     pixels = unit_pixels(data.images).flatten(1)
     labels = pixels.new_zeros(len(data), dtype=torch.int64) if data.labels is None else data.labels
     means = torch.stack([pixels[labels == k].mean(0) for k in range(outputs)]).nan_to_num(nan=torch.inf)
@@ -93,42 +95,45 @@ def nearest_means(data: ImageDataset, outputs: int) -> Pixels:
     return Pixels(means, within)
 
 
-def accuracy(network: torch.nn.Module, measured: HeldOut) -> float:
-    """The share of held-out images whose class (of images without labels: whose rotation) the network tells."""
-    right, count = 0, 0
-    for start in range(0, len(measured), ROWS):
-        images = measured.images[start : start + ROWS]
-        labels = None if measured.labels is None else measured.labels[start : start + ROWS]
-        batch, targets = task(seen_as(network, images), labels)
+def accuracy(network: torch.nn.Module, test: HeldOut) -> float:
+    """Return the share of images whose class (without labels: whose rotation) the network predicts correctly."""
+    correct, count = 0, 0
+    for start in range(0, len(test), ROWS):
+        images = test.images[start : start + ROWS]
+        labels = None if test.labels is None else test.labels[start : start + ROWS]
+        batch, targets = inputs_and_targets(network_input(network, images), labels)
         with torch.inference_mode():
-            right += int((network(batch).logits.argmax(1) == targets).sum())
+            correct += int((network(batch).logits.argmax(1) == targets).sum())
         count += len(targets)
-    return right / count
+    return correct / count
 
 
-def task(images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What to show and what to answer: the labels, or each image four times, turned by 0, 90, 180 and 270 degrees
-    (Gidaris, Singh and Komodakis 2018, arXiv:1803.07728)."""
+def inputs_and_targets(images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the inputs of the network and their targets.
+
+    With labels these are the images and the labels. Without, they are each image rotated by 0, 90, 180 and 270
+    degrees, and the number of the rotation (Gidaris, Singh and Komodakis 2018, arXiv:1803.07728).
+    """
     if labels is not None:
         return images, labels
-    turned = torch.cat([images.rot90(quarter, (2, 3)) for quarter in range(ROTATIONS)])
-    return turned, torch.arange(ROTATIONS, device=images.device).repeat_interleave(len(images))
+    rotated = torch.cat([images.rot90(quarter, (2, 3)) for quarter in range(ROTATIONS)])
+    return rotated, torch.arange(ROTATIONS, device=images.device).repeat_interleave(len(images))
 
 
-def seen_as(network: torch.nn.Module, images: Tensor) -> Tensor:
-    """uint8 (N, C, H, W) as `network` takes them: squares of float32, or plain pixels of float64, in [-1, 1]."""
+def network_input(network: torch.nn.Module, images: Tensor) -> Tensor:
+    """Convert uint8 (N, C, H, W) to the input of `network`, in [-1, 1]: float32 squares, or float64 pixels."""
     if isinstance(network, Pixels):
         return unit_pixels(images)
     return to_unit_range(images, max(images.shape[2:]))
 
 
 def unit_pixels(images: Tensor) -> Tensor:
-    """uint8 -> float64 in [-1, 1]."""
+    """Convert uint8 to float64 in [-1, 1]."""
     return images.double().div_(127.5).sub_(1.0)
 
 
 def _batches(data: ImageDataset, side: int, batch: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """`steps` batches of about `batch` images that are shifted, and what to answer."""
+    """Yield `steps` batches of about `batch` shifted images, with their targets."""
     reals, source = RealBatches(data, side, 0, "feature net"), generator(0, "feature net, shifts")
     each = batch if data.labels is not None else -(-batch // ROTATIONS)
     reach = max(1, round(side / 28))
@@ -136,8 +141,8 @@ def _batches(data: ImageDataset, side: int, batch: int, steps: int) -> Iterator[
         images, labels = reals.at(step * each, each)
         left, top = torch.randint(0, 2 * reach + 1, (2,), generator=source).tolist()
         padded = F.pad(images, (reach,) * 4, value=-1.0)
-        yield task(padded[:, :, top : top + side, left : left + side], labels)
+        yield inputs_and_targets(padded[:, :, top : top + side, left : left + side], labels)
 
 
-def _some(data: ImageDataset, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
+def _subset(data: ImageDataset, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
     return data.images[chosen], None if data.labels is None else data.labels[chosen]

@@ -1,4 +1,4 @@
-"""Bytes of a feature network: safetensors with what must be known of it inside, and a digest over both."""
+"""Files of feature networks: safetensors with metadata about the network, and a digest of both."""
 
 from __future__ import annotations
 
@@ -15,33 +15,36 @@ import safetensors.torch
 from torch import Tensor
 
 FORMAT: Final = 1
-# One key for everything: safetensors writes several in an order that changes from call to call.
+# All metadata is under one key, because safetensors writes several keys in an order that changes from call to call.
 _METADATA_KEY: Final = "gantry"
 
 
 class FeaturesUnreadableError(Exception):
-    """A feature network's file is damaged, or another version of this program wrote it."""
+    """The file of a feature network is damaged, or another version of this program wrote it."""
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 over names, types, shapes and bytes, in order of name."""
-    found = hashlib.sha256()
+    """Return the sha256 of names, types, shapes and bytes of the tensors, in order of name."""
+    sha256 = hashlib.sha256()
     for name in sorted(tensors):
         plain = tensors[name].detach().cpu().contiguous()
-        found.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
-        found.update(plain.numpy().tobytes())
-    return found.hexdigest()
+        sha256.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
+        sha256.update(plain.numpy().tobytes())
+    return sha256.hexdigest()
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write both to `path`, whole or not at all: two processes that write at once leave the file of one of them."""
+    """Write tensors and metadata to `path` atomically: of two processes that write at once, one leaves its file."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    content = {"format": FORMAT, "about": dict(about), "sha256": _seal(plain, about)}
+    content = {"format": FORMAT, "about": dict(about), "sha256": _digest_of_both(plain, about)}
     replace(path, safetensors.torch.save(plain, {_METADATA_KEY: json.dumps(content, sort_keys=True)}))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write` wrote, its digest compared. Raises `FeaturesUnreadableError`; a missing file is FileNotFoundError."""
+    """Read a file that `write` wrote, and compare its digest.
+
+    Raises `FeaturesUnreadableError`, and `FileNotFoundError` if there is no file.
+    """
     try:
         with safetensors.safe_open(path, "pt") as file:
             content = json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
@@ -50,7 +53,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if isinstance(error, FileNotFoundError):
             raise
         raise FeaturesUnreadableError(f"The feature network {path.name} cannot be read: {error}") from error
-    if content.get("format") != FORMAT or content.get("sha256") != _seal(tensors, content.get("about", {})):
+    if content.get("format") != FORMAT or content.get("sha256") != _digest_of_both(tensors, content.get("about", {})):
         raise FeaturesUnreadableError(
             f"The feature network {path.name} is damaged, or another version of this program wrote it."
         )
@@ -58,18 +61,18 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write `content` beside `path`, then rename: a reader sees the old file or the new one, never a part."""
+    """Write `content` to a temporary file and rename it to `path`, so that readers never see part of a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{uuid.uuid4().hex}.new")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.new")
     try:
-        with beside.open("xb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _seal(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+def _digest_of_both(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
     return hashlib.sha256(f"{digest(tensors)}\n{json.dumps(about, sort_keys=True)}".encode()).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gan.adversarial.alternation import phases, updates_per_epoch
+from gan.adversarial.alternation import updates_of, updates_per_epoch
 from gan.spec.fields import AlternationSpec
 
 
@@ -20,7 +20,9 @@ from gan.spec.fields import AlternationSpec
     ],
 )
 def test_the_order_of_updates(fields: dict[str, object], steps: int, expected: str) -> None:
-    assert phases(AlternationSpec(**fields), steps, 3) == expected  # type: ignore[arg-type]
+    spec = AlternationSpec(**fields)  # type: ignore[arg-type]
+    updates = (updates_of(spec, step, updates_per_epoch=3) for step in range(1, steps + 1))
+    assert "".join("D" * u.d + "G" * u.g for u in updates) == expected
 
 
 def test_an_epoch_shows_every_image() -> None:

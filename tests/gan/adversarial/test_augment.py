@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gan.adversarial.augment import color, cutout, seen_by_d, translation
+from gan.adversarial.augment import augment, color, cutout, translation
 from gan.randomness import Draws
 from gan.spec.fields import Augmentation
 
@@ -24,13 +24,13 @@ def test_with_everything_off_the_images_are_left_alone_and_nothing_is_drawn() ->
     source = draws()
     before = source.source.get_state()
     x = images()
-    assert seen_by_d(x, (), 0.0, source) is x
+    assert augment(x, (), 0.0, source) is x
     assert torch.equal(source.source.get_state(), before)
 
 
 def test_noise_has_the_deviation_that_was_asked_for() -> None:
     x = images()
-    added = seen_by_d(x, (), 0.3, draws()) - x
+    added = augment(x, (), 0.3, draws()) - x
     assert added.std().item() == pytest.approx(0.3, rel=0.02)
     assert added.mean().item() == pytest.approx(0.0, abs=0.01)
 
@@ -38,7 +38,7 @@ def test_noise_has_the_deviation_that_was_asked_for() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_augmentation_changes_the_images_and_passes_the_gradient(kind: Augmentation) -> None:
     x = images().requires_grad_()
-    seen = seen_by_d(x, (kind,), 0.0, draws())
+    seen = augment(x, (kind,), 0.0, draws())
     assert seen.shape == x.shape
     assert not torch.equal(seen, x)
     torch.autograd.backward(seen.square().sum())
@@ -75,6 +75,6 @@ def test_color_keeps_the_shapes_of_an_image() -> None:
 
 def test_two_ranks_see_together_what_one_sees() -> None:
     x = images()
-    whole = seen_by_d(x, KINDS, 0.1, draws())
-    parts = [seen_by_d(x[32 * r : 32 * (r + 1)], KINDS, 0.1, draws(rank=r, ranks=2)) for r in range(2)]
+    whole = augment(x, KINDS, 0.1, draws())
+    parts = [augment(x[32 * r : 32 * (r + 1)], KINDS, 0.1, draws(rank=r, ranks=2)) for r in range(2)]
     assert torch.allclose(torch.cat(parts), whole, atol=1e-6)

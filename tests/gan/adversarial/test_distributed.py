@@ -37,7 +37,7 @@ dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=ran
 for name in CHANGES:
     metrics, weights = play(name, Ranks(rank, 2))
     torch.save((metrics, weights), f"{folder}/{name}.{rank}")
-assert Ranks(rank, 2).agree(f"said by {rank}") == "said by 0"
+assert Ranks(rank, 2).broadcast(f"said by {rank}") == "said by 0"
 dist.barrier()  # who leaves while the other still listens ends it with an abort, now and then
 dist.destroy_process_group()
 """
@@ -78,4 +78,4 @@ def test_a_batch_that_cannot_be_cut_evenly_is_refused() -> None:
 def test_alone_nothing_is_changed() -> None:
     tensors = [torch.ones(2), torch.zeros(1)]
     assert ALONE.mean(tensors) is tensors
-    assert ALONE.agree("x") == "x"
+    assert ALONE.broadcast("x") == "x"

@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from gan.adversarial.ema import Ema, share_kept
+from gan.adversarial.ema import Ema, ema_decay
 
 
 def test_half_is_left_after_the_half_life() -> None:
-    assert share_kept(1000, 10**6, 1000) == pytest.approx(0.5)
-    assert share_kept(1000, 10**6, 64) ** (1000 / 64) == pytest.approx(0.5)
+    assert ema_decay(1000, 10**6, 1000) == pytest.approx(0.5)
+    assert ema_decay(1000, 10**6, 64) ** (1000 / 64) == pytest.approx(0.5)
 
 
 def test_while_young_the_half_life_is_five_per_cent_of_the_images_seen() -> None:
-    assert share_kept(1000, 2000, 100) == pytest.approx(0.5)
-    assert share_kept(1000, 64, 64) == pytest.approx(0.5**20)
+    assert ema_decay(1000, 2000, 100) == pytest.approx(0.5)
+    assert ema_decay(1000, 64, 64) == pytest.approx(0.5**20)
 
 
 def test_parameters_are_averaged_and_buffers_copied() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan.adversarial.penalties import gradient_penalty, zero_centred
+from gan.adversarial.penalties import gradient_penalty, zero_centered_penalty
 
 SHAPE = (5, 2, 3, 3)
 SLOPE = torch.randn(SHAPE[1:], generator=torch.Generator().manual_seed(0))
@@ -30,7 +30,7 @@ def test_the_gradient_penalty_of_a_linear_d() -> None:
 
 def test_r1_and_r2_of_a_linear_d() -> None:
     x = images(2).requires_grad_()
-    assert zero_centred(linear(x), x).item() == pytest.approx(NORM**2 / 2, rel=1e-5)
+    assert zero_centered_penalty(linear(x), x).item() == pytest.approx(NORM**2 / 2, rel=1e-5)
 
 
 def test_the_gradient_penalty_looks_between_real_and_fake() -> None:
@@ -49,7 +49,7 @@ def test_the_gradient_penalty_looks_between_real_and_fake() -> None:
 def test_penalties_have_a_gradient_in_ds_weights() -> None:
     slope = SLOPE.clone().requires_grad_()
     x = images(2).requires_grad_()
-    torch.autograd.backward(zero_centred((x * slope).sum((1, 2, 3)), x))
+    torch.autograd.backward(zero_centered_penalty((x * slope).sum((1, 2, 3)), x))
     assert slope.grad is not None
     assert torch.allclose(slope.grad, SLOPE, atol=1e-5)
 
@@ -60,4 +60,4 @@ def test_each_image_counts_by_itself() -> None:
 
     x = images(4).requires_grad_()
     expected = x.detach().square().sum((1, 2, 3)).mean() / 2
-    assert zero_centred(quadratic(x), x).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert zero_centered_penalty(quadratic(x), x).item() == pytest.approx(expected.item(), rel=1e-5)

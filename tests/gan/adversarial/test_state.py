@@ -46,7 +46,7 @@ def test_whose_turn_it_is(
         metrics = playing.advance()
         assert metrics.shape == (len(METRICS),)
         assert torch.isfinite(metrics).all()
-        seen.append((updates(playing.adversarial.d), updates(playing.adversarial.g)))
+        seen.append((updates(playing.d), updates(playing.g)))
     assert seen == list(zip(of_d, of_g, strict=True))
     assert playing.images_seen == of_d[-1] * spec.batch_size
     assert spec.images_per_step == images
@@ -55,7 +55,7 @@ def test_whose_turn_it_is(
 @pytest.mark.parametrize("unit", ["odd_even", "epoch"])
 def test_who_waits_is_bit_identical_and_still_measured(quick: Quick, shapes: ImageDataset, unit: str) -> None:
     playing = play(quick(alternation={"unit": unit}, batch_size=60), shapes)
-    d, g = playing.adversarial.d.network, playing.adversarial.g.network
+    d, g = playing.d.network, playing.g.network
     before = {name: tensor.clone() for name, tensor in g.state_dict().items()}
     of_d_step = playing.advance()
     assert all(torch.equal(before[name], tensor) for name, tensor in g.state_dict().items())
@@ -76,12 +76,12 @@ def test_learning_rates_and_penalties_follow_their_schedules(quick: Quick, shape
     )
     playing, rates, scheduled = play(spec, shapes), [], []
     for _ in range(4):
-        scheduled.append(playing._scheduled(playing.step / spec.total_steps))
+        scheduled.append(playing._scheduled_values(playing.step / spec.total_steps))
         playing.advance()
         rates.append(
             (
-                playing.adversarial.g.optimizer.param_groups[0]["lr"],
-                playing.adversarial.d.optimizer.param_groups[0]["lr"],
+                playing.g.optimizer.param_groups[0]["lr"],
+                playing.d.optimizer.param_groups[0]["lr"],
             )
         )
     assert [g for g, _ in rates] == pytest.approx([1e-3, 7.5e-4, 5e-4, 2.5e-4])
@@ -113,12 +113,10 @@ def test_what_was_learned_is_put_back_where_the_game_stands(quick: Quick, shapes
     learned = copied(playing.learned())
     for _ in range(3):
         playing.advance()
-    playing.put_back(learned)
+    playing.load_learned(learned)
     assert (playing.step, playing.images_seen) == (4, 24)
-    assert all(
-        torch.equal(learned["D"][name], tensor) for name, tensor in playing.adversarial.d.network.state_dict().items()
-    )
-    assert updates(playing.adversarial.d) == 1
+    assert all(torch.equal(learned["D"][name], tensor) for name, tensor in playing.d.network.state_dict().items())
+    assert updates(playing.d) == 1
     playing.advance()
     # The copy is a copy: what is learned from here on does not reach it, and it can be put back again.
     moments = [state["exp_avg"].clone() for state in learned["optimizer_d"]["state"].values()]
@@ -127,16 +125,16 @@ def test_what_was_learned_is_put_back_where_the_game_stands(quick: Quick, shapes
         torch.equal(a, state["exp_avg"])
         for a, state in zip(moments, learned["optimizer_d"]["state"].values(), strict=True)
     )
-    assert updates(playing.adversarial.d) == 3
+    assert updates(playing.d) == 3
 
 
 def test_gs_phase_draws_reals_of_its_own(quick: Quick, shapes: ImageDataset) -> None:
     changes = {"loss": {"kind": "relativistic"}}
     playing = play(quick(**changes), shapes)
-    of_d, _ = playing._mine(playing.reals.at(0, 6))
-    of_g, labels = playing._of_g()
+    of_d, _ = playing._d_batch()
+    of_g, labels = playing._g_batch()
     assert of_g is not None and labels is not None
     assert not torch.equal(of_d, of_g)
     playing.advance()
-    again, _ = playing._of_g()
+    again, _ = playing._g_batch()
     assert again is not None and not torch.equal(again, of_g)

@@ -215,7 +215,7 @@ def test_feature_matching_brings_the_means_together(quick: Quick, shapes: ImageD
 
     def distance() -> float:
         with frozen(G), frozen(D):
-            of_real, of_fake = D.judge(REAL, LABELS), D.judge(G(Z, LABELS), LABELS)
+            of_real, of_fake = D.outputs(REAL, LABELS), D.outputs(G(Z, LABELS), LABELS)
         return feature_distance(of_real.features, of_fake.features).item()
 
     first = distance()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan.architectures import NETWORKS, Discriminator, build_networks, networks_without_weights, place
+from gan.architectures import NETWORKS, Discriminator, build_networks, networks_without_weights, place_network
 from gan.frozen import frozen
 from gan.sample import CHUNK, TrainedGenerator
 from gan.spec import TrainSpec, preset_spec
@@ -47,7 +47,7 @@ def test_every_size_gives_images_in_range_and_one_logit_each(
     images = G(torch.randn(3, 8), labels_for(spec))
     assert images.shape == (3, channels, side, side)
     assert images.abs().max() <= 1
-    judged = D.judge(images, labels_for(spec))
+    judged = D.outputs(images, labels_for(spec))
     assert judged.logits.shape == (3,)
     assert judged.features.ndim == 2
     assert len(judged.features) == 3
@@ -60,7 +60,7 @@ def test_the_forward_pass_of_d_is_the_logits_of_its_judgement(quick: Quick, vari
     G, D = build_networks(spec, info(16, 1))
     images = G(torch.randn(3, 8), labels_for(spec))
     with frozen(D):
-        assert torch.equal(D(images, labels_for(spec)), D.judge(images, labels_for(spec)).logits)
+        assert torch.equal(D(images, labels_for(spec)), D.outputs(images, labels_for(spec)).logits)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -137,7 +137,7 @@ def test_an_image_is_bit_identical_whatever_is_drawn_beside_it(quick: Quick, var
     changes = {k: {**v, "base_channels": 32} for k, v in VARIANTS[variant].items() if "mlp" not in v.values()}
     spec = quick(**VARIANTS[variant] | {k: v for k, v in changes.items() if k != "conditioning"})
     G, _ = build_networks(spec, info(32, 1))
-    place(moved(G), "cpu")
+    place_network(moved(G), "cpu")
     drawn = TrainedGenerator(G.eval(), spec, info(32, 1), step=0)
     z, labels = torch.randn(CHUNK, 8, generator=source()), labels_for(spec, CHUNK)
     whole = drawn._forward(z, labels)
@@ -181,7 +181,9 @@ def test_the_gradient_of_d_in_its_images_can_be_penalised(quick: Quick, variant:
 def test_every_weight_learns(quick: Quick, variant: str) -> None:
     spec = quick(**VARIANTS[variant])
     G, D = build_networks(spec, info(16, 1))
-    judged = moved(D).judge(moved(G)(torch.randn(6, 8, generator=source()), labels_for(spec, 6)), labels_for(spec, 6))  # type: ignore[operator]
+    judged = moved(D).outputs(
+        moved(G)(torch.randn(6, 8, generator=source()), labels_for(spec, 6)), labels_for(spec, 6)
+    )  # type: ignore[operator]
     total = judged.logits.square().sum()
     if judged.class_logits is not None:
         total = total + judged.class_logits.square().sum()
@@ -221,7 +223,7 @@ def test_to_be_placed_changes_the_layout_of_convolutions_and_no_number(quick: Qu
     spec = quick(**VARIANTS[variant])
     for network in build_networks(spec, info(16, 3)):
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        place(network, "cpu")
+        place_network(network, "cpu")
         assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
         for weight in network.parameters():
             assert weight.ndim < 4 or weight.is_contiguous(memory_format=torch.channels_last)

@@ -12,8 +12,8 @@ from torch import nn
 from gan.architectures import build_networks
 from gan.layers.attention import SelfAttention
 from gan.layers.conditional_batchnorm import ConditionalBatchNorm2d
-from gan.layers.filled import fan_in
 from gan.layers.leaky_relu import LeakyReLU
+from gan.layers.seeded_init import fan_in
 from gan.layers.virtual_batchnorm import VirtualBatchNorm2d
 from gan.spec import TrainSpec
 from tests.gan.architectures.variants import info

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from gan.architectures.discriminator import DiscriminatorHead
-from gan.layers.filled import fill, he
+from gan.layers.seeded_init import fill, he_normal
 from tests.gan.architectures.variants import info
 from tests.gan.quick import quick_spec
 
@@ -16,7 +16,7 @@ LABELS = torch.tensor([0, 1, 2, 1])
 def head(kind: str, kernels: int = 0) -> DiscriminatorHead:
     spec = quick_spec(conditioning={"kind": kind}, discriminator={"minibatch_features": kernels})
     made = DiscriminatorHead(spec, info(16, 1), features=10)
-    fill(made, torch.Generator().manual_seed(0), he)
+    fill(made, torch.Generator().manual_seed(0), he_normal)
     return made
 
 

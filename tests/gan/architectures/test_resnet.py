@@ -11,7 +11,7 @@ from torch import nn
 from gan.architectures import build_networks
 from gan.architectures.resnet import DownBlock, FirstDownBlock, SameBlock, UpBlock
 from gan.layers.conditional_batchnorm import ConditionalBatchNorm2d
-from gan.layers.labelled import through
+from gan.layers.label_conditioned import apply_layers
 from gan.spec import TrainSpec
 from tests.gan.architectures.variants import both, info
 
@@ -47,7 +47,7 @@ def test_features_are_sums_over_all_places(quick: Quick) -> None:
     _, D = build_networks(quick(**both("resnet")), info(32, 1))
     seen = []
     D.get_submodule("blocks").register_forward_hook(lambda _layer, _inputs, output: seen.append(output))
-    features = D.judge(torch.rand(2, 1, 32, 32), LABELS).features
+    features = D.outputs(torch.rand(2, 1, 32, 32), LABELS).features
     assert seen[0].shape[2:] == (4, 4)
     assert torch.equal(features, seen[0].sum((2, 3)))
     assert (features >= 0).all()
@@ -56,7 +56,7 @@ def test_features_are_sums_over_all_places(quick: Quick) -> None:
 def test_an_up_block_is_its_branch_and_the_doubled_input_through_its_shortcut() -> None:
     block, x = UpBlock(3, 5, nn.BatchNorm2d), torch.randn(2, 3, 4, 4)
     doubled = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    expected = through(block.branch, x, None) + block.shortcut(doubled)
+    expected = apply_layers(block.branch, x, None) + block.shortcut(doubled)
     assert torch.allclose(block(x, None), expected, atol=1e-6)
 
 

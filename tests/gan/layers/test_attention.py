@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from gan.layers.attention import SelfAttention
-from gan.layers.filled import fill, he
+from gan.layers.seeded_init import fill, he_normal
 
 
 def attention(channels: int, gamma: float) -> SelfAttention:
     layer = SelfAttention(channels)
-    fill(layer, torch.Generator().manual_seed(0), he)
+    fill(layer, torch.Generator().manual_seed(0), he_normal)
     layer.gamma.data.fill_(gamma)
     return layer
 
@@ -27,7 +27,7 @@ def at_place(layer: SelfAttention, x: Tensor, j: int) -> Tensor:
 
 def test_it_begins_as_the_identity() -> None:
     layer = SelfAttention(16)
-    fill(layer, torch.Generator().manual_seed(0), he)
+    fill(layer, torch.Generator().manual_seed(0), he_normal)
     x = torch.randn(2, 16, 4, 4)
     assert torch.equal(layer(x), x)
     torch.autograd.backward(layer(x).sum())

@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 from gan.layers.conditional_batchnorm import ConditionalBatchNorm2d
-from gan.layers.filled import fill, he
+from gan.layers.seeded_init import fill, he_normal
 
 LABELS = torch.tensor([0, 2, 1, 2, 0])
 
 
 def norm() -> ConditionalBatchNorm2d:
     layer = ConditionalBatchNorm2d(channels=4, classes=3)
-    fill(layer, torch.Generator(), he)
+    fill(layer, torch.Generator(), he_normal)
     return layer
 
 

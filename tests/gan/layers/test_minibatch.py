@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from gan.layers.filled import fill, he
 from gan.layers.minibatch import MinibatchDiscrimination
+from gan.layers.seeded_init import fill, he_normal
 
 
 def layer(kernels: int = 7) -> MinibatchDiscrimination:
     made = MinibatchDiscrimination(features=10, kernels=kernels)
-    fill(made, torch.Generator().manual_seed(0), he)
+    fill(made, torch.Generator().manual_seed(0), he_normal)
     return made
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from gan.architectures import build_networks
-from gan.layers.filled import fill, he
-from gan.layers.spectral_norm import SpectralNorm, divided_out, learnt, normalise
+from gan.layers.seeded_init import fill, he_normal
+from gan.layers.spectral_norm import SpectralNorm, normalise, trained_weight, without_spectral_norm
 from tests.gan.architectures.variants import both, info
 from tests.gan.quick import quick_spec
 
@@ -28,7 +28,7 @@ def plain() -> nn.Sequential:
 def divided() -> nn.Sequential:
     network = plain()
     normalise(network)
-    fill(network, torch.Generator().manual_seed(0), he)
+    fill(network, torch.Generator().manual_seed(0), he_normal)
     return network
 
 
@@ -47,16 +47,16 @@ def test_the_learnt_weight_is_not_divided() -> None:
     network = divided().eval()
     layer = network[3]
     assert isinstance(layer, nn.Linear)
-    weight = learnt(layer)
+    weight = trained_weight(layer)
     assert torch.allclose(layer.weight, weight / torch.linalg.matrix_norm(weight, 2), rtol=1e-2)
-    assert learnt(nn.Linear(2, 2)).shape == (2, 2)
+    assert trained_weight(nn.Linear(2, 2)).shape == (2, 2)
 
 
 def test_power_iterations_follow_a_weight_that_moves_in_train_mode_alone() -> None:
     network = divided()
     layer = network[3]
     assert isinstance(layer, nn.Linear)
-    learnt(layer).data.copy_(torch.randn(2, 24, generator=torch.Generator().manual_seed(9)) * 5)
+    trained_weight(layer).data.copy_(torch.randn(2, 24, generator=torch.Generator().manual_seed(9)) * 5)
     network.eval()
     stale = sigma(layer)
     assert sigma(layer) == stale
@@ -72,15 +72,15 @@ def test_the_scale_of_a_learnt_weight_does_not_matter() -> None:
     before = network(x)
     for layer in network:
         if isinstance(layer, Weighted):
-            learnt(layer).data.mul_(7.0)
+            trained_weight(layer).data.mul_(7.0)
     assert torch.allclose(network(x), before, atol=1e-5)
 
 
-def test_divided_out_the_layers_are_plain_and_compute_the_same() -> None:
+def test_without_spectral_norm_the_layers_are_plain_and_compute_the_same() -> None:
     network, x = divided().eval(), torch.randn(2, 3, 1, 1)
     before = network(x)
     assert any(isinstance(m, SpectralNorm) for m in network.modules())
-    simple = divided_out(network)
+    simple = without_spectral_norm(network)
     assert not any(isinstance(m, SpectralNorm) for m in simple.modules())
     assert set(simple.state_dict()) == set(plain().state_dict())
     assert torch.equal(simple(x), before)

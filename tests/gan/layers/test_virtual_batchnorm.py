@@ -5,23 +5,23 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gan.layers.filled import fill, he
-from gan.layers.virtual_batchnorm import REFERENCE, ReferenceBatch, VirtualBatchNorm2d
+from gan.layers.seeded_init import fill, he_normal
+from gan.layers.virtual_batchnorm import REFERENCE_SIZE, ReferenceBatch, VirtualBatchNorm2d
 
 
 def norm(channels: int = 3) -> VirtualBatchNorm2d:
     layer = VirtualBatchNorm2d(channels)
-    fill(layer, torch.Generator(), he)
+    fill(layer, torch.Generator(), he_normal)
     return layer
 
 
 def batch(count: int) -> torch.Tensor:
-    return 1.0 + 3.0 * torch.randn(REFERENCE + count, 3, 4, 4)
+    return 1.0 + 3.0 * torch.randn(REFERENCE_SIZE + count, 3, 4, 4)
 
 
 def test_the_reference_is_normalised_by_itself() -> None:
     x = batch(5)
-    of_reference = norm()(x)[:REFERENCE]
+    of_reference = norm()(x)[:REFERENCE_SIZE]
     assert torch.allclose(of_reference.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
     assert torch.allclose(of_reference.var((0, 2, 3), correction=0), torch.ones(3), atol=1e-4)
 
@@ -29,8 +29,8 @@ def test_the_reference_is_normalised_by_itself() -> None:
 def test_an_example_is_normalised_by_the_reference_and_itself_together() -> None:
     x = batch(4)
     normalised = norm()(x)
-    for row in range(REFERENCE, REFERENCE + 4):
-        both = torch.cat([x[:REFERENCE], x[row : row + 1]])
+    for row in range(REFERENCE_SIZE, REFERENCE_SIZE + 4):
+        both = torch.cat([x[:REFERENCE_SIZE], x[row : row + 1]])
         mean, var = both.mean((0, 2, 3)), both.var((0, 2, 3), correction=0)
         expected = (x[row] - mean[:, None, None]) / (var + 1e-5).sqrt()[:, None, None]
         assert torch.allclose(normalised[row], expected, atol=1e-5)
@@ -38,9 +38,9 @@ def test_an_example_is_normalised_by_the_reference_and_itself_together() -> None
 
 def test_an_example_does_not_depend_on_the_others() -> None:
     x = batch(4)
-    other = torch.cat([x[: REFERENCE + 1], 100.0 * torch.randn(3, 3, 4, 4)])
-    assert torch.equal(norm()(x)[REFERENCE], norm()(other)[REFERENCE])
-    assert not torch.equal(norm()(x)[REFERENCE + 1], norm()(other)[REFERENCE + 1])
+    other = torch.cat([x[: REFERENCE_SIZE + 1], 100.0 * torch.randn(3, 3, 4, 4)])
+    assert torch.equal(norm()(x)[REFERENCE_SIZE], norm()(other)[REFERENCE_SIZE])
+    assert not torch.equal(norm()(x)[REFERENCE_SIZE + 1], norm()(other)[REFERENCE_SIZE + 1])
 
 
 def test_scale_and_shift_are_a_channels_own() -> None:
@@ -54,26 +54,26 @@ def test_scale_and_shift_are_a_channels_own() -> None:
 
 def test_learning_passes_through_the_reference_too() -> None:
     x = batch(1).requires_grad_()
-    (gradient,) = torch.autograd.grad(norm()(x)[REFERENCE].square().sum(), x)
+    (gradient,) = torch.autograd.grad(norm()(x)[REFERENCE_SIZE].square().sum(), x)
     assert (gradient.abs().sum((1, 2, 3)) > 0).all()
 
 
 @pytest.mark.parametrize("classes", [1, 3, 10, 100])
 def test_the_reference_spreads_over_the_classes(classes: int) -> None:
     reference = ReferenceBatch(z_dim=5, z_distribution="normal", classes=classes)
-    fill(reference, torch.Generator().manual_seed(1), he)
-    z, labels = reference.ahead_of(torch.zeros(2, 5), torch.tensor([0, 0]))
-    assert z.shape == (REFERENCE + 2, 5)
+    fill(reference, torch.Generator().manual_seed(1), he_normal)
+    z, labels = reference.prepend(torch.zeros(2, 5), torch.tensor([0, 0]))
+    assert z.shape == (REFERENCE_SIZE + 2, 5)
     assert labels is not None
-    counts = torch.bincount(labels[:REFERENCE], minlength=classes)
+    counts = torch.bincount(labels[:REFERENCE_SIZE], minlength=classes)
     assert counts.max() - counts.min() <= 1
     assert len(counts) == classes
 
 
 def test_the_reference_is_drawn_as_latents_are() -> None:
     reference = ReferenceBatch(z_dim=50, z_distribution="uniform", classes=0)
-    fill(reference, torch.Generator().manual_seed(1), he)
-    z, labels = reference.ahead_of(torch.zeros(2, 50), None)
+    fill(reference, torch.Generator().manual_seed(1), he_normal)
+    z, labels = reference.prepend(torch.zeros(2, 50), None)
     assert labels is None
     assert z.abs().max() <= 1
-    assert z[:REFERENCE].std().item() == pytest.approx(3**-0.5, rel=0.05)
+    assert z[:REFERENCE_SIZE].std().item() == pytest.approx(3**-0.5, rel=0.05)

@@ -19,8 +19,8 @@ from gan.data import HeldOut, ImageDataset
 from gan.datasets import load
 from gan.health import HealthMonitor
 from gan.quality import features
-from gan.quality.evaluate import EvaluationResult, RealStatistics, score
-from gan.quality.scores import reals_for, some
+from gan.quality.evaluate import EvaluationResult
+from gan.quality.scores import RealStatistics, num_reals_for, random_subset, score
 from gan.randomness import generator
 from gan.spec import TrainSpec, resolve
 
@@ -112,7 +112,7 @@ def data() -> ImageDataset:
 def measured(spec: TrainSpec, data: ImageDataset) -> dict[str, EvaluationResult]:
     """Each row of the table as an evaluation; its step is still to be said."""
     assert data.held_out is not None
-    reals = some(data, reals_for(spec.evaluation.images, len(data)), "reals to compare with")
+    reals = random_subset(data, num_reals_for(spec.evaluation.images, len(data)), "reals to compare with")
     beside = RealStatistics(reals, data.info.labels, features.for_dataset(data), spec.evaluation.neighbours)
     reference = score(data.held_out.images, data.held_out.labels, beside).metrics
     found = {}

@@ -12,7 +12,7 @@ from gan.quality.distances import (
     SAME,
     Manifold,
     Moments,
-    between,
+    distances,
     frechet,
     kernel_distance,
     kernel_within,
@@ -125,8 +125,8 @@ def test_one_point_again_and_again_is_precise_and_recalls_nothing() -> None:
 def test_the_same_point_up_to_rounding_is_at_no_distance() -> None:
     points = (normal(50, 128, 7) + 3).double()
     rounded = points * (1 + 1e-7)
-    assert (between(points, rounded).diagonal() == 0).all()
-    assert (between(points, points * (1 + 100 * SAME)).diagonal() > 0).all()
+    assert (distances(points, rounded).diagonal() == 0).all()
+    assert (distances(points, points * (1 + 100 * SAME)).diagonal() > 0).all()
 
 
 def test_a_set_smaller_than_k_takes_the_neighbours_that_it_has() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gan.architectures import build_networks
 from gan.data import HeldOut, ImageDataset, to_unit_range
-from gan.quality.evaluate import EvaluationResult, Evaluator, balanced, classifier_trained_on_fakes, draw
+from gan.quality.evaluate import EvaluationResult, Evaluator, classifier_trained_on_fakes, draw, proportional_classes
 from gan.quality.features import FeatureNet, for_dataset
 from gan.randomness import generator
 from gan.sample import TrainedGenerator
@@ -181,7 +181,7 @@ def test_classes_are_asked_for_as_often_as_the_data_has_them(
     shapes: ImageDataset, counts: list[int], asked: int, expected: list[int]
 ) -> None:
     uneven = replace(shapes, labels=torch.arange(3).repeat_interleave(torch.tensor(counts)))
-    ids = balanced(uneven, asked, generator(0, "test"))
+    ids = proportional_classes(uneven, asked, generator(0, "test"))
     assert torch.bincount(ids, minlength=3).tolist() == expected
     assert len(ids) == asked
 

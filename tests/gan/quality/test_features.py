@@ -18,11 +18,11 @@ from gan.quality.features import (
     FeatureNet,
     FeaturesUnreadableError,
     for_dataset,
-    kept,
+    loader,
     recipe,
     store,
 )
-from gan.quality.features.network import WIDTHS, empty, fused, initialise, strides
+from gan.quality.features.modules import WIDTHS, empty, fuse_batch_norm, initialise, strides
 from gan.randomness import generator
 from gan.spec.catalog import DatasetClass, DatasetInfo
 
@@ -66,18 +66,18 @@ def test_the_network_that_ships_tells_92_percent_of_fashion_mnist_and_serves_the
     assert net.about.accuracy is not None
     assert net.about.accuracy >= 0.92
     assert (net.about.trained_on, net.about.measured_on) == ("fashion-mnist", 10_000)
-    assert net.about.sha256 == kept.SHIPPED_SHA256 == store.digest(net.network.state_dict())
+    assert net.about.sha256 == loader.SHIPPED_SHA256 == store.digest(net.network.state_dict())
     assert net.real.size == 5_000
     assert mini.held_out is not None
     assert recipe.accuracy(net.network, mini.held_out) == pytest.approx(net.about.accuracy, abs=0.03)
-    assert kept.shipped("fashion-mnist").real.size == 60_000
-    assert kept.SHIPPED_FILE.stat().st_size < 1_200_000
+    assert loader.shipped("fashion-mnist").real.size == 60_000
+    assert loader.SHIPPED_FILE.stat().st_size < 1_200_000
 
 
 def test_it_ships_with_the_moments_of_the_images_that_it_serves() -> None:
     mini = load("fashion-mnist-mini")
     net = for_dataset(mini)
-    seen = net.see(mini.images[::10]).features.double()
+    seen = net.outputs(mini.images[::10]).features.double()
     assert seen.shape == (500, WIDTHS[-1])
     assert (net.real.mean - seen.mean(0)).norm() < 0.05 * seen.mean(0).norm()
     assert net.real.covariance.trace() == pytest.approx(torch.cov(seen.T).trace().item(), rel=0.05)
@@ -85,19 +85,19 @@ def test_it_ships_with_the_moments_of_the_images_that_it_serves() -> None:
 
 @pytest.mark.parametrize("at", [200, 500_000, -10])
 def test_a_shipped_file_that_is_damaged_is_refused_with_what_to_do(tmp_path: Path, at: int) -> None:
-    content = bytearray(kept.SHIPPED_FILE.read_bytes())
+    content = bytearray(loader.SHIPPED_FILE.read_bytes())
     content[at] ^= 1
     (tmp_path / "net.safetensors").write_bytes(content)
     with pytest.raises(FeaturesUnreadableError, match=r"net\.safetensors"):
-        kept.shipped("fashion-mnist", tmp_path / "net.safetensors")
+        loader.shipped("fashion-mnist", tmp_path / "net.safetensors")
 
 
 def test_a_shipped_file_that_is_missing_or_another_is_refused(tmp_path: Path, of_shapes: FeatureNet) -> None:
     with pytest.raises(FeaturesUnreadableError, match="Install Gantry again"):
-        kept.shipped("fashion-mnist", tmp_path / "net.safetensors")
-    kept.save(tmp_path / "net.safetensors", of_shapes, {"fashion-mnist.": of_shapes.real})
+        loader.shipped("fashion-mnist", tmp_path / "net.safetensors")
+    loader.save(tmp_path / "net.safetensors", of_shapes, {"fashion-mnist.": of_shapes.real})
     with pytest.raises(FeaturesUnreadableError, match="not the file that was released"):
-        kept.shipped("fashion-mnist", tmp_path / "net.safetensors")
+        loader.shipped("fashion-mnist", tmp_path / "net.safetensors")
 
 
 def test_it_learns_the_classes_and_is_measured_on_what_it_did_not_see(
@@ -107,18 +107,18 @@ def test_it_learns_the_classes_and_is_measured_on_what_it_did_not_see(
     assert (about.task, about.outputs, about.measured_on, about.trained_on) == ("classes", 3, 6, "shapes")
     assert about.trained_on_sha256 == shapes.digest()
     assert about.accuracy == 1.0
-    learned, measured = recipe.parts(shapes)
+    learned, measured = recipe.split(shapes)
     assert len(learned) + len(measured) == 60
     assert shapes.labels is not None
-    assert of_shapes.tells_classes
-    right = of_shapes.see(shapes.images).logits.argmax(1) == shapes.labels
+    assert of_shapes.predicts_classes
+    right = of_shapes.outputs(shapes.images).logits.argmax(1) == shapes.labels
     assert right.double().mean() > 0.95
 
 
 def test_held_out_images_are_what_it_is_measured_on(shapes: ImageDataset) -> None:
     labels = torch.tensor([0, 1, 2])
     held_out = HeldOut(torch.zeros(3, 1, 12, 14, dtype=torch.uint8), labels)
-    learned, measured = recipe.parts(replace(shapes, held_out=held_out))
+    learned, measured = recipe.split(replace(shapes, held_out=held_out))
     assert len(learned) == 60
     assert measured is held_out
 
@@ -128,15 +128,15 @@ def test_images_without_labels_teach_which_way_is_up() -> None:
     info = mini.info.model_copy(update={"classes": (), "sha256": None})
     net = for_dataset(ImageDataset(info, mini.images[::100], None))
     assert (net.about.task, net.about.outputs) == ("rotations", 4)
-    assert not net.tells_classes
+    assert not net.predicts_classes
     assert net.about.accuracy is not None
     # Of 20 turned images; chance is a quarter.
     assert net.about.accuracy > 0.6
 
 
 def test_one_class_for_all_is_as_good_as_none() -> None:
-    assert kept.task_of(drawn(1, 8, 8, 1)) == "rotations"
-    assert kept.task_of(drawn(1, 8, 8, 2)) == "classes"
+    assert loader.task_of(drawn(1, 8, 8, 1)) == "rotations"
+    assert loader.task_of(drawn(1, 8, 8, 2)) == "classes"
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_any_shape_and_any_channels(channels: int, height: int, width: int) -> N
     data = drawn(channels, height, width, 2)
     net = for_dataset(data)
     assert net.about.accuracy == 1.0
-    assert net.see(data.images).features.shape == (40, 128)
+    assert net.outputs(data.images).features.shape == (40, 128)
     assert torch.isfinite(net.real.covariance).all()
 
 
@@ -162,13 +162,13 @@ def test_tiny_images_are_their_own_features() -> None:
     data = drawn(1, 4, 2, 4)
     net = for_dataset(data)
     assert (net.about.task, net.about.accuracy) == ("nearest_mean", 1.0)
-    seen = net.see(data.images)
+    seen = net.outputs(data.images)
     assert seen.features.dtype == torch.float64
     assert torch.equal(seen.features, data.images.flatten(1).double() / 127.5 - 1)
     assert data.labels is not None
     assert (seen.logits.argmax(1) == data.labels).all()
     unlabelled = for_dataset(drawn(1, 1, 2, 1, labelled=False))
-    assert (unlabelled.about.task, unlabelled.about.accuracy, unlabelled.tells_classes) == ("none", None, False)
+    assert (unlabelled.about.task, unlabelled.about.accuracy, unlabelled.predicts_classes) == ("none", None, False)
 
 
 def test_batchnorm_is_folded_into_the_convolutions() -> None:
@@ -179,7 +179,7 @@ def test_batchnorm_is_folded_into_the_convolutions() -> None:
     for _ in range(5):
         network(images)
     network.eval()
-    plain = fused(network, 3, 20)
+    plain = fuse_batch_norm(network, 3, 20)
     with torch.no_grad():
         assert torch.allclose(plain(images).logits, network(images).logits, atol=1e-4)
     assert sum(p.numel() for p in plain.buffers()) == 0
@@ -197,7 +197,7 @@ def test_what_the_cache_holds_is_not_learned_again(
     assert told == sorted(told)
     again = for_dataset(shapes, tmp_path, not_again)
     assert again.about == first.about == of_shapes.about
-    assert torch.equal(again.see(shapes.images).features, first.see(shapes.images).features)
+    assert torch.equal(again.outputs(shapes.images).features, first.outputs(shapes.images).features)
     assert torch.allclose(again.real.covariance, first.real.covariance, rtol=1e-5, atol=1e-6)
     assert again.real.size == 60
     # Other images have another network.
@@ -209,7 +209,7 @@ def test_what_the_cache_holds_is_not_learned_again(
 def test_a_damaged_file_in_the_cache_is_made_anew(
     tmp_path: Path, of_shapes: FeatureNet, shapes: ImageDataset
 ) -> None:
-    kept.save(
+    loader.save(
         file := tmp_path / f"{shapes.digest()}-recipe-{recipe.VERSION}.safetensors", of_shapes, {"": of_shapes.real}
     )
     assert for_dataset(shapes, tmp_path, not_again).about == of_shapes.about
@@ -257,12 +257,12 @@ def test_two_processes_may_keep_the_same_network_at_once(tmp_path: Path) -> None
 
 def test_figures_of_real_images_are_remembered_where_there_is_a_folder(tmp_path: Path, of_shapes: FeatureNet) -> None:
     keeping = replace(of_shapes, folder=tmp_path)
-    assert keeping.remember("a", lambda: {"fcd": 0.1}) == {"fcd": 0.1}
-    assert keeping.remember("a", lambda: {"fcd": 0.2}) == {"fcd": 0.1}
-    assert of_shapes.remember("a", lambda: {"fcd": 0.2}) == {"fcd": 0.2}
+    assert keeping.cached_metrics("a", lambda: {"fcd": 0.1}) == {"fcd": 0.1}
+    assert keeping.cached_metrics("a", lambda: {"fcd": 0.2}) == {"fcd": 0.1}
+    assert of_shapes.cached_metrics("a", lambda: {"fcd": 0.2}) == {"fcd": 0.2}
     (file,) = tmp_path.iterdir()
     file.write_text("{")
-    assert keeping.remember("a", lambda: {"fcd": 0.3}) == {"fcd": 0.3}
+    assert keeping.cached_metrics("a", lambda: {"fcd": 0.3}) == {"fcd": 0.3}
 
 
 def test_what_it_says_of_itself_is_plain(of_shapes: FeatureNet) -> None:
@@ -270,10 +270,10 @@ def test_what_it_says_of_itself_is_plain(of_shapes: FeatureNet) -> None:
 
 
 def test_a_file_of_another_version_is_refused(tmp_path: Path, of_shapes: FeatureNet) -> None:
-    kept.save(tmp_path / "net", of_shapes, {"": of_shapes.real})
+    loader.save(tmp_path / "net", of_shapes, {"": of_shapes.real})
     shutil.copy(tmp_path / "net", tmp_path / "copy")
-    assert kept.load(tmp_path / "copy").about == of_shapes.about
+    assert loader.load(tmp_path / "copy").about == of_shapes.about
     raw = (tmp_path / "net").read_bytes().replace(b'\\"format\\": 1', b'\\"format\\": 9')
     (tmp_path / "net").write_bytes(raw)
     with pytest.raises(FeaturesUnreadableError, match="version"):
-        kept.load(tmp_path / "net")
+        loader.load(tmp_path / "net")

@@ -45,12 +45,12 @@ class Judges(nn.Module):
         super().__init__()
         self.say, self.name = say, name
 
-    def judge(self, images: Tensor, labels: Tensor | None) -> DiscriminatorOutput:
+    def outputs(self, images: Tensor, labels: Tensor | None) -> DiscriminatorOutput:
         named = None if self.name is None else self.name(images)
         return DiscriminatorOutput(self.say(images, labels), named, images.flatten(1))
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        return self.judge(images, labels).logits
+        return self.outputs(images, labels).logits
 
 
 def brightness(images: Tensor, labels: Tensor | None) -> Tensor:

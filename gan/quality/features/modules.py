@@ -1,4 +1,4 @@
-"""The shape of a feature network: five convolutions and a mean over the image, or the plain pixels of tiny images."""
+"""The modules of feature networks: five convolutions and a mean over the image, or the pixels of tiny images."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 WIDTHS: Final = (16, 32, 64, 128, 128)
-# By how often the image must be halved to come to about 8 pixels: where that is done. Early where it is large, so
-# that an image of 128 costs a few times one of 32, and not sixteen times.
+# The strides of the five convolutions, by the number of times that the side must be halved to reach about 8 pixels.
+# Larger images are halved earlier, so that an image of 128 costs a few times one of 32, and not sixteen times.
 _STRIDES: Final = ((1, 1, 1, 1, 1), (1, 1, 1, 2, 1), (1, 2, 1, 2, 1), (2, 2, 1, 2, 1), (2, 2, 2, 2, 1))
 _LAST_SIDE: Final = 8
 
 
 class FeatureOutput(NamedTuple):
-    """What a network makes of N images."""
+    """The outputs of a feature network for N images."""
 
     features: Tensor
     """(N, F)."""
     logits: Tensor
-    """(N, outputs): of the classes, or of the four rotations."""
+    """(N, outputs): those of the classes, or of the four rotations."""
 
 
 class Convolutions(nn.Module):
-    """Images (N, C, S, S) in [-1, 1] -> 128 features, all >= 0, and a linear classifier of them.
+    """A convolutional feature network: images (N, C, S, S) in [-1, 1] -> 128 features, all >= 0, and linear logits.
 
-    normalise: with BatchNorm, as it learns; without, as it is kept (`fused`).
+    With `normalise` it has BatchNorm, for training; without, it is in the form that is stored (`fuse_batch_norm`).
     """
 
     def __init__(self, channels: int, side: int, outputs: int, normalise: bool) -> None:
@@ -44,7 +44,7 @@ class Convolutions(nn.Module):
         self.head = nn.Linear(WIDTHS[-1], outputs)
 
     def forward(self, images: Tensor) -> FeatureOutput:
-        """Features (N, 128) and logits (N, outputs)."""
+        """Return features (N, 128) and logits (N, outputs)."""
         x = images.contiguous(memory_format=torch.channels_last)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(norm(conv(x)), inplace=True)
@@ -53,9 +53,10 @@ class Convolutions(nn.Module):
 
 
 class Pixels(nn.Module):
-    """Images of a handful of pixels, (N, C, H, W) float64 in [-1, 1]: the pixels are the features.
+    """A feature network for tiny images (N, C, H, W), float64 in [-1, 1]: the pixels are the features.
 
-    The classifier takes the nearest class mean: a Gaussian around each mean (K, C * H * W), all of one variance ().
+    The classifier is the nearest class mean: a Gaussian around each of `means` (K, C H W), all with one `variance`
+    ().
     """
 
     means: Tensor
@@ -67,14 +68,14 @@ class Pixels(nn.Module):
         self.register_buffer("variance", variance)
 
     def forward(self, images: Tensor) -> FeatureOutput:
-        """Features (N, C * H * W) float64 and logits (N, K)."""
+        """Return features (N, C H W), float64, and logits (N, K)."""
         features = images.flatten(1)
         squares = (features[:, None] - self.means).square().sum(2)
         return FeatureOutput(features, -squares / (2 * self.variance))
 
 
 def strides(side: int) -> tuple[int, ...]:
-    """The stride of each convolution for images of `side` pixels."""
+    """Return the stride of each convolution for images of `side` pixels."""
     halvings = math.ceil(math.log2(max(side, 1) / _LAST_SIDE)) if side > _LAST_SIDE else 0
     return _STRIDES[min(halvings, len(_STRIDES) - 1)]
 
@@ -82,7 +83,7 @@ def strides(side: int) -> tuple[int, ...]:
 def empty(
     channels: int, side: int, outputs: int, normalise: bool, device: torch.device | str = "cpu"
 ) -> Convolutions:
-    """`Convolutions` whose weights are whatever lay in memory: torch's own would come from the global generator."""
+    """Return `Convolutions` with uninitialised weights: torch would draw them from its global generator."""
     with torch.device("meta"):
         network = Convolutions(channels, side, outputs, normalise)
     network.to_empty(device=device)
@@ -91,7 +92,7 @@ def empty(
 
 
 def initialise(network: Convolutions, source: torch.Generator) -> None:
-    """Fan-in weights for ReLU (He et al. 2015, arXiv:1502.01852) from `source`; BatchNorm at the identity."""
+    """Draw weights by fan-in for ReLU (He et al. 2015, arXiv:1502.01852); BatchNorm is the identity at first."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=source)
@@ -101,8 +102,11 @@ def initialise(network: Convolutions, source: torch.Generator) -> None:
             module.reset_parameters()
 
 
-def fused(network: Convolutions, channels: int, side: int) -> Convolutions:
-    """The same function in eval mode, each BatchNorm folded into its convolution: half the time, fewer tensors."""
+def fuse_batch_norm(network: Convolutions, channels: int, side: int) -> Convolutions:
+    """Return a network in eval mode that computes the same, with every BatchNorm folded into its convolution.
+
+    It takes half the time and has fewer tensors.
+    """
     device = network.head.weight.device
     plain = empty(channels, side, network.head.out_features, normalise=False, device=device)
     for conv, norm, into in zip(network.convs, network.norms, plain.convs, strict=True):

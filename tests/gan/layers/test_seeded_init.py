@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan.layers.filled import Weighted, fan_in, fill, he
+from gan.layers.seeded_init import Weighted, fan_in, fill, he_normal
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_the_fan_in_is_the_number_of_inputs_of_one_output(layer: Weighted, expec
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(64, 32, 4, stride=2), nn.ConvTranspose2d(64, 32, 4, stride=2)])
 def test_what_passes_keeps_its_scale(layer: Weighted) -> None:
-    fill(layer, torch.Generator().manual_seed(0), he)
+    fill(layer, torch.Generator().manual_seed(0), he_normal)
     x = torch.relu(torch.randn(8, 64, 16, 16, generator=torch.Generator().manual_seed(1)))
     # Before a ReLU the deviation is 1 again: ReLU halves the mean square, and He's gain doubles it.
     assert layer(x)[:, :, 2:-2, 2:-2].std().item() == pytest.approx(1.0, rel=0.1)
@@ -37,7 +37,7 @@ def test_norms_begin_at_one_or_around_it() -> None:
     for deviation in (0.0, 0.02):
         norms: list[nn.BatchNorm2d | nn.GroupNorm] = [nn.BatchNorm2d(1000), nn.GroupNorm(1, 1000)]
         network = nn.Sequential(*norms, nn.BatchNorm2d(3, affine=False))
-        fill(network, torch.Generator().manual_seed(0), he, norm_deviation=deviation)
+        fill(network, torch.Generator().manual_seed(0), he_normal, norm_deviation=deviation)
         for norm in norms:
             assert norm.weight.std().item() == pytest.approx(deviation, rel=0.1)
             assert norm.weight.mean().item() == pytest.approx(1.0, abs=0.01)
@@ -46,7 +46,7 @@ def test_norms_begin_at_one_or_around_it() -> None:
 
 def test_embeddings_of_labels_are_normal_and_biases_zero() -> None:
     embedding, linear = nn.Embedding(100, 100), nn.Linear(400, 400)
-    fill(nn.ModuleList([embedding, linear]), torch.Generator().manual_seed(0), he)
+    fill(nn.ModuleList([embedding, linear]), torch.Generator().manual_seed(0), he_normal)
     assert embedding.weight.std().item() == pytest.approx(1.0, rel=0.03)
     assert linear.weight.std().item() == pytest.approx(1 / math.sqrt(400), rel=0.03)
     assert not linear.bias.any()

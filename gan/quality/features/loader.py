@@ -1,4 +1,4 @@
-"""One feature network a data set: the one that ships, else the one in the cache, else one that is trained now."""
+"""The feature network of a data set: shipped with Gantry, read from the cache, or trained now."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from gan.data import HeldOut, ImageDataset
 from gan.quality.distances import Moments, moments
 from gan.quality.features import recipe, store
-from gan.quality.features.net import FeatureNet, FeatureNetInfo, Task, see
-from gan.quality.features.network import empty
+from gan.quality.features.feature_net import FeatureNet, FeatureNetInfo, Task, network_outputs
+from gan.quality.features.modules import empty
 from gan.quality.features.store import FeaturesUnreadableError
 
-# The network of Fashion-MNIST, and the data sets that it serves, by digest: the whole set and a part of it.
+# The network of Fashion-MNIST, and the data sets that it is for, by digest: the whole data set and a part of it.
 SHIPPED_FILE: Final = Path(__file__).parent / "fashion_mnist.safetensors"
 SHIPPED_SHA256: Final = "f26839106ad9befe6a7b7e21095548f64a071fd5ac2897fb969b38ad94dbf4c1"
 SHIPPED_FOR: Final = {
@@ -23,39 +23,43 @@ SHIPPED_FOR: Final = {
 
 
 def for_dataset(
-    data: ImageDataset, cache: Path | None = None, progress: recipe.Progress = recipe.untold
+    data: ImageDataset, cache: Path | None = None, progress: recipe.Progress = recipe.no_progress
 ) -> FeatureNet:
-    """The feature network of `data`, on the device of its images.
+    """Return the feature network of `data`, on the device of its images.
 
-    Shipped, or from the folder `cache`, or trained now (minutes) and then kept there. A file of the cache that is
-    damaged is made anew. `progress` is told the share that is done; what it raises ends the training, and nothing is
-    kept. Raises `FeaturesUnreadableError` where the file that ships with Gantry is damaged.
+    It ships with Gantry, or is in the folder `cache`, or is trained now, which takes minutes, and is written there. A
+    damaged file in the cache is replaced. `progress` is called with the share of the training that is done, 0..1; an
+    exception that it raises ends the training, and nothing is written. Raises `FeaturesUnreadableError` if the file
+    that ships with Gantry is missing or damaged.
     """
     sha256, device = data.sha256, data.images.device
-    if recipe.tiny(data):
+    if recipe.is_tiny(data):
         return replace(train(data, sha256), folder=cache)
     if sha256 in SHIPPED_FOR:
         return replace(shipped(SHIPPED_FOR[sha256]), folder=cache).to(device)
     path = None if cache is None else cache / f"{sha256}-recipe-{recipe.VERSION}.safetensors"
-    if path is not None and (known := _cached(path)) is not None:
-        return replace(known, folder=cache).to(device)
+    if path is not None and (cached := _cached(path)) is not None:
+        return replace(cached, folder=cache).to(device)
     trained = train(data, sha256, progress)
     if path is not None:
         save(path, trained, {"": trained.real})
     return replace(trained, folder=cache)
 
 
-def train(data: ImageDataset, sha256: str, progress: recipe.Progress = recipe.untold) -> FeatureNet:
-    """Learn by the recipe, measure, and look at every training image once."""
+def train(data: ImageDataset, sha256: str, progress: recipe.Progress = recipe.no_progress) -> FeatureNet:
+    """Train a network by the recipe, measure its accuracy, and compute the moments of all training images.
+
+    `sha256` is the digest of `data`.
+    """
     task = task_of(data)
-    told = task in ("classes", "nearest_mean")
+    labelled = task in ("classes", "nearest_mean")
     outputs = {"rotations": recipe.ROTATIONS, "none": 1}.get(task, len(data.info.classes))
-    learned, measured = recipe.parts(data if told else unlabelled(data))
-    network = recipe.fit(learned, outputs, progress=progress)
+    training, test = recipe.split(data if labelled else without_labels(data))
+    network = recipe.fit(training, outputs, progress=progress)
     about = FeatureNetInfo(
         task=task,
-        accuracy=None if task == "none" else recipe.accuracy(network, measured),
-        measured_on=0 if task == "none" else len(measured),
+        accuracy=None if task == "none" else recipe.accuracy(network, test),
+        measured_on=0 if task == "none" else len(test),
         trained_on=data.info.name,
         trained_on_sha256=sha256,
         recipe=recipe.VERSION,
@@ -64,55 +68,64 @@ def train(data: ImageDataset, sha256: str, progress: recipe.Progress = recipe.un
         outputs=outputs,
         sha256=store.digest(network.state_dict()),
     )
-    return FeatureNet(network, about, moments(see(network, data.images).features))
+    return FeatureNet(network, about, moments(network_outputs(network, data.images).features))
 
 
 def task_of(data: ImageDataset) -> Task:
-    """What there is to tell: the classes, where there are labels of two or more."""
+    """Return the task of the network of `data`: to classify the classes, if there are labels of at least two."""
     labelled = data.labels is not None and len(data.info.classes) > 1
-    if recipe.tiny(data):
+    if recipe.is_tiny(data):
         return "nearest_mean" if labelled else "none"
     return "classes" if labelled else "rotations"
 
 
 def shipped(name: str, path: Path = SHIPPED_FILE) -> FeatureNet:
-    """The network that is part of Gantry, with the moments of the data set `name`. Raises `FeaturesUnreadableError`."""
+    """Return the network that ships with Gantry, with the moments of the data set `name`.
+
+    Raises `FeaturesUnreadableError` if the file is missing, damaged or not the one that was released.
+    """
     try:
-        known = load(path, f"{name}.")
+        net = load(path, f"{name}.")
     except FileNotFoundError as error:
         raise FeaturesUnreadableError(f"{path.name} is missing. Install Gantry again.") from error
-    if known.about.sha256 != SHIPPED_SHA256:
+    if net.about.sha256 != SHIPPED_SHA256:
         raise FeaturesUnreadableError(f"{path.name} is not the file that was released. Install Gantry again.")
-    return known
+    return net
 
 
 def save(path: Path, net: FeatureNet, real: dict[str, Moments]) -> None:
-    """Write the network, and the moments of one or more data sets by a prefix of their names."""
+    """Write the network and the moments `real` of data sets, each under the prefix that is its key."""
     tensors = {f"net.{name}": tensor for name, tensor in net.network.state_dict().items()}
     counts = {}
-    for prefix, of_data in real.items():
-        # In float32, which moves a Fréchet distance by a millionth, they are half as long.
-        tensors |= {f"{prefix}mean": of_data.mean.float(), f"{prefix}covariance": of_data.covariance.float()}
-        counts[prefix] = of_data.size
+    for prefix, data_moments in real.items():
+        # float32 halves the file and changes a Fréchet distance by a millionth.
+        tensors |= {
+            f"{prefix}mean": data_moments.mean.float(),
+            f"{prefix}covariance": data_moments.covariance.float(),
+        }
+        counts[prefix] = data_moments.size
     store.write(path, tensors, {"net": asdict(net.about), "counts": counts})
 
 
 def load(path: Path, prefix: str = "") -> FeatureNet:
-    """What `save` wrote, with the moments under `prefix`. Raises `FeaturesUnreadableError`, FileNotFoundError."""
+    """Read a file that `save` wrote, with the moments under `prefix`.
+
+    Raises `FeaturesUnreadableError`, and `FileNotFoundError` if there is no file.
+    """
     tensors, content = store.read(path)
     about = FeatureNetInfo(**content["net"])
     network = empty(about.channels, about.side, about.outputs, normalise=False)
     weights = {name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")}
     network.load_state_dict(weights)
     if store.digest(network.state_dict()) != about.sha256:
-        raise FeaturesUnreadableError(f"The weights in {path.name} are not the ones that it names.")
+        raise FeaturesUnreadableError(f"The weights in {path.name} do not have the digest that the file states.")
     mean, covariance = tensors[f"{prefix}mean"].double(), tensors[f"{prefix}covariance"].double()
     real = Moments(mean, covariance, content["counts"][prefix])
     return FeatureNet(network.requires_grad_(False).eval(), about, real)
 
 
-def unlabelled(data: ImageDataset) -> ImageDataset:
-    """The same images without labels."""
+def without_labels(data: ImageDataset) -> ImageDataset:
+    """Return the same images without labels."""
     held_out = None if data.held_out is None else HeldOut(data.held_out.images, None)
     return replace(data, labels=None, held_out=held_out)
 
