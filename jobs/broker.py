@@ -1,6 +1,7 @@
-"""The message to the workers. It says "there may be work" and nothing else: no job id, so it carries no authority.
+"""The message to the workers. It says "there may be work" and nothing else.
 
-It may be lost, late or doubled; the record is the only truth, and the sweeper sends a lost hint again.
+It carries no job id, so it carries no authority. It may be lost, late or sent twice: only the database says which
+jobs exist, and the sweeper sends a lost hint again.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ QUEUE: Final = "gantry"
 
 _REACHABLE_SECONDS: Final = 5
 _POLL_SECONDS: Final = 0.2
-"""Between two looks into the folder of messages: a hint waits for it, and so does whoever tells a worker to stop."""
+"""How often a worker looks into the folder of messages. Both a hint and a request to stop wait for it."""
 
 
 def make_app(settings: Settings) -> Celery:
-    """A Celery app for this process; nothing is connected yet."""
+    """Return a Celery app for this process. Nothing is connected yet."""
     app = Celery("gantry", broker=settings.broker, set_as_current=False)
     app.conf.update(
         task_default_queue=QUEUE,
@@ -53,21 +54,24 @@ def make_app(settings: Settings) -> Celery:
 
 
 def send_hint(app: Celery) -> None:
-    """Wake a worker. Raises `BrokerUnavailableError` within seconds when the broker does not take it."""
-    with _named("The broker does not take messages", app):
+    """Send one hint, which wakes a worker. Raises `BrokerUnavailableError` within seconds when it is not accepted."""
+    with _as_unavailable("The broker does not accept messages", app):
         app.send_task(TASK_NAME, queue=QUEUE, retry=False, ignore_result=True)
 
 
 def check(app: Celery) -> None:
-    """Raise `BrokerUnavailableError` when the broker cannot be reached within a few seconds, or takes nothing."""
-    with _named("The broker does not answer", app), app.connection_for_write() as connection:
+    """Raise `BrokerUnavailableError` when the broker cannot be reached within a few seconds, or accepts nothing."""
+    with _as_unavailable("The broker does not respond", app), app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1, timeout=_REACHABLE_SECONDS, reraise_as_library_errors=True)
         connection.default_channel.queue_declare(QUEUE, passive=False, durable=True)
 
 
 @contextmanager
-def _named(what: str, app: Celery) -> Iterator[None]:
-    """Give whatever the transport raises (a full Redis has an error of its own) our name."""
+def _as_unavailable(what: str, app: Celery) -> Iterator[None]:
+    """Raise `BrokerUnavailableError` in place of any error of the transport.
+
+    A full Redis, for example, raises an error of its own class.
+    """
     transport = app.connection_for_write()
     try:
         yield
@@ -76,9 +80,9 @@ def _named(what: str, app: Celery) -> Iterator[None]:
 
 
 def relay_once(db: Database, app: Celery, limit: int = 50) -> int:
-    """Send the hints that are due; how many. Raises `BrokerUnavailableError`, `DatabaseUnavailableError`.
+    """Send the hints that are due, and return how many. Raises `BrokerUnavailableError`, `DatabaseUnavailableError`.
 
-    Sent first, crossed off after: a crash between the two sends a hint twice, which wakes a worker for nothing.
+    A hint is deleted only after it was sent. A crash in between sends it twice, which wakes a worker for nothing.
     """
     with db.read() as s:
         hints = outbox.fetch_due(s, limit)
@@ -96,15 +100,16 @@ def _is_files(settings: Settings) -> bool:
 
 
 def _filesystem(settings: Settings) -> dict[str, Any]:
-    # kombu takes a message out through the process's temporary folder: a worker points TMPDIR at `tmp`, so that
-    # the move stays a rename.
+    # kombu moves a message through the temporary folder of the process. A worker sets TMPDIR to `tmp`, which is on
+    # the same file system, so that the move stays a rename.
     folders = {name: settings.queue_dir / name for name in ("messages", "control", "tmp")}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     messages = str(folders["messages"])
     return {
         "broker_transport": "jobs.hint_files:Transport",
-        # Late, because prefetching cannot be switched off here: an idle worker must not sit on a busy one's message.
+        # Acknowledge late, because prefetching cannot be switched off here. A message that a busy worker has
+        # prefetched must stay available to an idle one.
         "task_acks_late": True,
         "broker_transport_options": {
             "data_folder_in": messages,
@@ -118,10 +123,11 @@ def _filesystem(settings: Settings) -> dict[str, Any]:
 
 def _redis() -> dict[str, Any]:
     return {
-        # Early, because the lease owns a running job: no visibility timeout can start it twice.
+        # Acknowledge early: the lease, not the message, owns a running job, so no visibility timeout starts it twice.
         "task_acks_late": False,
         "worker_disable_prefetch": True,
-        # Without these, a half-open connection leaves a worker deaf for ever (celery#8030 and its kin).
+        # Without these, a worker with a half-open connection never receives a message again (celery#8030 and
+        # similar).
         "broker_transport_options": {
             "socket_timeout": 10,
             "socket_connect_timeout": 5,

@@ -1,4 +1,7 @@
-"""The database's clock, as SQL: seconds since 1970. The only clock whose readings are stored or compared."""
+"""The database's clock, as SQL: seconds since 1970.
+
+It is the only clock whose readings are stored or compared.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 
 class now(FunctionElement[float]):
-    """The moment this statement runs (not the moment its transaction began), s."""
+    """The time at which this statement runs, not the time at which its transaction began, s since 1970."""
 
     type = Double()
     inherit_cache = True
@@ -24,10 +27,10 @@ def _postgresql(element: now, compiler: Any, **kw: Any) -> str:
 
 @compiles(now, "sqlite")
 def _sqlite(element: now, compiler: Any, **kw: Any) -> str:
-    # unixepoch('subsec') needs SQLite 3.42; a julian day as a double resolves 40 microseconds on all of them.
+    # unixepoch('subsec') needs SQLite 3.42. A Julian day as a double resolves 40 microseconds on every version.
     return "((julianday('now') - 2440587.5) * 86400.0)"
 
 
 def read(s: Session) -> float:
-    """The database's time, s since 1970."""
+    """Return the database's time, s since 1970."""
     return float(s.execute(select(now())).scalar_one())

@@ -21,15 +21,15 @@ class ReducedCurve:
 
 
 def head(curve: ReducedCurve, max_points: int) -> ReducedCurve:
-    """The curve's first `max_points` points, none left out."""
+    """Return the first `max_points` points of the curve, with none left out."""
     return ReducedCurve(curve.steps[:max_points], curve.values[:max_points])
 
 
 def reduce_minmax(curve: ReducedCurve, max_points: int) -> ReducedCurve:
-    """At most `max_points` (4 or more) of the curve's own points: each bucket's first, min, max and last.
+    """Return at most `max_points` (4 or more) of the curve's own points: the first, min, max and last of each bucket.
 
-    A collapse of one step is some bucket's min or max, so it is never lost; nothing is averaged. A bucket that
-    holds non-finite values keeps the first of them in the place of its last point, so they are seen too.
+    A collapse that lasts one step is the min or max of its bucket, so it is never lost. Nothing is averaged. A bucket
+    that holds non-finite values keeps the first of them in place of its last point, so that they are visible too.
     """
     assert max_points >= 4
     if len(curve) <= max_points:

@@ -1,4 +1,4 @@
-"""The door to the database: one engine a process, transactions as `with` blocks, and the schema's version."""
+"""Access to the database: one engine per process, transactions as `with` blocks, and the schema's version."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Dialect = Literal["sqlite", "postgresql"]
 _MIGRATIONS: Final = Path(__file__).parent.parent / "migrations"
 _BUSY_SECONDS: Final = 30
 _UNDEFINED_TABLE: Final = "42P01"
-# A network that swallows packets is noticed in 15 s, not in the kernel's quarter of an hour.
+# A network that drops packets silently is noticed after 15 s. The kernel's default is about a quarter of an hour.
 _POSTGRES_SOCKET: Final[dict[str, int]] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -42,12 +42,12 @@ _POSTGRES_OPTIONS: Final = (
 
 
 class Database:
-    """One process's connections. `write()` and `read()` are the only ways to a session; both end it.
+    """The database connections of one process. `write()` and `read()` are the only ways to get a session.
 
-    A session opened for a tenant sees and changes that tenant's rows alone, whatever it is asked (`jobs.tenancy`);
-    one of nobody's is the service's own: the worker's, the relay's.
+    A session that is opened for a tenant sees and changes only that tenant's rows (`jobs.tenancy`). A session without
+    a tenant sees all rows; the worker and the relay use it.
 
-    A statement on PostgreSQL has 10 s, unless nobody is in a hurry: a migration may take its time.
+    A statement on PostgreSQL is stopped after 10 s, unless `statement_timeout` is False: a migration may need longer.
     """
 
     def __init__(self, url: str, *, statement_timeout: bool = True) -> None:
@@ -56,10 +56,10 @@ class Database:
 
     @contextmanager
     def write(self, tenant: str | None = None) -> Iterator[Session]:
-        """One write transaction: commits when the block ends, rolls back when it raises.
+        """Open one write transaction. It commits when the block ends and rolls back when the block raises.
 
-        SQLite begins it IMMEDIATE, so that two writers queue up instead of failing at the first write.
-        Raises `DatabaseUnavailableError` when the database cannot be reached or gives up.
+        SQLite begins it IMMEDIATE, so that two writers wait for each other instead of failing at the first write.
+        Raises `DatabaseUnavailableError` when the database cannot be reached or aborts the transaction.
         """
         with self._session(tenant, begin="BEGIN IMMEDIATE") as s:
             yield s
@@ -67,13 +67,17 @@ class Database:
 
     @contextmanager
     def read(self, tenant: str | None = None) -> Iterator[Session]:
-        """One read transaction; what it changes is thrown away. Raises `DatabaseUnavailableError`."""
+        """Open one read transaction. Its changes are discarded. Raises `DatabaseUnavailableError`."""
         with self._session(tenant, begin="BEGIN") as s:
             yield s
 
     def check(self) -> None:
-        """Raise `DatabaseUnavailableError`, or `MigrationsPendingError` when the schema is not this code's."""
-        # Here and in `migrate` alone: it takes a good part of a second, which a trainer that is awaited has not.
+        """Raise an error when the database cannot be used.
+
+        Raises `DatabaseUnavailableError`, or `MigrationsPendingError` when the schema has another version than this
+        code.
+        """
+        # Imported only here and in `migrate`: the import takes a good part of a second, which would delay a trainer.
         from alembic.migration import MigrationContext  # noqa: PLC0415
         from alembic.script import ScriptDirectory  # noqa: PLC0415
 
@@ -82,7 +86,8 @@ class Database:
         newest = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
         if current != newest:
             raise MigrationsPendingError(
-                f"The schema is at {current or 'nothing'}, this code wants {newest}: run `gantry migrate`."
+                f"The database schema is at version {current or 'none'}, but this code needs {newest}. "
+                "Run `gantry migrate`."
             )
 
     def dispose(self) -> None:
@@ -99,18 +104,18 @@ class Database:
                 yield s
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             if "no such table" in str(error):
-                raise MigrationsPendingError("The database has no tables yet: run `gantry migrate`.") from error
-            raise DatabaseUnavailableError(f"The database does not answer: {_reason(error)}.") from error
+                raise MigrationsPendingError("The database has no tables yet. Run `gantry migrate`.") from error
+            raise DatabaseUnavailableError(f"The database does not respond: {_reason(error)}.") from error
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
-                raise MigrationsPendingError("The database has no tables yet: run `gantry migrate`.") from error
+                raise MigrationsPendingError("The database has no tables yet. Run `gantry migrate`.") from error
             if not error.connection_invalidated:
                 raise
             raise DatabaseUnavailableError("The connection to the database was lost.") from error
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the schema to this code's version and register the built-in data sets. Safe to repeat."""
+    """Upgrade the schema to this code's version and register the built-in data sets. Safe to repeat."""
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
@@ -147,7 +152,7 @@ def _engine(url: str, statement_timeout: bool) -> Engine:
 
 
 def _sqlite_pragmas(connection: sqlite3.Connection, record: object) -> None:
-    # The driver's own idea of when to begin is switched off: `_sqlite_begin` says it.
+    # Switch off the driver's implicit BEGIN: `_sqlite_begin` sends it.
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_SECONDS * 1000}"):
         connection.execute(f"PRAGMA {pragma}")
@@ -158,5 +163,5 @@ def _sqlite_begin(connection: Connection) -> None:
 
 
 def _reason(error: Any) -> str:
-    """The driver's first line; never the URL, which may hold a password."""
+    """Return the first line of the driver's message. The URL is left out, because it may hold a password."""
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0][:200].rstrip(".")

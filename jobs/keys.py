@@ -1,8 +1,8 @@
-"""What a key to the API looks like: `gan_live_`, 32 characters of chance, and a checksum of them.
+"""The format of an API key: `gan_live_`, 32 random characters, and a checksum of them.
 
-The prefix lets a scanner find a key that was published by mistake, the checksum tells a mistyped one without asking
-anybody. Of its 32 characters the first eight are its handle, by which it is looked up; the other 24 (143 bits) are
-secret, so that a plain sha256 of the whole keeps it.
+The prefix lets a scanner find a key that was published by mistake. The checksum detects a mistyped key without a
+query. The first eight of the 32 characters are the handle, by which the key is looked up. The other 24 (143 bits) are
+secret, which is enough entropy for a plain sha256 of the whole key to be a safe way to store it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHAPE: Final = re.compile(rf"{PREFIX}([0-9A-Za-z]{{{_RANDOM_LENGTH}}})_([0-9A-Z
 
 
 class Scope(StrEnum):
-    """What a key lets its holder do; no scope holds another, but `admin`, which holds all."""
+    """What a key lets its holder do. No scope includes another, except `admin`, which includes all."""
 
     JOBS_READ = "jobs:read"
     JOBS_WRITE = "jobs:write"
@@ -35,13 +35,13 @@ class Scope(StrEnum):
 
 
 def new_key() -> str:
-    """A fresh key. It is shown once: nobody can read it from the record."""
-    chance = "".join(secrets.choice(_DIGITS) for _ in range(_RANDOM_LENGTH))
-    return f"{PREFIX}{chance}_{_checksum(chance)}"
+    """Return a fresh key. It is shown once: the database stores only its digest."""
+    characters = "".join(secrets.choice(_DIGITS) for _ in range(_RANDOM_LENGTH))
+    return f"{PREFIX}{characters}_{_checksum(characters)}"
 
 
 def handle_of(key: str) -> str | None:
-    """By which the key is looked up; None: that is no key, whoever is asked."""
+    """Return the handle of the key; None if the text has not the form of a key."""
     found = _SHAPE.fullmatch(key)
     if found is None or not hmac.compare_digest(_checksum(found[1]), found[2]):
         return None
@@ -49,13 +49,13 @@ def handle_of(key: str) -> str | None:
 
 
 def digest_of(key: str) -> str:
-    """What is kept of it."""
+    """Return the sha256 of the key in hex, which is what the database stores."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _checksum(chance: str) -> str:
-    """CRC-32 in base 62."""
-    rest, digits = zlib.crc32(chance.encode()), ""
+def _checksum(characters: str) -> str:
+    """Return the CRC-32 of `characters` as six digits in base 62."""
+    rest, digits = zlib.crc32(characters.encode()), ""
     for _ in range(_SUM_LENGTH):
         rest, digit = divmod(rest, len(_DIGITS))
         digits = _DIGITS[digit] + digits

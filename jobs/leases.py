@@ -1,7 +1,7 @@
-"""A worker's claim on a job: taken, renewed, written under, given up. Each is a guarded UPDATE.
+"""A worker's lease on a job: claimed, renewed, written under, given up. Each step is one guarded UPDATE.
 
-The attempt number is the fencing token (Kleppmann 2016, "How to do distributed locking"): every claim raises it, and
-every write of an attempt first takes the job's row lock under the guard "running, and still this attempt". The check
+The attempt number is the fencing token (Kleppmann 2016, "How to do distributed locking"). Every claim raises it.
+Every write of an attempt first takes the job's row lock under the guard "running, and still this attempt". The check
 and the write share one transaction, so a stale worker can write nothing, however late it wakes.
 """
 
@@ -23,35 +23,38 @@ from jobs.store import attempts, events, jobs, queue, workers
 from jobs.store.callers import tenants
 
 HOLD_SHARE: Final = 0.8
-"""Of a lease: an attempt that was unheard for so long must end itself, before anybody else can hold its job."""
+"""The share of a lease after which an attempt that could not renew it must end itself, before another can claim the
+job."""
 
 
 @dataclass(frozen=True)
 class JobRequests:
-    """What is asked of a running job."""
+    """What callers or limits ask of a running job."""
 
     cancel: bool = False
     pause: bool = False
     checkpoint: bool = False
     overdue: bool = False
-    """It has run for as long as it may."""
+    """The job has reached its max_runtime_seconds."""
 
     @property
     def stop(self) -> bool:
-        """Whether to save a checkpoint and leave."""
+        """Whether the attempt must save a checkpoint and end."""
         return self.cancel or self.pause or self.overdue
 
 
 def claim(s: Session, worker_id: str, device: str, gpus: int, ttl: float) -> Job | None:
-    """Take the job that is next for a worker with so many GPUs: of the tenant whose turn it is, that of the highest
-    priority, then the oldest; None if there is none.
+    """Claim the next job for a worker with `gpus` GPUs; None if there is none.
+
+    The tenant that is next in the serving order goes first. Among its jobs the one with the highest priority is
+    chosen, then the oldest. `ttl` is the length of the lease, s.
     """
     for tenant in queue.serving_order(s, gpus):
-        served = queue.lock_tenant(s, tenant)
-        # Of a tenant whose jobs others have just taken, the next one's.
-        job = None if served is None else _take(s, tenant, worker_id, device, gpus, ttl)
-        if served is not None and job is not None:
-            served.served_at = clock.read(s)
+        locked = queue.lock_tenant(s, tenant)
+        # If other workers have just claimed all jobs of this tenant, try the next tenant.
+        job = None if locked is None else _take(s, tenant, worker_id, device, gpus, ttl)
+        if locked is not None and job is not None:
+            locked.served_at = clock.read(s)
             _open_attempt(s, job, worker_id, device)
             failpoints.passed("claim.before_commit")
             return job
@@ -86,24 +89,24 @@ def _take(s: Session, tenant: str, worker_id: str, device: str, gpus: int, ttl: 
 
 
 def renew(s: Session, job_id: str, attempt: int, ttl: float) -> JobRequests:
-    """The worker is still there. Raises `FencedError` when the job is no longer this attempt's."""
+    """Renew the lease. Raises `FencedError` when the job no longer belongs to this attempt."""
     return fence(s, job_id, attempt, ttl)
 
 
 def fence(s: Session, job_id: str, attempt: int, ttl: float, **progress: Any) -> JobRequests:
-    """Open a write of this attempt: takes the job's row lock until the transaction ends.
+    """Open a write of this attempt: take the job's row lock until the transaction ends, and renew the lease.
 
-    `progress` sets step, images_seen, images_per_second, latest_metrics, device or status_reason on the way.
-    Raises `FencedError` when the job is no longer this attempt's; then nothing must be written.
+    `progress` also sets step, images_seen, images_per_second, latest_metrics, device or status_reason.
+    Raises `FencedError` when the job no longer belongs to this attempt. Then nothing must be written.
     """
     values: dict[str, Any] = {"lease_until": clock.now() + ttl, "heartbeat_at": clock.now(), **progress}
     if "step" in progress:
         values["progress_at"] = clock.now()
     row = s.execute(
         update(Job)
-        .where(*_mine(job_id, attempt))
+        .where(*_held_by(job_id, attempt))
         .values(values)
-        # Values, not conditions: SQLite 3.40 takes every column that is RETURNING for one that IS NOT NULL.
+        # Return values, not conditions: SQLite 3.40 treats every column in RETURNING as NOT NULL.
         .returning(
             Job.cancel_requested_at,
             Job.pause_requested_at,
@@ -116,13 +119,13 @@ def fence(s: Session, job_id: str, attempt: int, ttl: float, **progress: Any) ->
         raise _fenced(job_id, attempt)
     if "step" in progress:
         events.record_progress(s, job_id, progress["step"], attempt=attempt)
-    *asked, ran, longest = row
-    cancel, pause, checkpoint = (moment is not None for moment in asked)
+    *requested_at, ran, longest = row
+    cancel, pause, checkpoint = (moment is not None for moment in requested_at)
     return JobRequests(cancel, pause, checkpoint, overdue=longest is not None and ran >= longest)
 
 
 def record_resume(s: Session, job_id: str, attempt: int, step: int) -> None:
-    """Say which step this attempt goes on from (0: from scratch); inside `fence`'s transaction."""
+    """Record the step from which this attempt resumes (0: from scratch), in the transaction of `fence`."""
     attempts.record_resume(s, job_id, attempt, step)
 
 
@@ -134,10 +137,10 @@ def finish(
     error: dict[str, Any] | None = None,
     reason: dict[str, Any] | None = None,
 ) -> Job:
-    """End the job; `reason` is {"code", "message"} where the status alone does not say why.
+    """End the job. `reason` is {"code", "message"} where the status alone does not say why.
 
-    One that somebody has asked to cancel ends cancelled, whatever came of it meanwhile. Raises `FencedError` when it is no
-    longer this attempt's to end.
+    A job with a request to cancel ends as cancelled, whatever its result. Raises `FencedError` when the job no longer
+    belongs to this attempt.
     """
     assert status in TERMINAL and (status is Status.FAILED) == (error is not None)
     outcome = (error or reason or {"code": status.value})["code"]
@@ -150,45 +153,52 @@ def finish(
 def release(
     s: Session, job_id: str, attempt: int, *, crash: bool, reason: dict[str, Any], hint: str | None = None
 ) -> Job:
-    """Give the job back: to the queue, to its rest when it was to be paused, or to its end when it was to be
-    cancelled, has run for as long as it may, or has crashed too often.
+    """Give the job back, and return it with its new status.
 
-    A crash counts and is retried later each time (1, 2, 4, ... s); a drained or preempted worker does not count.
-    `reason` is {"code", "message"}; `hint` says what to do should this have been the last attempt. Raises `FencedError`.
+    The job is queued again; or it is paused, if that was requested; or it ends, if a cancel was requested, if it has
+    reached its max_runtime_seconds, or if it has crashed too often.
+
+    A crash is counted, and each crash doubles the delay before the next attempt (1, 2, 4, ... s). The release of a
+    drained or preempted worker is not counted. `reason` is {"code", "message"}. `hint` is shown if this was the last
+    attempt. Raises `FencedError`.
     """
     return _release(s, _lock(s, job_id, attempt), crash=crash, reason=reason, hint=hint)
 
 
 def reap(s: Session, limit: int = 100) -> list[str]:
-    """Give back the jobs whose lease ran out; their ids."""
+    """Give back the jobs whose lease has expired, and return their ids."""
     query = (
         select(Job.id, Job.attempt, Job.lease_owner)
-        .where(Job.status == Status.RUNNING.value, _ran_out())
+        .where(Job.status == Status.RUNNING.value, _has_expired())
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     reaped = []
     for job_id, attempt, owner in s.execute(query).all():
-        job = _lock(s, job_id, attempt, _ran_out())
-        message = f"Worker {owner} has not been heard of; the job goes on from its last checkpoint."
+        job = _lock(s, job_id, attempt, _has_expired())
+        message = f"The worker {owner} stopped sending heartbeats. The job resumes from its last checkpoint."
         _release(s, job, crash=True, reason={"code": "worker_lost", "message": message})
         workers.clear_current_job(s, job_id)
         reaped.append(job_id)
     return reaped
 
 
-def _ran_out() -> ColumnElement[bool]:
-    """Over; or last renewed a whole lease from now, by a clock that has been set back since."""
+def _has_expired() -> ColumnElement[bool]:
+    """Return the condition that a lease has expired.
+
+    A lease has also expired if its last renewal lies more than a whole lease in the future: then the database's clock
+    has been set back since.
+    """
     lease = Job.lease_until - Job.heartbeat_at
     return or_(Job.lease_until < clock.now(), Job.heartbeat_at > clock.now() + lease)
 
 
-def _mine(job_id: str, attempt: int) -> tuple[ColumnElement[bool], ...]:
+def _held_by(job_id: str, attempt: int) -> tuple[ColumnElement[bool], ...]:
     return (Job.id == job_id, Job.attempt == attempt, Job.status == Status.RUNNING.value)
 
 
 def _lock(s: Session, job_id: str, attempt: int, *guards: ColumnElement[bool]) -> Job:
-    job = jobs.lock(s, *_mine(job_id, attempt), *guards)
+    job = jobs.lock(s, *_held_by(job_id, attempt), *guards)
     if job is None:
         raise _fenced(job_id, attempt)
     return job
@@ -202,12 +212,12 @@ def _release(s: Session, job: Job, *, crash: bool, reason: dict[str, Any], hint:
     job.crashes += int(crash)
     if job.cancel_requested_at is not None:
         return _leave(s, job, Status.CANCELLED, outcome=reason["code"])
-    if job.max_runtime_seconds is not None and _ran(s, job) >= job.max_runtime_seconds:
-        return _leave(s, job, Status.FAILED, outcome="max_runtime_exceeded", error=_overdue(job))
+    if job.max_runtime_seconds is not None and _run_seconds(s, job) >= job.max_runtime_seconds:
+        return _leave(s, job, Status.FAILED, outcome="max_runtime_exceeded", error=_runtime_error(job))
     if job.pause_requested_at is not None:
         return _leave(s, job, Status.PAUSED, outcome="paused")
     if crash and job.crashes >= job.max_attempts:
-        return _leave(s, job, Status.FAILED, outcome=reason["code"], error=_worn_out(job, reason, hint))
+        return _leave(s, job, Status.FAILED, outcome=reason["code"], error=_attempts_error(job, reason, hint))
     delay = min(jobs.LONGEST_BACKOFF_SECONDS, 2.0 ** (job.crashes - 1)) if crash else 0.0
     job.not_before = clock.read(s) + delay
     job.published_at = None
@@ -215,32 +225,32 @@ def _release(s: Session, job: Job, *, crash: bool, reason: dict[str, Any], hint:
     return _leave(s, job, Status.QUEUED, outcome=reason["code"], reason=reason)
 
 
-def _ran(s: Session, job: Job) -> float:
-    """How long the job has run, s: all attempts, this one up to when it was last heard of."""
+def _run_seconds(s: Session, job: Job) -> float:
+    """Return how long all attempts of the job have run, s; this attempt counts up to its last heartbeat."""
     assert job.claimed_at is not None and job.heartbeat_at is not None
-    # A worker that was lost has not run until somebody noticed.
+    # The time between the last heartbeat of a lost worker and the discovery of its loss does not count.
     lost = job.lease_until is not None and job.lease_until < clock.read(s)
     return job.ran_seconds + max(0.0, (job.heartbeat_at if lost else clock.read(s)) - job.claimed_at)
 
 
-def _overdue(job: Job) -> dict[str, Any]:
+def _runtime_error(job: Job) -> dict[str, Any]:
     return {
         "code": "max_runtime_exceeded",
-        "message": f"The job has run for its max_runtime_seconds, {job.max_runtime_seconds} s.",
+        "message": f"The job has reached its max_runtime_seconds of {job.max_runtime_seconds} s.",
         "retryable": True,
         "step": job.step,
-        "hint": "What it has learnt is kept; `gantry retry JOB` goes on from there, for as long again.",
+        "hint": "Its checkpoints are kept. `gantry retry JOB` resumes from the last one, with the same limit again.",
     }
 
 
-def _worn_out(job: Job, reason: dict[str, Any], hint: str | None) -> dict[str, Any]:
+def _attempts_error(job: Job, reason: dict[str, Any], hint: str | None) -> dict[str, Any]:
     count = "The only attempt" if job.crashes == 1 else f"{job.crashes} attempts"
     return {
         "code": "max_attempts_exceeded",
-        "message": f"{count} crashed, at last so: {reason['message']}",
+        "message": f"{count} crashed. The last error: {reason['message']}",
         "retryable": True,
         "step": job.step,
-        "hint": hint or "If the cause lies outside the job, such as a lost host, `gantry retry JOB` goes on.",
+        "hint": hint or "If the cause lies outside the job, such as a lost host, resume it with `gantry retry JOB`.",
     }
 
 
@@ -253,10 +263,10 @@ def _leave(
     error: dict[str, Any] | None = None,
     reason: dict[str, Any] | None = None,
 ) -> Job:
-    """The move out of running, under the row lock that `_lock` took."""
+    """Move the job out of running, under the row lock that `_lock` took."""
     assert status in TRANSITIONS[Status.RUNNING]
     moment = clock.read(s)
-    before, job.ran_seconds = job.ran_seconds, _ran(s, job)
+    before, job.ran_seconds = job.ran_seconds, _run_seconds(s, job)
     tenants.add_device_time(s, job.tenant, job.ran_seconds - before, max(1, job.gpus))
     job.status, job.status_reason, job.error = status.value, reason, error
     job.lease_until = job.checkpoint_requested_at = job.pause_requested_at = job.claimed_at = None

@@ -1,4 +1,4 @@
-"""What a job can be, and which moves there are. Everything else about statuses is derived from these tables."""
+"""The statuses of a job and the transitions between them. All other rules about statuses derive from these tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Status(StrEnum):
-    """Where a job stands. A request to cancel or to pause is a flag beside it, not a status."""
+    """The status of a job. A request to cancel or to pause is a flag beside it, not a status."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -18,7 +18,7 @@ class Status(StrEnum):
 
 
 class Action(StrEnum):
-    """What a person may ask of a job."""
+    """An action that a caller may request for a job."""
 
     CANCEL = "cancel"
     PAUSE = "pause"
@@ -51,17 +51,18 @@ ACTIONS: Final[dict[Action, frozenset[Status]]] = {
 }
 
 
-# Saving a checkpoint moves the job nowhere, and has an address of its own.
-_MOVING: Final = tuple(action for action in Action if action is not Action.SAVE_CHECKPOINT)
+# Saving a checkpoint does not change the status, and has a path of its own.
+_STATUS_CHANGING: Final = tuple(action for action in Action if action is not Action.SAVE_CHECKPOINT)
 
 
 def allowed_actions(status: Status, *, cancelling: bool = False, pausing: bool = False) -> list[str]:
-    """The actions that would move a job of this status, in the order of `Action`.
+    """Return the actions that would change a job of this status, in the order of `Action`.
 
-    `cancelling`, `pausing`: it runs, and was asked to; a pause that has not come about yet can be taken back.
+    `cancelling`, `pausing`: the job is running and this was requested. A pause that has not happened yet can be
+    withdrawn.
     """
     if status is Status.RUNNING and cancelling:
         return []
     if status is Status.RUNNING and pausing:
         return [Action.CANCEL.value, Action.RESUME.value]
-    return [action.value for action in _MOVING if status in ACTIONS[action]]
+    return [action.value for action in _STATUS_CHANGING if status in ACTIONS[action]]

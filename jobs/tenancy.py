@@ -1,7 +1,7 @@
-"""Whose rows a session may touch: of one that is opened for a tenant, every statement is narrowed to that tenant.
+"""Which rows a session may touch: a session of a tenant is limited to that tenant's rows.
 
-Not each query's own business, where one would forget it: the session adds the condition to whatever it is asked to
-select, change or delete, in subqueries too, and refuses to store a row of another's.
+The session itself adds this condition to every select, update and delete, in subqueries too, and refuses to store a
+row of another tenant. If each query added it, one of them would forget it.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from sqlalchemy.sql.elements import ColumnElement
 from jobs.models import DEFAULT_TENANT, SHARED, Act, Dataset, Job, OfJob, OfTenant, Webhook, WebhookDelivery
 
 _TENANT: Final = "gantry_tenant"
-ALL_TENANTS: Final = {"gantry_everybodys": True}
-"""Execution options of a query over all tenants' rows: for figures that no tenant can be told from."""
+ALL_TENANTS: Final = {"gantry_all_tenants": True}
+"""Execution options of a query over the rows of all tenants: for numbers that reveal nothing about one tenant."""
 
 
 class _TenantSession(Session):
-    """A session of one tenant's."""
+    """A session that is limited to one tenant."""
 
 
 def open_session(connection: Connection, tenant: str | None) -> Session:
-    """A session on `connection` that knows the rows of `tenant` alone; None: all rows."""
+    """Return a session on `connection` that sees only the rows of `tenant`; None: all rows."""
     if tenant is None:
         return Session(connection, expire_on_commit=False)
     return _TenantSession(connection, expire_on_commit=False, info={_TENANT: tenant})
 
 
 def tenant_of(s: Session) -> str:
-    """Whose rows `s` stores where it is not told."""
+    """Return the tenant whose rows `s` stores; the default tenant if the session has none."""
     return str(s.info.get(_TENANT, DEFAULT_TENANT))
 
 
 @event.listens_for(_TenantSession, "do_orm_execute")
-def _narrow(state: ORMExecuteState) -> None:
+def _limit_to_tenant(state: ORMExecuteState) -> None:
     if state.is_insert or ALL_TENANTS.keys() <= state.execution_options.keys():
         return
     tenant = state.session.info[_TENANT]
@@ -46,20 +46,20 @@ def _narrow(state: ORMExecuteState) -> None:
         with_loader_criteria(Act, Act.tenant == tenant, include_aliases=True),
         with_loader_criteria(Webhook, Webhook.tenant == tenant, include_aliases=True),
         with_loader_criteria(WebhookDelivery, WebhookDelivery.tenant == tenant, include_aliases=True),
-        with_loader_criteria(OfJob, lambda row: _owned(row, tenant), include_aliases=True),
+        with_loader_criteria(OfJob, lambda row: _belongs_to(row, tenant), include_aliases=True),
     )
 
 
-def _owned(row: type[OfJob], tenant: str) -> ColumnElement[bool]:
-    # The table and not the class, whose own condition would be added to this one.
+def _belongs_to(row: type[OfJob], tenant: str) -> ColumnElement[bool]:
+    # Use the table, not the class: the session would add the class's own condition to this one.
     owner = Job.__table__.alias("owner")
     return select(1).select_from(owner).where(owner.c.id == row.job_id, owner.c.tenant == tenant).exists()
 
 
 @event.listens_for(_TenantSession, "before_flush")
-def _refuse_others(s: Session, context: object, instances: object) -> None:
+def _refuse_other_tenants(s: Session, context: object, instances: object) -> None:
     tenant = s.info[_TENANT]
     for row in s.new:
         assert not isinstance(row, OfTenant) or row.tenant == tenant, (
-            f"a row of {row.tenant!r}'s, not of {tenant!r}'s"
+            f"the row belongs to {row.tenant!r}, but the session to {tenant!r}"
         )

@@ -1,4 +1,4 @@
-"""Alembic's door: migrations run on the connection that `jobs.db.migrate` hands over, in its transaction."""
+"""The Alembic environment: migrations run on the connection and in the transaction of `jobs.db.migrate`."""
 
 from alembic import context
 
@@ -8,7 +8,7 @@ connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
     target_metadata=Base.metadata,
-    # SQLite alters a table by making it anew.
+    # SQLite can alter most of a table only by creating it anew.
     render_as_batch=connection.dialect.name == "sqlite",
     compare_type=True,
 )

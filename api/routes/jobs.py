@@ -223,7 +223,7 @@ def _retry(
         left = retries.RetrySource() if scratch else retries.find_source(s, job_id)
     new_id = ids.new_id("job")
     try:
-        inherited = retries.link_files(context.artifacts, left, new_id)
+        inherited = retries.copy_files(context.artifacts, left, new_id)
         answer = _accept(context, once, body, lambda s: retries.create(s, job_id, new_id, inherited))
     except UnavailableError:
         # It may have been stored all the same: if it was not, the sweeper drops the files.

@@ -1,4 +1,4 @@
-"""The tables, a file a noun. `migrations/` reads them; `jobs/store/` is the only place that queries them."""
+"""The tables, one file for each topic. `migrations/` reads them; only `jobs/store/` queries them."""
 
 from jobs.models.audit import Act
 from jobs.models.base import DEFAULT_TENANT, SHARED, Base, OfJob, OfTenant

@@ -1,4 +1,4 @@
-"""The table of who did what: each act of a caller's, kept beyond what it was done to."""
+"""The audit log: each act of a caller, kept even after its subject is deleted."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from jobs.models.base import Base, OfTenant
 
 
 class Act(OfTenant, Base):
-    """Somebody asked for something, and it was done: noted in the transaction that did it.
+    """One act that a caller requested, recorded in the transaction that carried it out.
 
-    Migration 0008 adds a trigger: what is noted is never changed or removed.
+    Migration 0008 adds a trigger that prevents changes and deletions.
     """
 
     __tablename__ = "acts"
@@ -25,12 +25,12 @@ class Act(OfTenant, Base):
 
     seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
     actor: Mapped[str] = mapped_column(String(40))
-    """The id of the key that it was asked with; `local`: nobody was asked for one."""
+    """The id of the API key; `local` where the service requires no key."""
     action: Mapped[str] = mapped_column(String(40))
-    """What it was, such as job.cancel."""
+    """The kind of act, such as job.cancel."""
     subject: Mapped[str] = mapped_column(String(80))
-    """The id of what it was done to."""
+    """The id of the object, such as a job or a webhook."""
     detail: Mapped[dict[str, Any] | None]
     request_id: Mapped[str | None] = mapped_column(String(128))
-    """Of the request that asked for it, as it stands in the log."""
+    """The id of the HTTP request, as in the logs."""
     at: Mapped[float]

@@ -1,7 +1,7 @@
-"""The base of all tables, and what rows of a tenant and of a job have in common.
+"""The base class of all tables, and mixins for rows that belong to a tenant or to a job.
 
 Times are seconds since 1970 by the database's own clock, as doubles: one type and one arithmetic on SQLite and
-PostgreSQL. No worker's clock is ever compared with another's.
+PostgreSQL. The clocks of workers are never compared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    """Names every constraint, so that a migration can speak of it on both databases."""
+    """The base of all tables. It names every constraint, so that a migration can refer to it on both databases."""
 
     metadata = MetaData(
         naming_convention={
@@ -39,19 +39,19 @@ class Base(DeclarativeBase):
 
 
 DEFAULT_TENANT: Final = "default"
-"""Whose everything is where nobody is asked for a key."""
+"""The tenant of every row where the service requires no key."""
 
 SHARED: Final = ""
-"""In the place of a tenant: of the data sets that are part of Gantry, which are everybody's."""
+"""Stored in place of a tenant for the built-in data sets, which all tenants share."""
 
 
 class OfTenant:
-    """A row that belongs to a tenant. A session of `jobs.db` that is opened for one sees that one's rows alone."""
+    """A row that belongs to a tenant. A session of `jobs.db` for one tenant sees only that tenant's rows."""
 
     tenant: Mapped[str] = mapped_column(String(40), default=DEFAULT_TENANT, server_default=DEFAULT_TENANT)
 
 
 class OfJob:
-    """A row that belongs to a job, and with it to a tenant."""
+    """A row that belongs to a job, and through it to a tenant."""
 
     job_id: Mapped[str] = mapped_column()

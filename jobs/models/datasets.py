@@ -1,4 +1,4 @@
-"""Data sets."""
+"""The table of data sets."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from jobs.models.base import Base, OfTenant
 
 
 class Dataset(OfTenant, Base):
-    """A registered data set; the images are the worker's business.
+    """A registered data set. Only the worker reads its images.
 
-    One that somebody brought is `validating` until a relay has had it looked at and unpacked. Each try is an attempt
-    with a lease of its own, and a number that its writes carry, as a job's.
+    An uploaded data set is `validating` until a relay has checked and unpacked it. Each try is an attempt with a
+    lease and a number that its writes carry, as for a job.
     """
 
     __tablename__ = "datasets"
@@ -34,12 +34,12 @@ class Dataset(OfTenant, Base):
     classes: Mapped[list[Any]]
     sha256: Mapped[str | None] = mapped_column(String(64))
     problems: Mapped[list[Any]]
-    """Of one that failed: [{"file", "code", "detail"}]."""
+    """If the validation failed: [{"file", "code", "detail"}]."""
     uploaded: Mapped[bool] = mapped_column(default=False, server_default=false())
     asked_side: Mapped[int | None]
-    """Pixels that its images are to be wide and high; null: what fits them."""
+    """The requested width and height of the images, pixels; null: chosen from the images."""
     preparation: Mapped[dict[str, Any] | None]
-    """{"side", "channels", "words"}: what is done to every image."""
+    """{"side", "channels", "words"}: how every image is prepared."""
     num_held_out: Mapped[int | None]
     progress: Mapped[dict[str, Any] | None]
     """While validating: {"phase", "done", "total"}."""

@@ -1,8 +1,4 @@
-"""The tables. `migrations/` reads them; `jobs/store/` is the only place that queries them.
-
-Times are seconds since 1970 by the database's own clock, as doubles: one type and one arithmetic on SQLite and
-PostgreSQL, and no worker's clock is ever compared with another's.
-"""
+"""The tables of jobs: jobs, their attempts and events, the outbox, and idempotency keys."""
 
 from __future__ import annotations
 
@@ -27,13 +23,13 @@ _STATUSES = ", ".join(f"'{s.value}'" for s in Status)
 _ENDED = ", ".join(f"'{s.value}'" for s in sorted(TERMINAL))
 
 NO_VERDICT: Final[dict[str, Any]] = {"verdict": "unknown", "findings": []}
-"""A job's health before anybody has looked at it."""
+"""The health of a job before its first check."""
 
 
 class Job(OfTenant, Base):
-    """One durable request to train. `attempt` is the fencing token: each claim raises it, nothing lowers it.
+    """One durable request to train. `attempt` is the fencing token: each claim raises it, and nothing lowers it.
 
-    Migration 0003 adds a trigger: what has ended does not change any more, and `attempt` never falls.
+    Migration 0003 adds a trigger: a job that has ended does not change any more, and `attempt` never falls.
     """
 
     __tablename__ = "jobs"
@@ -41,8 +37,8 @@ class Job(OfTenant, Base):
         CheckConstraint(f"status in ({_STATUSES})", name="status_known"),
         CheckConstraint("(status = 'running') = (lease_until is not null)", name="lease_while_running"),
         CheckConstraint(f"(status in ({_ENDED})) = (finished_at is not null)", name="finished_when_terminal"),
-        # In the order of a claim, and with all that counts: neither a claim nor a place in the queue sorts all that
-        # wait, and a place is told from the index alone.
+        # In the order of a claim, with every column that a position in the queue depends on. So neither a claim nor a
+        # position sorts all queued jobs, and a position is computed from the index alone.
         Index("ix_jobs_claim", "status", "tenant", text("priority DESC"), "created_at", "id", "gpus"),
         Index("ix_jobs_finished_at", "finished_at"),
         Index("ix_jobs_lease", "status", "lease_until"),
@@ -80,9 +76,9 @@ class Job(OfTenant, Base):
     device: Mapped[str | None] = mapped_column(String(200))
     max_runtime_seconds: Mapped[int | None]
     ran_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
-    """What the attempts that are over have run, by the database's clock."""
+    """How long the ended attempts have run, s, by the database's clock."""
     claimed_at: Mapped[float | None]
-    """When the attempt that runs was claimed."""
+    """When the running attempt was claimed."""
     not_before: Mapped[float] = mapped_column(default=0.0)
     published_at: Mapped[float | None]
 
@@ -95,7 +91,7 @@ class Job(OfTenant, Base):
     health: Mapped[dict[str, Any]] = mapped_column(
         default=lambda: dict(NO_VERDICT), server_default=json.dumps(NO_VERDICT)
     )
-    """{"verdict", "findings"}: what the trainer makes of the run, as of the step that it last looked at."""
+    """{"verdict", "findings"} of the trainer's last health check."""
     event_seq: Mapped[int] = mapped_column(default=0)
 
     created_at: Mapped[float]
@@ -104,7 +100,7 @@ class Job(OfTenant, Base):
 
 
 class Attempt(OfJob, Base):
-    """One execution of a job. What it wrote past `resumed_from_step` of its successor is superseded."""
+    """One execution of a job. Its writes past its successor's `resumed_from_step` are superseded."""
 
     __tablename__ = "attempts"
 
@@ -113,18 +109,18 @@ class Attempt(OfJob, Base):
     worker_id: Mapped[str] = mapped_column(String(80))
     device: Mapped[str] = mapped_column(String(200))
     resumed_from_step: Mapped[int | None]
-    """Step of the checkpoint it went on from, 0 from scratch; null until the trainer has said so."""
+    """Step of the checkpoint that it resumed from, 0 from scratch; null until the trainer has reported it."""
     started_at: Mapped[float]
     ended_at: Mapped[float | None]
     outcome: Mapped[str | None] = mapped_column(String(40))
 
 
 class JobEvent(OfJob, Base):
-    """What happened to a job, numbered from 1 without a gap."""
+    """One event of a job, numbered from 1 without a gap."""
 
     __tablename__ = "job_events"
     __table_args__ = (
-        # The invariant lives in the database: a job ends once.
+        # The database enforces this invariant: a job ends once.
         Index(
             "uq_job_events_one_end",
             "job_id",
@@ -141,12 +137,12 @@ class JobEvent(OfJob, Base):
     data: Mapped[dict[str, Any]]
     ends_job: Mapped[int] = mapped_column(default=0)
     actor: Mapped[str | None] = mapped_column(String(40))
-    """Who asked for it, as `jobs.models` names them; null: the service itself."""
+    """The caller who requested it, as in `Act.actor`; null: the service itself."""
     at: Mapped[float]
 
 
 class Outbox(OfJob, Base):
-    """A hint to be sent to the broker, written in the transaction that made it due."""
+    """A hint that has to be sent to the broker, written in the transaction that made it due."""
 
     __tablename__ = "outbox"
 
@@ -157,14 +153,14 @@ class Outbox(OfJob, Base):
 
 
 class IdempotencyKey(Base):
-    """What a creating request was answered with, stored with what it created: a repetition gets the same answer."""
+    """The response to a creating request, stored with what it created. A repeated request gets the same response."""
 
     __tablename__ = "idempotency_keys"
 
     caller: Mapped[str] = mapped_column(String(80), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(64))
-    """sha256 of the method, the address and the body."""
+    """The sha256 of the method, the URL and the body, in hex."""
     status: Mapped[int]
     headers: Mapped[dict[str, Any]]
     body: Mapped[bytes] = mapped_column(LargeBinary)

@@ -1,4 +1,4 @@
-"""What a running job reports: metrics, checkpoints, evaluations, previews."""
+"""The tables that a running job writes: metrics, checkpoints, evaluations, previews."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from jobs.models.base import Base, OfJob
 
 
 class MetricBlock(OfJob, Base):
-    """A stretch of one curve: float32 little-endian `values` of the contiguous steps first_step..last_step.
+    """A block of one curve: little-endian float32 `values` for the contiguous steps first_step..last_step.
 
-    What they come to stands before them: SQLite would have to read through the values to reach what is behind.
+    The summary columns stand before the values, because SQLite reads through `values` to reach any column behind it.
     """
 
     __tablename__ = "metric_blocks"
@@ -31,21 +31,21 @@ class MetricBlock(OfJob, Base):
     first_step: Mapped[int] = mapped_column(primary_key=True)
     last_step: Mapped[int]
     low: Mapped[float | None]
-    """The least of the finite values, `high` the greatest, `last_finite` the last; null where none is finite."""
+    """The smallest finite value; `high` is the largest and `last_finite` the last one; null where none is finite."""
     high: Mapped[float | None]
     last_finite: Mapped[float | None]
     nonfinite: Mapped[int] = mapped_column(default=0, server_default="0")
-    """How many are NaN or infinite."""
+    """The number of values that are NaN or infinite."""
     values: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Checkpoint(OfJob, Base):
-    """A registered file: `key` holds all that is needed to go on, `weights_key` G alone for inference."""
+    """A checkpoint whose files are durable. `key` is the full state for resuming; `weights_key` is G_ema alone."""
 
     __tablename__ = "checkpoints"
     __table_args__ = (
         Index("uq_checkpoints_place", "job_id", "step", "attempt", unique=True),
-        # The invariant lives in the database: a job has one best checkpoint.
+        # The database enforces this invariant: a job has at most one best checkpoint.
         Index(
             "uq_checkpoints_one_best",
             "job_id",
@@ -73,7 +73,7 @@ class Checkpoint(OfJob, Base):
 
 
 class Evaluation(OfJob, Base):
-    """How good the images were at a step, and all that the figures rest on."""
+    """The measured quality of the images at one step, and the numbers that it is computed from."""
 
     __tablename__ = "evaluations"
 
@@ -81,15 +81,15 @@ class Evaluation(OfJob, Base):
     step: Mapped[int] = mapped_column(primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True)
     best_so_far: Mapped[bool]
-    """Whether none before it was better. The best of a job is the last of these that counts."""
+    """Whether no earlier evaluation was better. The best of a job is the last such row that is not superseded."""
     metrics: Mapped[dict[str, Any]]
     details: Mapped[dict[str, Any]]
-    """The rest of the evaluation: shares of the classes, the figures of real images, where the numbers come from."""
+    """The rest of the evaluation: shares of the classes, the scores of real images, the source of the numbers."""
     created_at: Mapped[float]
 
 
 class Preview(OfJob, Base):
-    """A drawn grid of the job's fixed latents at a step."""
+    """A grid of images that was drawn from the job's fixed latents at one step."""
 
     __tablename__ = "previews"
 

@@ -1,4 +1,4 @@
-"""Tenants and their API keys."""
+"""The tables of tenants and their API keys."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from jobs.models.base import Base
 
 
 class Tenant(Base):
-    """Somebody whose jobs are nobody else's, and what they may take: null is no limit."""
+    """An owner of jobs that no other tenant sees, with its quotas; a null quota is no limit."""
 
     __tablename__ = "tenants"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     max_queued: Mapped[int | None]
-    """Jobs that wait or are paused."""
+    """The maximum number of queued and paused jobs."""
     max_running: Mapped[int | None]
     device_hours: Mapped[float | None]
-    """That its jobs may run altogether: an hour of a job with two GPUs is two."""
+    """The device hours that all its jobs together may use. One hour of a job with two GPUs counts as two."""
     storage_mb: Mapped[int | None]
-    """Of checkpoints, previews and data sets, MB."""
+    """The maximum size of its checkpoints, previews and data sets, MB."""
     device_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
-    """That its jobs have run so far, those that are over."""
+    """The device time of its ended attempts, s."""
     served_at: Mapped[float] = mapped_column(default=0.0, server_default="0")
-    """When a job of its was last claimed: who has waited longest is next."""
+    """When a job of the tenant was last claimed. The tenant served longest ago goes first."""
     created_at: Mapped[float]
 
 
 class ApiKey(Base):
-    """A key to the API: of the key itself only its first eight characters and its sha256 are kept."""
+    """An API key. Of the key itself only the handle (its first eight characters) and its sha256 are stored."""
 
     __tablename__ = "api_keys"
 

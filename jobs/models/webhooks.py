@@ -1,4 +1,4 @@
-"""The tables of webhooks: addresses that callers register, and what each is to be told."""
+"""The tables of webhooks: registered URLs, and their deliveries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobs.models.base import Base, OfTenant
 
 
 class Webhook(OfTenant, Base):
-    """An address that is told what happens to its tenant's jobs."""
+    """A URL that gets the events of its tenant's jobs."""
 
     __tablename__ = "webhooks"
     __table_args__ = (Index("ix_webhooks_tenant", "tenant"),)
@@ -19,23 +19,23 @@ class Webhook(OfTenant, Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     url: Mapped[str] = mapped_column(String(2000))
     secret: Mapped[str] = mapped_column(String(100))
-    """What its deliveries are signed with; kept as it is, as signing needs it."""
+    """The key that signs its deliveries. It is stored in plain text, because signing needs it."""
     events: Mapped[list[Any]]
-    """The types of events that it is told of."""
+    """The types of events that are delivered."""
     enabled: Mapped[bool] = mapped_column(default=True)
     disabled_reason: Mapped[dict[str, Any] | None]
-    """{"code", "message"}: why the service has disabled it; null where somebody has, or where it is enabled."""
+    """{"code", "message"}: why the service disabled it; null if it is enabled or a caller disabled it."""
     failures: Mapped[int] = mapped_column(default=0)
-    """Attempts that failed since the last that did not."""
+    """The number of failed attempts since the last successful one."""
     failing_since: Mapped[float | None]
     created_at: Mapped[float]
 
 
 class WebhookDelivery(OfTenant, Base):
-    """One event for one webhook, written in the event's transaction; kept a while as a log of what came of it.
+    """One event for one webhook, written in the event's transaction and kept for a while as a log.
 
-    Each try is an attempt, whose number its writes carry, as a job's. No foreign key to the job: what is to be told
-    outlives it.
+    Each try is an attempt with a number that its writes carry, as for a job. There is no foreign key to the job,
+    because a delivery outlives it.
     """
 
     __tablename__ = "webhook_deliveries"
@@ -47,19 +47,19 @@ class WebhookDelivery(OfTenant, Base):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    """Sent as webhook-id: the same in every attempt."""
+    """Sent as the header webhook-id, the same in every attempt."""
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
     type: Mapped[str] = mapped_column(String(40))
     about: Mapped[str | None] = mapped_column(String(40))
-    """The id of the job that it is of, if it is of one."""
+    """The id of the job, if the event is about one."""
     body: Mapped[str] = mapped_column(Text)
-    """What is sent, to the byte: it is signed, and the same in every attempt."""
+    """The exact body that is sent. It is signed, and the same in every attempt."""
     state: Mapped[str] = mapped_column(String(16), default="pending")
     attempt: Mapped[int] = mapped_column(default=0)
     attempts_before: Mapped[int] = mapped_column(default=0)
-    """Those that were made before it was last asked to be delivered again: they do not count for when to give up."""
+    """The attempts before the last request to redeliver. They do not count toward the maximum."""
     next_at: Mapped[float | None]
-    """Pending: when it is sent next; while it is being sent, when whoever does that is taken for lost."""
+    """While pending: the time of the next attempt; during an attempt: when its relay is presumed lost."""
     tries: Mapped[list[Any]]
-    """What came of the newest attempts: [{"attempt", "at", "status", "error", "milliseconds"}]."""
+    """The outcomes of the newest attempts: [{"attempt", "at", "status", "error", "milliseconds"}]."""
     created_at: Mapped[float]

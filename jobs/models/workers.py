@@ -1,4 +1,4 @@
-"""Workers."""
+"""The table of workers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.models.base import Base
 
 
 class Worker(Base):
-    """A worker that has said it is there."""
+    """A worker that has registered."""
 
     __tablename__ = "workers"
 
@@ -21,7 +21,7 @@ class Worker(Base):
     host: Mapped[str] = mapped_column(String(200))
     devices: Mapped[list[Any]]
     gpus: Mapped[int]
-    """That a job of this worker gets: 0 or 1."""
+    """The number of GPUs that a job of this worker gets, 0 or 1."""
     draining: Mapped[bool] = mapped_column(default=False)
     current_job_id: Mapped[str | None] = mapped_column(String(40))
     started_at: Mapped[float]

@@ -1,1 +1,1 @@
-"""The process that keeps jobs moving: sends hints, takes jobs back from lost workers, validates uploads, delivers webhooks."""
+"""The relay process: it sends hints, takes jobs back from lost workers, validates uploads and delivers webhooks."""

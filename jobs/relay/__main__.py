@@ -1,4 +1,4 @@
-"""`python -m jobs.relay`: relay, sweeper and the webhooks' postman in this process, until it is told to stop."""
+"""`python -m jobs.relay`: run the relay, the sweeper, the validation of uploads and the webhook dispatcher."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = structlog.get_logger("gantry.relay")
 
 
 def main() -> int:
-    """Exit code: 0 after a clean stop, 2 when a setting cannot be."""
+    """Run until SIGINT or SIGTERM. Return 0 after a clean stop; exit with 2 when a setting is not valid."""
     settings = begin("relay")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

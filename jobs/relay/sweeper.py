@@ -1,4 +1,7 @@
-"""Recovery: hints to send, leases that ran out, hints that got lost, files that nobody owns. Any number may run."""
+"""Recovery: send due hints, take back expired leases, send lost hints again, delete files without an owner.
+
+Any number of relays may run at the same time.
+"""
 
 from __future__ import annotations
 
@@ -35,15 +38,15 @@ def sweep_once(db: Database, settings: Settings) -> None:
         deliveries.delete_old(s)
         failpoints.passed("reap.before_commit")
     for job_id in reaped:
-        log.warning("lease ran out; job is queued again or ended", job_id=job_id)
+        log.warning("lease expired; the job was given back", job_id=job_id)
     if again:
-        log.info("hints written again", jobs=len(again))
+        log.info("lost hints put into the outbox again", jobs=len(again))
 
 
-def drop_orphans(db: Database, storage: Storage) -> list[str]:
-    """Delete the files of jobs that are not on record, and return the ids of these jobs.
+def delete_orphans(db: Database, storage: Storage) -> list[str]:
+    """Delete the files of jobs that are not in the database, and return the ids of these jobs.
 
-    There are such files after a deletion that was cut short.
+    Such files remain after a deletion that was interrupted.
     """
     known: set[str] = set()
 
@@ -54,62 +57,66 @@ def drop_orphans(db: Database, storage: Storage) -> list[str]:
 
     orphans = find_orphans(storage, keys.ARTIFACTS, "job", read_known, _ORPHANS_AFTER_SECONDS)
     if orphans and not known:
-        # More likely the wrong database than a service that has lost every job.
-        log.warning("no job is on record, but there are files of some; they are left alone", folders=len(orphans))
+        # This is more likely the wrong database than a service that has lost every job.
+        log.warning("there are files of jobs, but no job in the database; the files are kept", folders=len(orphans))
         return []
     for tenant, job_id in orphans:
         storage.artifacts(tenant).delete_prefix(job_id)
-        log.info("files of a job that is not on record dropped", job_id=job_id)
+        log.info("deleted the files of a job that is not in the database", job_id=job_id)
     return [job_id for _, job_id in orphans]
 
 
-def tidy_ended(db: Database, storage: Storage, since: float | None, lease_seconds: float) -> float:
-    """Delete the files of jobs that ended past `since` which the record does not name; up to when that is done.
+def delete_unrecorded(db: Database, storage: Storage, since: float | None, lease_seconds: float) -> float:
+    """Delete the unrecorded files of jobs that ended after `since`; return the time up to which this is done.
 
-    Whoever wrote them was killed or fenced before they were registered, and has had two leases to end.
+    The process that wrote such a file was killed or fenced before it could register it. It has had two leases to end.
     """
     with db.read() as s:
-        over, until = files.recently_ended(s, since, 2 * lease_seconds)
-    for job_id, tenant in over:
+        ended, until = files.recently_ended(s, since, 2 * lease_seconds)
+    for job_id, tenant in ended:
         artifacts = storage.artifacts(tenant)
         written = files.written(artifacts, job_id)
         with db.read() as s:
-            named = files.recorded_keys(s, job_id)
+            recorded = files.recorded_keys(s, job_id)
         for key in written:
-            # An export may be written at this moment, for a caller who waits for it.
-            if key not in named and not keys.is_unfinished_export(key):
+            # An export may be in progress at this moment, for a caller who waits for it.
+            if key not in recorded and not keys.is_unfinished_export(key):
                 artifacts.delete(key)
-                log.info("a file that the record does not name dropped", job_id=job_id, file=key)
+                log.info("deleted a file that is not recorded", job_id=job_id, file=key)
     return until
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:
-    """The relay and sweeper's life, until `stop` is set: relay often, sweep each quarter of a lease, take in data."""
+    """Run the relay and sweeper until `stop` is set.
+
+    Due hints are sent every `poll_seconds`. The sweep runs four times per lease or per `republish_seconds`, whichever
+    is shorter. A thread of its own validates uploads.
+    """
     db, app = Database(settings.database), broker.make_app(settings)
     storage = open_storage(settings)
-    next_sweep = next_tidy = time.monotonic()
-    tidied = None
-    # Beside the relay, which would wait for minutes otherwise.
-    taking_in = UploadValidator(settings, stop)
-    taking_in.start()
+    next_sweep = next_cleanup = time.monotonic()
+    cleaned_until = None
+    # In a thread of its own, because a validation takes minutes and would hold up the relay.
+    validator = UploadValidator(settings, stop)
+    validator.start()
     log.info("relay and sweeper started")
     while not stop.is_set():
         moment = time.monotonic()
         try:
             if moment >= next_sweep:
                 sweep_once(db, settings)
-                tidied = tidy_ended(db, storage, tidied, settings.lease_seconds)
+                cleaned_until = delete_unrecorded(db, storage, cleaned_until, settings.lease_seconds)
                 next_sweep = moment + min(settings.lease_seconds, settings.republish_seconds) / 4
-            if moment >= next_tidy:
-                drop_orphans(db, storage)
+            if moment >= next_cleanup:
+                delete_orphans(db, storage)
                 uploads.delete_orphans(db, storage, _ORPHANS_AFTER_SECONDS)
-                next_tidy = moment + _ORPHANS_AFTER_SECONDS
+                next_cleanup = moment + _ORPHANS_AFTER_SECONDS
             _relay(db, app)
         except (UnavailableError, OSError) as error:
-            log.warning("trying again", reason=str(error))
+            log.warning("the database, broker or disk failed; trying again", reason=str(error))
             stop.wait(settings.poll_seconds * 4)
         stop.wait(settings.poll_seconds)
-    taking_in.join()
+    validator.join()
     db.dispose()
     log.info("relay and sweeper stopped")
 

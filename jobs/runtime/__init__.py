@@ -1,1 +1,1 @@
-"""What every process of the service needs: settings, logs, child processes, limits."""
+"""Parts that every process of the service uses: settings, logs, child processes, limits."""

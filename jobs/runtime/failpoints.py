@@ -1,8 +1,8 @@
-"""Named steps of the protocol at which a test may end this process, as `kill -9` would, or have it stand still.
+"""Failpoints: named steps at which a test can kill this process, as `kill -9` would, or stop it.
 
-Off in every deployment: `GANTRY_FAULTS_DIR` is empty. In a test it names a folder; whoever passes the step `x` while
-a file `x` lies there takes the file away and dies, or stands still until SIGCONT if the file says `stop`. One file,
-one process, whichever comes first.
+They are off in every deployment, where `GANTRY_FAULTS_DIR` is empty. In a test the variable names a folder. The first
+process that passes the step `x` while the folder holds a file `x` deletes the file and dies. If the file contains
+`stop`, the process stops until SIGCONT instead. So each file affects one process.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ POINTS: Final = (
     "end.before_commit",
     "end.committed",
 )
-"""In the order in which a job meets them."""
+"""All steps, in the order in which a job passes them."""
 
 STOP: Final = "stop"
-"""What a file says at whose step a process is to stand still."""
+"""The content of a file that stops a process instead of killing it."""
 
 _SIGKILLED: Final = 137
 
@@ -42,23 +42,23 @@ _folder: Path | None = None
 
 
 def arm(folder: Path | None) -> None:
-    """Heed the files of `folder` from now on; None: none."""
+    """Use the files of `folder` from now on; None switches the failpoints off."""
     global _folder
     _folder = folder
 
 
 def passed(point: str) -> None:
-    """This process has come to `point`."""
+    """Kill or stop this process if the folder holds a file for `point`."""
     if _folder is None:
         return
     assert point in POINTS, point
-    order = _folder / point
+    file = _folder / point
     try:
-        stands_still = order.read_text() == STOP
-        order.unlink()
+        stop = file.read_text() == STOP
+        file.unlink()
     except FileNotFoundError:
         return
-    if stands_still:
+    if stop:
         os.kill(os.getpid(), signal.SIGSTOP)
     else:
         os._exit(_SIGKILLED)

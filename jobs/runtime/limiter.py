@@ -1,4 +1,4 @@
-"""So many at a time: whoever comes when all places are taken is told so, at once or after a while."""
+"""A limit on how many threads use something at the same time; further ones wait or get an error."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from jobs.errors import BusyError
 
 
 class ConcurrencyLimiter:
-    """`most` places in this process, for threads and for an event loop alike; `waiting` more may wait for one.
+    """A limit of `most` concurrent users in this process, for threads and for an event loop; `waiting` more may wait.
 
-    Whoever waits holds one of the threads that answer everybody.
+    A waiting request holds one of the threads that serve all requests, so the number of waiting ones is limited too.
     """
 
     def __init__(self, most: int, busy: type[BusyError], detail: str, *, waiting: int = 0) -> None:
         self._free, self._busy, self._detail = threading.BoundedSemaphore(most), busy, detail
-        self._there = threading.BoundedSemaphore(most + waiting)
+        self._admitted = threading.BoundedSemaphore(most + waiting)
 
     @contextmanager
     def slot(self, within_seconds: float = 0.0) -> Iterator[None]:
-        """A place for the block. Raises the error of these places when none becomes free in time; at once, where as
-        many wait as may.
+        """Hold one slot for the block.
+
+        Raises the limiter's error if no slot becomes free in time, or at once if the maximum number already waits.
         """
-        if not self._there.acquire(blocking=False):
+        if not self._admitted.acquire(blocking=False):
             raise self._busy(self._detail)
         try:
             if not self._free.acquire(timeout=within_seconds):
@@ -34,4 +35,4 @@ class ConcurrencyLimiter:
             finally:
                 self._free.release()
         finally:
-            self._there.release()
+            self._admitted.release()

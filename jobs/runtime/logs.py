@@ -1,6 +1,6 @@
 """Logs: JSON lines on stderr, one event a line, for every process of the service.
 
-Control characters, line ends and all that is not ASCII stand escaped, secrets do not stand at all.
+Control characters, line ends and all characters outside ASCII are escaped. Secrets are removed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jobs.runtime.settings import Settings
 
 
 def setup(settings: Settings, process: str) -> None:
-    """Send this process's logs, ours and the libraries', to stderr as JSON; `process` says whose they are."""
+    """Send all logs of this process, those of libraries too, to stderr as JSON. `process` is its name there."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -49,5 +49,5 @@ def setup(settings: Settings, process: str) -> None:
 
 
 def _without_secrets(logger: object, method: str, line: Any) -> str:
-    # The one control character that JSON lets stand.
+    # Escape DEL, the only control character that JSON leaves as it is.
     return redact(str(line).replace("\x7f", "\\u007f"))

@@ -1,4 +1,4 @@
-"""Child processes that leave nothing behind: each in a session of its own, and gone when its parent is."""
+"""Child processes that leave nothing behind: each has a session of its own and dies with its parent."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def spawn(
     user: str | None = None,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start `argv` as the leader of a new session; Linux sends it `parent_death_signal` when its parent dies.
+    """Start `argv` as the leader of a new session. Linux sends it `parent_death_signal` when its parent dies.
 
-    `user` is who it runs as; None: who we are. It inherits `pass_fds`, by the same numbers.
+    `user` is the user that it runs as; None: the user of this process. It inherits the file descriptors `pass_fds`.
 
-    Call it from a thread that lives as long as the child shall: the kernel watches the thread, not the process.
+    Call this from a thread that lives as long as the child should: the kernel watches the thread, not the process.
     """
     parent = os.getpid()
     return subprocess.Popen(
@@ -47,26 +47,29 @@ def spawn(
 
 
 def die_with_parent(parent: int, number: signal.Signals) -> None:
-    """Have Linux send this process `number` when `parent`, whose child it is, dies."""
+    """Have Linux send the signal `number` to this process when its parent process `parent` dies."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, int(number))
-        if os.getppid() != parent:  # it died before the line above
+        if os.getppid() != parent:  # the parent died before the line above
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def end(process: subprocess.Popen[bytes], grace: float) -> int:
-    """Ask it to stop, wait `grace` seconds, then kill its whole session; its exit code, negative for a signal."""
+    """Ask the process to stop, wait `grace` seconds, then kill its whole session.
+
+    Return its exit code, which is negative for a signal.
+    """
     end_all([(process, grace)])
     return process.wait()
 
 
 def end_all(processes: Iterable[tuple[subprocess.Popen[bytes], float]]) -> None:
-    """`end` each with a grace of its own, all at once: the slowest says how long it takes."""
-    asked = [(process, grace) for process, grace in processes if process.poll() is None]
-    for process, _ in asked:
+    """End every process as `end` does, all at the same time, each with its own grace period in seconds."""
+    running = [(process, grace) for process, grace in processes if process.poll() is None]
+    for process, _ in running:
         process.send_signal(signal.SIGTERM)
     started = time.monotonic()
-    for process, grace in asked:
+    for process, grace in running:
         try:
             process.wait(timeout=max(0.0, started + grace - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -75,7 +78,7 @@ def end_all(processes: Iterable[tuple[subprocess.Popen[bytes], float]]) -> None:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End it and what it has started, at once."""
+    """Kill the process and all processes of its session at once."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

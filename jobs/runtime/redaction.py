@@ -1,7 +1,7 @@
-"""What no line of a log may hold: keys, signing secrets, passwords in URLs, what stands behind `Authorization`.
+"""Removal of secrets from log lines: keys, signing secrets, passwords in URLs, values of `Authorization`.
 
-Applied to the finished line, so that it does not matter where in it a secret is: in a message of a library, a
-traceback, an object's own words.
+It works on the finished line, so it does not matter where a secret comes from: the message of a library, a traceback,
+or the repr of an object.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_GONE: Final = "[redacted]"
-# In a line of JSON: a value ends at a quote, or at the backslash of one. Each pattern stands beside the words without
-# one of which it cannot match: to look for those takes a hundredth of the time, and most lines have none.
+_REDACTED: Final = "[redacted]"
+# For a line of JSON: a value ends at a quote, or at the backslash of an escaped quote. Beside each pattern stand
+# words, one of which every match contains. A search for them takes a hundredth of the time, and most lines contain
+# none.
 _SECRETS: Final = tuple(
-    (words, re.compile(pattern, re.IGNORECASE | re.ASCII), rf"\g<kept>{_GONE}\g<after>")
+    (words, re.compile(pattern, re.IGNORECASE | re.ASCII), rf"\g<kept>{_REDACTED}\g<after>")
     for words, pattern in (
-        # API keys, and what webhooks are signed with.
+        # API keys, and the secrets that sign webhooks.
         (("gan_live_", "gan_test_"), r"\b(?P<kept>gan_(?:live|test)_)\w+(?P<after>)"),
         (("whsec_",), r"\b(?P<kept>whsec_)[\w+/=-]+(?P<after>)"),
-        # postgresql://gantry:secret@db, redis://:secret@broker; the scheme is not looked at, since a search for it
-        # begins anew at each word of a path that somebody sends, which took seconds for a long one.
+        # postgresql://gantry:secret@db, redis://:secret@broker. The pattern leaves out the scheme: a search for it
+        # would start again at each word of a path that a caller sends, which took seconds for a long path.
         (("://",), r"(?P<kept>://[^\s/:@\"\\]*:)[^\s/\"\\]*(?P<after>@)"),
-        # A header in all the ways that headers are written: Authorization: Bearer x, ('authorization', b'Basic x')
+        # A header in every notation: Authorization: Bearer x, ('authorization', b'Basic x')
         (
             ("authorization",),
             r"(?P<kept>\bauthorization\\?[\"']?\s*[:=,]\s*(?:b(?=\\?[\"']))?\\?[\"']?"
@@ -39,9 +40,9 @@ _SECRETS: Final = tuple(
 
 
 def redact(line: str) -> str:
-    """`line` without what it must not hold."""
+    """Return `line` with every secret replaced by [redacted]."""
     lowered = line.lower()
-    for words, pattern, instead in _SECRETS:
+    for words, pattern, replacement in _SECRETS:
         if any(word in lowered for word in words):
-            line = pattern.sub(instead, line)
+            line = pattern.sub(replacement, line)
     return line

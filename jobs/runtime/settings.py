@@ -1,4 +1,4 @@
-"""How a process is deployed: every GANTRY_* variable with its unit and default. Read once, at the edge."""
+"""The settings of a deployment: every GANTRY_* variable, with its unit and default. Read once, at the start."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _database_url(url: str) -> str:
     if url and not url.startswith(_DATABASES):
         raise ValueError(f"must start with one of {', '.join(_DATABASES)}")
     if url.removeprefix("sqlite:///") in ("", ":memory:") and url:
-        raise ValueError("needs a file: each process would have a memory of its own")
+        raise ValueError("needs a file, because a database in memory exists only inside one process")
     _require_port(url)
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
@@ -37,33 +37,33 @@ def _broker_url(url: str) -> str:
     _require_port(url)
     number = urlsplit(url).path.strip("/")
     if url.startswith(("redis://", "rediss://")) and number and not number.isdecimal():
-        raise ValueError("must end with the number of a database, such as redis://host:6379/0")
+        raise ValueError("must end with a database number, such as redis://host:6379/0")
     return url
 
 
 def _require_port(url: str) -> None:
-    """Raise `ValueError` where the port is no number up to 65535."""
+    """Raise `ValueError` if the port is not a number up to 65535."""
     try:
         _ = urlsplit(url).port
     except ValueError:
-        raise ValueError("has a port that is no number up to 65535") from None
+        raise ValueError("has a port that is not a number up to 65535") from None
 
 
 def sampler_address(url: str) -> tuple[str, str | None]:
-    """What an HTTP client calls the sampler at `url`, and the unix socket to reach it by (None: none)."""
+    """Return the base URL for an HTTP client of the sampler, and the path of its unix socket (None: TCP)."""
     path = url.removeprefix("unix:")
     return (url, None) if path == url else ("http://sampler", path)
 
 
 def _rate(text: str) -> str:
     if text and not _RATE.fullmatch(text):
-        raise ValueError("must be a number of requests a time, such as 600/minute or 20/second")
+        raise ValueError("must be a number of requests per unit of time, such as 600/minute or 20/second")
     return text
 
 
 def _folder(path: Path) -> Path:
     if path.exists() and not path.is_dir():
-        raise ValueError(f"{path} is a file, and a folder is needed")
+        raise ValueError(f"{path} is a file, but it must be a folder")
     return path
 
 
@@ -78,93 +78,116 @@ def _origins(text: str) -> str:
     for origin in (word.strip() for word in text.split(",") if text):
         parts = urlsplit(origin)
         if origin != "*" and (parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}"):
-            raise ValueError(f"takes origins such as https://pages.example.org, separated by commas, not {origin!r}")
+            raise ValueError(
+                f"must be origins such as https://pages.example.org, separated by commas, not {origin!r}"
+            )
     return text
 
 
 class Settings(BaseSettings):
-    """One process's settings. Empty URLs mean: inside `data_dir`, with no server to install."""
+    """The settings of one process. An empty URL means an embedded default inside `data_dir`, without a server."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     data_dir: Annotated[Path, AfterValidator(_folder)] = Field(
-        Path("gantry-data"), description="Folder for checkpoints, previews and the embedded default."
+        Path("gantry-data"),
+        description="Folder of checkpoints, previews and other files; also of the embedded database and queue.",
     )
     database_url: Annotated[str, AfterValidator(_database_url)] = Field(
-        "", description="PostgreSQL 15 or later, or SQLite; empty: SQLite in the data folder."
+        "", description="URL of PostgreSQL 15 or later, or of SQLite. Empty: SQLite in the data folder."
     )
     broker_url: Annotated[str, AfterValidator(_broker_url)] = Field(
-        "", description="Redis or Valkey; empty: a queue of files in the data folder."
+        "", description="URL of Redis or Valkey. Empty: a queue of files in the data folder."
     )
-    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
     auth: Literal["auto", "on", "off"] = Field(
-        "auto", description="Whether the API asks for a key; auto: unless it listens on loopback alone."
+        "auto", description="Whether the API requires a key. auto: only if it listens on more than loopback."
     )
     key_rate: Annotated[str, AfterValidator(_rate)] = Field(
-        "1200/minute", description="Requests that one key may make, such as 20/second; empty: any number."
+        "1200/minute", description="Requests that one key may make, such as 20/second. Empty: no limit."
     )
     tenant_rate: Annotated[str, AfterValidator(_rate)] = Field(
-        "6000/minute", description="Requests that all keys of a tenant may make; empty: any number."
+        "6000/minute", description="Requests that all keys of one tenant together may make. Empty: no limit."
     )
-    port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port that the API listens on.")
     ui_port: int = Field(
-        8002, ge=1, le=65535, description="Port the dashboard listens on; the API's /ui leads there."
+        8002, ge=1, le=65535, description="Port that the dashboard listens on. /ui of the API redirects there."
     )
-    key: str = Field("", repr=False, description="The key that the command line sends to the API.")
+    key: str = Field("", repr=False, description="API key that the command line sends.")
     url: Annotated[str, AfterValidator(_web_url)] = Field(
-        "http://127.0.0.1:8000", description="Where the command line and the dashboard find the API."
+        "http://127.0.0.1:8000", description="URL of the API, for the command line and the dashboard."
     )
     sampler_url: Annotated[str, AfterValidator(_web_url)] = Field(
-        "http://127.0.0.1:8001", description="Where the API reaches the sampler, and where the sampler listens."
+        "http://127.0.0.1:8001", description="URL of the sampler. The sampler listens there."
     )
-    sampler_queue: int = Field(16, ge=1, le=10_000, description="Requests the sampler lets wait before it says busy.")
-    sampler_cache: int = Field(8, ge=1, le=1000, description="Generators the sampler keeps in memory.")
+    sampler_queue: int = Field(
+        16, ge=1, le=10_000, description="Requests that may wait in the sampler. Further ones get an error."
+    )
+    sampler_cache: int = Field(8, ge=1, le=1000, description="Generators that the sampler keeps in memory.")
     samples_cache_mb: int = Field(
-        256, ge=0, le=1_000_000, description="Disk for drawn images, MB, so that repeats need no sampler; 0: none."
+        256,
+        ge=0,
+        le=1_000_000,
+        description="Disk space for drawn images, so that a repeated request needs no sampler, MB. 0: off.",
     )
     queue_limit: int = Field(
-        100_000, ge=1, le=10_000_000, description="Jobs that may wait, all tenants' together; the next is refused."
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="Jobs of all tenants together that may wait. Further ones are refused.",
     )
-    upload_mb: int = Field(2048, ge=1, le=20_000, description="Largest upload of a data set, MB.")
+    upload_mb: int = Field(2048, ge=1, le=20_000, description="Maximum size of an uploaded data set, MB.")
     webhooks: bool = Field(
-        False, description="Let callers register https addresses that are told what happens to their jobs."
+        False, description="Let callers register https URLs that receive the events of their jobs."
     )
     webhook_allow_private: bool = Field(
         False,
-        description="Let webhooks lead to private addresses, by http and on any port too: only where everybody who "
-        "may register one may reach all that this host reaches.",
+        description="Let webhooks use private addresses, http and any port. Set it only if everyone who may register "
+        "a webhook may also reach everything that this host can reach.",
     )
-    upload_seconds: float = Field(3600, ge=1, le=86_400, description="Longest that an upload may take, s.")
-    uploads_at_once: int = Field(8, ge=1, le=1000, description="Uploads that one API process takes at a time.")
+    upload_seconds: float = Field(3600, ge=1, le=86_400, description="Maximum duration of an upload, s.")
+    uploads_at_once: int = Field(
+        8, ge=1, le=1000, description="Uploads that one API process accepts at the same time."
+    )
     cors_origins: Annotated[str, AfterValidator(_origins)] = Field(
-        "", description="Origins whose pages a browser lets read the API, separated by commas, or *; empty: none."
+        "",
+        description="Origins whose web pages may read the API in a browser, separated by commas, or *. Empty: none.",
     )
     docs: bool = Field(True, description="Serve the pages /docs and /redoc.")
     lease_seconds: float = Field(
-        60, ge=1, le=3600, description="A worker's claim on a job, s; renewed each second or quarter of it."
+        60,
+        ge=1,
+        le=3600,
+        description="Length of a worker's lease on a job, s. Renewed every second, or every quarter of it.",
     )
-    stall_seconds: float = Field(300, ge=1, le=86400, description="A trainer silent for so long is ended, s.")
-    grace_seconds: float = Field(30, ge=1, le=3600, description="What a trainer gets to save and stop, s.")
-    poll_seconds: float = Field(0.5, ge=0.05, le=60, description="How often the relay looks for unsent hints, s.")
-    republish_seconds: float = Field(15, ge=0.5, le=3600, description="A queued job's hint is sent again after, s.")
-    trainer_threads: int = Field(0, ge=0, le=1024, description="CPU threads of a trainer; 0: its part of the cores.")
+    stall_seconds: float = Field(300, ge=1, le=86400, description="Time after which a silent trainer is killed, s.")
+    grace_seconds: float = Field(30, ge=1, le=3600, description="Time that a trainer has to save and stop, s.")
+    poll_seconds: float = Field(
+        0.5, ge=0.05, le=60, description="Interval at which the relay looks for unsent hints, s."
+    )
+    republish_seconds: float = Field(
+        15, ge=0.5, le=3600, description="Time after which the hint for a queued job is sent again, s."
+    )
+    trainer_threads: int = Field(0, ge=0, le=1024, description="CPU threads of a trainer. 0: its share of the cores.")
     faults_dir: Path | None = Field(
-        None, description="For tests alone: a folder whose files end processes at named steps of the protocol."
+        None, description="For tests only: a folder of files that kill processes at named steps."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged."
+    )
 
     @model_validator(mode="after")
-    def _closed_by_default(self) -> Self:
+    def _require_keys_on_networks(self) -> Self:
         if not self.on_loopback and self.auth == "off":
             raise ValueError(
-                f"GANTRY_HOST {self.host!r} opens the API to the network, where GANTRY_AUTH=off asks nobody for a "
-                "key; listen on 127.0.0.1, or leave GANTRY_AUTH at auto"
+                f"GANTRY_HOST {self.host!r} opens the API to the network, but GANTRY_AUTH=off lets everyone use it "
+                "without a key. Listen on 127.0.0.1, or leave GANTRY_AUTH at auto"
             )
         return self
 
     @property
     def on_loopback(self) -> bool:
-        """Whether what listens here is reached from this machine alone."""
+        """Whether the API can be reached only from this machine."""
         return self.host in _LOOPBACK
 
     @property
@@ -184,47 +207,47 @@ class Settings(BaseSettings):
 
     @property
     def origins(self) -> list[str]:
-        """Those of `cors_origins`."""
+        """The origins of `cors_origins`, as a list."""
         return [word.strip() for word in self.cors_origins.split(",") if word.strip()]
 
     @property
     def queue_dir(self) -> Path:
-        """Where the filesystem broker keeps its messages."""
+        """The folder of the messages of the file system broker."""
         return self.data_dir.absolute() / "queue"
 
     @property
     def artifacts_dir(self) -> Path:
-        """Where bytes live: checkpoints, previews, logs."""
+        """The folder of checkpoints, previews and logs."""
         return self.data_dir.absolute() / "artifacts"
 
     @property
     def samples_cache_dir(self) -> Path:
-        """Where images that were drawn on request are kept, for those who ask again."""
+        """The folder of images that were drawn on request, kept for repeated requests."""
         return self.data_dir.absolute() / "answers"
 
     @property
     def features_dir(self) -> Path:
-        """Where the feature networks of data sets are kept, once they are trained."""
+        """The folder of trained feature networks, one for each data set."""
         return self.data_dir.absolute() / "features"
 
     @property
     def datasets_dir(self) -> Path:
-        """Where data sets that people bring lie, a folder each, by id."""
+        """The folder of uploaded data sets: a folder for each, named by its id."""
         return self.data_dir.absolute() / "datasets"
 
     def environment(self) -> dict[str, str]:
-        """These settings as variables, for a child process: it reads what this one read."""
+        """Return these settings as environment variables, so that a child process reads the same ones."""
         values = self.model_dump(mode="json")
         values["data_dir"] = str(self.data_dir.absolute())
-        # A caller's, and no part of the service.
+        # The key belongs to a caller, not to the service.
         del values["key"]
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items() if value is not None}
 
 
 def load_settings(**overrides: object) -> Settings:
-    """The settings of this process. `overrides` (a command's flags) win over variables.
+    """Return the settings of this process. `overrides` (a command's flags) take precedence over variables.
 
-    Raises `SettingsError`, one sentence a variable that is unknown or cannot be.
+    Raises `SettingsError`, with one sentence for each variable that is unknown or not valid.
     """
     known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     sentences = [
@@ -238,14 +261,14 @@ def load_settings(**overrides: object) -> Settings:
         raise SettingsError(" ".join(_sentence(e["loc"], e["msg"]) for e in error.errors())) from None
 
 
-def _sentence(place: tuple[int | str, ...], message: str) -> str:
+def _sentence(location: tuple[int | str, ...], message: str) -> str:
     reason = message.removeprefix("Value error, ")
-    if not place:
+    if not location:
         return f"{reason}."
-    return f"{PREFIX}{str(place[0]).upper()} is not usable: {reason[:1].lower()}{reason[1:]}."
+    return f"{PREFIX}{str(location[0]).upper()} is not usable: {reason[:1].lower()}{reason[1:]}."
 
 
 def _unknown(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else "`gantry settings` lists them all."
+    hint = f"did you mean {close[0]}?" if close else "`gantry settings` lists all settings."
     return f"{name} is not a setting; {hint}"

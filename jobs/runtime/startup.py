@@ -1,4 +1,4 @@
-"""How every process of the service begins: its settings, or one sentence; then its logs."""
+"""The start of every process of the service: load its settings, then set up its logs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from jobs.runtime.settings import Settings, load_settings
 
 
 def begin(process: str) -> Settings:
-    """This process's settings, its logs set up; `process` is what it calls itself there.
+    """Return the settings of this process, with its logs set up. `process` is its name in the logs.
 
-    A setting that cannot be is one sentence on stderr and `SystemExit` with 2.
+    If a setting is not valid, print one sentence to stderr and raise `SystemExit` with code 2.
     """
     try:
         settings = load_settings()
@@ -27,5 +27,5 @@ def begin(process: str) -> Settings:
 
 
 def restrict_file_permissions() -> None:
-    """Have all files and folders that this process makes be its user's alone."""
+    """Let only its own user read the files and folders that this process creates."""
     os.umask(0o077)

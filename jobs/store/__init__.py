@@ -1,1 +1,1 @@
-"""Every query of the project, a file a noun. Functions take a session and never commit: `Database.write()` does."""
+"""Every query of the service, one file for each noun. Functions never commit: `Database.write()` does."""

@@ -1,4 +1,7 @@
-"""Which attempt's writes count: what an attempt wrote past the step its successor went on from is superseded."""
+"""Which writes of an attempt count.
+
+An attempt's writes past the step from which its successor resumed are superseded.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ NO_LIMIT: Final = 2**62
 
 
 def last_counted_steps(s: Session, job_id: str) -> Mapping[int, int]:
-    """For each attempt, the last step of which its writes count (`NO_LIMIT` superseded: a very large number).
+    """Return for each attempt the last step whose writes count (`NO_LIMIT` if none are superseded).
 
     Attempt 0 stands for what a retry took over from the job before it.
     """
@@ -32,7 +35,7 @@ def last_counted_steps(s: Session, job_id: str) -> Mapping[int, int]:
 
 
 def record_resume(s: Session, job_id: str, attempt: int, step: int) -> None:
-    """Note the step that this attempt goes on from; 0 is from scratch."""
+    """Record the step from which this attempt resumes; 0 is from scratch."""
     s.execute(
         update(Attempt).where(Attempt.job_id == job_id, Attempt.attempt == attempt).values(resumed_from_step=step)
     )

@@ -1,4 +1,4 @@
-"""A curve as rows: packed into blocks that sum themselves up, joined again, small ones merged into large ones."""
+"""A curve as rows: packed into blocks with a summary, joined again, and small blocks merged into large ones."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from jobs.curves import ReducedCurve
 from jobs.store.attempts import NO_LIMIT
 
 MERGED_STEPS: Final = (8192, 256)
-"""Blocks are merged once their attempt has come past a multiple of so many steps.
+"""Blocks are merged when their attempt passes a multiple of one of these numbers of steps.
 
-A tick is a second, which may be one step or thousands: with the first alone a slow job would merge thousands of rows
-of each curve at once, with the second alone a fast one would not merge at all.
+A tick is a second, which may be one step or thousands. With the first number alone, a slow job would merge thousands
+of rows of each curve at once. With the second alone, a fast job would not merge at all.
 """
 
 
 def pack(first_step: int, values: NDArray[np.float32]) -> dict[str, Any]:
-    """The columns of a block of the contiguous steps from `first_step`: its values, and what they come to."""
+    """Return the columns of a block of contiguous steps from `first_step`: its values and their summary."""
     block = np.ascontiguousarray(values, dtype="<f4")
     finite = block[np.isfinite(block)]
     return {
@@ -35,17 +35,17 @@ def pack(first_step: int, values: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def unpack(blob: bytes) -> NDArray[np.float32]:
-    """The values of a block, or of several whose bytes were joined."""
+    """Return the values of a block, or of several blocks whose bytes were concatenated."""
     return np.frombuffer(blob, dtype="<f4").astype(np.float32, copy=False)
 
 
 def counted_ends(
     attempt: Sequence[int], first: NDArray[np.int64], last: NDArray[np.int64], limit_of: Mapping[int, int]
 ) -> NDArray[np.int64]:
-    """The last step of each block that counts, below its first where none does.
+    """Return the last step of each block that counts; it is below the block's first step where none counts.
 
-    The blocks are in order of step, then attempt. Of an attempt counts what is within its limit; of a step that is
-    there twice, as step 0 is after a start from scratch, the later block's value.
+    The blocks are in order of step, then attempt. The steps of an attempt count up to its limit. If a step occurs
+    twice, as step 0 does after a start from scratch, the value of the later block counts.
     """
     found = np.minimum(last, np.array([limit_of.get(number, NO_LIMIT) for number in attempt], dtype=np.int64))
     alive = np.flatnonzero(found >= first)
@@ -54,7 +54,7 @@ def counted_ends(
 
 
 def join(rows: Sequence[Sequence[Any]], limit_of: Mapping[int, int]) -> ReducedCurve:
-    """Blocks (attempt, first step, values) in order of step, then attempt, as one curve of what counts."""
+    """Return blocks (attempt, first step, values), in order of step, then attempt, as one curve of what counts."""
     if not rows:
         return ReducedCurve(np.empty(0, np.int64), np.empty(0, np.float32))
     attempt, first_steps, blobs = zip(*rows, strict=True)
@@ -70,7 +70,7 @@ def join(rows: Sequence[Sequence[Any]], limit_of: Mapping[int, int]) -> ReducedC
 
 
 def contiguous_runs(curve: ReducedCurve, longest: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """The curve in stretches of contiguous steps, none longer than `longest`: the first step of each, its values."""
+    """Yield (first step, values) of each run of contiguous steps, split into at most `longest` steps."""
     gaps = np.flatnonzero(np.diff(curve.steps) != 1) + 1
     for steps, values in zip(np.split(curve.steps, gaps), np.split(curve.values, gaps), strict=True):
         for start in range(0, len(steps), longest):
@@ -78,7 +78,7 @@ def contiguous_runs(curve: ReducedCurve, longest: int) -> Iterator[tuple[int, ND
 
 
 def merge_start(first_step: int, last_step: int) -> int | None:
-    """Past which step an attempt's blocks are to be merged, now that it has written these; None: not yet."""
+    """Return the step past which an attempt's blocks have to be merged after this write; None: not yet."""
     for size in MERGED_STEPS:
         if last_step - first_step + 1 < size and last_step // size > (first_step - 1) // size:
             return (last_step // size - 1) * size

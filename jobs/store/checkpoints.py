@@ -1,4 +1,4 @@
-"""Checkpoints: registered once their file is durable, chosen to go on from or to draw from, retired by age."""
+"""Checkpoints: registered once their files are durable, chosen for resuming or drawing, retired by age."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def register(
     *,
     best: bool = False,
 ) -> Checkpoint:
-    """Note a checkpoint whose files are durable; inside a fenced transaction, after its metrics.
+    """Register a checkpoint whose files are durable, inside a fenced transaction and after its metrics.
 
-    `best`: from now on it is the job's best, in the place of any other.
+    `best` makes it the job's best checkpoint in place of any other.
     """
     row = Checkpoint(
         id=new_id("ckpt"),
@@ -57,7 +57,7 @@ def register(
 
 
 def mark_best(s: Session, job_id: str, step: int | None) -> Checkpoint | None:
-    """Make the good checkpoint of that step the job's best, and no other. None: it has none, and so no best."""
+    """Make the ready checkpoint of `step` the job's only best one and return it. None: the job has no best one."""
     s.execute(update(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.is_best).values(is_best=False))
     if step is None:
         return None
@@ -70,7 +70,7 @@ def mark_best(s: Session, job_id: str, step: int | None) -> Checkpoint | None:
 
 
 def page(s: Session, job_id: str, *, limit: int, cursor: str | None = None) -> Page[Checkpoint]:
-    """Those that can be had, newest first."""
+    """Return a page of the ready checkpoints, newest first."""
     query = _ready(job_id).order_by(Checkpoint.id.desc()).limit(limit + 1)
     if cursor is not None:
         query = query.where(Checkpoint.id < decode(cursor, job_id))
@@ -78,7 +78,7 @@ def page(s: Session, job_id: str, *, limit: int, cursor: str | None = None) -> P
 
 
 def get(s: Session, checkpoint_id: str) -> Checkpoint:
-    """Raises `CheckpointNotFoundError`, also for one that was retired."""
+    """Return a ready checkpoint. Raises `CheckpointNotFoundError`, also for a retired one."""
     row = s.get(Checkpoint, checkpoint_id)
     if row is None or row.state != "ready":
         raise CheckpointNotFoundError(checkpoint_id)
@@ -86,9 +86,10 @@ def get(s: Session, checkpoint_id: str) -> Checkpoint:
 
 
 def choose(s: Session, job_id: str, which: str | None) -> Checkpoint:
-    """ "best", "last", or an id of this job's; None is the best if any was evaluated, else the last.
+    """Return the "best" or "last" checkpoint, or the one with the id `which`.
 
-    Raises `NoCheckpointError` when there is none of that sort yet, `CheckpointNotFoundError` for an id.
+    None stands for the best if any was evaluated, else for the last. Raises `NoCheckpointError` when there is no such
+    checkpoint yet, `CheckpointNotFoundError` for an id.
     """
     if which not in (None, "best", "last"):
         assert which is not None
@@ -99,32 +100,32 @@ def choose(s: Session, job_id: str, which: str | None) -> Checkpoint:
     best = None if which == "last" else s.scalars(_ready(job_id).where(Checkpoint.is_best)).first()
     if best is None and which == "best":
         raise NoCheckpointError(
-            "No checkpoint of this job is known to be the best: none was evaluated; ask for 'last'."
+            "This job has no best checkpoint, because no checkpoint was evaluated. Use 'last' instead."
         )
     chosen = best or newest_ready(s, job_id)
     if chosen is None:
         status = s.get_one(Job, job_id).status
         if status in TERMINAL:
             raise NoCheckpointError(
-                f"This job {status} before its first checkpoint, so there is nothing to draw from."
+                f"This job ended as {status} before its first checkpoint, so there is nothing to draw from."
             )
-        raise NoCheckpointError("This job has no checkpoint yet; ask again when it has trained a little.")
+        raise NoCheckpointError("This job has no checkpoint yet. Try again after it has trained for a while.")
     return chosen
 
 
 def newest_ready(s: Session, job_id: str) -> Checkpoint | None:
-    """The one to go on from."""
+    """Return the checkpoint to resume from: the ready one of the latest step; None if there is none."""
     query = _ready(job_id).order_by(Checkpoint.step.desc(), Checkpoint.attempt.desc())
     return s.scalars(query.limit(1)).one_or_none()
 
 
 def count(s: Session, job_id: str) -> int:
-    """How many were ever registered, bad and retired ones too."""
+    """Return how many checkpoints were ever registered, bad and retired ones included."""
     return len(s.scalars(select(Checkpoint.id).where(Checkpoint.job_id == job_id)).all())
 
 
 def mark_bad(s: Session, checkpoint_id: str, why: str) -> None:
-    """This file is not what was written; nobody shall go on from it."""
+    """Mark a checkpoint whose file is not what was written, so that nothing uses it any more."""
     row = s.get_one(Checkpoint, checkpoint_id)
     row.state, row.is_best = "bad", False
     data = {"checkpoint_id": row.id, "step": row.step, "reason": why}
@@ -132,12 +133,15 @@ def mark_bad(s: Session, checkpoint_id: str, why: str) -> None:
 
 
 def record_failure(s: Session, job_id: str, attempt: int, step: int, why: str) -> None:
-    """A checkpoint was due, and there is none; what there is already stays good."""
+    """Record that a due checkpoint could not be saved. The existing ones stay valid."""
     events.record(s, job_id, "checkpoint.failed", {"step": step, "reason": why}, attempt=attempt)
 
 
 def retire(s: Session, job_id: str, keep_last: int) -> list[Checkpoint]:
-    """Mark as pruned all but the newest `keep_last` and the best. The caller deletes their files after commit."""
+    """Mark all but the newest `keep_last` checkpoints and the best one as pruned, and return them.
+
+    The caller deletes their files after the commit.
+    """
     rows = s.scalars(_ready(job_id).order_by(Checkpoint.step.desc(), Checkpoint.attempt.desc())).all()
     old = [row for row in rows[keep_last:] if not row.is_best]
     for row in old:

@@ -1,4 +1,4 @@
-"""Registered data sets: what they are; their images are the worker's business."""
+"""Data sets: registered, validated, found. Only the worker reads their images."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _LONGEST_LEASE_SECONDS: Final = 600
 
 
 def register(s: Session, info: DatasetInfo) -> Dataset:
-    """Store `info` under its name, or bring the row of that name up to it."""
-    named = (Dataset.name == info.name, Dataset.tenant == SHARED)
-    row = s.scalars(select(Dataset).where(*named)).one_or_none()
+    """Store `info` under its name as a built-in data set, or update the row of that name."""
+    builtin = (Dataset.name == info.name, Dataset.tenant == SHARED)
+    row = s.scalars(select(Dataset).where(*builtin)).one_or_none()
     if row is None:
         row = Dataset(id=new_id("ds"), tenant=SHARED, name=info.name, created_at=clock.read(s))
         s.add(row)
@@ -47,9 +47,9 @@ def register(s: Session, info: DatasetInfo) -> Dataset:
 
 
 def create_upload(s: Session, dataset_id: str, name: str, asked_side: int | None, archive_bytes: int = 0) -> Dataset:
-    """A new data set, whose archive lies there and is to be validated; one of its name that failed makes way.
+    """Create a data set whose archive is stored and has to be validated.
 
-    Raises `DatasetExistsError`, `QuotaUsedUpError`.
+    It replaces a data set of the same name that failed. Raises `DatasetExistsError`, `QuotaUsedUpError`.
     """
     tenant = tenancy.tenant_of(s)
     tenants.admit_bytes(s, tenant, archive_bytes)
@@ -82,15 +82,15 @@ def create_upload(s: Session, dataset_id: str, name: str, asked_side: int | None
 
 
 def oldest_waiting(s: Session) -> str | None:
-    """The oldest that is to be validated and that nobody is at; None: there is none."""
-    return s.scalar(select(Dataset.id).where(*_free()).order_by(Dataset.id).limit(1))
+    """Return the id of the oldest data set that waits for validation; None: there is none."""
+    return s.scalar(select(Dataset.id).where(*_waiting()).order_by(Dataset.id).limit(1))
 
 
 def claim(s: Session, dataset_id: str, lease_seconds: float) -> Dataset | None:
-    """Take that one for an attempt of ours; None: somebody else has."""
+    """Claim the data set for a new attempt; None: another relay has claimed it."""
     return s.scalars(
         update(Dataset)
-        .where(Dataset.id == dataset_id, *_free())
+        .where(Dataset.id == dataset_id, *_waiting())
         .values(attempt=Dataset.attempt + 1, lease_until=clock.now() + lease_seconds)
         .returning(Dataset)
         .execution_options(populate_existing=True)
@@ -106,24 +106,27 @@ def record_progress(
     progress: dict[str, Any] | None = None,
     preparation: dict[str, Any] | None = None,
 ) -> None:
-    """How far the attempt is, and what is going to be done to the images. Renews its lease. Raises `FencedError`."""
-    told = {"progress": progress, "preparation": preparation}
-    values = {name: value for name, value in told.items() if value is not None}
+    """Record the progress of the attempt and how the images will be prepared, and renew its lease.
+
+    Raises `FencedError`.
+    """
+    given = {"progress": progress, "preparation": preparation}
+    values = {name: value for name, value in given.items() if value is not None}
     _write(s, dataset_id, attempt, lease_until=clock.now() + lease_seconds, **values)
 
 
 def mark_ready(s: Session, dataset_id: str, attempt: int, info: DatasetInfo, held_out: int) -> None:
-    """It is ready: what the attempt has unpacked is what it is. Raises `FencedError`."""
+    """Mark the data set as ready, with what the attempt has unpacked. Raises `FencedError`."""
     _write(s, dataset_id, attempt, status=READY, num_held_out=held_out, sha256=info.sha256, **_shape(info), **_ENDED)
 
 
 def mark_failed(s: Session, dataset_id: str, attempt: int, problems: Sequence[dict[str, Any]]) -> None:
-    """It failed. Raises `FencedError`."""
+    """Mark the data set as failed, with its problems. Raises `FencedError`."""
     _write(s, dataset_id, attempt, status=FAILED, problems=list(problems), **_ENDED)
 
 
 def get(s: Session, name_or_id: str) -> Dataset:
-    """The data set of that name or id. Raises `DatasetNotFoundError`."""
+    """Return the data set of that name or id. Raises `DatasetNotFoundError`."""
     row = s.scalars(select(Dataset).where(_named(name_or_id)).limit(1)).one_or_none()
     if row is None:
         raise DatasetNotFoundError(name_or_id)
@@ -131,7 +134,10 @@ def get(s: Session, name_or_id: str) -> Dataset:
 
 
 def of_job(s: Session, job: Job) -> Dataset:
-    """What a job is trained on: its name is its tenant's, or everybody's. Raises `DatasetNotFoundError`."""
+    """Return the data set that a job is trained on: the one of its tenant, else the shared one of that name.
+
+    Raises `DatasetNotFoundError`.
+    """
     named = (Dataset.name == job.dataset, Dataset.tenant.in_([job.tenant, SHARED]))
     row = s.scalars(select(Dataset).where(*named).order_by(Dataset.tenant.desc()).limit(1)).one_or_none()
     if row is None:
@@ -140,12 +146,12 @@ def of_job(s: Session, job: Job) -> Dataset:
 
 
 def lock_ready(s: Session, name_or_id: str) -> Dataset:
-    """One that a job may be trained on, which stays until this transaction ends.
+    """Return a ready data set, locked so that it cannot be deleted until this transaction ends.
 
     Raises `DatasetNotFoundError`, `DatasetNotReadyError`.
     """
-    held = select(Dataset).where(_named(name_or_id)).limit(1).with_for_update(read=True, key_share=True)
-    row = s.scalars(held).one_or_none()
+    query = select(Dataset).where(_named(name_or_id)).limit(1).with_for_update(read=True, key_share=True)
+    row = s.scalars(query).one_or_none()
     if row is None:
         raise DatasetNotFoundError(name_or_id)
     if row.status != READY:
@@ -154,18 +160,18 @@ def lock_ready(s: Session, name_or_id: str) -> Dataset:
 
 
 def delete(s: Session, name_or_id: str) -> str:
-    """Drop the record of one that somebody brought and that no job on record names; its id.
+    """Delete the row of an uploaded data set that no job uses; return its id. The caller then deletes its files.
 
-    The caller then drops its files. Raises `DatasetNotFoundError`, `DatasetBuiltInError`, `DatasetInUseError`.
+    Raises `DatasetNotFoundError`, `DatasetBuiltInError`, `DatasetInUseError`.
     """
-    # Locked: a job that is being stored on it is seen, or does not find it any more.
+    # With the lock, a job that is being stored for it either is counted here or no longer finds the data set.
     row = s.scalars(select(Dataset).where(_named(name_or_id)).limit(1).with_for_update()).one_or_none()
     if row is None:
         raise DatasetNotFoundError(name_or_id)
     if not row.uploaded:
         raise DatasetBuiltInError(row.name)
-    on_it = (Job.tenant == row.tenant, Job.dataset == row.name)
-    count, newest = s.execute(select(func.count(), func.max(Job.id)).where(*on_it)).one()
+    uses_it = (Job.tenant == row.tenant, Job.dataset == row.name)
+    count, newest = s.execute(select(func.count(), func.max(Job.id)).where(*uses_it)).one()
     if count:
         raise DatasetInUseError(row.name, newest, count)
     s.execute(sql_delete(Dataset).where(Dataset.id == row.id))
@@ -174,17 +180,17 @@ def delete(s: Session, name_or_id: str) -> str:
 
 
 def names(s: Session) -> list[str]:
-    """The names that a job may ask for."""
+    """Return the names of the ready data sets, sorted."""
     return list(s.scalars(select(Dataset.name).where(Dataset.status == READY).order_by(Dataset.name)))
 
 
 def ids_with_files(s: Session) -> set[str]:
-    """Of those whose files are somebody's: all that did not fail."""
+    """Return the ids of the data sets whose files must be kept: all that did not fail."""
     return set(s.scalars(select(Dataset.id).where(Dataset.status != FAILED)))
 
 
 def page(s: Session, *, limit: int, cursor: str | None = None) -> Page[Dataset]:
-    """In order of registration."""
+    """Return a page of data sets in order of registration."""
     query = select(Dataset).order_by(Dataset.id).limit(limit + 1)
     if cursor is not None:
         query = query.where(Dataset.id > decode(cursor, "datasets"))
@@ -192,7 +198,7 @@ def page(s: Session, *, limit: int, cursor: str | None = None) -> Page[Dataset]:
 
 
 def info(row: Dataset) -> DatasetInfo:
-    """The row as the spec's checks and the trainer read it."""
+    """Return the row in the form that the spec's checks and the trainer read."""
     return DatasetInfo(
         name=row.name,
         num_images=row.num_images,
@@ -207,10 +213,10 @@ def info(row: Dataset) -> DatasetInfo:
 _ENDED: Final[dict[str, Any]] = {"progress": None, "lease_until": None}
 
 
-def _free() -> tuple[ColumnElement[bool], ...]:
-    over = or_(Dataset.lease_until.is_(None), Dataset.lease_until < clock.now())
-    # One that is to last for so long was written before a clock was set back.
-    return Dataset.status == VALIDATING, or_(over, Dataset.lease_until > clock.now() + _LONGEST_LEASE_SECONDS)
+def _waiting() -> tuple[ColumnElement[bool], ...]:
+    unclaimed = or_(Dataset.lease_until.is_(None), Dataset.lease_until < clock.now())
+    # A lease that would last longer than the longest one was written before a clock was set back.
+    return Dataset.status == VALIDATING, or_(unclaimed, Dataset.lease_until > clock.now() + _LONGEST_LEASE_SECONDS)
 
 
 def _named(name_or_id: str) -> ColumnElement[bool]:
@@ -229,8 +235,8 @@ def _fill(row: Dataset, info: DatasetInfo) -> None:
 
 
 def _write(s: Session, dataset_id: str, attempt: int, **values: Any) -> None:
-    """Raises `FencedError` where the attempt is over, or the data set is deleted."""
-    mine = (Dataset.id == dataset_id, Dataset.attempt == attempt, Dataset.status == VALIDATING)
-    done = cast(CursorResult[Any], s.execute(update(Dataset).where(*mine).values(**values)))
+    """Set columns as this attempt. Raises `FencedError` if the attempt is over or the data set was deleted."""
+    held = (Dataset.id == dataset_id, Dataset.attempt == attempt, Dataset.status == VALIDATING)
+    done = cast(CursorResult[Any], s.execute(update(Dataset).where(*held).values(**values)))
     if done.rowcount == 0:
-        raise FencedError(f"The data set {dataset_id} is no longer attempt {attempt}'s.")
+        raise FencedError(f"Attempt {attempt} no longer holds the data set {dataset_id}.")

@@ -1,4 +1,4 @@
-"""Evaluations: how good the images were at a step; what a lost attempt found past its successor's start left out."""
+"""Evaluations: the measured quality of the images at a step, without superseded ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobs.store.pages import Page, cut, decode
 
 
 class EvaluationPlace(NamedTuple):
-    """Where an evaluation stands in its job."""
+    """The step and attempt that identify an evaluation of a job."""
 
     step: int
     attempt: int
@@ -32,9 +32,9 @@ def register(
     *,
     best_so_far: bool,
 ) -> None:
-    """Note an evaluation, and each of its figures as a point of the curve of its name; inside a fenced transaction.
+    """Record an evaluation, and each of its figures as a point of a curve; inside a fenced transaction.
 
-    `figures` are null where they are not finite; `details` is the rest of it, as JSON. Safe to repeat.
+    `figures` are None where they are not finite. `details` is the rest of the evaluation, as JSON. Safe to repeat.
     """
     if s.get(Evaluation, (job_id, step, attempt)) is not None:
         return
@@ -55,7 +55,7 @@ def register(
 
 
 def page(s: Session, job_id: str, *, limit: int, cursor: str | None = None) -> Page[Evaluation]:
-    """Those that count, the newest first. Raises `BadCursorError`."""
+    """Return a page of the evaluations that count, newest first. Raises `BadCursorError`."""
     name = f"evaluations of {job_id}"
     before = attempts.NO_LIMIT if cursor is None else _step(decode(cursor, name))
     places = [place for place, _ in _counted(s, job_id) if place.step < before][-limit - 1 :]
@@ -64,18 +64,18 @@ def page(s: Session, job_id: str, *, limit: int, cursor: str | None = None) -> P
 
 
 def best(s: Session, job_id: str) -> EvaluationPlace | None:
-    """Where the best of them stands; None before the first."""
+    """Return the place of the best evaluation; None before the first."""
     return next((place for place, best_so_far in reversed(_counted(s, job_id)) if best_so_far), None)
 
 
 def latest(s: Session, job_id: str) -> Evaluation | None:
-    """The newest that counts."""
+    """Return the newest evaluation that counts; None before the first."""
     counted = _counted(s, job_id)
     return _rows(s, job_id, [counted[-1][0]])[0] if counted else None
 
 
 def _counted(s: Session, job_id: str) -> list[tuple[EvaluationPlace, bool]]:
-    """In order of step, one a step: where each stands, and whether none before it was better."""
+    """Return, in order of step and one a step, the place of each evaluation and whether it was the best so far."""
     limit_of = attempts.last_counted_steps(s, job_id)
     query = (
         select(Evaluation.step, Evaluation.attempt, Evaluation.best_so_far)

@@ -1,4 +1,4 @@
-"""What happened, in order. The sequence of a job is drawn under its row's lock, so it has no gap."""
+"""The events of jobs, in order. A job's sequence number is drawn under its row's lock, so it has no gap."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROGRESS_SECONDS: Final = 1.0
 
 @dataclass(frozen=True)
 class EventPosition:
-    """How far a job's events go, how it stands there, and whose it is."""
+    """The number of a job's last event, its status at that event, and its tenant."""
 
     job_id: str
     seq: int
@@ -37,9 +37,9 @@ def record(
     ends_job: bool = False,
     actor: str | None = None,
 ) -> JobEvent:
-    """Write the job's next event, and what webhooks are to be told of it, in the caller's transaction.
+    """Write the job's next event and the webhook deliveries for it, in the caller's transaction.
 
-    `actor` is who asked for it; None: whoever has signed the transaction.
+    `actor` is the caller who requested it; None: the actor of the transaction.
     """
     seq = s.execute(
         update(Job).where(Job.id == job_id).values(event_seq=Job.event_seq + 1).returning(Job.event_seq)
@@ -61,7 +61,7 @@ def record(
 
 
 def record_progress(s: Session, job_id: str, step: int, *, attempt: int) -> None:
-    """Write that the job is at `step`, at most once a second: who reads events need not read every write."""
+    """Write that the job is at `step`, at most once a second, so that readers of events need not read every write."""
     last = select(JobEvent.at).where(JobEvent.job_id == job_id, JobEvent.type == PROGRESS)
     at = s.scalars(last.order_by(JobEvent.seq.desc()).limit(1)).one_or_none()
     if at is None or clock.read(s) - at >= _PROGRESS_SECONDS:
@@ -69,12 +69,12 @@ def record_progress(s: Session, job_id: str, step: int, *, attempt: int) -> None
 
 
 def page(s: Session, job_id: str, after: int, limit: int) -> list[JobEvent]:
-    """Up to `limit` events whose number is above `after`, oldest first."""
+    """Return up to `limit` events with a number above `after`, oldest first."""
     query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > after)
     return list(s.scalars(query.order_by(JobEvent.seq).limit(limit)))
 
 
 def positions(s: Session, job_ids: Collection[str]) -> list[EventPosition]:
-    """Of each of these jobs that is on record. One query for all."""
+    """Return the event position of each of these jobs that exists, with one query for all."""
     query = select(Job.id, Job.event_seq, Job.status, Job.tenant).where(Job.id.in_(job_ids))
     return [EventPosition(*row) for row in s.execute(query)]

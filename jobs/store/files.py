@@ -1,4 +1,4 @@
-"""Which files of a job the record names: every other one of its checkpoints and pictures is nobody's."""
+"""Which files of a job are recorded in the database. Any other checkpoint or preview file has no owner."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from jobs.storage.keys import checkpoints, onnx, previews
 
 
 def recorded_keys(s: Session, job_id: str) -> set[str]:
-    """Keys of the good checkpoints (and of what may be exported from them) and of the previews."""
-    good = select(Checkpoint.key, Checkpoint.weights_key).where(
+    """Return the keys of the job's previews and unpruned checkpoints, and of exports made from these."""
+    kept = select(Checkpoint.key, Checkpoint.weights_key).where(
         Checkpoint.job_id == job_id, Checkpoint.state != "pruned"
     )
-    keys = {key for key, _ in s.execute(good)}
-    weights = {key for _, key in s.execute(good)}
+    keys = {key for key, _ in s.execute(kept)}
+    weights = {key for _, key in s.execute(kept)}
     pictures = set(s.scalars(select(Preview.key).where(Preview.job_id == job_id)))
     return keys | weights | {onnx(key) for key in weights} | pictures
 
@@ -35,13 +35,12 @@ _A_DAY: Final = 86_400.0
 
 
 def recently_ended(s: Session, after: float | None, ago_seconds: float) -> tuple[list[tuple[str, str]], float]:
-    """The jobs, and whose they are, that ended past the moment `after` and at least `ago_seconds` ago; and up to when
-    that is.
+    """Return the (id, tenant) of jobs that ended after `after`, and the end of the period that was searched.
 
-    `after` None is a day ago.
+    The period ends `ago_seconds` ago. `after` None is a day before its end.
     """
     until = clock.read(s) - ago_seconds
     after = until - _A_DAY if after is None else after
-    over = Job.status.in_([status.value for status in TERMINAL])
-    query = select(Job.id, Job.tenant).where(over, Job.finished_at > after, Job.finished_at <= until)
+    ended = Job.status.in_([status.value for status in TERMINAL])
+    query = select(Job.id, Job.tenant).where(ended, Job.finished_at > after, Job.finished_at <= until)
     return [(job_id, tenant) for job_id, tenant in s.execute(query)], max(after, until)

@@ -1,4 +1,4 @@
-"""What the trainer makes of a run: the verdict and the findings that hold, as of its last look."""
+"""The health of a job: the verdict and the current findings of its last check."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ def record(
     findings: Sequence[dict[str, Any]],
     raised: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Write the job's health as of `step`, and an event for each finding that was `raised`; inside a fenced
-    transaction. Where the verdict changes and nothing was raised, that has an event of the same shape.
+    """Write the job's health as of `step`, and an event for each finding in `raised`; inside a fenced transaction.
 
-    Safe to repeat: what is there already is not written again.
+    If the verdict changes and nothing was raised, an event of the same shape reports the change. Safe to repeat: a
+    health that is already stored is not written again.
     """
     job = s.get_one(Job, job_id)
     before, now = job.health, {"verdict": verdict, "findings": list(findings)}
     if now == before:
         return
     job.health = now
-    told = list(raised)
-    if not told and verdict != before["verdict"]:
-        told = [_turn(step, before["verdict"], verdict)]
-    for finding in told:
+    reported = list(raised)
+    if not reported and verdict != before["verdict"]:
+        reported = [_verdict_change(step, before["verdict"], verdict)]
+    for finding in reported:
         events.record(s, job_id, FINDING, {**finding, "verdict": verdict}, attempt=attempt)
 
 
-def _turn(step: int, before: str, now: str) -> dict[str, Any]:
-    """That the verdict is another one, told as a finding."""
+def _verdict_change(step: int, before: str, now: str) -> dict[str, Any]:
+    """Return the change of the verdict in the form of a finding."""
     return {
         "code": "verdict",
         "severity": "info",
         "began_at_step": step,
         "found_at_step": step,
-        "message": f"The verdict is {now} now; it was {before}.",
+        "message": f"The verdict changed from {before} to {now}.",
         "evidence": [],
         "remedy": [],
     }

@@ -1,4 +1,4 @@
-"""Jobs as people see them: submitted, listed, asked to stop, deleted. The worker's moves are in `jobs.leases`."""
+"""Jobs as callers see them: submitted, listed, cancelled, paused, deleted. Workers use `jobs.leases` instead."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from jobs.store.callers import acts, tenants
 from jobs.store.pages import Page, cut, decode
 
 LONGEST_BACKOFF_SECONDS: Final = 60
-"""That a job waits after a crash."""
+"""The longest delay of a job after a crash."""
 
 _CANCEL: Final = "job.cancel"
 _PAUSE: Final = "job.pause"
-_ASKED_BY: Final = {Status.CANCELLED: _CANCEL, Status.PAUSED: _PAUSE}
-"""Statuses that a job comes to as somebody asks for them, and by which act."""
+_REQUESTED_BY: Final = {Status.CANCELLED: _CANCEL, Status.PAUSED: _PAUSE}
+"""Statuses that a caller can request, and the act that does it."""
 
 
 def create(
     s: Session, spec: TrainSpec, dataset: DatasetInfo, *, job_id: str | None = None, retry_of: str | None = None
 ) -> Job:
-    """Store the job, its first event and the hint to a worker: one transaction, all or nothing.
+    """Store the job, its first event and the hint to a worker in one transaction.
 
-    Raises `SpecError` where the spec asks of the data set what it does not have; `QuotaExceededError`, `QuotaUsedUpError`.
+    Raises `SpecError` if the data set does not support the spec; `QuotaExceededError`, `QuotaUsedUpError`.
     """
     check_against(spec, dataset)
     tenants.admit_job(s, tenancy.tenant_of(s))
@@ -72,7 +72,7 @@ def create(
 
 @dataclass(frozen=True)
 class JobDetails:
-    """A job, and the ids of its last and of its best checkpoint that can be had."""
+    """A job, and the ids of its last and of its best ready checkpoint."""
 
     row: Job
     last: str | None
@@ -80,9 +80,9 @@ class JobDetails:
 
 
 def row_versions(s: Session, job_ids: Collection[str]) -> dict[str, tuple[Any, ...]]:
-    """All that is on record of those jobs that are there, not read but to be compared; its status comes first.
+    """Return all columns of those jobs that exist, as values to compare, with the status first.
 
-    As long as it is the same, a job that does not wait in the queue looks the same. One query for all.
+    As long as this value is the same, a job that is not queued looks the same. One query serves all jobs.
     """
     columns = [cast(c, Text) if isinstance(c.type, JSON) else c for c in Job.__table__.columns]
     query = select(Job.id, Job.status, *_checkpoint_ids(), *columns)
@@ -91,24 +91,24 @@ def row_versions(s: Session, job_ids: Collection[str]) -> dict[str, tuple[Any, .
 
 
 def _checkpoint_ids() -> tuple[ScalarSelect[str], ScalarSelect[str]]:
-    """Of the last and of the best."""
+    """Return subqueries for the ids of a job's last and best checkpoint."""
     ready = select(Checkpoint.id).where(Checkpoint.job_id == Job.id, Checkpoint.state == "ready").correlate(Job)
     last = ready.order_by(Checkpoint.step.desc(), Checkpoint.attempt.desc()).limit(1).scalar_subquery()
     return last, ready.where(Checkpoint.is_best).scalar_subquery()
 
 
-def _shown() -> Select[Job, str | None, str | None]:
+def _details() -> Select[Job, str | None, str | None]:
     return select(Job, *_checkpoint_ids())
 
 
 def fetch_details(s: Session, job_ids: Collection[str]) -> dict[str, JobDetails]:
-    """Those of the jobs that are on record. One query for all."""
-    rows = s.execute(_shown().where(Job.id.in_([job_id for job_id in job_ids if looks_like("job", job_id)])))
+    """Return those of the jobs that exist, by id, with one query for all."""
+    rows = s.execute(_details().where(Job.id.in_([job_id for job_id in job_ids if looks_like("job", job_id)])))
     return {row[0].id: JobDetails(*row) for row in rows}
 
 
 def get(s: Session, job_id: str) -> Job:
-    """Raises `JobNotFoundError`."""
+    """Return a job. Raises `JobNotFoundError`."""
     job = s.get(Job, job_id) if looks_like("job", job_id) else None
     if job is None:
         raise JobNotFoundError(job_id)
@@ -116,7 +116,7 @@ def get(s: Session, job_id: str) -> Job:
 
 
 def require_exists(s: Session, job_id: str) -> None:
-    """That there is such a job, without all that is known of it. Raises `JobNotFoundError`."""
+    """Raise `JobNotFoundError` if there is no such job, without reading its columns."""
     if not looks_like("job", job_id) or s.scalar(select(Job.id).where(Job.id == job_id)) is None:
         raise JobNotFoundError(job_id)
 
@@ -131,38 +131,39 @@ def page(
     preset: str | None = None,
     labels: Iterable[tuple[str, str]] = (),
 ) -> Page[JobDetails]:
-    """Newest first, those that match every filter given. Raises `BadCursorError`."""
-    fits = [] if cursor is None else [Job.id < decode(cursor, "jobs")]
+    """Return a page of the jobs that match every filter, newest first. Raises `BadCursorError`."""
+    conditions = [] if cursor is None else [Job.id < decode(cursor, "jobs")]
     if dataset is not None:
-        fits.append(Job.dataset == dataset)
+        conditions.append(Job.dataset == dataset)
     if preset is not None:
-        fits.append(Job.preset == preset)
+        conditions.append(Job.preset == preset)
     for key, value in labels:
-        fits.append(Job.labels[key].as_string() == value)
+        conditions.append(Job.labels[key].as_string() == value)
     if len(statuses) > 1:
-        # The newest of each: asked for all at once, they would be sorted, however many there are.
-        newest = [_newest(limit, *fits, Job.status == status.value).subquery() for status in statuses]
-        fits = [Job.id.in_(union_all(*(select(ids.c.id) for ids in newest)))]
+        # Take the newest of each status first. One query for all statuses would sort every job that matches.
+        newest = [_newest(limit, *conditions, Job.status == status.value).subquery() for status in statuses]
+        conditions = [Job.id.in_(union_all(*(select(ids.c.id) for ids in newest)))]
     else:
-        fits += [Job.status == status.value for status in statuses]
-    query = _shown().where(*fits).order_by(Job.id.desc()).limit(limit + 1)
+        conditions += [Job.status == status.value for status in statuses]
+    query = _details().where(*conditions).order_by(Job.id.desc()).limit(limit + 1)
     return cut([JobDetails(*row) for row in s.execute(query)], limit, "jobs", lambda job: job.row.id)
 
 
-def _newest(limit: int, *fits: ColumnElement[bool]) -> Select[str]:
-    return select(Job.id).where(*fits).order_by(Job.id.desc()).limit(limit + 1)
+def _newest(limit: int, *conditions: ColumnElement[bool]) -> Select[str]:
+    return select(Job.id).where(*conditions).order_by(Job.id.desc()).limit(limit + 1)
 
 
 def request_cancel(s: Session, job_id: str) -> Job:
-    """Queued or paused: cancelled at once. Running: a flag that its worker reads within a heartbeat.
+    """Cancel a queued or paused job at once. For a running job, set a flag that its worker reads within a heartbeat.
 
-    Repeating it changes nothing. Raises `JobNotFoundError`, `InvalidTransitionError` when the job has ended otherwise.
+    Repeating it changes nothing. Raises `JobNotFoundError`, `InvalidTransitionError` when the job has ended
+    otherwise.
     """
     job = _locked(s, job_id)
-    asked = job.status == Status.RUNNING and job.cancel_requested_at is not None
-    if job.status == Status.CANCELLED or asked:
+    requested = job.status == Status.RUNNING and job.cancel_requested_at is not None
+    if job.status == Status.CANCELLED or requested:
         return job
-    _allow(job, Action.CANCEL)
+    _require_allowed(job, Action.CANCEL)
     acts.record(s, _CANCEL, job_id)
     job.cancel_requested_at = clock.read(s)
     if job.status != Status.RUNNING:
@@ -175,15 +176,16 @@ def request_cancel(s: Session, job_id: str) -> Job:
 
 
 def request_pause(s: Session, job_id: str) -> Job:
-    """Queued: paused at once. Running: a flag that its worker reads within a heartbeat; it saves a checkpoint first.
+    """Pause a queued job at once. For a running job, set a flag that its worker reads within a heartbeat.
 
-    Repeating it changes nothing. Raises `JobNotFoundError`, `InvalidTransitionError`, also when it is being cancelled.
+    The worker saves a checkpoint before it stops. Repeating the request changes nothing. Raises `JobNotFoundError`,
+    `InvalidTransitionError`, also when a cancel was requested.
     """
     job = _locked(s, job_id)
-    asked = job.status == Status.RUNNING and job.pause_requested_at is not None
-    if job.status == Status.PAUSED or (asked and job.cancel_requested_at is None):
+    requested = job.status == Status.RUNNING and job.pause_requested_at is not None
+    if job.status == Status.PAUSED or (requested and job.cancel_requested_at is None):
         return job
-    _allow(job, Action.PAUSE)
+    _require_allowed(job, Action.PAUSE)
     acts.record(s, _PAUSE, job_id)
     if job.status == Status.RUNNING:
         job.pause_requested_at = clock.read(s)
@@ -197,7 +199,7 @@ def request_pause(s: Session, job_id: str) -> Job:
 
 
 def resume(s: Session, job_id: str) -> Job:
-    """Paused: queued again, to go on from its last checkpoint. Running: a pause that is yet to come is taken back.
+    """Queue a paused job again, to resume from its last checkpoint. For a running job, withdraw a requested pause.
 
     Repeating it changes nothing. Raises `JobNotFoundError`, `InvalidTransitionError`.
     """
@@ -207,7 +209,7 @@ def resume(s: Session, job_id: str) -> Job:
             acts.record(s, "job.resume", job_id)
         job.pause_requested_at = None
     else:
-        _allow(job, Action.RESUME)
+        _require_allowed(job, Action.RESUME)
         acts.record(s, "job.resume", job_id)
         moment = clock.read(s)
         job.status, job.status_reason, job.not_before, job.published_at = Status.QUEUED.value, None, moment, None
@@ -220,9 +222,9 @@ def resume(s: Session, job_id: str) -> Job:
 
 
 def request_checkpoint(s: Session, job_id: str) -> Job:
-    """Ask the running trainer to save one now. Raises `JobNotFoundError`, `InvalidTransitionError`."""
+    """Ask the running trainer to save a checkpoint now. Raises `JobNotFoundError`, `InvalidTransitionError`."""
     job = _locked(s, job_id)
-    _allow(job, Action.SAVE_CHECKPOINT)
+    _require_allowed(job, Action.SAVE_CHECKPOINT)
     acts.record(s, "job.checkpoint", job_id)
     if job.checkpoint_requested_at is None:
         job.checkpoint_requested_at = clock.read(s)
@@ -232,61 +234,66 @@ def request_checkpoint(s: Session, job_id: str) -> Job:
 
 
 def delete(s: Session, job_id: str) -> None:
-    """Drop the record of a job that has ended; the caller then drops its files.
+    """Delete the row of a job that has ended. The caller then deletes its files.
 
     Raises `JobNotFoundError`, `InvalidTransitionError`.
     """
     job = _locked(s, job_id)
-    _allow(job, Action.DELETE)
+    _require_allowed(job, Action.DELETE)
     acts.record(s, "job.delete", job_id, status=job.status)
     s.execute(sql_delete(Job).where(Job.id == job_id))
     s.expunge(job)
 
 
 def count_by_status(s: Session) -> dict[str, int]:
-    """How many jobs stand where; every status is there."""
+    """Return the number of jobs of each status, including zeros."""
     rows = dict(iter(s.execute(select(Job.status, func.count()).group_by(Job.status))))
     return {status.value: rows.get(status.value, 0) for status in Status}
 
 
 def all_ids(s: Session) -> set[str]:
-    """Of every job on record."""
+    """Return the ids of all jobs."""
     return set(s.scalars(select(Job.id)))
 
 
 def existing_ids(s: Session, job_ids: Collection[str]) -> set[str]:
-    """Those of the jobs that are on record."""
+    """Return those of the ids whose job exists."""
     return set(s.scalars(select(Job.id).where(Job.id.in_(job_ids))))
 
 
 def claimable_now() -> ColumnElement[bool]:
-    """That a queued job's pause after a crash is over; or cannot be true, as a clock has been set back since."""
+    """Return the condition that the delay of a queued job is over.
+
+    It is also met if the delay would be longer than the longest one: then the database's clock has been set back
+    since.
+    """
     return or_(Job.not_before <= clock.now(), Job.not_before > clock.now() + LONGEST_BACKOFF_SECONDS)
 
 
 def add_hint(s: Session, job_id: str, *, send_after: float | Any) -> None:
-    """Put a wake-up call for some worker into the outbox, to be sent from `send_after` on."""
+    """Put a hint, which wakes a worker, into the outbox. It is sent from `send_after` on."""
     s.add(Outbox(job_id=job_id, send_after=send_after, created_at=clock.read(s)))
 
 
 def record_status(s: Session, job: Job) -> None:
-    """The event of the move that this transaction made."""
+    """Write the event for the status change of this transaction."""
     data: dict[str, Any] = {"status": job.status}
     if job.status_reason:
         data["reason"] = job.status_reason
     if job.error:
         data["error"] = job.error
-    # Of a job that ran, the worker writes it, long after somebody has asked for it.
-    asked = _ASKED_BY.get(Status(job.status))
-    who = None if asked is None else acts.last_actor(s, job.id, asked)
+    # For a running job the worker writes this event, long after a caller requested it.
+    action = _REQUESTED_BY.get(Status(job.status))
+    requester = None if action is None else acts.last_actor(s, job.id, action)
     ends = job.status in TERMINAL
-    events.record(s, job.id, "job.status", data, attempt=job.attempt, ends_job=ends, actor=who)
+    events.record(s, job.id, "job.status", data, attempt=job.attempt, ends_job=ends, actor=requester)
 
 
 def lock(s: Session, *guards: ColumnElement[bool]) -> Job | None:
-    """The job that meets all of `guards`, as it is and as it stays until this transaction ends; None: there is none.
+    """Lock and return the job that meets all of `guards`, until this transaction ends; None: there is none.
 
-    Every move goes through this row lock, a person's and a worker's alike, so that one waits for the other.
+    Every status change takes this row lock, that of a caller and that of a worker alike, so that one waits for the
+    other.
     """
     return s.scalars(
         update(Job)
@@ -298,7 +305,7 @@ def lock(s: Session, *guards: ColumnElement[bool]) -> Job | None:
 
 
 def _locked(s: Session, job_id: str) -> Job:
-    """Raises `JobNotFoundError`."""
+    """Lock and return a job. Raises `JobNotFoundError`."""
     job = lock(s, Job.id == job_id) if looks_like("job", job_id) else None
     if job is None:
         raise JobNotFoundError(job_id)
@@ -306,14 +313,14 @@ def _locked(s: Session, job_id: str) -> Job:
 
 
 def actions(job: Job) -> list[str]:
-    """What may be asked of it as it stands."""
+    """Return the actions that the job allows in its present state."""
     cancelling, pausing = job.cancel_requested_at is not None, job.pause_requested_at is not None
     return allowed_actions(Status(job.status), cancelling=cancelling, pausing=pausing)
 
 
-def _allow(job: Job, action: Action) -> None:
-    """Raises `InvalidTransitionError`."""
+def _require_allowed(job: Job, action: Action) -> None:
+    """Raise `InvalidTransitionError` if the job does not allow the action."""
     status = Status(job.status)
-    leaving = status is Status.RUNNING and job.cancel_requested_at is not None
-    if status not in ACTIONS[action] or (leaving and action is not Action.SAVE_CHECKPOINT):
+    cancelling = status is Status.RUNNING and job.cancel_requested_at is not None
+    if status not in ACTIONS[action] or (cancelling and action is not Action.SAVE_CHECKPOINT):
         raise InvalidTransitionError(action.value, status.value, actions(job))

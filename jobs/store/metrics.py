@@ -1,4 +1,4 @@
-"""The curves: written in blocks of a tick, read back whole or in part, superseded points left out."""
+"""The curves: written in one block per tick, read back whole or in part, without superseded points."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from jobs.models import MetricBlock
 from jobs.store import attempts, blocks
 from jobs.store.upsert import upsert
 
-_PLACES_A_QUERY: Final = 5_000
-_SUMS = (
+_BLOCKS_PER_QUERY: Final = 5_000
+_SUMMARY_COLUMNS = (
     MetricBlock.name,
     MetricBlock.attempt,
     MetricBlock.first_step,
@@ -33,7 +33,7 @@ _SUMS = (
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """One curve in a line; `last`, `min` and `max` are of its finite values, None when it has none."""
+    """The summary of one curve. `last`, `min` and `max` are over its finite values; None if it has none."""
 
     name: str
     last: float | None
@@ -47,9 +47,9 @@ class MetricSummary:
 def append(
     s: Session, job_id: str, attempt: int, first_step: int, names: Sequence[str], values: NDArray[np.float32]
 ) -> None:
-    """Store a tick: `values` is (steps, names), of the contiguous steps from `first_step`.
+    """Store one tick: `values` has the shape (steps, names), for contiguous steps from `first_step`.
 
-    Now and then the attempt's small blocks are merged on the way. Safe to repeat.
+    Now and then this also merges the attempt's small blocks. Safe to repeat.
     """
     assert values.ndim == 2 and values.shape[1] == len(names), values.shape
     columns = ((name, blocks.pack(first_step, values[:, column])) for column, name in enumerate(names))
@@ -62,9 +62,9 @@ def append(
 def series(
     s: Session, job_id: str, names: Sequence[str], from_step: int | None = None, to_step: int | None = None
 ) -> dict[str, ReducedCurve]:
-    """The curves of `names`, from and to a step inclusive.
+    """Return the curves of `names`, between two steps, both inclusive.
 
-    Before its first point a job has no metrics, and every curve is empty; after it, raises `UnknownMetricError`.
+    Before its first point a job has no metrics, and every curve is empty. After it, raises `UnknownMetricError`.
     """
     known = names_of(s, job_id)
     for name in names:
@@ -75,33 +75,34 @@ def series(
 
 
 def summaries(s: Session, job_id: str) -> list[MetricSummary]:
-    """A line a curve, in order of name; of the values themselves only blocks that count in part are read."""
+    """Return a summary of each curve, sorted by name. Only blocks that count in part have their values read."""
     limit_of = attempts.last_counted_steps(s, job_id)
-    query = select(*_SUMS).where(MetricBlock.job_id == job_id)
+    query = select(*_SUMMARY_COLUMNS).where(MetricBlock.job_id == job_id)
     rows = s.execute(query.order_by(MetricBlock.name, MetricBlock.first_step, MetricBlock.attempt)).all()
     by_name = [list(group) for _, group in groupby(rows, lambda row: row.name)]
     counted = [pair for group in by_name for pair in _ends(group, limit_of)]
-    cut = _values(s, job_id, [row for row, end in counted if end >= row.first_step and not _is_summed_up(row, end)])
-    found = [_summary(name, list(group), cut) for name, group in groupby(counted, lambda pair: str(pair[0].name))]
-    # Not as the database orders texts, which depends on its locale.
+    partial = [row for row, end in counted if end >= row.first_step and not _has_summary(row, end)]
+    values = _values(s, job_id, partial)
+    found = [_summary(name, list(group), values) for name, group in groupby(counted, lambda pair: str(pair[0].name))]
+    # Sort here, because the order of texts in the database depends on its locale.
     return sorted(found, key=lambda summary: summary.name)
 
 
 def names_of(s: Session, job_id: str) -> list[str]:
-    """The names of a job's curves, sorted."""
+    """Return the names of a job's curves, sorted."""
     query = select(MetricBlock.name).where(MetricBlock.job_id == job_id).distinct()
     return sorted(s.scalars(query))
 
 
 def _merge(s: Session, job_id: str, attempt: int, names: Sequence[str], past: int) -> None:
-    """Make one block of those of this attempt that begin past a step, where they follow upon each other."""
-    there = (
+    """Merge the contiguous blocks of this attempt that begin past a step."""
+    selected = (
         MetricBlock.job_id == job_id,
         MetricBlock.name.in_(names),
         MetricBlock.attempt == attempt,
         MetricBlock.first_step > past,
     )
-    query = select(MetricBlock.name, MetricBlock.attempt, MetricBlock.first_step, MetricBlock.values).where(*there)
+    query = select(MetricBlock.name, MetricBlock.attempt, MetricBlock.first_step, MetricBlock.values).where(*selected)
     rows = s.execute(query.order_by(MetricBlock.name, MetricBlock.first_step)).all()
     merged = [
         {"job_id": job_id, "name": name, "attempt": attempt, **blocks.pack(first_step, values)}
@@ -110,7 +111,7 @@ def _merge(s: Session, job_id: str, attempt: int, names: Sequence[str], past: in
         for first_step, values in blocks.contiguous_runs(curve, len(curve))
     ]
     if len(merged) < len(rows):
-        s.execute(delete(MetricBlock).where(*there).execution_options(synchronize_session=False))
+        s.execute(delete(MetricBlock).where(*selected).execution_options(synchronize_session=False))
         upsert(s, MetricBlock, merged)
 
 
@@ -137,38 +138,38 @@ def _curve(
 
 
 def _ends(rows: Sequence[Any], limit_of: Mapping[int, int]) -> list[tuple[Any, int]]:
-    """The blocks of a curve, and the last step of each that counts."""
-    first, last = (np.array([row[place] for row in rows], dtype=np.int64) for place in (2, 3))
+    """Return the blocks of a curve, each with the last step that counts."""
+    first, last = (np.array([row[column] for row in rows], dtype=np.int64) for column in (2, 3))
     return list(
         zip(rows, blocks.counted_ends([row.attempt for row in rows], first, last, limit_of).tolist(), strict=True)
     )
 
 
 def _values(s: Session, job_id: str, rows: Sequence[Any]) -> dict[tuple[str, int, int], bytes]:
-    """The values of these blocks, by name, attempt and first step."""
+    """Return the values of these blocks, by name, attempt and first step."""
     if not rows:
         return {}
     place = tuple_(MetricBlock.attempt, MetricBlock.first_step)
     places = sorted({(row.attempt, row.first_step) for row in rows})
     found = {}
-    # In portions: a statement binds 32,766 values at most.
-    for begin in range(0, len(places), _PLACES_A_QUERY):
+    # In portions, because a statement binds at most 32,766 values.
+    for begin in range(0, len(places), _BLOCKS_PER_QUERY):
         query = select(MetricBlock.name, MetricBlock.attempt, MetricBlock.first_step, MetricBlock.values).where(
             MetricBlock.job_id == job_id,
             MetricBlock.name.in_({row.name for row in rows}),
-            place.in_(places[begin : begin + _PLACES_A_QUERY]),
+            place.in_(places[begin : begin + _BLOCKS_PER_QUERY]),
         )
         found.update({(name, attempt, first): values for name, attempt, first, values in s.execute(query)})
     return found
 
 
 def _summary(
-    name: str, counted: Sequence[tuple[Any, int]], cut: Mapping[tuple[str, int, int], bytes]
+    name: str, counted: Sequence[tuple[Any, int]], values: Mapping[tuple[str, int, int], bytes]
 ) -> MetricSummary:
     sums = [
         row._asdict()
-        if _is_summed_up(row, end)
-        else _part(cut[name, row.attempt, row.first_step], row.first_step, end)
+        if _has_summary(row, end)
+        else _part(values[name, row.attempt, row.first_step], row.first_step, end)
         for row, end in counted
         if end >= row.first_step
     ]
@@ -184,17 +185,17 @@ def _summary(
     )
 
 
-def _is_summed_up(row: Any, end: int) -> bool:
-    """Whether what stands beside the values says all; a trainer from before migration 0004 left it out."""
+def _has_summary(row: Any, end: int) -> bool:
+    """Return whether the summary columns suffice. A trainer from before migration 0004 left them empty."""
     nothing_finite = row.nonfinite == row.last_step - row.first_step + 1
     return bool(end == row.last_step and (row.low is not None or nothing_finite))
 
 
 def _part(blob: bytes, first_step: int, end: int) -> dict[str, Any]:
-    """What the values of a block come to, up to a step of it."""
+    """Return the packed columns of a block up to step `end`."""
     return blocks.pack(first_step, blocks.unpack(blob)[: end - first_step + 1])
 
 
 def shortest_decimal(value: np.float32) -> float | None:
-    """A float32 as the shortest decimal that means it (0.1, not 0.10000000149); None when it is not finite."""
+    """Return a float32 as the shortest decimal with the same value (0.1, not 0.10000000149); None if not finite."""
     return float(str(value)) if np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Hints that are due to be sent, and queued jobs whose hint seems to have been lost."""
+"""The outbox: hints that are due, and queued jobs whose hint seems to be lost."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from jobs.store import jobs
 
 
 def fetch_due(s: Session, limit: int) -> list[Outbox]:
-    """Unsent hints whose time has come, oldest first."""
-    # One that is to wait for longer than any job does was written before a clock was set back.
-    late = Outbox.send_after > clock.now() + jobs.LONGEST_BACKOFF_SECONDS
-    query = select(Outbox).where(or_(Outbox.send_after <= clock.now(), late)).order_by(Outbox.seq).limit(limit)
+    """Return the unsent hints that are due, oldest first."""
+    # A hint that would wait for longer than the longest delay was written before a clock was set back.
+    misdated = Outbox.send_after > clock.now() + jobs.LONGEST_BACKOFF_SECONDS
+    query = select(Outbox).where(or_(Outbox.send_after <= clock.now(), misdated)).order_by(Outbox.seq).limit(limit)
     return list(s.scalars(query))
 
 
 def mark_sent(s: Session, hints: Sequence[Outbox]) -> None:
-    """Those are with the broker now."""
+    """Delete the hints that were sent, and note the time on their jobs."""
     s.execute(delete(Outbox).where(Outbox.seq.in_([hint.seq for hint in hints])))
     job_ids = {hint.job_id for hint in hints}
     s.execute(update(Job).where(Job.id.in_(job_ids)).values(published_at=clock.now()))
 
 
 def republish(s: Session, after_seconds: float, idle_workers: int) -> list[str]:
-    """Write the hint again of queued jobs that nobody has claimed for so long; their ids.
+    """Write a new hint for queued jobs that no worker has claimed for so long; return their ids.
 
-    A broker may lose a message under many ordinary faults. One hint an idle worker is enough, since a hint means any
-    job; while all are busy none is written, or they would pile up behind a long job.
+    A broker may lose a message through many ordinary faults. One hint for each idle worker is enough, since a hint
+    stands for any job. While all workers are busy none is written, or hints would pile up behind a long job.
     """
     pending = select(Outbox.seq).where(Outbox.job_id == Job.id).exists()
     published = func.coalesce(Job.published_at, Job.created_at)

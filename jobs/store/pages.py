@@ -1,4 +1,4 @@
-"""Keyset pages: a cursor is the last row's key, so that a page costs the same wherever it lies."""
+"""Keyset pagination: a cursor is the key of the last row, so that every page costs the same."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """A stretch of a list, and the opaque cursor of what follows it (None: nothing does)."""
+    """One page of a list, and the opaque cursor of the next one (None: this is the last)."""
 
     data: list[T]
     next_cursor: str | None
 
 
 def cut(rows: Sequence[T], limit: int, name: str, key: Callable[[T], str]) -> Page[T]:
-    """The page of the list `name` from `rows`, of which one more than `limit` was asked for."""
+    """Return the page of the list `name` from `rows`, of which one more than `limit` was fetched."""
     data = list(rows[:limit])
     more = len(rows) > limit
     return Page(data, _encode([name, key(data[-1])]) if more else None)
 
 
-def _encode(place: list[str]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+def _encode(position: list[str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
 
 
 def _is_id(key: object) -> bool:
@@ -38,12 +38,12 @@ def _is_id(key: object) -> bool:
 
 
 def decode(cursor: str, name: str) -> str:
-    """The key behind a cursor of the list `name`. Raises `BadCursorError`."""
+    """Return the key in a cursor of the list `name`. Raises `BadCursorError`."""
     try:
-        place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError):
         raise BadCursorError from None
-    if not (isinstance(place, list) and len(place) == 2 and place[0] == name and _is_id(place[1])):
+    if not (isinstance(position, list) and len(position) == 2 and position[0] == name and _is_id(position[1])):
         raise BadCursorError
-    key: str = place[1]
+    key: str = position[1]
     return key

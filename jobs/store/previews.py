@@ -1,4 +1,4 @@
-"""Previews: the grids drawn while training, one a step, superseded ones left out."""
+"""Previews: the grids drawn during training, one for each step, without superseded ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.store import attempts, events
 
 
 def register(s: Session, job_id: str, attempt: int, step: int, file: StoredFile) -> Preview:
-    """Note a preview that lies on disk; inside a fenced transaction."""
+    """Register a preview whose file is durable, inside a fenced transaction."""
     row = Preview(
         job_id=job_id,
         step=step,
@@ -29,7 +29,7 @@ def register(s: Session, job_id: str, attempt: int, step: int, file: StoredFile)
 
 
 def listing(s: Session, job_id: str) -> list[Preview]:
-    """In order of step; where two attempts drew the same step, the later one's."""
+    """Return the previews in order of step. Where two attempts drew the same step, the later one counts."""
     limit_of = attempts.last_counted_steps(s, job_id)
     query = select(Preview).where(Preview.job_id == job_id).order_by(Preview.step, Preview.attempt)
     rows = [row for row in s.scalars(query) if row.step <= limit_of.get(row.attempt, attempts.NO_LIMIT)]
@@ -37,7 +37,7 @@ def listing(s: Session, job_id: str) -> list[Preview]:
 
 
 def get(s: Session, job_id: str, step: int) -> Preview:
-    """The preview of a step. Raises `PreviewNotFoundError`."""
+    """Return the preview of a step. Raises `PreviewNotFoundError`."""
     for row in listing(s, job_id):
         if row.step == step:
             return row

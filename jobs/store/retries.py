@@ -1,7 +1,7 @@
-"""A retry: a new job that goes on from what the old one had learnt, and owns all of it.
+"""A retry: a new job that resumes from what an old job has learned, and owns all of it.
 
-What it takes over stands in its record as attempt 0: a checkpoint, and all that counts up to its step. The files are
-links of its own, so that nothing is lost when the old job is deleted; the old record never changes.
+What it takes over is recorded as attempt 0: a checkpoint, and everything that counts up to its step. The files are
+copies of its own, so that nothing is lost when the old job is deleted. The old job never changes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jobs.storage import Storage, StoredFile, keys
 from jobs.store import attempts, blocks, checkpoints, datasets, events, jobs, metrics, previews
 
 TAKEN_OVER: Final = 0
-"""The attempt that what was taken over is of."""
+"""The attempt number of everything that was taken over."""
 _BLOCK_STEPS: Final = blocks.MERGED_STEPS[0]
 
 Row = TypeVar("Row", Evaluation, Preview)
@@ -28,36 +28,39 @@ Row = TypeVar("Row", Evaluation, Preview)
 
 @dataclass(frozen=True)
 class RetrySource:
-    """What a job that has ended has left behind to go on from."""
+    """What an ended job offers to resume from."""
 
     checkpoints: list[Checkpoint] = field(default_factory=list)
-    """Newest first; whether their files are what was written is not known yet."""
+    """Newest first. Their files have not been verified yet."""
     best_steps: list[int] = field(default_factory=list)
-    """Where an evaluation was the best so far."""
+    """The steps whose evaluation was the best so far."""
     previews: list[Preview] = field(default_factory=list)
 
 
 @dataclass
-class LinkedFiles:
-    """What lies in the new job's folder, as the old job has it; nothing: from scratch."""
+class CopiedFiles:
+    """The files that were copied for the new job, as rows of the old job; none: start from scratch."""
 
     checkpoints: list[Checkpoint] = field(default_factory=list)
-    """The best, where there is one, and the one to go on from, in order of step."""
+    """The best, if there is one, and the one to resume from, in order of step."""
     best_step: int | None = None
     previews: list[Preview] = field(default_factory=list)
     passed_over: list[tuple[int, str]] = field(default_factory=list)
-    """Steps of checkpoints that are not what was written, and why."""
+    """Steps of damaged checkpoints, and what is wrong with them."""
 
     @property
     def step(self) -> int:
-        """That the new job goes on from."""
+        """The step that the new job resumes from."""
         return self.checkpoints[-1].step if self.checkpoints else 0
 
 
 def find_source(s: Session, job_id: str) -> RetrySource:
-    """Raises `JobNotFoundError`, `InvalidTransitionError` when the job is not one to be retried."""
+    """Return what a job offers to resume from.
+
+    Raises `JobNotFoundError`, `InvalidTransitionError` if the job cannot be retried.
+    """
     job = _retriable(jobs.get(s, job_id))
-    # What another version of the spec has trained is not what its words mean now.
+    # The fields of another version of the spec may mean something else now, so its checkpoints are not used.
     if job.spec.get("spec_version") != SPEC_VERSION:
         return RetrySource()
     query = select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.state == "ready")
@@ -66,33 +69,36 @@ def find_source(s: Session, job_id: str) -> RetrySource:
     return RetrySource(list(rows), best_steps, previews.listing(s, job_id))
 
 
-def link_files(artifacts: Storage, left: RetrySource, new_id: str) -> LinkedFiles:
-    """Put the newest checkpoint that is what was written into the new job's folder, and the best up to its step.
+def copy_files(artifacts: Storage, source: RetrySource, new_id: str) -> CopiedFiles:
+    """Copy the newest intact checkpoint to the new job's files, and the best one up to its step.
 
-    It comes before `create`: files without a record are swept up, a record without files is a lie.
+    Call it before `create`: files without a row are deleted later, but a row without files would be wrong.
     """
-    found = LinkedFiles()
-    for row in left.checkpoints:
+    found = CopiedFiles()
+    for row in source.checkpoints:
         if found.checkpoints and row.step != found.best_step:
             continue
         try:
-            _link(artifacts, row, new_id)
+            _copy_checkpoint(artifacts, row, new_id)
         except ArtifactLostError as error:
             found.passed_over.append((row.step, str(error)))
             continue
         found.checkpoints.insert(0, row)
         if len(found.checkpoints) == 1:
-            found.best_step = max((step for step in left.best_steps if step <= row.step), default=None)
+            found.best_step = max((step for step in source.best_steps if step <= row.step), default=None)
         if row.step == found.best_step:
             break
-    found.previews = [row for row in left.previews if row.step <= found.step and _linked(artifacts, row, new_id)]
+    found.previews = [
+        row for row in source.previews if row.step <= found.step and _copy_preview(artifacts, row, new_id)
+    ]
     return found
 
 
-def create(s: Session, job_id: str, new_id: str, inherited: LinkedFiles) -> Job:
-    """Store the new job, of the old one's spec, and all that it takes over: one transaction, all or nothing.
+def create(s: Session, job_id: str, new_id: str, copied: CopiedFiles) -> Job:
+    """Store the new job, with the old one's spec, and all that it takes over in one transaction.
 
-    Raises `JobNotFoundError`, `InvalidTransitionError`, `DatasetNotFoundError`, `QuotaExceededError`, `QuotaUsedUpError`.
+    Raises `JobNotFoundError`, `InvalidTransitionError`, `DatasetNotFoundError`, `SpecError`, `QuotaExceededError`,
+    `QuotaUsedUpError`.
     """
     locked = jobs.lock(s, Job.id == job_id)
     if locked is None:
@@ -100,62 +106,62 @@ def create(s: Session, job_id: str, new_id: str, inherited: LinkedFiles) -> Job:
     old = _retriable(locked)
     info = datasets.info(datasets.of_job(s, old))
     job = jobs.create(s, from_record(old.spec), info, job_id=new_id, retry_of=job_id)
-    for step, why in inherited.passed_over:
+    for step, why in copied.passed_over:
         events.record(s, new_id, "checkpoint.bad", {"step": step, "reason": why}, attempt=TAKEN_OVER)
-    if inherited.checkpoints:
-        _take_over(s, old, job, inherited)
+    if copied.checkpoints:
+        _take_over(s, old, job, copied)
     s.refresh(job)
     return job
 
 
 def _retriable(job: Job) -> Job:
-    """Raises `InvalidTransitionError`."""
+    """Return the job if it can be retried. Raises `InvalidTransitionError`."""
     if Status(job.status) not in ACTIONS[Action.RETRY]:
         raise InvalidTransitionError(Action.RETRY.value, job.status, jobs.actions(job))
     return job
 
 
-def _take_over(s: Session, old: Job, job: Job, inherited: LinkedFiles) -> None:
-    job.step = inherited.step
-    job.images_seen = round(old.images_seen * inherited.step / old.step) if old.step else 0
-    job.latest_metrics = dict(inherited.checkpoints[-1].metrics)
+def _take_over(s: Session, old: Job, job: Job, copied: CopiedFiles) -> None:
+    job.step = copied.step
+    job.images_seen = round(old.images_seen * copied.step / old.step) if old.step else 0
+    job.latest_metrics = dict(copied.checkpoints[-1].metrics)
     s.flush()
-    for row in inherited.checkpoints:
-        best = row.step == inherited.best_step
+    for row in copied.checkpoints:
+        best = row.step == copied.best_step
         checkpoints.register(s, job.id, TAKEN_OVER, row.step, row.metrics, *_stored(row, job.id), best=best)
     for name in metrics.names_of(s, old.id):
-        curve = metrics.series(s, old.id, [name], to_step=inherited.step)[name]
+        curve = metrics.series(s, old.id, [name], to_step=copied.step)[name]
         for first_step, values in blocks.contiguous_runs(curve, _BLOCK_STEPS):
             metrics.append(s, job.id, TAKEN_OVER, first_step, [name], values[:, None])
-    s.add_all(_own(row, job.id) for row in _evaluations(s, old.id) if row.step <= inherited.step)
-    s.add_all(_own(row, job.id, key=_preview_key(row, job.id)) for row in inherited.previews)
+    s.add_all(_row_copy(row, job.id) for row in _evaluations(s, old.id) if row.step <= copied.step)
+    s.add_all(_row_copy(row, job.id, key=_preview_key(row, job.id)) for row in copied.previews)
     s.flush()
 
 
 def _evaluations(s: Session, job_id: str) -> list[Evaluation]:
-    """Those that count, in order of step."""
+    """Return the evaluations that count, in order of step."""
     limit_of = attempts.last_counted_steps(s, job_id)
     query = select(Evaluation).where(Evaluation.job_id == job_id).order_by(Evaluation.step, Evaluation.attempt)
     rows = [row for row in s.scalars(query) if row.step <= limit_of.get(row.attempt, attempts.NO_LIMIT)]
     return list({row.step: row for row in rows}.values())
 
 
-def _own(row: Row, new_id: str, **changes: str) -> Row:
-    """A copy of a row, of the new job."""
+def _row_copy(row: Row, new_id: str, **changes: str) -> Row:
+    """Return a copy of a row that belongs to the new job."""
     values = {column.key: getattr(row, column.key) for column in inspect(type(row)).column_attrs}
     return type(row)(**values | {"job_id": new_id, "attempt": TAKEN_OVER} | changes)
 
 
 def _stored(row: Checkpoint, new_id: str) -> tuple[StoredFile, StoredFile]:
-    """Both files of a checkpoint, as the new job has them."""
+    """Return both files of a checkpoint under the keys of the new job."""
     return (
         StoredFile(keys.checkpoint(new_id, row.step, TAKEN_OVER), row.bytes, row.sha256),
         StoredFile(keys.weights(new_id, row.step, TAKEN_OVER), row.weights_bytes, row.weights_sha256),
     )
 
 
-def _link(artifacts: Storage, row: Checkpoint, new_id: str) -> None:
-    """Raises `ArtifactLostError`."""
+def _copy_checkpoint(artifacts: Storage, row: Checkpoint, new_id: str) -> None:
+    """Verify and copy both files of a checkpoint. Raises `ArtifactLostError`."""
     file, weights = _stored(row, new_id)
     artifacts.verify(row.key, row.bytes, row.sha256)
     artifacts.verify(row.weights_key, row.weights_bytes, row.weights_sha256)
@@ -163,8 +169,8 @@ def _link(artifacts: Storage, row: Checkpoint, new_id: str) -> None:
     artifacts.copy(row.weights_key, weights.key)
 
 
-def _linked(artifacts: Storage, row: Preview, new_id: str) -> bool:
-    """Whether there was still a picture to link."""
+def _copy_preview(artifacts: Storage, row: Preview, new_id: str) -> bool:
+    """Copy the file of a preview; return whether it still existed."""
     try:
         artifacts.copy(row.key, _preview_key(row, new_id))
     except ArtifactLostError:

@@ -1,4 +1,4 @@
-"""Rows that are written whole, whether they were there or not: one statement for many, safe to repeat."""
+"""Upserts: rows that are written whole, whether they exist or not, with one statement for many."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.models import Base
 
 
 def upsert(s: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
-    """Store `rows`, all of the same columns; one whose key is there already takes the new values."""
+    """Insert `rows`, all with the same columns; a row whose key exists takes the new values. Safe to repeat."""
     if not rows:
         return
     target = table.__table__
@@ -22,5 +22,5 @@ def upsert(s: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> Non
     put = dialect.insert(target)
     key = list(target.primary_key.columns)
     changed = {name: put.excluded[name] for name in rows[0] if target.columns[name] not in key}
-    # As a list beside the statement, not inside of it: so it is compiled once, and sent in one go.
+    # Pass the rows beside the statement, not inside it, so that it is compiled once and sent in one round trip.
     s.execute(put.on_conflict_do_update(index_elements=key, set_=changed), list(rows))

@@ -1,4 +1,4 @@
-"""Workers that have said they are there, and whether they still are."""
+"""Workers: registered, renewed by heartbeats, drained, counted."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from jobs.status import Status
 from jobs.store.callers import acts
 from jobs.store.pages import Page, cut, decode
 
-_FORGOTTEN_AFTER: Final = 7 * 86_400
+_FORGOTTEN_AFTER_SECONDS: Final = 7 * 86_400
 
 WorkerStatus = Literal["idle", "busy", "draining", "lost"]
 
 
 def register(s: Session, worker_id: str, host: str, devices: list[dict[str, Any]], gpus: int = 0) -> None:
-    """A worker has started, which gives a job `gpus` GPUs.
+    """Register a worker that has started and gives each job `gpus` GPUs.
 
-    Rows of workers that were silent for a week are dropped on the way.
+    This also deletes the rows of workers that were silent for a week.
     """
     moment = clock.read(s)
-    s.execute(delete(Worker).where(Worker.heartbeat_at < moment - _FORGOTTEN_AFTER))
+    s.execute(delete(Worker).where(Worker.heartbeat_at < moment - _FORGOTTEN_AFTER_SECONDS))
     s.merge(
         Worker(
             id=worker_id,
@@ -40,9 +40,9 @@ def register(s: Session, worker_id: str, host: str, devices: list[dict[str, Any]
 
 
 def heartbeat(s: Session, worker_id: str, *, draining: bool = False) -> bool:
-    """It is still there; `draining`: and takes no more jobs, from now on for good.
+    """Record a heartbeat. `draining` also records that the worker takes no more jobs, which is permanent.
 
-    False: nobody knows it, announce it again.
+    Return False if the worker is not in the database; then register it again.
     """
     values: dict[str, Any] = {"heartbeat_at": clock.now()}
     if draining:
@@ -52,12 +52,12 @@ def heartbeat(s: Session, worker_id: str, *, draining: bool = False) -> bool:
 
 
 def request_drain(s: Session, worker_id: str) -> Worker:
-    """It shall take no more jobs, give back the one that it carries, and end; there is no way back.
+    """Ask a worker to take no more jobs, to give back the one that it runs, and to exit. This cannot be undone.
 
     Repeating it changes nothing. Raises `WorkerNotFoundError`.
     """
-    told = update(Worker).where(Worker.id == worker_id).values(draining=True).returning(Worker)
-    row = s.scalars(told.execution_options(populate_existing=True)).one_or_none()
+    query = update(Worker).where(Worker.id == worker_id).values(draining=True).returning(Worker)
+    row = s.scalars(query.execution_options(populate_existing=True)).one_or_none()
     if row is None:
         raise WorkerNotFoundError(worker_id)
     acts.record(s, "worker.drain", worker_id)
@@ -65,22 +65,22 @@ def request_drain(s: Session, worker_id: str) -> Worker:
 
 
 def set_current_job(s: Session, worker_id: str, job_id: str | None) -> None:
-    """Note which job it carries, or that it carries none."""
+    """Record which job the worker runs; None: it runs none."""
     s.execute(update(Worker).where(Worker.id == worker_id).values(current_job_id=job_id, heartbeat_at=clock.now()))
 
 
 def clear_current_job(s: Session, job_id: str) -> None:
-    """Nobody carries this job any more."""
+    """Record that no worker runs this job any more."""
     s.execute(update(Worker).where(Worker.current_job_id == job_id).values(current_job_id=None))
 
 
 def remove(s: Session, worker_id: str) -> None:
-    """It has stopped in good order."""
+    """Delete the row of a worker that has exited cleanly."""
     s.execute(delete(Worker).where(Worker.id == worker_id))
 
 
 def page(s: Session, *, limit: int, cursor: str | None = None) -> Page[Worker]:
-    """In order of id."""
+    """Return a page of workers in order of id."""
     query = select(Worker).order_by(Worker.id).limit(limit + 1)
     if cursor is not None:
         query = query.where(Worker.id > decode(cursor, "workers"))
@@ -88,39 +88,42 @@ def page(s: Session, *, limit: int, cursor: str | None = None) -> Page[Worker]:
 
 
 def is_draining(s: Session, worker_id: str) -> bool:
-    """Whether it was told to take no more jobs."""
+    """Return whether the worker was asked to take no more jobs."""
     return bool(s.scalars(select(Worker.draining).where(Worker.id == worker_id)).one_or_none())
 
 
 def count_idle(s: Session, lease_seconds: float) -> int:
-    """How many live workers wait for work: those whose lease is on no job, whatever they last said of themselves."""
-    carrying = select(Job.id).where(Job.status == Status.RUNNING.value, Job.lease_owner == Worker.id).exists()
+    """Return how many live workers wait for work: those whose lease is on no job, whatever they last reported."""
+    holds_job = select(Job.id).where(Job.status == Status.RUNNING.value, Job.lease_owner == Worker.id).exists()
     query = (
         select(func.count())
         .select_from(Worker)
         .where(Worker.heartbeat_at > clock.now() - lease_seconds)
-        .where(Worker.draining.is_(False), ~carrying)
+        .where(Worker.draining.is_(False), ~holds_job)
     )
     return s.execute(query).scalar_one()
 
 
 def count_on_host(s: Session, worker_id: str, seconds: float) -> int:
-    """How many workers share its host, itself among them: those that take jobs, and were heard of `seconds` ago."""
+    """Return how many workers share this worker's host, itself included; at least 1.
+
+    Only workers that take jobs and sent a heartbeat within `seconds` count.
+    """
     host = select(Worker.host).where(Worker.id == worker_id).scalar_subquery()
-    there = select(func.count()).where(Worker.host == host, Worker.draining.is_(False))
-    return max(1, s.execute(there.where(Worker.heartbeat_at > clock.now() - seconds)).scalar_one())
+    sharing = select(func.count()).where(Worker.host == host, Worker.draining.is_(False))
+    return max(1, s.execute(sharing.where(Worker.heartbeat_at > clock.now() - seconds)).scalar_one())
 
 
 def most_gpus(s: Session, lease_seconds: float) -> int | None:
-    """The most GPUs that a live worker gives a job; None when no worker is alive."""
+    """Return the largest number of GPUs that a live worker gives a job; None if no worker is alive."""
     alive = select(Worker.gpus).where(Worker.heartbeat_at > clock.now() - lease_seconds)
     return max(s.scalars(alive), default=None)
 
 
 def largest_memory(s: Session, *, with_gpu: bool) -> int | None:
-    """Bytes of the largest device of any worker on record, lost ones too; None where no device tells its size.
+    """Return the bytes of the largest device of any known worker, lost ones included.
 
-    `with_gpu`: of those that give a job a GPU.
+    None if no device reports its size. `with_gpu` considers only workers that give a job a GPU.
     """
     query = select(Worker.devices).where(Worker.gpus > 0) if with_gpu else select(Worker.devices)
     found = (device.get("memory_bytes") for devices in s.scalars(query) for device in devices)
@@ -128,7 +131,7 @@ def largest_memory(s: Session, *, with_gpu: bool) -> int | None:
 
 
 def status_of(worker: Worker, moment: float, lease_seconds: float) -> WorkerStatus:
-    """What to say of it at `moment` by the database's clock."""
+    """Return the worker's status at `moment`, by the database's clock."""
     if worker.heartbeat_at < moment - lease_seconds:
         return "lost"
     if worker.draining:

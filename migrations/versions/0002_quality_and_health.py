@@ -1,4 +1,4 @@
-"""quality and health
+"""Add evaluations, the health of jobs, and one best checkpoint per job.
 
 Revision ID: 0002
 Revises: 0001
@@ -16,8 +16,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # No batch_alter_table on a table that others refer to: SQLite would make it anew, and dropping the old one takes
-    # with it, by ON DELETE CASCADE, every row that hangs on it.
+    """Add the evaluations table, the health column and the unique index."""
+    # Do not use batch_alter_table on a table that others refer to. SQLite would copy it and drop the old one, which
+    # by ON DELETE CASCADE deletes every row that refers to it.
     unknown = json.dumps({"verdict": "unknown", "findings": []})
     op.add_column("jobs", sa.Column("health", sa.JSON(none_as_null=True), nullable=False, server_default=unknown))
     op.create_index(
@@ -43,7 +44,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # What the first version knows nothing of is dropped.
+    """Drop what `upgrade` added."""
     op.drop_table("evaluations")
     op.drop_index("uq_checkpoints_one_best", table_name="checkpoints")
     op.drop_column("jobs", "health")

@@ -1,4 +1,4 @@
-"""keys, tenants, and whose each job and data set is
+"""Add tenants and API keys, and a tenant to each job and data set.
 
 Revision ID: 0006
 Revises: 0005
@@ -22,7 +22,7 @@ _BEFORE: _Indexes = {
     "ix_jobs_dataset_id": ["dataset", "id"],
     "ix_jobs_preset_id": ["preset", "id"],
 }
-_SINCE: _Indexes = {
+_AFTER: _Indexes = {
     "ix_jobs_claim": ["status", "tenant", sa.text("priority DESC"), "created_at", "id", "gpus"],
     "ix_jobs_tenant_id": ["tenant", "id"],
     "ix_jobs_tenant_status_id": ["tenant", "status", "id"],
@@ -32,6 +32,7 @@ _SINCE: _Indexes = {
 
 
 def upgrade() -> None:
+    """Create the tables and add the tenant columns."""
     tenants = op.create_table(
         "tenants",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -63,31 +64,32 @@ def upgrade() -> None:
         sa.UniqueConstraint("handle", name=op.f("uq_api_keys_handle")),
     )
     op.add_column("jobs", sa.Column("tenant", sa.String(length=40), nullable=False, server_default=_DEFAULT))
-    _index("jobs", _BEFORE, _SINCE)
+    _index("jobs", _BEFORE, _AFTER)
     op.add_column("datasets", sa.Column("tenant", sa.String(length=40), nullable=False, server_default=_DEFAULT))
     op.execute("UPDATE datasets SET tenant = '' WHERE NOT uploaded")
-    # Of a name there may be one a tenant.
+    # A name is unique within a tenant.
     with op.batch_alter_table("datasets") as batch:
         batch.drop_constraint("uq_datasets_name", type_="unique")
     op.create_index("uq_datasets_name", "datasets", ["tenant", "name"], unique=True)
 
 
 def downgrade() -> None:
-    # Before, everything was everybody's: what another tenant keeps to itself must not become that.
+    """Delete what belongs to other tenants, and drop the tables and columns."""
+    # The old version shows every row to everyone, so the rows of other tenants must not remain.
     op.execute("DELETE FROM jobs WHERE tenant <> 'default'")
     op.execute("DELETE FROM datasets WHERE tenant NOT IN ('', 'default')")
     op.drop_index("uq_datasets_name", "datasets")
     with op.batch_alter_table("datasets") as batch:
         batch.drop_column("tenant")
         batch.create_unique_constraint("uq_datasets_name", ["name"])
-    _index("jobs", _SINCE, _BEFORE)
+    _index("jobs", _AFTER, _BEFORE)
     op.drop_column("jobs", "tenant")
     op.drop_table("api_keys")
     op.drop_table("tenants")
 
 
-def _index(table: str, before: _Indexes, since: _Indexes) -> None:
+def _index(table: str, before: _Indexes, after: _Indexes) -> None:
     for name in before:
         op.drop_index(name, table)
-    for name, columns in since.items():
+    for name, columns in after.items():
         op.create_index(name, table, columns)

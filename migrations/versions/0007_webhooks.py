@@ -1,4 +1,4 @@
-"""webhooks, and what they are to be told
+"""Add webhooks and their deliveries.
 
 Revision ID: 0007
 Revises: 0006
@@ -14,6 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Create the two tables."""
     op.create_table(
         "webhooks",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -57,5 +58,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop the two tables."""
     op.drop_table("webhook_deliveries")
     op.drop_table("webhooks")

@@ -1,4 +1,4 @@
-"""who did what
+"""Add the audit log, and the actor of each event.
 
 Revision ID: 0008
 Revises: 0007
@@ -16,6 +16,7 @@ _STAYS = "an act on record is never changed or removed"
 
 
 def upgrade() -> None:
+    """Create the table, its triggers and the actor column."""
     op.add_column("job_events", sa.Column("actor", sa.String(length=40), nullable=True))
     op.create_table(
         "acts",
@@ -46,6 +47,7 @@ BEGIN RAISE EXCEPTION '{_STAYS}' USING ERRCODE = 'check_violation'; END $$
 
 
 def downgrade() -> None:
+    """Drop what `upgrade` added."""
     op.drop_table("acts")
     if op.get_bind().dialect.name == "postgresql":
         op.execute("DROP FUNCTION acts_stay()")

@@ -1,0 +1,1 @@
+"""One migration for each version of the schema, in order of its number."""

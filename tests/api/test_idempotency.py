@@ -91,7 +91,7 @@ def test_a_key_stands_for_one_request(live: Live) -> None:
     ]
     for answer in others:
         body = assert_problem(answer, 422, "idempotency-key-reused")
-        assert body["errors"][0]["pointer"] == "/Idempotency-Key" and "take a new one" in body["detail"]
+        assert body["errors"][0]["pointer"] == "/Idempotency-Key" and "Use a new key" in body["detail"]
     assert _count(live) == 2 and _folders(live) == {failed}
 
 

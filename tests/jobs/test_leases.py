@@ -198,7 +198,7 @@ def test_a_crash_is_retried_later_each_time_and_then_given_up(db: Database) -> N
         ended = leases.release(s, job.id, 2, crash=True, reason=LOST)
     assert ended.status == "failed" and ended.error is not None
     assert ended.error["code"] == "max_attempts_exceeded"
-    assert ended.error["message"] == "2 attempts crashed, at last so: It was killed."
+    assert ended.error["message"] == "2 attempts crashed. The last error: It was killed."
 
 
 def test_the_hint_of_the_last_crash_is_the_jobs(db: Database) -> None:

@@ -23,7 +23,7 @@ def retry(settings: Settings, db: Database, job_id: str) -> Job:
     artifacts, new = files_of(settings), new_id("job")
     with db.read() as s:
         left = retries.find_source(s, job_id)
-    inherited = retries.link_files(artifacts, left, new)
+    inherited = retries.copy_files(artifacts, left, new)
     with db.write() as s:
         return retries.create(s, job_id, new, inherited)
 

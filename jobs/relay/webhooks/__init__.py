@@ -1,1 +1,1 @@
-"""Webhooks: which addresses may be called, one signed POST, and the thread that delivers them."""
+"""Webhooks: which addresses may be called, one signed POST request, and the thread that sends deliveries."""

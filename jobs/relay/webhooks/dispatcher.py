@@ -1,4 +1,4 @@
-"""Carries what webhooks are to be told, several at once, beside the relay. Any number of relays may do so."""
+"""The webhook dispatcher: it sends due deliveries, several at once. Any number of relays may run one."""
 
 from __future__ import annotations
 
@@ -22,46 +22,51 @@ log = structlog.get_logger("gantry.webhooks")
 
 AT_ONCE: Final = 8
 LEASE_SECONDS: Final = 120.0
-"""After which a relay that has a delivery in hand is taken for lost; several times what a delivery may take."""
+"""The time after which a relay that sends a delivery is presumed lost: several times the maximum of one delivery."""
 
-_TELLS: Final = 10
+_WRITE_TRIES: Final = 10
 
 
 class WebhookDispatcher(threading.Thread):
-    """Takes what is due and sends it, until `stop` is set; one at a time to a webhook, so that a slow one waits for
-    itself alone, and half of all hands at the most to a tenant.
+    """A thread that sends due deliveries until `stop` is set.
+
+    It sends one delivery at a time to a webhook, so that a slow receiver delays only its own deliveries. One tenant
+    gets at most half of the sending threads.
     """
 
     def __init__(self, settings: Settings, stop: threading.Event, sender: WebhookSender | None = None) -> None:
-        super().__init__(name="gantry-postman", daemon=True)
-        self._settings, self._stop_asked = settings, stop
+        super().__init__(name="gantry-dispatcher", daemon=True)
+        self._settings, self._stop_requested = settings, stop
         self._sender = sender or WebhookSender(AddressChecker(allow_private=settings.webhook_allow_private))
         self._db = Database(settings.database)
         self._lock = threading.Lock()
-        self._in_hand: set[PendingDelivery] = set()
+        self._in_progress: set[PendingDelivery] = set()
 
     def run(self) -> None:
-        log.info("webhooks are told")
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="gantry-webhook") as hands:
-            while not self._stop_asked.is_set():
-                while len(self._in_hand) < AT_ONCE and (delivery := self._take()) is not None:
-                    hands.submit(self._deliver, delivery)
-                self._stop_asked.wait(self._settings.poll_seconds)
+        log.info("webhook dispatcher started")
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="gantry-webhook") as senders:
+            while not self._stop_requested.is_set():
+                while len(self._in_progress) < AT_ONCE and (delivery := self._take()) is not None:
+                    senders.submit(self._deliver, delivery)
+                self._stop_requested.wait(self._settings.poll_seconds)
         self._db.dispose()
 
     def _take(self, done: PendingDelivery | None = None) -> PendingDelivery | None:
-        """The next letter, in the place of the one that is done; None: there is none, or the record is away."""
+        """Claim the next delivery in place of the one that is done.
+
+        None: nothing is due, `stop` is set, or the database cannot be reached.
+        """
         with self._lock:
             if done is not None:
-                self._in_hand.discard(done)
-            if self._stop_asked.is_set():
+                self._in_progress.discard(done)
+            if self._stop_requested.is_set():
                 return None
-            busy = {delivery.webhook_id for delivery in self._in_hand}
-            tenants = Counter(delivery.tenant for delivery in self._in_hand)
+            busy = {delivery.webhook_id for delivery in self._in_progress}
+            tenants = Counter(delivery.tenant for delivery in self._in_progress)
             full = {tenant for tenant, count in tenants.items() if count >= AT_ONCE // 2}
-            delivery = self._heard(lambda: self._claim(busy, full))
+            delivery = self._guarded(lambda: self._claim(busy, full))
             if delivery is not None:
-                self._in_hand.add(delivery)
+                self._in_progress.add(delivery)
         return delivery
 
     def _claim(self, busy: set[str], full: set[str]) -> PendingDelivery | None:
@@ -71,41 +76,44 @@ class WebhookDispatcher(threading.Thread):
         with self._db.write() as s:
             return deliveries.claim(s, LEASE_SECONDS, busy, full)
 
-    def _heard(self, ask: Callable[[], PendingDelivery | None]) -> PendingDelivery | None:
+    def _guarded(self, claim: Callable[[], PendingDelivery | None]) -> PendingDelivery | None:
         try:
-            return ask()
+            return claim()
         except UnavailableError as error:
-            log.warning("trying again", reason=str(error))
-            self._stop_asked.wait(1)
+            log.warning("the database does not respond; trying again", reason=str(error))
+            self._stop_requested.wait(1)
         except Exception:
-            # Nothing else watches these threads: an odd error must not end one in silence.
-            log.exception("webhooks could not be looked for")
+            # Nothing else watches these threads: an unexpected error must not end one silently.
+            log.exception("looking for due deliveries failed")
         return None
 
     def _deliver(self, delivery: PendingDelivery | None) -> None:
         while delivery is not None:
             try:
                 outcome = self._sender.send(delivery)
-                self._tell(delivery, outcome)
+                self._record(delivery, outcome)
             except Exception:
-                log.exception("a webhook could not be told", webhook_id=delivery.webhook_id, delivery_id=delivery.id)
+                log.exception("sending a delivery failed", webhook_id=delivery.webhook_id, delivery_id=delivery.id)
             delivery = self._take(done=delivery)
 
-    def _tell(self, delivery: PendingDelivery, outcome: DeliveryOutcome) -> None:
-        """Write down what came of it; where the record is away for long, it is sent again, under the same id."""
-        for _ in range(_TELLS):
+    def _record(self, delivery: PendingDelivery, outcome: DeliveryOutcome) -> None:
+        """Record the outcome of an attempt.
+
+        If the database stays away for too long, nothing is recorded and the delivery is sent again under the same id.
+        """
+        for _ in range(_WRITE_TRIES):
             try:
                 with self._db.write() as s:
                     state = deliveries.record_outcome(s, delivery, outcome)
             except UnavailableError:
-                self._stop_asked.wait(1)
+                self._stop_requested.wait(1)
                 continue
-            about = {
+            details = {
                 "delivery_id": delivery.id,
                 "attempt": delivery.attempt,
                 "answered": outcome.status,
                 "state": state,
             }
-            log.info("webhook called", webhook_id=delivery.webhook_id, **about, reason=outcome.error)
+            log.info("webhook called", webhook_id=delivery.webhook_id, **details, reason=outcome.error)
             return
-        log.warning("what came of a delivery is not on record", delivery_id=delivery.id)
+        log.warning("the outcome of a delivery could not be recorded", delivery_id=delivery.id)

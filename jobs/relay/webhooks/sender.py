@@ -1,4 +1,4 @@
-"""One delivery as one signed POST, as the Standard Webhooks specification has it (standardwebhooks.com)."""
+"""Send one delivery as one signed POST request, as in the Standard Webhooks specification (standardwebhooks.com)."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ from jobs.relay.webhooks.addresses import AddressChecker
 from jobs.store.callers.deliveries import DeliveryOutcome, PendingDelivery
 
 SECONDS: Final = 10.0
-"""For a connection, and for each sign of life of whoever is called."""
+"""The timeout of the connection and of each read or write, s."""
 IN_ALL_SECONDS: Final = 20.0
-"""However lively: one byte at a time would take for ever."""
+"""The limit of a whole attempt, s. It ends a response that arrives one byte at a time."""
 
 _MOST_READ: Final = 16_384
 _MOST_ADDRESSES: Final = 4
 _AGENT: Final = f"Gantry/{version('gantry')}"
 _REFUSED: Final = {
-    3: "It answered with a redirect, which is not followed.",
-    4: "It was refused.",
-    5: "Whoever was called has failed.",
+    3: "The receiver answered with a redirect, which is not followed.",
+    4: "The receiver refused the delivery.",
+    5: "The receiver failed.",
 }
 _TIMEOUTS: Final = {"connect": SECONDS, "read": SECONDS, "write": SECONDS, "pool": SECONDS}
 
 
 class WebhookSender:
-    """Sends to checked addresses alone; follows no redirect, knows no proxy, keeps no connection."""
+    """The HTTP client of the webhooks. It calls checked addresses only.
+
+    It follows no redirect, uses no proxy and keeps no connection.
+    """
 
     def __init__(
         self,
@@ -47,41 +50,41 @@ class WebhookSender:
         self._tls = httpcore2.default_ssl_context()
 
     def send(self, delivery: PendingDelivery) -> DeliveryOutcome:
-        """What came of it; whatever it is, it is no exception."""
+        """Send the delivery and return the outcome. A failure is an outcome, not an exception."""
         began = time.monotonic()
         status, error = None, None
         try:
             status = self._post(delivery, began + self._seconds)
-            error = None if 200 <= status < 300 else _REFUSED.get(status // 100, "It was refused.")
+            error = None if 200 <= status < 300 else _REFUSED.get(status // 100, "The receiver refused the delivery.")
         except UrlNotAllowedError as refused:
             error = str(refused)
         except httpcore2.TimeoutException:
-            error = f"It took longer than {SECONDS:.0f} s to be heard, or {self._seconds:.0f} s in all."
+            error = f"The receiver took longer than {SECONDS:.0f} s to respond, or {self._seconds:.0f} s in all."
         except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as failure:
-            error = f"It could not be sent: {str(failure)[:200] or type(failure).__name__}."
+            error = f"The delivery could not be sent: {str(failure)[:200] or type(failure).__name__}."
         return DeliveryOutcome(status, error, round(1000 * (time.monotonic() - began)))
 
     def _post(self, delivery: PendingDelivery, deadline: float) -> int:
-        """The status that was answered."""
-        read = self._addresses.parse(delivery.url)
-        url = httpcore2.URL(scheme=read.raw_scheme, host=read.raw_host, port=read.port, target=read.raw_path)
+        """Send the POST request and return the HTTP status of the response."""
+        parsed = self._addresses.parse(delivery.url)
+        url = httpcore2.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
         network = _CheckedBackend(self._addresses, self._backend, deadline)
         with (
             httpcore2.ConnectionPool(ssl_context=self._tls, network_backend=network) as pool,
             pool.stream(
                 "POST",
                 url,
-                headers=signed(delivery, datetime.now(UTC)),
+                headers=signed_headers(delivery, datetime.now(UTC)),
                 content=delivery.body.encode(),
                 extensions={"timeout": _TIMEOUTS},
             ) as response,
         ):
-            _read_a_little(response.iter_stream())
+            _read_start(response.iter_stream())
             return int(response.status)
 
 
-def signed(delivery: PendingDelivery, moment: datetime) -> dict[bytes | str, bytes | str]:
-    """The headers of an attempt made at `moment`, which must be in UTC."""
+def signed_headers(delivery: PendingDelivery, moment: datetime) -> dict[bytes | str, bytes | str]:
+    """Return the headers of an attempt made at `moment`, which must be in UTC."""
     return {
         "Content-Type": "application/json",
         "User-Agent": _AGENT,
@@ -91,8 +94,8 @@ def signed(delivery: PendingDelivery, moment: datetime) -> dict[bytes | str, byt
     }
 
 
-def _read_a_little(chunks: Iterable[bytes]) -> None:
-    """Let whoever answers finish, if that is soon; what they say is not kept."""
+def _read_start(chunks: Iterable[bytes]) -> None:
+    """Read and discard the start of the response, so that a receiver with a short one can finish."""
     read = 0
     for chunk in chunks:
         read += len(chunk)
@@ -101,7 +104,10 @@ def _read_a_little(chunks: Iterable[bytes]) -> None:
 
 
 class _CheckedBackend(httpcore2.NetworkBackend):
-    """Connects to an address only where all of its host's may be called; Host and SNI stay the host's name."""
+    """A network backend that connects only if every address of the host is allowed.
+
+    Host and SNI keep the host's name.
+    """
 
     def __init__(self, addresses: AddressChecker, backend: httpcore2.NetworkBackend, deadline: float) -> None:
         self._addresses, self._backend, self._deadline = addresses, backend, deadline
@@ -116,7 +122,7 @@ class _CheckedBackend(httpcore2.NetworkBackend):
     ) -> httpcore2.NetworkStream:
         failure: Exception | None = None
         for address in self._addresses.resolve(host, port)[:_MOST_ADDRESSES]:
-            left = _left(self._deadline, timeout, httpcore2.ConnectTimeout)
+            left = _seconds_left(self._deadline, timeout, httpcore2.ConnectTimeout)
             try:
                 return _TimedStream(
                     self._backend.connect_tcp(address, port, left, local_address, socket_options), self._deadline
@@ -128,21 +134,21 @@ class _CheckedBackend(httpcore2.NetworkBackend):
 
 
 class _TimedStream(httpcore2.NetworkStream):
-    """A connection that is over at its deadline, however lively it is."""
+    """A connection that ends at its deadline, however active it is."""
 
     def __init__(self, stream: httpcore2.NetworkStream, deadline: float) -> None:
         self._stream, self._deadline = stream, deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(self._deadline, timeout, httpcore2.ReadTimeout))
+        return self._stream.read(max_bytes, _seconds_left(self._deadline, timeout, httpcore2.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(self._deadline, timeout, httpcore2.WriteTimeout))
+        self._stream.write(buffer, _seconds_left(self._deadline, timeout, httpcore2.WriteTimeout))
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        left = _left(self._deadline, timeout, httpcore2.ConnectTimeout)
+        left = _seconds_left(self._deadline, timeout, httpcore2.ConnectTimeout)
         return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
 
     def close(self) -> None:
@@ -152,9 +158,9 @@ class _TimedStream(httpcore2.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _left(deadline: float, timeout: float | None, over: Callable[[str], Exception]) -> float:
-    """Seconds until the deadline, or `timeout` where that is sooner. Raises `over` when there are none."""
+def _seconds_left(deadline: float, timeout: float | None, over: Callable[[str], Exception]) -> float:
+    """Return the seconds until the deadline, at most `timeout`. Raises `over` when none are left."""
     left = deadline - time.monotonic()
     if left <= 0:
-        raise over("The time for this delivery is over.")
+        raise over("The time for this delivery has run out.")
     return left if timeout is None else min(left, timeout)

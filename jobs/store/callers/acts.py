@@ -1,4 +1,4 @@
-"""Who did what: a transaction is signed by whoever asked for it, and what it does is noted under that name."""
+"""The audit log: a transaction carries the caller who requested it, and its acts are recorded under that name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.models import Act
 from jobs.store.pages import Page, cut, decode
 
 LOCAL: Final = "local"
-"""Who acts where nobody is asked for a key."""
+"""The actor where the service requires no key."""
 
 _ACTOR: Final = "gantry_actor"
 _REQUEST: Final = "gantry_request"
@@ -21,24 +21,24 @@ _LIST: Final = "acts"
 
 
 def set_actor(s: Session, actor: str, request_id: str | None = None) -> None:
-    """Say who has asked for what this transaction does; one that nobody signs is the service's own."""
+    """Set the caller who requested this transaction. Without one, the service itself acts."""
     s.info[_ACTOR], s.info[_REQUEST] = actor, request_id
 
 
 def actor(s: Session) -> str | None:
-    """Who has signed; None: the service itself is at work."""
+    """Return the caller who requested this transaction; None: the service itself acts."""
     found: str | None = s.info.get(_ACTOR)
     return found
 
 
 def record(s: Session, action: str, subject: str, *, tenant: str | None = None, **detail: Any) -> None:
-    """Note what is being done, if somebody has asked for it. `tenant`: whose the subject is; None: the session's."""
-    if (who := actor(s)) is None:
+    """Record an act if a caller requested it. `tenant` is the owner of the subject; None: the session's tenant."""
+    if (caller := actor(s)) is None:
         return
     s.add(
         Act(
             tenant=tenant or tenancy.tenant_of(s),
-            actor=who,
+            actor=caller,
             action=action,
             subject=subject,
             detail=detail or None,
@@ -50,7 +50,7 @@ def record(s: Session, action: str, subject: str, *, tenant: str | None = None, 
 
 
 def last_actor(s: Session, subject: str, action: str) -> str | None:
-    """Who did that to it last."""
+    """Return the caller who last did this action to the subject; None if nobody did."""
     query = select(Act.actor).where(Act.subject == subject, Act.action == action)
     return s.scalar(query.order_by(Act.seq.desc()).limit(1))
 
@@ -64,12 +64,12 @@ def page(
     actor: str | None = None,
     tenant: str | None = None,
 ) -> Page[Act]:
-    """Newest first, those that pass every filter. Raises `BadCursorError`."""
-    asked = {Act.subject: subject, Act.actor: actor, Act.tenant: tenant}
-    fits = [column == value for column, value in asked.items() if value is not None]
+    """Return a page of the acts that match every filter, newest first. Raises `BadCursorError`."""
+    filters = {Act.subject: subject, Act.actor: actor, Act.tenant: tenant}
+    conditions = [column == value for column, value in filters.items() if value is not None]
     if cursor is not None:
-        fits.append(Act.seq < _seq(decode(cursor, _LIST)))
-    rows = s.scalars(select(Act).where(*fits).order_by(Act.seq.desc()).limit(limit + 1))
+        conditions.append(Act.seq < _seq(decode(cursor, _LIST)))
+    rows = s.scalars(select(Act).where(*conditions).order_by(Act.seq.desc()).limit(limit + 1))
     return cut(list(rows), limit, _LIST, lambda row: str(row.seq))
 
 

@@ -1,4 +1,4 @@
-"""Keys to the API: made, looked up, replaced, revoked. The key itself is told once, to whoever had it made."""
+"""API keys: created, looked up, rotated, revoked. The key itself is shown only once, to the caller who created it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from jobs.models import ApiKey
 from jobs.store.callers import acts, tenants
 from jobs.store.pages import Page, cut, decode
 
-_NOBODYS: Final = digest_of("")
-_NOTED_EVERY_SECONDS: Final = 60
+_NO_DIGEST: Final = digest_of("")
+_USE_RECORDED_EVERY_SECONDS: Final = 60
 
 
 @dataclass(frozen=True)
 class NewApiKey:
-    """A key's record, and the key."""
+    """The record of a new key, and the key itself."""
 
     row: ApiKey
     key: str
@@ -34,7 +34,7 @@ class NewApiKey:
 def create(
     s: Session, tenant: str, name: str, scopes: Collection[Scope], *, expires_in_seconds: float | None = None
 ) -> NewApiKey:
-    """A new key of `tenant`'s, who is on record from then on."""
+    """Create a key for `tenant`, and the tenant if it does not exist yet."""
     tenants.get_or_create(s, tenant)
     key, moment = new_key(), clock.read(s)
     handle = handle_of(key)
@@ -56,16 +56,16 @@ def create(
 
 
 def rotate(s: Session, key_id: str, overlap_seconds: float) -> NewApiKey:
-    """A key that can what the old one can; that one ends in `overlap_seconds`, if it does not end sooner.
+    """Create a key with the same rights as the old one, which then expires in `overlap_seconds` at the latest.
 
-    Raises `KeyNotFoundError`, also of one that has ended.
+    Raises `KeyNotFoundError`, also if the old key has expired or was revoked.
     """
-    old = s.scalars(select(ApiKey).where(ApiKey.id == key_id, *_holds()).with_for_update()).one_or_none()
+    old = s.scalars(select(ApiKey).where(ApiKey.id == key_id, *_valid()).with_for_update()).one_or_none()
     if old is None:
         raise KeyNotFoundError(key_id)
     moment = clock.read(s)
-    lasts = None if old.expires_at is None else old.expires_at - old.created_at
-    made = create(s, old.tenant, old.name, [Scope(word) for word in old.scopes], expires_in_seconds=lasts)
+    lifetime = None if old.expires_at is None else old.expires_at - old.created_at
+    made = create(s, old.tenant, old.name, [Scope(word) for word in old.scopes], expires_in_seconds=lifetime)
     old.expires_at = min(moment + overlap_seconds, old.expires_at or moment + overlap_seconds)
     s.flush()
     acts.record(s, "key.rotate", old.id, tenant=old.tenant, new_id=made.row.id)
@@ -73,7 +73,7 @@ def rotate(s: Session, key_id: str, overlap_seconds: float) -> NewApiKey:
 
 
 def revoke(s: Session, key_id: str) -> ApiKey:
-    """It opens nothing any more, for good. Repeating it changes nothing. Raises `KeyNotFoundError`."""
+    """Revoke the key for good. Repeating it changes nothing. Raises `KeyNotFoundError`."""
     row = s.get(ApiKey, key_id) if looks_like("key", key_id) else None
     if row is None:
         raise KeyNotFoundError(key_id)
@@ -85,43 +85,43 @@ def revoke(s: Session, key_id: str) -> ApiKey:
 
 
 def find_valid(s: Session, key: str) -> ApiKey | None:
-    """The record of a key that holds; None of one that is unknown, revoked or over: nobody is told which."""
+    """Return the record of a valid key; None if the key is unknown, revoked or expired."""
     handle = handle_of(key) or ""
-    row = s.scalars(select(ApiKey).where(ApiKey.handle == handle, *_holds())).one_or_none()
-    # Compared whoever it is, so that time tells nothing.
-    same = hmac.compare_digest(row.sha256 if row is not None else _NOBODYS, digest_of(key))
+    row = s.scalars(select(ApiKey).where(ApiKey.handle == handle, *_valid())).one_or_none()
+    # Compare also if no key was found, so that the time of the response reveals nothing.
+    same = hmac.compare_digest(row.sha256 if row is not None else _NO_DIGEST, digest_of(key))
     return row if same else None
 
 
 def is_valid(s: Session, key_id: str) -> bool:
-    """Whether a key that was found to hold was not revoked since, and is not over."""
-    return s.scalar(select(ApiKey.id).where(ApiKey.id == key_id, *_holds())) is not None
+    """Return whether a key that was found valid is still neither revoked nor expired."""
+    return s.scalar(select(ApiKey.id).where(ApiKey.id == key_id, *_valid())) is not None
 
 
 def is_last_use_stale(s: Session, row: ApiKey) -> bool:
-    """Whether its use was not noted for a minute: that is exact enough, and is not written often."""
-    return row.last_used_at is None or row.last_used_at < clock.read(s) - _NOTED_EVERY_SECONDS
+    """Return whether the last recorded use is over a minute old. More exact times would cost many writes."""
+    return row.last_used_at is None or row.last_used_at < clock.read(s) - _USE_RECORDED_EVERY_SECONDS
 
 
 def record_use(s: Session, key_id: str) -> None:
-    """Note that it is in use."""
+    """Record that the key was used now."""
     s.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=clock.now()))
 
 
 def has_valid_admin_key(s: Session) -> bool:
-    """Whether there is an administrator's key that holds: else nobody could make one over the API."""
-    rows = s.scalars(select(ApiKey.scopes).where(*_holds()))
+    """Return whether a valid key with the admin scope exists. No other key can create keys over the API."""
+    rows = s.scalars(select(ApiKey.scopes).where(*_valid()))
     return any(Scope.ADMIN.value in scopes for scopes in rows)
 
 
 def page(s: Session, *, limit: int, cursor: str | None = None) -> Page[ApiKey]:
-    """Newest first, those that are over too."""
+    """Return a page of all keys, newest first, expired and revoked ones included."""
     query = select(ApiKey).order_by(ApiKey.id.desc()).limit(limit + 1)
     if cursor is not None:
         query = query.where(ApiKey.id < decode(cursor, "keys"))
     return cut(list(s.scalars(query)), limit, "keys", lambda row: row.id)
 
 
-def _holds() -> tuple[ColumnElement[bool], ...]:
-    lasts = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock.now())
-    return ApiKey.revoked_at.is_(None), lasts
+def _valid() -> tuple[ColumnElement[bool], ...]:
+    unexpired = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock.now())
+    return ApiKey.revoked_at.is_(None), unexpired

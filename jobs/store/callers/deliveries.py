@@ -1,7 +1,7 @@
-"""What webhooks are to be told: written with the event, sent by a relay, tried again for a day, kept for a month.
+"""Deliveries to webhooks: written with the event, sent by a relay, retried for a day, kept for a month.
 
-An outbox: the delivery is written in the transaction of the event that it tells of, so that neither is there without
-the other; and it is crossed off after it was sent, so that it may be sent twice, under one id, but not be lost.
+They form an outbox. A delivery is written in the transaction of its event, so neither exists without the other. It is
+marked as delivered only after it was sent, so it may be sent twice, under one id, but it is never lost.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "evaluation.completed": ("step", "is_best"),
     "health.finding": ("code", "severity", "verdict"),
 }
-"""The types of events that a webhook may be told of, and what of their data: ids and words for machines alone."""
+"""The event types that a webhook may receive, and which of their data: only ids and codes."""
 RETRY_DELAYS: Final = (5, 30, 120, 300, 900, 1800, 3600, 7200, 14_400, 21_600, 36_000)
-"""Before the second, third, ... attempt, s: together a day. The last has none after it."""
+"""Delays before the second, third, ... attempt, s; together about a day. No attempt follows the last one."""
 
-_GONE: Final = 410
+_HTTP_GONE: Final = 410
 _KEPT_SECONDS: Final = 30 * 86_400
 _KEPT_TRIES: Final = 30
-_LONGEST_PAUSE: Final = 1.1 * max(RETRY_DELAYS)
+_LONGEST_DELAY: Final = 1.1 * max(RETRY_DELAYS)
 
 
 @dataclass(frozen=True)
 class PendingDelivery:
-    """A delivery in the hands of whoever sends it."""
+    """A delivery that one relay has claimed and sends."""
 
     id: str
     tenant: str
@@ -60,7 +60,7 @@ class PendingDelivery:
 
 @dataclass(frozen=True)
 class DeliveryOutcome:
-    """What came of an attempt: the status that was answered, or why there was none."""
+    """The outcome of an attempt: the HTTP status of the response, or why there was none."""
 
     status: int | None
     error: str | None
@@ -68,23 +68,23 @@ class DeliveryOutcome:
 
     @property
     def delivered(self) -> bool:
-        """Whether the receiver has it."""
+        """Whether the receiver accepted the delivery."""
         return self.status is not None and 200 <= self.status < 300
 
 
 def enqueue(s: Session, event: JobEvent) -> None:
-    """Write down for each webhook that wants to know that this has happened; in the event's own transaction."""
+    """Write a delivery of this event for each webhook that subscribes to it, in the event's transaction."""
     if event.type not in FIELDS:
         return
-    place = {"job_id": event.job_id, "seq": event.seq, "attempt": event.attempt}
-    told = {name: event.data.get(name) for name in FIELDS[event.type]}
+    position = {"job_id": event.job_id, "seq": event.seq, "attempt": event.attempt}
+    data = {name: event.data.get(name) for name in FIELDS[event.type]}
     for hook in webhooks.lock_subscribed(s, event.job_id, event.type):
-        _write(s, hook, event.type, event.at, {**place, **told}, event.job_id)
+        _write(s, hook, event.type, event.at, {**position, **data}, event.job_id)
     s.flush()
 
 
 def enqueue_test(s: Session, webhook_id: str) -> WebhookDelivery:
-    """Tell it something, so that somebody sees whether it is heard. Raises `WebhookNotFoundError`, `WebhookDisabledError`."""
+    """Write a test delivery. Raises `WebhookNotFoundError`, `WebhookDisabledError`."""
     hook = webhooks.require_enabled(s, webhook_id)
     row = _write(s, hook, TEST, clock.read(s), {"webhook_id": webhook_id}, None)
     acts.record(s, "webhook.test", webhook_id)
@@ -93,16 +93,17 @@ def enqueue_test(s: Session, webhook_id: str) -> WebhookDelivery:
 
 
 def has_due(s: Session, busy: Collection[str] = (), full: Collection[str] = ()) -> bool:
-    """Whether `claim` would find one."""
+    """Return whether `claim` would find a delivery."""
     return s.scalar(_due(busy, full).limit(1)) is not None
 
 
 def claim(
     s: Session, lease_seconds: float, busy: Collection[str] = (), full: Collection[str] = ()
 ) -> PendingDelivery | None:
-    """Take the delivery that has been due for longest; if nothing is heard of it for so long, another may.
+    """Claim the delivery that has been due for longest; None: there is none.
 
-    Of the webhooks `busy` and of the tenants `full` none is taken. None: there is none.
+    After `lease_seconds` without an outcome another relay may claim it. No delivery of the webhooks `busy` or of the
+    tenants `full` is claimed.
     """
     best = _due(busy, full).order_by(WebhookDelivery.next_at).limit(1)
     best = best.with_for_update(skip_locked=True, of=WebhookDelivery)
@@ -120,29 +121,29 @@ def claim(
 
 
 def record_outcome(s: Session, delivery: PendingDelivery, outcome: DeliveryOutcome) -> str | None:
-    """Note what came of the letter's attempt, and whether there is to be another; the delivery's state.
+    """Record the outcome of an attempt and schedule the next one if needed; return the state of the delivery.
 
-    None: somebody else has taken it since, or it is deleted; then nothing is written.
+    None: another relay has claimed it since, or it was deleted. Then nothing is written.
     """
-    row = _held(s, delivery) if webhooks.lock(s, delivery.webhook_id) else None
+    row = _lock(s, delivery) if webhooks.lock(s, delivery.webhook_id) else None
     if row is None:
         return None
-    tried = {"attempt": delivery.attempt, "at": clock.read(s), **asdict(outcome)}
-    row.tries = [*row.tries, tried][-_KEPT_TRIES:]
+    entry = {"attempt": delivery.attempt, "at": clock.read(s), **asdict(outcome)}
+    row.tries = [*row.tries, entry][-_KEPT_TRIES:]
     if outcome.delivered:
         row.state, row.next_at = DELIVERED, None
         webhooks.record_success(s, delivery.webhook_id)
     else:
-        _again(s, row)
+        _schedule_retry(s, row)
         s.flush()
-        webhooks.record_failure(s, delivery.webhook_id, gone=outcome.status == _GONE)
+        webhooks.record_failure(s, delivery.webhook_id, gone=outcome.status == _HTTP_GONE)
     s.flush()
     s.refresh(row)
     return row.state
 
 
 def redeliver(s: Session, webhook_id: str, delivery_id: str) -> WebhookDelivery:
-    """Send it again, now, under its old id and with as many attempts as a new one.
+    """Send the delivery again now, under its old id and with as many attempts as a new one.
 
     Raises `WebhookNotFoundError`, `DeliveryNotFoundError`, `WebhookDisabledError`.
     """
@@ -155,7 +156,7 @@ def redeliver(s: Session, webhook_id: str, delivery_id: str) -> WebhookDelivery:
 
 
 def get(s: Session, webhook_id: str, delivery_id: str) -> WebhookDelivery:
-    """Raises `WebhookNotFoundError`, `DeliveryNotFoundError`."""
+    """Return a delivery. Raises `WebhookNotFoundError`, `DeliveryNotFoundError`."""
     webhooks.get(s, webhook_id)
     row = s.get(WebhookDelivery, delivery_id) if looks_like("msg", delivery_id) else None
     if row is None or row.webhook_id != webhook_id:
@@ -164,7 +165,7 @@ def get(s: Session, webhook_id: str, delivery_id: str) -> WebhookDelivery:
 
 
 def page(s: Session, webhook_id: str, *, limit: int, cursor: str | None = None) -> Page[WebhookDelivery]:
-    """What the webhook was told or is to be told, newest first. Raises `WebhookNotFoundError`."""
+    """Return a page of a webhook's deliveries, newest first. Raises `WebhookNotFoundError`."""
     webhooks.get(s, webhook_id)
     query = select(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook_id)
     if cursor is not None:
@@ -174,8 +175,8 @@ def page(s: Session, webhook_id: str, *, limit: int, cursor: str | None = None) 
 
 
 def delete_old(s: Session) -> None:
-    """Drop what is older than a month."""
-    # Asked once a statement: see jobs/store/idempotency.py.
+    """Delete the deliveries that are older than a month."""
+    # Read the clock once per statement: see `_too_old` in idempotency.py.
     old = WebhookDelivery.created_at < select(clock.now()).scalar_subquery() - _KEPT_SECONDS
     s.execute(delete(WebhookDelivery).where(old))
 
@@ -202,14 +203,14 @@ def _write(
 
 
 def _due(busy: Collection[str], full: Collection[str]) -> Any:
-    # One that is to wait for longer than any does was written before a clock was set back.
-    late = WebhookDelivery.next_at > clock.now() + _LONGEST_PAUSE
+    # A delivery that would wait for longer than the longest delay was written before a clock was set back.
+    misdated = WebhookDelivery.next_at > clock.now() + _LONGEST_DELAY
     return (
         select(WebhookDelivery.id)
         .join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
         .where(
             WebhookDelivery.state == PENDING,
-            or_(WebhookDelivery.next_at <= clock.now(), late),
+            or_(WebhookDelivery.next_at <= clock.now(), misdated),
             Webhook.enabled,
             WebhookDelivery.webhook_id.not_in(list(busy)),
             WebhookDelivery.tenant.not_in(list(full)),
@@ -217,7 +218,7 @@ def _due(busy: Collection[str], full: Collection[str]) -> Any:
     )
 
 
-def _held(s: Session, delivery: PendingDelivery) -> WebhookDelivery | None:
+def _lock(s: Session, delivery: PendingDelivery) -> WebhookDelivery | None:
     mine: tuple[ColumnElement[bool], ...] = (
         WebhookDelivery.id == delivery.id,
         WebhookDelivery.attempt == delivery.attempt,
@@ -231,13 +232,13 @@ def _held(s: Session, delivery: PendingDelivery) -> WebhookDelivery | None:
     ).one_or_none()
 
 
-def _again(s: Session, row: WebhookDelivery) -> None:
-    """When the next attempt is, if there is to be one."""
+def _schedule_retry(s: Session, row: WebhookDelivery) -> None:
+    """Set the time of the next attempt, or mark the delivery as failed after the last one."""
     made = row.attempt - row.attempts_before
-    if row.state != PENDING:  # its webhook was disabled meanwhile
+    if row.state != PENDING:  # the webhook was disabled in the meantime
         return
     if made > len(RETRY_DELAYS):
         row.state, row.next_at = FAILED, None
     else:
-        # Not all at once, where many have failed together.
-        row.next_at = clock.read(s) + RETRY_DELAYS[made - 1] * random.uniform(1, 1.1)  # noqa: S311 - no secret
+        # Add jitter, so that deliveries that failed together are not all retried at once.
+        row.next_at = clock.read(s) + RETRY_DELAYS[made - 1] * random.uniform(1, 1.1)  # noqa: S311 - not a secret

@@ -1,4 +1,4 @@
-"""Tenants: what each may take, what each has taken, and whose turn it is."""
+"""Tenants: their quotas and what they have used."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _WAITING: Final = (Status.QUEUED.value, Status.PAUSED.value)
 
 @dataclass(frozen=True)
 class Usage:
-    """What a tenant has taken."""
+    """What a tenant has used of its quotas."""
 
     queued: int
-    """Paused ones among them."""
+    """The number of queued and paused jobs."""
     running: int
     device_hours: float
-    """Of attempts that are over."""
+    """The device hours of ended attempts."""
     storage_mb: float
 
 
 def get_or_create(s: Session, tenant: str) -> Tenant:
-    """The record of a tenant; a new one has no limits."""
+    """Return the record of a tenant. A new one has no limits."""
     row = s.get(Tenant, tenant)
     if row is None:
         row = Tenant(id=tenant, created_at=clock.read(s))
@@ -45,7 +45,7 @@ def get_or_create(s: Session, tenant: str) -> Tenant:
 
 
 def get(s: Session, tenant: str) -> Tenant:
-    """Raises `TenantNotFoundError`."""
+    """Return a tenant. Raises `TenantNotFoundError`."""
     row = s.get(Tenant, tenant)
     if row is None:
         raise TenantNotFoundError(tenant)
@@ -53,7 +53,7 @@ def get(s: Session, tenant: str) -> Tenant:
 
 
 def set_quotas(s: Session, tenant: str, quotas: dict[str, Any]) -> Tenant:
-    """Set some of its `QUOTAS`; None: no limit. One that is not on record yet is from then on."""
+    """Set some of the tenant's `QUOTAS` (None: no limit), and create the tenant if it does not exist yet."""
     row = get_or_create(s, tenant)
     for name, value in quotas.items():
         assert name in QUOTAS
@@ -64,7 +64,7 @@ def set_quotas(s: Session, tenant: str, quotas: dict[str, Any]) -> Tenant:
 
 
 def page(s: Session, *, limit: int, cursor: str | None = None) -> Page[Tenant]:
-    """In order of id."""
+    """Return a page of tenants in order of id."""
     query = select(Tenant).order_by(Tenant.id).limit(limit + 1)
     if cursor is not None:
         query = query.where(Tenant.id > decode(cursor, "tenants"))
@@ -72,7 +72,7 @@ def page(s: Session, *, limit: int, cursor: str | None = None) -> Page[Tenant]:
 
 
 def usage(s: Session, row: Tenant) -> Usage:
-    """What it has taken so far."""
+    """Return what the tenant has used so far."""
     return Usage(
         queued=_count(s, row.id, *_WAITING),
         running=_count(s, row.id, Status.RUNNING.value),
@@ -82,54 +82,57 @@ def usage(s: Session, row: Tenant) -> Usage:
 
 
 def admit_job(s: Session, tenant: str) -> None:
-    """Let one more job of the tenant's in, in this transaction. Raises `QuotaExceededError`, `QuotaUsedUpError`."""
-    if (row := _limited(s, tenant)) is None:
+    """Check in this transaction that the tenant may submit one more job.
+
+    Raises `QuotaExceededError`, `QuotaUsedUpError`.
+    """
+    if (row := _lock_if_limited(s, tenant)) is None:
         return
     if row.max_queued is not None and (queued := _count(s, tenant, *_WAITING)) >= row.max_queued:
-        detail = f"{queued} of {row.max_queued} jobs wait already; submit it when one of them has begun."
+        detail = f"{queued} of {row.max_queued} jobs already wait. Submit this one when one of them has started."
         raise QuotaExceededError(detail)
     if row.device_hours is not None and row.device_seconds >= row.device_hours * _HOUR:
-        detail = f"All {row.device_hours:g} device hours are used up; an administrator can grant more."
+        detail = f"All {row.device_hours:g} device hours are used up. An administrator can grant more."
         raise QuotaUsedUpError(detail)
-    _admit_bytes(s, row, 0)
+    _require_storage(s, row, 0)
 
 
 def admit_bytes(s: Session, tenant: str, more: int) -> None:
-    """Let `more` bytes of the tenant's in, in this transaction. Raises `QuotaUsedUpError`."""
-    if (row := _limited(s, tenant)) is not None:
-        _admit_bytes(s, row, more)
+    """Check in this transaction that the tenant may store `more` bytes. Raises `QuotaUsedUpError`."""
+    if (row := _lock_if_limited(s, tenant)) is not None:
+        _require_storage(s, row, more)
 
 
 def lock(s: Session, tenant: str) -> None:
-    """Keep its record from whoever else would hold it until this transaction ends: what is counted stays so."""
-    # Rows that refer to it may be written all the while.
+    """Lock the tenant's record until this transaction ends, so that what it counts stays the same."""
+    # FOR NO KEY UPDATE: rows with a foreign key to the tenant may still be written.
     s.refresh(get_or_create(s, tenant), with_for_update={"key_share": True})
 
 
-def _limited(s: Session, tenant: str) -> Tenant | None:
-    """The record of a tenant, held until this transaction ends; None: it has no limits, so that nobody need wait."""
+def _lock_if_limited(s: Session, tenant: str) -> Tenant | None:
+    """Lock and return the record of a tenant; None if it has no limits, so that no transaction has to wait."""
     row = s.get_one(Tenant, tenant)
     if all(getattr(row, name) is None for name in QUOTAS):
         return None
-    # Of two that come at the same time, the second counts the first.
+    # The lock makes two concurrent requests follow each other: the second one counts the first.
     s.refresh(row, with_for_update=True)
     return row
 
 
-def _admit_bytes(s: Session, row: Tenant, more: int) -> None:
+def _require_storage(s: Session, row: Tenant, more: int) -> None:
     if row.storage_mb is None:
         return
     taken = stored_bytes(s, row.id) + more
     if taken > row.storage_mb * _MEGABYTE:
         detail = (
-            f"Checkpoints, previews and data sets would take {taken / _MEGABYTE:,.0f} MB of {row.storage_mb:,}; "
-            "delete jobs or data sets, or ask an administrator for more."
+            f"Checkpoints, previews and data sets would take {taken / _MEGABYTE:,.0f} MB of {row.storage_mb:,} MB. "
+            "Delete jobs or data sets, or ask an administrator for more."
         )
         raise QuotaUsedUpError(detail)
 
 
 def stored_bytes(s: Session, tenant: str) -> int:
-    """Of checkpoints that can be had, of previews, and of the images of data sets that are ready."""
+    """Return the bytes of the tenant's ready checkpoints, its previews and the images of its data sets."""
     saved = Checkpoint.bytes + Checkpoint.weights_bytes
     pixels = Dataset.num_images * Dataset.channels * Dataset.height * Dataset.width
     sums = (
@@ -141,7 +144,7 @@ def stored_bytes(s: Session, tenant: str) -> int:
 
 
 def add_device_time(s: Session, tenant: str, seconds: float, devices: int) -> None:
-    """An attempt is over that has held `devices` for so long."""
+    """Add the time of an ended attempt, which ran for `seconds` on that many devices."""
     more = Tenant.device_seconds + seconds * devices
     s.execute(update(Tenant).where(Tenant.id == tenant).values(device_seconds=more))
 

@@ -1,4 +1,4 @@
-"""Webhooks: registered, listed, changed, disabled when nobody answers for days."""
+"""Webhooks: registered, listed, changed, and disabled when the receiver fails for days."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from jobs.store.callers import acts, tenants
 from jobs.store.pages import Page, cut, decode
 
 MAX_WEBHOOKS: Final = 20
-"""That a tenant may have."""
+"""The maximum number of webhooks of one tenant."""
 
 _SECRET_BYTES: Final = 32
-# Both must hold: a host that is away for a weekend loses nothing, nor one that answers now and then.
+# Both limits must be reached, so that a receiver that is away for a weekend, or that sometimes answers, loses
+# nothing.
 _DISABLED_AFTER_FAILURES: Final = 20
 _DISABLED_AFTER_SECONDS: Final = 3 * 86_400
 
 
 def create(s: Session, url: str, events: Sequence[str]) -> Webhook:
-    """Register an address, with a secret of its own. Raises `TooManyWebhooksError`."""
+    """Register a URL, with a secret of its own. Raises `TooManyWebhooksError`."""
     tenant = tenancy.tenant_of(s)
-    # Of two that come at the same time, the second counts the first.
+    # The lock makes two concurrent requests follow each other: the second one counts the first.
     tenants.lock(s, tenant)
     if (s.scalar(select(func.count()).where(Webhook.tenant == tenant)) or 0) >= MAX_WEBHOOKS:
         raise TooManyWebhooksError(MAX_WEBHOOKS)
@@ -50,7 +51,7 @@ def create(s: Session, url: str, events: Sequence[str]) -> Webhook:
 
 
 def get(s: Session, webhook_id: str) -> Webhook:
-    """Raises `WebhookNotFoundError`."""
+    """Return a webhook. Raises `WebhookNotFoundError`."""
     row = s.get(Webhook, webhook_id) if looks_like("hook", webhook_id) else None
     if row is None:
         raise WebhookNotFoundError(webhook_id)
@@ -58,7 +59,7 @@ def get(s: Session, webhook_id: str) -> Webhook:
 
 
 def require_enabled(s: Session, webhook_id: str) -> Webhook:
-    """Raises `WebhookNotFoundError`, `WebhookDisabledError`."""
+    """Return an enabled webhook. Raises `WebhookNotFoundError`, `WebhookDisabledError`."""
     row = get(s, webhook_id)
     if not row.enabled:
         raise WebhookDisabledError(webhook_id)
@@ -66,7 +67,7 @@ def require_enabled(s: Session, webhook_id: str) -> Webhook:
 
 
 def page(s: Session, *, limit: int, cursor: str | None = None) -> Page[Webhook]:
-    """In order of registration."""
+    """Return a page of webhooks in order of registration."""
     query = select(Webhook).order_by(Webhook.id).limit(limit + 1)
     if cursor is not None:
         query = query.where(Webhook.id > decode(cursor, "webhooks"))
@@ -76,7 +77,10 @@ def page(s: Session, *, limit: int, cursor: str | None = None) -> Page[Webhook]:
 def change(
     s: Session, webhook_id: str, *, events: Sequence[str] | None = None, enabled: bool | None = None
 ) -> Webhook:
-    """Set what is given. What happens while it is disabled it is never told. Raises `WebhookNotFoundError`."""
+    """Set the given fields. Events that happen while the webhook is disabled are never delivered to it.
+
+    Raises `WebhookNotFoundError`.
+    """
     row = get(s, webhook_id)
     if events is not None:
         row.events = list(events)
@@ -92,7 +96,7 @@ def change(
 
 
 def delete(s: Session, webhook_id: str) -> None:
-    """Forget it, and what it was yet to be told. Raises `WebhookNotFoundError`."""
+    """Delete the webhook and its deliveries, also those that are still due. Raises `WebhookNotFoundError`."""
     row = get(s, webhook_id)
     s.execute(sql_delete(Webhook).where(Webhook.id == webhook_id))
     acts.record(s, "webhook.delete", webhook_id)
@@ -100,26 +104,32 @@ def delete(s: Session, webhook_id: str) -> None:
 
 
 def lock(s: Session, webhook_id: str) -> bool:
-    """Whether it is there; nobody else changes it until this transaction ends. Taken before any of its deliveries."""
-    held = select(Webhook.id).where(Webhook.id == webhook_id).with_for_update(key_share=True)
-    return s.scalar(held) is not None
+    """Lock the webhook until this transaction ends, and return whether it exists.
+
+    A transaction takes this lock before that of any delivery of the webhook.
+    """
+    query = select(Webhook.id).where(Webhook.id == webhook_id).with_for_update(key_share=True)
+    return s.scalar(query) is not None
 
 
 def lock_subscribed(s: Session, job_id: str, type: str) -> list[Webhook]:
-    """Those of the job's own tenant that are told of such events; they stay until this transaction ends."""
-    mine = select(Webhook).join(Job, Job.tenant == Webhook.tenant).where(Job.id == job_id, Webhook.enabled)
-    held = mine.with_for_update(read=True, key_share=True, of=Webhook)
-    return [row for row in s.scalars(held) if type in row.events]
+    """Lock and return the enabled webhooks of the job's tenant that subscribe to events of `type`."""
+    enabled = select(Webhook).join(Job, Job.tenant == Webhook.tenant).where(Job.id == job_id, Webhook.enabled)
+    query = enabled.with_for_update(read=True, key_share=True, of=Webhook)
+    return [row for row in s.scalars(query) if type in row.events]
 
 
 def record_success(s: Session, webhook_id: str) -> None:
-    """It has taken what it was told."""
+    """Record that the receiver accepted a delivery."""
     failing = (Webhook.id == webhook_id, Webhook.failing_since.is_not(None))
     s.execute(update(Webhook).where(*failing).values(failures=0, failing_since=None))
 
 
 def record_failure(s: Session, webhook_id: str, *, gone: bool) -> None:
-    """It has not; `gone`: and says that it never will. One that fails for long is disabled."""
+    """Record that an attempt failed, and disable a webhook that has failed for too long.
+
+    `gone`: the receiver answered 410, and the webhook is disabled at once.
+    """
     since = func.coalesce(Webhook.failing_since, clock.now())
     row = s.execute(
         update(Webhook)
@@ -131,7 +141,7 @@ def record_failure(s: Session, webhook_id: str, *, gone: bool) -> None:
         return
     failures, seconds = row
     if gone:
-        message = "It answered 410 Gone, which says that it wants to be told nothing more."
+        message = "The receiver answered 410 Gone, which means that it wants no more deliveries."
         _disable(s, webhook_id, {"code": "gone", "message": message})
     elif failures >= _DISABLED_AFTER_FAILURES and seconds >= _DISABLED_AFTER_SECONDS:
         message = f"The last {failures} attempts failed, over {seconds / 86_400:.0f} days."
@@ -139,7 +149,7 @@ def record_failure(s: Session, webhook_id: str, *, gone: bool) -> None:
 
 
 def _disable(s: Session, webhook_id: str, reason: dict[str, Any] | None) -> None:
-    on = (Webhook.id == webhook_id, Webhook.enabled)
-    s.execute(update(Webhook).where(*on).values(enabled=False, disabled_reason=reason))
+    enabled = (Webhook.id == webhook_id, Webhook.enabled)
+    s.execute(update(Webhook).where(*enabled).values(enabled=False, disabled_reason=reason))
     pending = (WebhookDelivery.webhook_id == webhook_id, WebhookDelivery.state == "pending")
     s.execute(update(WebhookDelivery).where(*pending).values(state="failed", next_at=None))

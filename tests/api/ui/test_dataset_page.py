@@ -73,7 +73,7 @@ async def test_one_is_deleted_when_it_is_meant_and_not_while_a_job_needs_it(live
         user.find(kind=ui.button, content="Delete").click()
         await user.should_see("for good")
         user.find("Yes, delete it").click()
-        await until(lambda: user.notify.contains("is needed by"))
+        await until(lambda: user.notify.contains("is used by"))
         live.http.post(f"/v1/jobs/{job_id}/cancel")
         assert live.http.delete(f"/v1/jobs/{job_id}").status_code == 204
         user.find(kind=ui.button, content="Delete").click()

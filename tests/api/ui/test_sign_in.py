@@ -91,7 +91,7 @@ async def test_after_signing_out_the_open_page_says_so_and_the_key_is_forgotten(
         word = user.http_client.cookies[COOKIE]
         assert (await user.http_client.post("/sign-out")).headers["location"] == "/sign-in"
         assert COOKIE not in user.http_client.cookies
-        await user.should_see("This service asks for a key: send it")
+        await user.should_see("This service requires an API key. Send it")
         await user.should_see("Sign in")
         answer = await user.http_client.get("/files/v1/jobs/x/samples", headers={"Cookie": f"{COOKIE}={word}"})
         assert answer.status_code == 401
@@ -106,7 +106,7 @@ async def test_what_a_key_does_not_open_is_said(closed: tuple[Live, str]) -> Non
         await _sign_in(user, reader)
         await user.open(f"/jobs/{job_id}")
         user.find(kind=ui.button, content="Pause").click()
-        await until(lambda: user.notify.contains("This needs a key with the scope jobs:write."))
+        await until(lambda: user.notify.contains("This request needs an API key with the scope jobs:write."))
 
 
 async def test_each_visitor_has_the_key_that_they_signed_in_with(closed: tuple[Live, str]) -> None:

@@ -77,7 +77,7 @@ async def test_what_was_full_may_be_asked_again(live: Live) -> None:
     async with visit(live.url, "/submit") as user:
         await user.should_see(_GOOD)
         user.find(kind=ui.button, content="Submit").click()
-        await until(lambda: user.notify.contains("1 of 1 jobs wait already"))
+        await until(lambda: user.notify.contains("1 of 1 jobs already wait"))
         live.http.post(f"/v1/jobs/{waiting}/cancel").raise_for_status()
         user.find(kind=ui.button, content="Submit").click()
         await user.should_see("Place 1 in the queue.")

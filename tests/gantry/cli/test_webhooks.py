@@ -83,4 +83,4 @@ def test_a_test_that_is_refused_is_exit_1_and_says_why(telling: Settings) -> Non
 
 def test_an_address_that_cannot_be_is_one_sentence(telling: Settings) -> None:
     done = gantry("webhooks", "add", "ftp://127.0.0.1/", settings=telling)
-    assert done.returncode == 1 and "does not call this url" in done.stderr
+    assert done.returncode == 1 and "does not send webhooks to this URL" in done.stderr

@@ -54,7 +54,7 @@ def test_files_are_left_alone_when_no_job_at_all_is_on_record(db: Database, sett
     artifacts, files = open_storage(settings), files_of(settings)
     files.put_bytes("job_00000000000000000000000000/x", b"")
     age(disk_path(files, "job_00000000000000000000000000"))
-    assert sweeper.drop_orphans(db, artifacts) == []
+    assert sweeper.delete_orphans(db, artifacts) == []
     assert files.exists("job_00000000000000000000000000/x")
 
 
@@ -64,7 +64,7 @@ def test_files_of_a_deleted_job_go_and_others_stay(db: Database, settings: Setti
     for name in (kept.id, "job_00000000000000000000000000"):
         files.put_bytes(f"{name}/x", b"")
         age(disk_path(files, name))
-    assert sweeper.drop_orphans(db, artifacts) == ["job_00000000000000000000000000"]
+    assert sweeper.delete_orphans(db, artifacts) == ["job_00000000000000000000000000"]
     assert files.exists(f"{kept.id}/x")
 
 
@@ -82,8 +82,8 @@ def test_what_an_ended_job_left_unregistered_is_dropped_two_leases_later(db: Dat
         jobs.request_cancel(s, job.id)
         leases.release(s, job.id, 1, crash=True, reason={"code": "trainer_crashed", "message": "Killed."})
 
-    until = sweeper.tidy_ended(db, open_storage(settings), None, lease_seconds=30)
+    until = sweeper.delete_unrecorded(db, open_storage(settings), None, lease_seconds=30)
     assert all(map(files.exists, unregistered)), "whoever wrote them may be about to register them"
-    sweeper.tidy_ended(db, open_storage(settings), until, lease_seconds=0)
+    sweeper.delete_unrecorded(db, open_storage(settings), until, lease_seconds=0)
     assert not any(map(files.exists, unregistered))
     assert all(map(files.exists, (file.key, weights.key, keys.onnx(weights.key))))

@@ -95,7 +95,7 @@ def test_who_waits_to_be_judged_leaves_threads_for_everybody_else(
         assert go_on.wait(120)
         return b'{"found": {}}'
 
-    monkeypatch.setattr(uploads, "_heard", heard)
+    monkeypatch.setattr(uploads, "_output_of", heard)
     with ThreadPoolExecutor(40) as threads:
         asked = [threads.submit(uploads.inspect, tmp_path / "a.zip") for _ in range(40)]
         try:
@@ -111,7 +111,7 @@ def test_one_that_was_cut_off_too_often_is_refused(
 ) -> None:
     monkeypatch.setattr(validation, "_MOST_ATTEMPTS", 0)
     brought(db, settings)
-    assert validated(db, settings) and "five times" in of(db).problems[0]["detail"]
+    assert validated(db, settings) and "Five attempts" in of(db).problems[0]["detail"]
 
 
 def test_a_relay_that_stops_leaves_it_to_the_next(db: Database, settings: Settings) -> None:
@@ -204,7 +204,7 @@ def test_the_record_refuses_what_cannot_be(db: Database, settings: Settings) -> 
     brought(db, settings)
     with pytest.raises(DatasetExistsError), db.write() as s:
         datasets.create_upload(s, new_id("ds"), "mine", None)
-    with pytest.raises(DatasetNotReadyError, match="validating"), db.write() as s:
+    with pytest.raises(DatasetNotReadyError, match="being validated"), db.write() as s:
         datasets.lock_ready(s, "mine")
     validated(db, settings)
     job = submit(db, dataset="mine", batch_size=8)

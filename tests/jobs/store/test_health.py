@@ -66,7 +66,7 @@ def test_a_verdict_that_changes_by_itself_is_told_in_the_same_shape(db: Database
     first, _, last = _told(db, job_id)
     assert first.keys() == last.keys() == {*FOUND, "verdict"}
     assert (last["code"], last["found_at_step"], last["verdict"]) == ("verdict", 900, "healthy")
-    assert "healthy now; it was failing" in last["message"] and _health(db, job_id)["findings"] == []
+    assert "from failing to healthy" in last["message"] and _health(db, job_id)["findings"] == []
 
 
 def test_a_finding_that_is_over_while_another_holds_is_no_news(db: Database) -> None:

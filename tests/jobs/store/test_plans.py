@@ -134,7 +134,7 @@ def _life(db: Database) -> None:
     do(lambda s: idempotency.store_response(s, "me", "key", 201, {}, b""))
     do(lambda s: idempotency.delete_old(s))
     left = do(lambda s: retries.find_source(s, second))
-    inherited = retries.LinkedFiles(checkpoints=left.checkpoints[:1])
+    inherited = retries.CopiedFiles(checkpoints=left.checkpoints[:1])
     do(lambda s: retries.create(s, second, "job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C", inherited))
     do(_intake)
     do(_keys)

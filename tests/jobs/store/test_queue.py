@@ -121,7 +121,7 @@ def test_a_tenant_may_have_so_many_waiting(db: Database) -> None:
     first, second = submit(db, tenant="small"), submit(db, tenant="small")
     with db.write("small") as s:
         jobs.request_pause(s, second.id)
-    with pytest.raises(QuotaExceededError, match="2 of 2 jobs wait already"):
+    with pytest.raises(QuotaExceededError, match="2 of 2 jobs already wait"):
         submit(db, tenant="small")
     assert (_claim(db) or second).id == first.id
     submit(db, tenant="small")

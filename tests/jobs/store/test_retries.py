@@ -73,7 +73,7 @@ class Old:
         new = new_id("job")
         with self.db.read() as s:
             left = retries.find_source(s, self.id)
-        inherited = retries.link_files(self.artifacts, left, new)
+        inherited = retries.copy_files(self.artifacts, left, new)
         with self.db.write() as s:
             return retries.create(s, self.id, new, inherited)
 
@@ -232,17 +232,17 @@ def test_what_an_older_spec_has_trained_is_not_gone_on_from(old: Old, db: Databa
 def test_only_what_has_failed_or_was_cancelled_is_retried(old: Old, db: Database, status: str) -> None:
     if status == "succeeded":
         old.end(Status.SUCCEEDED)
-    with db.read() as s, pytest.raises(InvalidTransitionError, match="cannot take 'retry'"):
+    with db.read() as s, pytest.raises(InvalidTransitionError, match="does not allow 'retry'"):
         retries.find_source(s, old.id)
     with pytest.raises(InvalidTransitionError), db.write() as s:
-        retries.create(s, old.id, new_id("job"), retries.LinkedFiles())
+        retries.create(s, old.id, new_id("job"), retries.CopiedFiles())
 
 
 def test_a_job_that_was_deleted_meanwhile_is_not_found(old: Old, db: Database) -> None:
     old.end()
     with db.read() as s:
         left = retries.find_source(s, old.id)
-    inherited = retries.link_files(old.artifacts, left, new := new_id("job"))
+    inherited = retries.copy_files(old.artifacts, left, new := new_id("job"))
     with db.write() as s:
         jobs.delete(s, old.id)
     with pytest.raises(JobNotFoundError), db.write() as s:

@@ -154,7 +154,7 @@ def test_a_url_that_was_stored_before_it_was_refused_is_not_called() -> None:
         "https://a@93.184.216.34/",
     ):
         outcome = WebhookSender(AddressChecker(), backend=dial).send(delivery(url))
-        assert outcome.error is not None and "does not call this url" in outcome.error
+        assert outcome.error is not None and "does not send webhooks to this URL" in outcome.error
     assert dial.called == []
 
 
@@ -163,7 +163,7 @@ def test_the_next_address_is_called_where_one_does_not_answer() -> None:
     addresses = AddressChecker(resolve=lambda host, port: [PUBLIC, "8.8.8.8"])
     outcome = WebhookSender(addresses, backend=dial).send(delivery("https://hooks.example/"))
     assert dial.called == [(PUBLIC, 443), ("8.8.8.8", 443)]
-    assert outcome.error == "It could not be sent: refused."
+    assert outcome.error == "The delivery could not be sent: refused."
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

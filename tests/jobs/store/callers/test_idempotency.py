@@ -68,7 +68,7 @@ def test_the_second_waits_and_gets_the_firsts_answer(patient: Database, holder: 
 
 def test_the_second_waits_and_is_refused_for_another_request(patient: Database, holder: Holder) -> None:
     _soon(holder)
-    with pytest.raises(IdempotencyKeyReusedError, match="'k' stands for another request"):
+    with pytest.raises(IdempotencyKeyReusedError, match="'k' belongs to another request"):
         _begin(patient, "another")
 
 

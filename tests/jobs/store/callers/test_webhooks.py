@@ -22,8 +22,8 @@ from jobs.store.callers.deliveries import DeliveryOutcome, PendingDelivery
 from tests.jobs.helpers import submit
 
 TAKEN = DeliveryOutcome(204, None, 12)
-REFUSED = DeliveryOutcome(503, "Whoever was called has failed.", 12)
-GONE = DeliveryOutcome(410, "It was refused.", 12)
+REFUSED = DeliveryOutcome(503, "The receiver failed.", 12)
+GONE = DeliveryOutcome(410, "The receiver refused the delivery.", 12)
 
 
 def hooked(db: Database, *types: str) -> str:

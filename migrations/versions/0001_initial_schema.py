@@ -1,4 +1,4 @@
-"""first light
+"""Create the tables of the first version.
 
 Revision ID: 0001
 Revises:
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # The tables of `jobs/models/jobs.py` as they were born.
+    """Create the tables."""
     op.create_table(
         "datasets",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -194,7 +194,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # The tables of `jobs/models/jobs.py` as they were born.
+    """Drop all tables."""
     op.drop_table("previews")
     with op.batch_alter_table("outbox", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_outbox_send_after"))

@@ -1,4 +1,4 @@
-"""pause, runtime, idempotency, and an end that stays
+"""Add pauses, runtime limits and idempotency keys, and triggers that protect ended jobs.
 
 Revision ID: 0003
 Revises: 0002
@@ -28,7 +28,7 @@ BEGIN SELECT RAISE(ABORT, '{_STAYS}'); END
 CREATE TRIGGER job_events_end_is_last BEFORE INSERT ON job_events
 WHEN EXISTS (SELECT 1 FROM job_events WHERE job_id = NEW.job_id AND ends_job = 1)
 BEGIN SELECT RAISE(ABORT, '{_LAST}'); END
-""",  # noqa: S608 - of constants
+""",  # noqa: S608 - built from constants
 )
 _POSTGRESQL = (
     f"""
@@ -51,7 +51,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$
-""",  # noqa: S608 - of constants
+""",  # noqa: S608 - built from constants
     """
 CREATE TRIGGER job_events_end_is_last BEFORE INSERT ON job_events FOR EACH ROW
 EXECUTE FUNCTION job_events_end_is_last()
@@ -60,7 +60,8 @@ EXECUTE FUNCTION job_events_end_is_last()
 
 
 def upgrade() -> None:
-    # No batch_alter_table: see 0002.
+    """Add the columns, the table and the triggers."""
+    # Do not use batch_alter_table here: see 0002.
     op.add_column("jobs", sa.Column("pause_requested_at", sa.Double(), nullable=True))
     op.add_column("jobs", sa.Column("max_runtime_seconds", sa.BigInteger(), nullable=True))
     op.add_column("jobs", sa.Column("ran_seconds", sa.Double(), nullable=False, server_default="0"))
@@ -82,6 +83,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop what `upgrade` added."""
     sqlite = op.get_bind().dialect.name == "sqlite"
     for name, table in (("jobs_stay_ended", "jobs"), ("job_events_end_is_last", "job_events")):
         op.execute(f"DROP TRIGGER {name}" if sqlite else f"DROP TRIGGER {name} ON {table}")

@@ -1,4 +1,4 @@
-"""blocks that sum themselves up, and an index for every query
+"""Add summary columns to metric blocks, and an index for every query.
 
 Revision ID: 0004
 Revises: 0003
@@ -17,12 +17,13 @@ branch_labels = None
 depends_on = None
 
 _LONGEST = 8192
-_SUMS = ("low", "high", "last_finite", "nonfinite")
+_SUMMARY_COLUMNS = ("low", "high", "last_finite", "nonfinite")
 
 
 def upgrade() -> None:
-    # A table made anew, though nothing but columns comes to it: on SQLite what stands behind a row's values is read
-    # through them. No other table refers to this one.
+    """Rebuild the metric blocks with summaries, and replace the indexes of jobs."""
+    # Create the table anew instead of adding columns, so that they stand before the values: SQLite reads through the
+    # values of a row to reach any column behind them. No other table refers to this one.
     op.rename_table("metric_blocks", "metric_blocks_before")
     if op.get_bind().dialect.name == "postgresql":
         op.execute("ALTER INDEX pk_metric_blocks RENAME TO pk_metric_blocks_before")
@@ -52,15 +53,15 @@ def upgrade() -> None:
             ),
             {"job_id": job_id, "name": name, "attempt": attempt},
         )
-        place = {"job_id": job_id, "name": name, "attempt": attempt}
-        blocks = [{**place, **_summed(first, blob)} for first, blob in _merged(rows)]
+        key = {"job_id": job_id, "name": name, "attempt": attempt}
+        blocks = [{**key, **_columns(first, blob)} for first, blob in _merged(rows)]
         connection.execute(sa.insert(new), blocks)
     op.drop_table("metric_blocks_before")
     _index_jobs()
 
 
 def _merged(rows: Any) -> Iterator[tuple[int, bytes]]:
-    """Blocks that follow upon each other as one, up to a length: first step, values."""
+    """Yield (first step, values) of contiguous blocks joined into one, up to a length."""
     stretch: list[bytes] = []
     begin = following = 0
     for first, blob in rows:
@@ -74,7 +75,7 @@ def _merged(rows: Any) -> Iterator[tuple[int, bytes]]:
         yield begin, b"".join(stretch)
 
 
-def _summed(first_step: int, blob: bytes) -> dict[str, Any]:
+def _columns(first_step: int, blob: bytes) -> dict[str, Any]:
     values = np.frombuffer(blob, dtype="<f4")
     finite = values[np.isfinite(values)]
     return {
@@ -89,15 +90,16 @@ def _summed(first_step: int, blob: bytes) -> dict[str, Any]:
 
 
 def _index_jobs() -> None:
-    # In the order of a claim, so that neither a claim nor a place in the queue sorts all that wait.
+    # In the order of a claim, so that neither a claim nor a position in the queue sorts all queued jobs.
     op.drop_index("ix_jobs_claim", table_name="jobs")
     op.create_index("ix_jobs_claim", "jobs", ["status", sa.text("priority DESC"), "created_at", "id"])
     op.create_index("ix_jobs_finished_at", "jobs", ["finished_at"])
 
 
 def downgrade() -> None:
+    """Drop the summaries and restore the old indexes."""
     op.drop_index("ix_jobs_finished_at", table_name="jobs")
     op.drop_index("ix_jobs_claim", table_name="jobs")
     op.create_index("ix_jobs_claim", "jobs", ["status", "priority", "created_at"])
-    for name in _SUMS:
+    for name in _SUMMARY_COLUMNS:
         op.drop_column("metric_blocks", name)

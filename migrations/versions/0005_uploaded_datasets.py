@@ -1,4 +1,4 @@
-"""data sets that people bring
+"""Add the columns of uploaded data sets.
 
 Revision ID: 0005
 Revises: 0004
@@ -14,6 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Add the columns."""
     op.add_column("datasets", sa.Column("uploaded", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("datasets", sa.Column("asked_side", sa.BigInteger(), nullable=True))
     op.add_column("datasets", sa.Column("preparation", sa.JSON(), nullable=True))
@@ -24,7 +25,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # Before, nobody could read them.
+    """Delete uploaded data sets, and drop the columns."""
+    # The old version cannot read uploaded data sets.
     op.execute(sa.text("DELETE FROM datasets WHERE uploaded"))
     for name in ("lease_until", "attempt", "progress", "num_held_out", "preparation", "asked_side", "uploaded"):
         op.drop_column("datasets", name)
