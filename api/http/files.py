@@ -33,8 +33,9 @@ class StoredFileResponse(FileResponse):
         media_type: str,
         filename: str | None = None,
         headers: Mapping[str, str] | None = None,
+        status_code: int = 200,  # FastAPI reads the default status from this signature, for the OpenAPI document
     ) -> None:
-        super().__init__(key, media_type=media_type, filename=filename, headers=headers)
+        super().__init__(key, status_code, headers, media_type, filename=filename)
         self._storage, self._key = storage, key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
