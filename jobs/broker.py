@@ -19,7 +19,7 @@ from jobs.runtime import failpoints
 from jobs.runtime.settings import Settings
 from jobs.store import outbox
 
-TASK_NAME: Final = "gantry.carry_a_job"
+TASK_NAME: Final = "gantry.run_job"
 QUEUE: Final = "gantry"
 
 _REACHABLE_SECONDS: Final = 5

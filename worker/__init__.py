@@ -1,6 +1,6 @@
-"""Execution: where learning meets the record."""
+"""Execution: Celery tasks, trainer processes and the sampler. Here the learning code meets the record."""
 
 import os
 
-# Celery would rename the worker's processes, over the environment that stands behind their commands in memory.
+# Keep Celery from renaming its processes: it would overwrite the environment, which follows the command in memory.
 os.environ.setdefault("NOSETPS", "1")

@@ -1,4 +1,4 @@
-"""`python -m worker`: a training worker, one job at a time, one device. On SIGTERM it saves a checkpoint first."""
+"""`python -m worker`: a training worker with one device and one job at a time. SIGTERM saves a checkpoint."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ log = structlog.get_logger("gantry.worker")
 
 
 def main() -> int:
-    """Run until told to stop; the process's exit code, 2 for settings that cannot be."""
+    """Run until SIGTERM. Returns the exit code: 0 after a clean stop, 2 if a setting is not usable."""
     return serve(begin("worker"))
 
 
 def serve(settings: Settings) -> int:
-    """Announce this worker, take hints until SIGTERM, say goodbye."""
+    """Register this worker, take hints until SIGTERM, then remove the worker's row. Returns 0."""
     worker_id = new_id("wrk")
     gpus = devices.gpus()
     identity = Identity(worker_id, devices.device_name(gpus), min(1, len(gpus)))
-    presence = Presence(settings, worker_id, devices.inventory(), identity.gpus, told_to_drain=_end_this_process)
+    presence = Presence(settings, worker_id, devices.inventory(), identity.gpus, on_drain=_terminate_self)
 
     def shutting_down(**_: object) -> None:
         presence.drain()
 
-    # Celery holds handlers weakly; this one lives as long as this frame, which is as long as the worker.
+    # Celery keeps weak references to handlers. This one lives as long as this frame, which is the worker's lifetime.
     worker_shutting_down.connect(shutting_down)
     app = make_app(settings)
     if settings.broker.startswith("filesystem://"):
-        # kombu takes each message out through this folder: on the queue's own disk the move is a rename.
+        # kombu moves each message into this folder. On the disk of the queue the move is a rename.
         tempfile.tempdir = str(settings.queue_dir / "tmp")
     tasks.register(app, settings, identity)
-    # Celery warns of root because of pickled messages; ours are JSON, and carry nothing.
+    # Celery warns about root because pickled messages can run code. Our messages are JSON without content.
     warnings.simplefilter("ignore", SecurityWarning)
     presence.start()
     log.info("worker started", worker_id=worker_id, device=identity.device)
@@ -57,13 +57,13 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-def _end_this_process() -> None:
-    """As an operator's SIGTERM would: Celery takes no more hints, waits for its child, and leaves with 0."""
+def _terminate_self() -> None:
+    """Send SIGTERM to this process. Celery then takes no more hints, waits for its child and exits with 0."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _arguments(worker_id: str, settings: Settings) -> list[str]:
-    """Of `celery worker`: one forked child; no chatter between workers, which have a table."""
+    """Return the arguments of `celery worker`: one forked child, and no messages between workers."""
     return [
         "--quiet",
         "worker",

@@ -1,7 +1,7 @@
-"""Which devices this worker has, asked of NVIDIA's driver, so that torch and CUDA stay out of the worker's process.
+"""The devices of this worker, read from NVIDIA's driver (NVML), so that the worker loads neither torch nor CUDA.
 
-`CUDA_VISIBLE_DEVICES` is honoured as CUDA does: numbers or UUIDs, in its order, up to the first that stands for
-nothing.
+`CUDA_VISIBLE_DEVICES` counts as it does for CUDA: numbers or UUIDs, in its order, up to the first that names no
+device.
 """
 
 from __future__ import annotations
@@ -20,47 +20,48 @@ _CPU_MAX: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
 def gpus(environ: Mapping[str, str] = os.environ) -> list[dict[str, Any]]:
-    """The visible GPUs: {"index" (as CUDA counts), "name", "memory_bytes"}; empty where there is no driver."""
-    with _nvml() as there:
-        handles = _handles(environ.get("CUDA_VISIBLE_DEVICES")) if there else ()
+    """Return the visible GPUs as {"index" (CUDA's), "name", "memory_bytes"}; empty if there is no driver."""
+    with _nvml() as loaded:
+        handles = _handles(environ.get("CUDA_VISIBLE_DEVICES")) if loaded else ()
         return [describe(index, handle) for index, handle in enumerate(handles)]
 
 
 def slots(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Of each visible GPU what `CUDA_VISIBLE_DEVICES` is to be for its worker: its UUID, or else its number."""
-    with _nvml() as there:
-        handles = _handles(environ.get("CUDA_VISIBLE_DEVICES")) if there else ()
+    """Return the value of `CUDA_VISIBLE_DEVICES` for the worker of each visible GPU: its UUID, else its number."""
+    with _nvml() as loaded:
+        handles = _handles(environ.get("CUDA_VISIBLE_DEVICES")) if loaded else ()
         return [word for handle in handles if (word := slot(handle)) is not None]
 
 
 def inventory(environ: Mapping[str, str] = os.environ) -> list[dict[str, Any]]:
-    """What a worker announces: its GPUs, or else its processor."""
+    """Return the devices that a worker registers: its GPUs, or its CPU if it has none."""
     return gpus(environ) or [{"index": 0, "name": cpu_name(), "memory_bytes": _memory()}]
 
 
 def device_name(found: list[dict[str, Any]]) -> str:
-    """The device that a job of this worker gets, of what `gpus` found: "cuda:0 NVIDIA H200" or "cpu (2 cores)"."""
+    """Return the name of the device for jobs, given the result of `gpus`: "cuda:0 NVIDIA H200", "cpu (2 cores)"."""
     return f"cuda:0 {found[0]['name']}" if found else cpu_name()
 
 
 def cpu_name() -> str:
-    """Such as "cpu (2 cores)": cores that this process may use."""
+    """Return a name such as "cpu (2 cores)", with the cores that this process may use."""
     cores = usable_cores()
     return f"cpu ({cores} core{'s' if cores > 1 else ''})"
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, whole ones, 1 at the least: taskset's and a container's (cgroup v2) limits
-    count.
+    """Return the number of whole cores that this process may use, at least 1.
+
+    Limits of taskset and of a container (cgroup v2) count.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # A container sees its own group here; outside of one there is no such file.
+    # A container sees its own group here. Outside of a container this file does not exist.
     quota = quota_cores(_CPU_MAX.read_text(encoding="ascii")) if _CPU_MAX.is_file() else None
     return narrower(cores, quota)
 
 
 def quota_cores(cpu_max: str) -> float | None:
-    """How many cores' time cgroup v2's `cpu.max` ("QUOTA PERIOD", us) grants; None: as much as there is."""
+    """Return the cores that cgroup v2's `cpu.max` ("QUOTA PERIOD", in us) grants; None if it sets no limit."""
     quota, _, period = cpu_max.strip().partition(" ")
     if not (quota.isdecimal() and period.isdecimal() and int(period)):
         return None
@@ -68,7 +69,7 @@ def quota_cores(cpu_max: str) -> float | None:
 
 
 def narrower(cores: int, quota: float | None) -> int:
-    """Whole cores of `cores` that a quota (None: there is none) leaves, 1 at the least."""
+    """Return `cores`, or the whole cores of `quota` if that is fewer, but at least 1."""
     return cores if quota is None else max(1, min(cores, int(quota)))
 
 
@@ -108,38 +109,38 @@ def _handle(word: str) -> Any:
 
 
 def describe(index: int, handle: Any) -> dict[str, Any]:
-    """What a worker tells of this card. A slice of one (MIG) or a Jetson does not answer every question."""
-    name = _asked(lambda: _text(pynvml.nvmlDeviceGetName(handle))) or "NVIDIA GPU"
-    memory = _asked(lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).total))
+    """Return what a worker registers about this GPU. A MIG slice or a Jetson leaves some values out."""
+    name = _query(lambda: _text(pynvml.nvmlDeviceGetName(handle))) or "NVIDIA GPU"
+    memory = _query(lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).total))
     return {"index": index, "name": name, "memory_bytes": memory}
 
 
 def slot(handle: Any) -> str | None:
-    """What stands for this card in `CUDA_VISIBLE_DEVICES`; None where the driver does not tell."""
-    uuid = _asked(lambda: _text(pynvml.nvmlDeviceGetUUID(handle)))
-    return uuid or _asked(lambda: str(pynvml.nvmlDeviceGetIndex(handle)))
+    """Return the value that names this GPU in `CUDA_VISIBLE_DEVICES`; None if the driver gives none."""
+    uuid = _query(lambda: _text(pynvml.nvmlDeviceGetUUID(handle)))
+    return uuid or _query(lambda: str(pynvml.nvmlDeviceGetIndex(handle)))
 
 
-def _asked(question: Callable[[], T]) -> T | None:
-    """What the driver answers; None where it does not."""
+def _query(call: Callable[[], T]) -> T | None:
+    """Return the result of an NVML call; None if the driver refuses it."""
     try:
-        return question()
+        return call()
     except pynvml.NVMLError:
         return None
 
 
 def _text(name: bytes | str) -> str:
-    # NVML's bindings answer in bytes or in text, by their age.
+    # Older NVML bindings return bytes, newer ones text.
     return name.decode() if isinstance(name, bytes) else name
 
 
 def _memory() -> int | None:
-    """Bytes of main memory; None where the system does not tell."""
+    """Return the size of main memory in bytes; None if the system does not report it."""
     if "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 if __name__ == "__main__":
-    # For `gantry up`, which starts a worker a GPU and may not import this room.
+    # For `gantry up`, which starts one worker for each GPU and imports nothing of the worker.
     print("\n".join(slots()))

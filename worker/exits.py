@@ -1,6 +1,6 @@
-"""How a trainer ends: its exit codes, what each means for the job, and the note it leaves behind.
+"""How a trainer ends: its exit codes, what each means for the job, and the note that it leaves behind.
 
-The trainer returns one of these; the supervisor reads the table. The numbers are those of BSD's sysexits.h where
+The trainer returns one of these codes; the supervisor looks it up. The numbers are those of BSD's sysexits.h where
 one fits.
 """
 
@@ -17,11 +17,11 @@ from jobs.storage import Storage
 
 
 class Exit(IntEnum):
-    """What the trainer process returns."""
+    """The exit code of a trainer process."""
 
     SUCCEEDED = 0
     INTERNAL = 1
-    """What Python itself returns for an exception that nobody foresaw; its traceback is in the attempt's log."""
+    """Python's own code for an uncaught exception. The traceback is in the attempt's log."""
     DIVERGED = 65
     DATASET_INVALID = 66
     NO_DEVICE = 69
@@ -29,16 +29,16 @@ class Exit(IntEnum):
     DISK_FULL = 73
     CHECKPOINT_CORRUPT = 74
     STOPPED = 75
-    """Asked to stop, or fenced: what there was to save is saved, and another attempt may go on."""
+    """Stopped on request, or fenced: the checkpoint is saved, and another attempt may continue."""
     STATE_MISMATCH = 76
     BAD_SPEC = 78
     STOPPED_EARLY = 79
-    """A success too: the job's safeguards have ended it before its last step."""
+    """A success: the job's safeguards ended it before its last step."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job failed, as `error` of api.md; `retryable` says whether the same job may do better another time."""
+    """Why a job failed: the field `error` of the job. `retryable`: the same job may succeed another time."""
 
     code: str
     message: str
@@ -47,17 +47,17 @@ class Failure:
     hint: str | None = None
 
     def error(self) -> dict[str, object]:
-        """As it is stored in the job."""
+        """Return the JSON value that is stored in the job."""
         return asdict(self)
 
 
 TRY_AGAIN: Final = frozenset({Exit.INTERNAL, Exit.NO_DEVICE, Exit.OUT_OF_MEMORY, Exit.DISK_FULL})
-"""Failures that another attempt may not meet; the others end the job at once."""
+"""Failures that another attempt may avoid. All others end the job at once."""
 
 FAILURES: Final[dict[Exit, Failure]] = {
     Exit.INTERNAL: Failure(
         "internal",
-        "The trainer met an error that it has no name for.",
+        "The trainer stopped with an unexpected error.",
         True,
         hint="The attempt's log holds the traceback; please report it.",
     ),
@@ -65,7 +65,7 @@ FAILURES: Final[dict[Exit, Failure]] = {
         "diverged",
         "The losses or weights are no longer finite numbers.",
         False,
-        hint="Lower optimizers.g.learning_rate and optimizers.d.learning_rate, or take a preset's numbers.",
+        hint="Lower optimizers.g.learning_rate and optimizers.d.learning_rate, or use the values of a preset.",
     ),
     Exit.DATASET_INVALID: Failure(
         "dataset_invalid",
@@ -81,45 +81,45 @@ FAILURES: Final[dict[Exit, Failure]] = {
     ),
     Exit.OUT_OF_MEMORY: Failure(
         "out_of_memory",
-        "The device has not enough memory for this job.",
+        "The device does not have enough memory for this job.",
         True,
-        hint="Lower batch_size or the networks' widths, or give it a larger device.",
+        hint="Lower batch_size or the widths of the networks, or use a device with more memory.",
     ),
     Exit.DISK_FULL: Failure(
         "disk_full",
-        "There is no room on the service's disk for a checkpoint.",
+        "The disk of the service has no room for a checkpoint.",
         True,
-        hint="Free space in the data folder: delete jobs that nobody needs. Then `gantry retry JOB` goes on.",
+        hint="Free space in the data folder, for example by deleting jobs. Then `gantry retry JOB` continues.",
     ),
     Exit.CHECKPOINT_CORRUPT: Failure(
         "checkpoint_corrupt",
-        "None of the job's checkpoints can be read any more, so there is nothing to go on from.",
+        "None of the job's checkpoints can be read, so the job cannot continue.",
         False,
-        hint="`gantry retry JOB --from-scratch` trains anew; look after the disk first.",
+        hint="Check the disk first. Then `gantry retry JOB --from-scratch` starts again from the first step.",
     ),
-    # The contract's nearest word; nothing is wrong with the disk.
+    # The closest code of the HTTP interface, although the disk is fine.
     Exit.STATE_MISMATCH: Failure(
         "checkpoint_corrupt",
         "The job's checkpoint was made with another spec, data set or version of this service.",
         False,
-        hint="`gantry retry JOB --from-scratch` trains anew.",
+        hint="`gantry retry JOB --from-scratch` starts again from the first step.",
     ),
     Exit.BAD_SPEC: Failure(
         "internal",
         "This worker cannot read the job's spec.",
         False,
-        hint="The worker may be older or newer than the service that took the job; bring both to one version.",
+        hint="The worker may be older or newer than the service that accepted the job. Install one version of both.",
     ),
 }
 
 
 def leave_reason(artifacts: Storage, key: str, why: str) -> None:
-    """Write why the trainer has ended early, for the supervisor to put into the job."""
+    """Write why the trainer ended early. The supervisor stores it in the job."""
     artifacts.put_bytes(key, json.dumps(why).encode())
 
 
 def read_reason(artifacts: Storage, key: str) -> dict[str, str]:
-    """Why a trainer ended early, as `status_reason` of api.md; a plain sentence when it could not write."""
+    """Return why a trainer ended early, as the job's `status_reason`; a general sentence if there is no note."""
     try:
         why = str(json.loads(artifacts.read_bytes(key)))
     except (ArtifactLostError, ValueError):
@@ -128,25 +128,27 @@ def read_reason(artifacts: Storage, key: str) -> dict[str, str]:
 
 
 def leave_note(artifacts: Storage, key: str, failure: Failure) -> None:
-    """Write the trainer's last words, for the supervisor to put into the job."""
+    """Write why the trainer failed. The supervisor stores it in the job."""
     artifacts.put_bytes(key, json.dumps(failure.error()).encode())
 
 
 def read_note(artifacts: Storage, key: str, code: Exit) -> Failure:
-    """What the trainer said of its end, or what the exit code says when it could not write."""
+    """Return the failure that the trainer noted; that of its exit code if there is no note."""
     try:
         return Failure(**json.loads(artifacts.read_bytes(key)))
     except (ArtifactLostError, ValueError, TypeError):
         return FAILURES[code]
 
 
-def unforeseen(returncode: int, last_line: str) -> Failure:
-    """Of an end that is in no table: a signal, or a code that the trainer does not use."""
+def unexpected_end(returncode: int, last_line: str) -> Failure:
+    """Return the failure for a signal, or for an exit code that the trainer does not use."""
     how = f"was ended by {_signal_name(-returncode)}" if returncode < 0 else f"ended with code {returncode}"
-    said = f" Last line of its log: {last_line}" if last_line else " It logged nothing."
+    output = f" Last line of its log: {last_line}" if last_line else " It logged nothing."
     killed = returncode == -signal.SIGKILL
-    hint = "The system may have run out of memory: lower batch_size or the networks' widths." if killed else None
-    return Failure("trainer_crashed", f"The trainer {how}.{said}", True, hint=hint)
+    hint = (
+        "The system may have run out of memory: lower batch_size or the widths of the networks." if killed else None
+    )
+    return Failure("trainer_crashed", f"The trainer {how}.{output}", True, hint=hint)
 
 
 def _signal_name(number: int) -> str:

@@ -1,11 +1,11 @@
-"""Trainers that start at once: `python -m worker.fork_server WORKER` has imported all that a trainer needs, and forks.
+"""`python -m worker.fork_server WORKER`: imports what a trainer needs, then forks trainers that start at once.
 
-    a line of JSON in:  {"job_id": ..., "attempt": ..., "tenant": ..., "log": its file, "settings": {variable: value}}
-    two lines out:      the trainer's pid; when it has ended, its exit code, negative for a signal
-    a line in:          the supervisor knows; the pid may be used again
+    stdin, a line of JSON:  {"job_id": ..., "attempt": ..., "tenant": ..., "log": path, "settings": {variable: value}}
+    stdout, two lines:      the trainer's pid; after its end its exit code, negative for a signal
+    stdin, an empty line:   the supervisor has read both, and the pid may be reused
 
-One trainer at a time, each a fresh process that ends with its attempt: neither CUDA nor a thread of torch's is there
-before the fork. `worker.trainer_process` is the other end.
+It runs one trainer at a time. Each is a fresh process that ends with its attempt: before the fork there is neither a
+CUDA context nor a thread of torch. `worker.trainer_process` is the other end of the pipe.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from jobs.runtime.process import die_with_parent
 from worker.exits import Exit
 from worker.trainer import attempt
 
-_LEFT_ALONE: Final = (signal.SIGINT, signal.SIGTERM)
+_IGNORED_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> int:
-    """Serve until there is nobody to serve any more."""
-    # What becomes of its trainer is the supervisor's to say: the nursery ends with that, or when it hears no more.
-    for number in _LEFT_ALONE:
+    """Fork trainers until stdin is closed. Returns 0."""
+    # The supervisor decides when a trainer ends. This process ends with the supervisor, or when stdin is closed.
+    for number in _IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     _warm()
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
@@ -48,49 +48,49 @@ def main() -> int:
 
 
 def _warm() -> None:
-    """Import what torch leaves for the first use, and let forks share it all."""
+    """Import what torch loads at the first use, and keep it in memory that forks share."""
     torch.optim.Adam([torch.zeros(1, requires_grad=True)], fused=True)
     gc.collect()
     gc.freeze()
 
 
 def _fork(request: dict[str, Any]) -> int:
-    """A trainer's pid; not told before it is sure to die with this process, whatever is done to it."""
-    told, tell = os.pipe()
+    """Fork a trainer and return its pid, once the kernel is set to kill it when this process ends."""
+    ready_end, write_end = os.pipe()
     parent, pid = os.getpid(), os.fork()
     if pid == 0:
-        os.close(told)
-        _become_trainer(request, parent, tell)
-    os.close(tell)
-    os.read(told, 1)
-    os.close(told)
+        os.close(ready_end)
+        _become_trainer(request, parent, write_end)
+    os.close(write_end)
+    os.read(ready_end, 1)
+    os.close(ready_end)
     return pid
 
 
 def _end_of(pid: int) -> int:
-    """Wait for its end, and leave it as a zombie, whose pid is nobody else's."""
+    """Wait for the process's end and return its exit code. It stays a zombie, so that its pid is not reused."""
     found: Any = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     code = int(found.si_status)
     return code if found.si_code == os.CLD_EXITED else -code
 
 
 def _become_trainer(request: dict[str, Any], parent: int, ready: int) -> NoReturn:
-    """In the fork: a session of its own, its output in the attempt's log, and the trainer's `main`."""
+    """Run the trainer's `main` in the fork, in a session of its own, with its output in the attempt's log."""
     code: int = Exit.INTERNAL
     try:
         os.setsid()
         die_with_parent(parent, signal.SIGKILL)
-        for number in _LEFT_ALONE:
+        for number in _IGNORED_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         os.close(ready)
         _redirect(request["log"])
         os.environ.update(request["settings"])
-        # No longer than the nursery's own command, or it would run into the environment that stands behind it.
+        # The title must not be longer than the fork server's command: the environment follows it in memory.
         setproctitle(f"worker.trainer {request['job_id']} {request['attempt']}")
         code = attempt.main([request["job_id"], str(request["attempt"]), request["tenant"]])
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else Exit.INTERNAL
-    except BaseException:  # noqa: BLE001 - a fork must not go back into the nursery's loop
+    except BaseException:  # noqa: BLE001 - a fork must not return to the fork server's loop
         traceback.print_exc()
     attempt.leave(code)
 

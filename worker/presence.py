@@ -1,4 +1,4 @@
-"""A worker says that it is there, idle or busy, from a small thread of its main process."""
+"""The heartbeat of a worker, idle or busy: a thread of its main process that updates the worker's row."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ log = structlog.get_logger("gantry.presence")
 
 
 BEAT_SECONDS: Final = 5.0
-"""Longest time from one beat to the next: what a drain may wait to be heard."""
+"""Longest time between two heartbeats, in s. A request to drain takes effect within it."""
 
 
 class Presence(threading.Thread):
-    """Announces a worker, then beats every few seconds; `drain` is said at once, `leave` at the end.
+    """A thread that registers a worker and sends a heartbeat every few seconds.
 
-    A worker that the database does not know, or knows no more, is announced again. `told_to_drain` is called, once,
-    when somebody has asked for that by way of the database.
+    If the worker's row is missing, the thread registers the worker again. `on_drain` is called once, when the
+    database holds a request to drain this worker.
     """
 
     def __init__(
@@ -35,71 +35,71 @@ class Presence(threading.Thread):
         worker_id: str,
         devices: list[dict[str, Any]],
         gpus: int,
-        told_to_drain: Callable[[], None],
+        on_drain: Callable[[], None],
     ) -> None:
         super().__init__(name="gantry-presence", daemon=True)
         self._url, self._interval = settings.database, min(BEAT_SECONDS, settings.lease_seconds / 4)
-        self._told_to_drain = told_to_drain
+        self._on_drain = on_drain
         self._worker_id, self._devices, self._gpus = worker_id, devices, gpus
         self._draining = self._asked_to_drain = self._left = False
         self._wake = threading.Event()
-        # The pool forks children while this thread runs: never in the middle of a statement, and never with an
-        # open connection, of which the child would hold a copy.
-        self._talking = threading.Lock()
+        # The pool forks children while this thread runs. The lock keeps a fork from happening during a statement or
+        # while a connection is open: the child would inherit a copy of it.
+        self._connected = threading.Lock()
         os.register_at_fork(
-            before=self._talking.acquire,
-            after_in_parent=self._talking.release,
-            after_in_child=self._talking.release,
+            before=self._connected.acquire,
+            after_in_parent=self._connected.release,
+            after_in_child=self._connected.release,
         )
 
     def drain(self) -> None:
-        """Take no more jobs, and give back the one that is carried. Only sets a flag: safe in a signal's handler."""
+        """Take no more jobs and release the current one. Only sets a flag, so it is safe in a signal handler."""
         self._draining = True
         self._wake.set()
 
     def leave(self) -> None:
-        """Say goodbye and stop."""
+        """Stop the thread and remove the worker's row."""
         self._left = True
         self._wake.set()
         self.join()
-        self._heard(workers.remove)
+        self._try_write(workers.remove)
 
     def run(self) -> None:
         while not self._left:
             self._wake.clear()
-            heard = self._heard(self._beat)
+            written = self._try_write(self._beat)
             if self._asked_to_drain and not self._draining:
-                log.info("this worker was asked to drain: it gives its job back and ends")
+                log.info("this worker was asked to drain: it releases its job and ends")
                 self._draining = True
-                self._told_to_drain()
-            self._wake.wait(self._interval if heard else min(1.0, self._interval))
+                self._on_drain()
+            self._wake.wait(self._interval if written else min(1.0, self._interval))
 
-    def _heard(self, say: Callable[[Session, str], object]) -> bool:
-        """Whether the database heard it."""
+    def _try_write(self, action: Callable[[Session, str], object]) -> bool:
+        """Run `action` in a transaction. Returns whether it was committed."""
         try:
-            self._talk(say)
+            self._write(action)
         except UnavailableError as error:
-            log.warning("the database does not hear this worker", reason=str(error))
+            log.warning("the heartbeat of this worker cannot be written", reason=str(error))
             return False
         except Exception:
-            # Blanket on purpose: nothing else watches this thread, and a worker that falls silent over one odd error
-            # is taken for dead while it works. What it was is in the log; the next beat may fare better.
-            log.exception("the database could not be told of this worker")
+            # Every exception is caught on purpose. Nothing else watches this thread, and a worker without heartbeats
+            # counts as lost while it still works. The error is logged, and the next heartbeat may succeed.
+            log.exception("the heartbeat of this worker failed")
             return False
         return True
 
-    def _talk(self, say: Callable[[Session, str], object]) -> None:
-        with self._talking:
+    def _write(self, action: Callable[[Session, str], object]) -> None:
+        with self._connected:
             db = Database(self._url)
             try:
                 with db.write() as s:
-                    say(s, self._worker_id)
+                    action(s, self._worker_id)
             finally:
                 db.dispose()
 
     def _beat(self, s: Session, worker_id: str) -> None:
         if not workers.heartbeat(s, worker_id, draining=self._draining):
             workers.register(s, worker_id, socket.gethostname(), self._devices, self._gpus)
-            # An announcement is of a worker that takes jobs.
+            # A new row says that the worker takes jobs.
             workers.heartbeat(s, worker_id, draining=self._draining)
         self._asked_to_drain = workers.is_draining(s, worker_id)

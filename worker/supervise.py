@@ -1,9 +1,9 @@
-"""The task's body: claim the best job, start its trainer, keep the lease, and end the attempt truthfully.
+"""The supervisor: claims the best job, starts its trainer, renews the lease, and records how the attempt ended.
 
-    claim -> spawn -> beat, beat, beat ... -> the trainer exits -> finish or release
+    claim -> start the trainer -> heartbeat, heartbeat, ... -> the trainer exits -> finish or release
 
-Loads no torch: the trainer is a fresh process of its own, so that neither CUDA nor its memory outlives it here.
-Times of the record are the database's; this process counts only how long it has not been heard (`Watchdog`).
+This process loads no torch. The trainer is a process of its own, so that its CUDA context and memory end with it.
+Times in the record are the database's. This process measures only the time since its last heartbeat (`Watchdog`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from jobs.runtime.settings import Settings
 from jobs.status import Status
 from jobs.storage import keys, open_storage
 from jobs.store import jobs, workers
-from worker.exits import TRY_AGAIN, Exit, Failure, read_note, read_reason, unforeseen
+from worker.exits import TRY_AGAIN, Exit, Failure, read_note, read_reason, unexpected_end
 from worker.tail import last_line
 from worker.trainer_process import ForkServer, TrainerProcess
 from worker.watchdog import Watchdog
@@ -37,12 +37,12 @@ from worker.watchdog import Watchdog
 log = structlog.get_logger("gantry.supervise")
 
 BEAT_SECONDS: Final = 1.0
-"""Longest time from one heartbeat to the next: what a cancel may wait to be heard."""
+"""Longest time between two heartbeats, in s. A cancel takes effect within it."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who carries: the worker's id, the device its trainers get, and how many GPUs that is (0 or 1)."""
+    """A worker: its id, the device that its trainers use, and how many GPUs that is (0 or 1)."""
 
     worker_id: str
     device: str
@@ -50,7 +50,7 @@ class Identity:
 
 
 class EndReason(StrEnum):
-    """Why this supervisor ends its trainer."""
+    """Why a supervisor stops its trainer."""
 
     CANCEL = "cancel"
     PAUSE = "pause"
@@ -61,9 +61,9 @@ class EndReason(StrEnum):
 
 
 def run_one_job(settings: Settings, db: Database, identity: Identity, fork_server: ForkServer) -> str | None:
-    """Claim the best job there is and carry one attempt of it to its end; the job's id, None without a job.
+    """Claim the best job and run one attempt of it to its end. Returns the job's id; None if there is no job.
 
-    Raises `UnavailableError` only when there was nothing claimed yet.
+    Raises `UnavailableError` only if no job was claimed yet.
     """
     sent = time.monotonic()
     with db.write() as s:
@@ -80,16 +80,16 @@ def run_one_job(settings: Settings, db: Database, identity: Identity, fork_serve
 
 
 _GIVEN_BACK: Final = {
-    EndReason.DRAIN: ("worker_draining", "The worker was shut down; the job goes on elsewhere."),
-    # Where it goes from here is the record's to say: a pause may have been taken back meanwhile.
-    EndReason.PAUSE: ("paused", "The job was to pause, and goes on after all."),
-    EndReason.OVERDUE: ("max_runtime_exceeded", "The job has run for as long as it may."),
+    EndReason.DRAIN: ("worker_draining", "The worker was shut down; the job continues on another worker."),
+    # The record decides the next status: the pause may have been taken back meanwhile.
+    EndReason.PAUSE: ("paused", "A pause was requested and taken back; the job continues."),
+    EndReason.OVERDUE: ("max_runtime_exceeded", "The job reached its maximum running time."),
 }
-"""Why a trainer was stopped without a fault of its own: the code and the words of it."""
+"""The code and message for each stop that is not the trainer's fault."""
 
 
 class Supervisor:
-    """One attempt of one job, from the claim to the report."""
+    """One attempt of one job, from the claim to the record of its end."""
 
     def __init__(self, settings: Settings, db: Database, worker_id: str, fork_server: ForkServer, job: Job) -> None:
         self._settings, self._db, self._worker_id = settings, db, worker_id
@@ -104,28 +104,29 @@ class Supervisor:
         self._log = log.bind(job_id=job.id, attempt=job.attempt)
 
     def run(self, claimed_at: float) -> None:
-        """Run the trainer to its end and report it. `claimed_at`: monotonic, before the claim was sent.
+        """Run the trainer to its end and record how it ended.
 
-        An error that nobody foresaw gives the job back before it passes through.
+        `claimed_at` is the monotonic time before the claim was sent. An unexpected error releases the job before it
+        is raised again.
         """
         try:
             returncode, self_fenced = self._run(claimed_at)
             self._log.info("trainer ended", returncode=returncode, why=self._why)
             self._report(self._end(returncode, self_fenced))
         except Exception:
-            # Else the job would seem to run, and the worker to carry it, until the lease is over.
-            self._log.exception("the supervisor met an error; the attempt is given up")
+            # Otherwise the job would count as running, and the worker as busy, until the lease expires.
+            self._log.exception("the supervisor failed; the attempt is released")
             self._report(self._gave_up())
             raise
 
     def _run(self, claimed_at: float) -> tuple[int, bool]:
-        """The trainer's exit code, and whether the watchdog ended it. However this ends, no trainer is left."""
+        """Return the trainer's exit code, and whether the watchdog killed it. No trainer outlives this call."""
         with self._artifacts.live_file(self._log_key) as log_path:
             process = self._start(log_path)
             watchdog = Watchdog(process, leases.HOLD_SHARE * self._settings.lease_seconds, claimed_at)
             watchdog.start()
             try:
-                return self._watch(process, watchdog), watchdog.fired
+                return self._wait_with_heartbeats(process, watchdog), watchdog.fired
             finally:
                 watchdog.stop()
                 process.end()
@@ -135,7 +136,7 @@ class Supervisor:
         failpoints.passed("trainer.spawned")
         return process
 
-    def _watch(self, process: TrainerProcess, watchdog: Watchdog) -> int:
+    def _wait_with_heartbeats(self, process: TrainerProcess, watchdog: Watchdog) -> int:
         while True:
             try:
                 return process.wait(timeout=self._beat_seconds)
@@ -149,7 +150,7 @@ class Supervisor:
         sent = time.monotonic()
         try:
             with self._db.write() as s:
-                orders = leases.renew(s, self._job.id, self._attempt, self._settings.lease_seconds)
+                requests = leases.renew(s, self._job.id, self._attempt, self._settings.lease_seconds)
                 draining = workers.is_draining(s, self._worker_id)
                 progress_at = jobs.get(s, self._job.id).progress_at
         except FencedError:
@@ -157,19 +158,19 @@ class Supervisor:
             process.kill()
             return
         except UnavailableError as error:
-            # The watchdog decides when this has lasted too long; and a trainer that cannot report has not stalled.
+            # The watchdog decides when this has lasted too long. A trainer that cannot report has not stalled.
             self._log.warning("heartbeat failed", error=str(error))
             self._progress_seen = time.monotonic()
             return
         watchdog.feed(sent)
-        if (why := _asked(orders, draining)) is not None:
+        if (why := _stop_reason(requests, draining)) is not None:
             self._ask_to_stop(process, why)
         elif self._stalled(progress_at):
             self._why = EndReason.STALL
             process.kill()
 
     def _ask_to_stop(self, process: TrainerProcess, why: EndReason) -> None:
-        """SIGTERM once; `_watch` kills when the grace is over. A cancel outranks what came first."""
+        """Send SIGTERM once; after the grace period the trainer is killed. A later reason replaces the first."""
         self._why = why
         if self._kill_at is None:
             self._kill_at = time.monotonic() + self._settings.grace_seconds
@@ -181,7 +182,7 @@ class Supervisor:
         return time.monotonic() - self._progress_seen > self._settings.stall_seconds
 
     def _end(self, returncode: int, self_fenced: bool) -> Callable[[Session], object] | None:
-        """What to write of an attempt that ended so; None when it is no longer ours to say."""
+        """Return the write that records this end; None if the attempt no longer owns the job."""
         if self._why is EndReason.FENCED:
             return None
         if returncode == Exit.SUCCEEDED:
@@ -198,26 +199,26 @@ class Supervisor:
         if self._why in _GIVEN_BACK and returncode in (Exit.STOPPED, -signal.SIGTERM, -signal.SIGKILL):
             return self._release(*_GIVEN_BACK[self._why])
         if returncode == Exit.STOPPED:
-            return self._release("trainer_stopped", "The trainer was asked to stop; the job goes on later.")
+            return self._release("trainer_stopped", "The trainer was stopped; the job continues later.")
         return self._failed(returncode)
 
     def _failed(self, returncode: int) -> Callable[[Session], object]:
         line = last_line(self._artifacts, self._log_key)
         if returncode not in set(Exit):
-            failure, final = unforeseen(returncode, line), False
+            failure, final = unexpected_end(returncode, line), False
         else:
             code = Exit(returncode)
             failure = read_note(self._artifacts, self._outcome_key, code)
             final = code not in TRY_AGAIN
             if code is Exit.INTERNAL and line:
-                failure = Failure("internal", f"The trainer met an error: {line}", True, hint=failure.hint)
+                failure = Failure("internal", f"The trainer stopped with an error: {line}", True, hint=failure.hint)
         last = self._job.crashes + 1 >= self._job.max_attempts
         if final or (last and returncode in (Exit.OUT_OF_MEMORY, Exit.DISK_FULL)):
             return self._finish(Status.FAILED, failure.error())
         return self._release(failure.code, failure.message, crash=True, hint=failure.hint)
 
     def _gave_up(self) -> Callable[[Session], object]:
-        message = "The worker met an error of its own and ended the attempt."
+        message = "The worker failed and ended the attempt."
         hint = "The worker's log holds the traceback; please report it."
         return self._release("supervisor_error", message, crash=True, hint=hint)
 
@@ -241,7 +242,10 @@ class Supervisor:
         return lambda s: leases.release(s, self._job.id, self._attempt, crash=crash, reason=reason, hint=hint)
 
     def _report(self, end: Callable[[Session], object] | None) -> None:
-        """Write how it ended, once the database answers; if the job has moved on by then, that it is put down."""
+        """Write the end of the attempt, as soon as the database answers, and that this worker is idle.
+
+        If another attempt owns the job by then, only the latter is written.
+        """
         pause = 0.1
         while True:
             try:
@@ -253,7 +257,7 @@ class Supervisor:
                 failpoints.passed("end.committed")
                 return
             except FencedError:
-                self._log.warning("the job had moved on; its end is not ours to write")
+                self._log.warning("another attempt owns the job; this end is not written")
                 end = None
             except UnavailableError as error:
                 self._log.warning("the end cannot be written yet", error=str(error))
@@ -261,12 +265,12 @@ class Supervisor:
                 pause = min(5.0, pause * 2)
 
 
-def _asked(orders: JobRequests, draining: bool) -> EndReason | None:
-    """Why the trainer is to stop; None: it is not."""
-    wishes = {
-        EndReason.CANCEL: orders.cancel,
-        EndReason.OVERDUE: orders.overdue,
-        EndReason.PAUSE: orders.pause,
+def _stop_reason(requests: JobRequests, draining: bool) -> EndReason | None:
+    """Return why the trainer must stop; None if it may go on."""
+    requested = {
+        EndReason.CANCEL: requests.cancel,
+        EndReason.OVERDUE: requests.overdue,
+        EndReason.PAUSE: requests.pause,
         EndReason.DRAIN: draining,
     }
-    return next((why for why, wished in wishes.items() if wished), None)
+    return next((why for why, asked in requested.items() if asked), None)

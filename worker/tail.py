@@ -1,4 +1,4 @@
-"""The last thing an attempt logged, fit to be shown: one line, short, without paths of this machine."""
+"""The last line of an attempt's log, fit to be shown to users: short, and without paths of this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def last_line(artifacts: Storage, key: str) -> str:
 
 
 def _event(line: str) -> str:
-    """What a JSON line of our own logger says; any other line as it is."""
+    """Return the event of a JSON line of our own logger; any other line unchanged."""
     try:
         entry = json.loads(line)
     except ValueError:

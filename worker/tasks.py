@@ -1,4 +1,4 @@
-"""The one Celery task. A message is a hint without a job's id: whichever worker hears it claims the best job."""
+"""The only Celery task. Its message is a hint without a job's id: the worker that receives it claims the best job."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ log = structlog.get_logger("gantry.tasks")
 
 
 def register(app: Celery, settings: Settings, identity: Identity) -> None:
-    """Teach `app` the task."""
-
+    """Register the task with `app`."""
     fork_server = ForkServer(identity.worker_id, trainer_environment(settings, os.environ))
 
     def child_started(**_: object) -> None:
-        # In the forked child's main thread, which is also the one that carries: the nursery ends with it.
+        # Called in the forked child's main thread, which also runs the task. The fork server ends with that thread.
         fork_server.warm_up()
 
     worker_process_init.connect(child_started, weak=False)
 
     @app.task(name=TASK_NAME)  # type: ignore[untyped-decorator]
-    def carry_a_job() -> None:
-        # Forked from a thread, which has none of the main thread's context.
+    def run_job() -> None:
+        # The child is forked from a thread, which lacks the log context of the main thread.
         structlog.contextvars.bind_contextvars(process="worker")
-        # Built here: connections do not survive the fork from the worker's main process.
+        # Created here, because connections do not survive the fork from the worker's main process.
         db = Database(settings.database)
         try:
             run_one_job(settings, db, identity, fork_server)

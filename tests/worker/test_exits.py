@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.storage.disk import DiskStorage
-from worker.exits import FAILURES, Exit, Failure, leave_note, leave_reason, read_note, read_reason, unforeseen
+from worker.exits import FAILURES, Exit, Failure, leave_note, leave_reason, read_note, read_reason, unexpected_end
 from worker.tail import last_line
 
 # api.md, error.code
@@ -61,9 +61,9 @@ def test_without_a_readable_reason_there_is_a_plain_one(tmp_path: Path, content:
 
 
 def test_an_end_by_a_signal_names_it_and_the_last_words() -> None:
-    killed = unforeseen(-signal.SIGKILL, "step 12")
+    killed = unexpected_end(-signal.SIGKILL, "step 12")
     assert "SIGKILL" in killed.message and "step 12" in killed.message and "memory" in (killed.hint or "")
-    assert "code 3" in unforeseen(3, "").message and "logged nothing" in unforeseen(3, "").message
+    assert "code 3" in unexpected_end(3, "").message and "logged nothing" in unexpected_end(3, "").message
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def _never() -> None:
 def presence(sqlite_settings: Settings) -> Iterator[Presence]:
     """Of a worker that is not started yet."""
     cpu = {"index": 0, "name": "cpu", "memory_bytes": 1}
-    thread = Presence(sqlite_settings, "wrk_test", [cpu], 0, told_to_drain=_never)
+    thread = Presence(sqlite_settings, "wrk_test", [cpu], 0, on_drain=_never)
     yield thread
     thread.leave()
 
@@ -45,7 +45,7 @@ def run_sql(db: Database, statement: str) -> None:
 
 
 def test_a_worker_is_there_until_it_leaves(sqlite_settings: Settings, sqlite_db: Database) -> None:
-    thread = Presence(sqlite_settings, "wrk_test", [], 1, told_to_drain=_never)
+    thread = Presence(sqlite_settings, "wrk_test", [], 1, on_drain=_never)
     thread.start()
     until(lambda: [row.id for row in known(sqlite_db)] == ["wrk_test"])
     thread.leave()
@@ -83,7 +83,7 @@ def test_a_worker_that_was_forgotten_is_announced_again_as_it_was(sqlite_db: Dat
 def test_a_worker_that_is_to_drain_hears_of_it_once(sqlite_settings: Settings, sqlite_db: Database) -> None:
     told: list[str] = []
     quick = sqlite_settings.model_copy(update={"lease_seconds": 1})
-    thread = Presence(quick, "wrk_test", [], 0, told_to_drain=lambda: told.append("drain"))
+    thread = Presence(quick, "wrk_test", [], 0, on_drain=lambda: told.append("drain"))
     thread.start()
     until(lambda: len(known(sqlite_db)) == 1)
     with sqlite_db.write() as s:

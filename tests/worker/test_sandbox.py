@@ -128,5 +128,5 @@ def test_the_database_is_told_by_the_pipe_alone() -> None:
     seen = sandbox.trainer_environment(settings, {"PATH": "p", "CUDA_VISIBLE_DEVICES": "1", "LC_ALL": "C", **SECRETS})
     assert (seen["PATH"], seen["CUDA_VISIBLE_DEVICES"], seen["LC_ALL"]) == ("p", "1", "C")
     assert not SECRETS.keys() & seen.keys() and PASSWORD not in str(seen)
-    told = sandbox.told(settings)
-    assert PASSWORD in told["GANTRY_DATABASE_URL"] and "GANTRY_BROKER_URL" not in told
+    passed = sandbox.settings_for_pipe(settings)
+    assert PASSWORD in passed["GANTRY_DATABASE_URL"] and "GANTRY_BROKER_URL" not in passed

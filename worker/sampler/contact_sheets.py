@@ -1,4 +1,4 @@
-"""Real images of a data set on one sheet, for people to look at before they train on it."""
+"""Contact sheets: real images of a data set in one picture, to look at before training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.sampler import encode
 
 
 class ContactSheetRequest(BaseModel):
-    """What the API asks for: `n` images of each class (None: of all), in so many rows."""
+    """A request of the API: `n` images of each class (None: of all classes together), in `rows` rows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,26 +28,29 @@ class ContactSheetRequest(BaseModel):
 
 
 class ContactSheets:
-    """Lays sheets out; may be used by any thread."""
+    """Draws contact sheets. Safe to use from any thread."""
 
     def __init__(self, db: Database, storage: Storage) -> None:
         self._db, self._storage = db, storage
 
-    def lay_out(self, wish: ContactSheetRequest) -> bytes:
-        """The sheet as a PNG. Raises `DatasetNotFoundError`, `DatasetAwayError`, and `ValueError` for rows that do not fit."""
+    def draw(self, request: ContactSheetRequest) -> bytes:
+        """Return the sheet as a PNG.
+
+        Raises `DatasetNotFoundError`, `DatasetAwayError`, and `ValueError` if the images do not fill the rows.
+        """
         with self._db.read() as s:
-            row = registered.get(s, wish.dataset_id)
+            row = registered.get(s, request.dataset_id)
         try:
-            images = self._images(row, wish)
+            images = self._images(row, request)
         except DatasetUnavailableError as error:
             raise DatasetAwayError(str(error)) from error
-        return encode.png(images, wish.rows, wish.row_labels)
+        return encode.png(images, request.rows, request.row_labels)
 
-    def _images(self, row: Dataset, wish: ContactSheetRequest) -> Bytes:
+    def _images(self, row: Dataset, request: ContactSheetRequest) -> Bytes:
         if row.uploaded:
             with self._storage.datasets(row.tenant).local_folder(keys.images(row.id, row.attempt)) as folder:
                 images, labels = uploaded.mapped(folder, registered.info(row))
-                return class_examples(images, labels, wish.class_ids, wish.n)
+                return class_examples(images, labels, request.class_ids, request.n)
         data = datasets.load(row.name)
         labels = None if data.labels is None else data.labels.numpy()
-        return class_examples(data.images.numpy(), labels, wish.class_ids, wish.n)
+        return class_examples(data.images.numpy(), labels, request.class_ids, request.n)

@@ -1,6 +1,6 @@
-"""What the sampler does on request.
+"""The generators that the sampler keeps in memory, and what it makes of them.
 
-A generator is for the one thread that draws, and so is `clear`; everything else is for any thread.
+Only the one thread that draws may use a generator or call `clear`. All other methods are safe from any thread.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ from worker.sampler import encode
 
 
 class _SamplerModel(BaseModel):
+    """The base of all request bodies of the sampler."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ImageRequest(_SamplerModel):
-    """One image: its class (none: an unconditional generator) and its seed."""
+    """One image: its class (None for an unconditional generator) and its seed."""
 
     class_id: int | None = Field(None, ge=0)
     seed: int = Field(ge=0)
 
 
 class DrawRequest(_SamplerModel):
-    """What the API asks for: images in row-major order, and as which file."""
+    """A request of the API: images in row-major order, and the file format."""
 
     checkpoint_id: str
     images: tuple[ImageRequest, ...] = Field(min_length=1, max_length=1024)
@@ -48,7 +50,7 @@ class DrawRequest(_SamplerModel):
 
     @property
     def class_ids(self) -> list[int] | None:
-        """One an image, or none at all. Raises `ValueError` for some of each."""
+        """One class id for each image; None if no image has one. Raises `ValueError` if only some have one."""
         ids = [image.class_id for image in self.images if image.class_id is not None]
         if ids and len(ids) != len(self.images):
             raise ValueError("Either every image has a class or none has.")
@@ -56,14 +58,14 @@ class DrawRequest(_SamplerModel):
 
 
 class EstimateRequest(_SamplerModel):
-    """A resolved spec and the data set it is for."""
+    """A request of the API: a resolved spec and its data set."""
 
     spec: TrainSpec
     dataset: DatasetInfo
 
 
 class Generators:
-    """Generators in memory, by checkpoint, at most `cache` of them: the least used goes first."""
+    """At most `cache` generators in memory, by checkpoint; the least recently used is dropped first."""
 
     def __init__(self, db: Database, storage: Storage, cache: int, device: torch.device) -> None:
         self._db, self._storage, self._cache, self.device = db, storage, cache, device
@@ -73,11 +75,12 @@ class Generators:
         return len(self._generators)
 
     def generator(self, checkpoint_id: str) -> TrainedGenerator:
-        """The generator of that checkpoint: at hand, else loaded. Raises `CheckpointNotFoundError`, `DatabaseUnavailableError`,
-        `ArtifactLostError`.
+        """Return the generator of that checkpoint, from memory or loaded.
+
+        Raises `CheckpointNotFoundError`, `DatabaseUnavailableError`, `ArtifactLostError`.
         """
-        # The record is asked for a generator that is not at hand; for others the API, which alone comes here, has
-        # asked it in the same breath: a deleted job draws no more.
+        # The database is asked only for a generator that is not in memory. For the others the API, the only client,
+        # has just asked it, so that a deleted job draws nothing.
         if checkpoint_id not in self._generators:
             self._generators[checkpoint_id] = self._load(*self._find(checkpoint_id), self.device)
             if len(self._generators) > self._cache:
@@ -85,39 +88,42 @@ class Generators:
         self._generators.move_to_end(checkpoint_id)
         return self._generators[checkpoint_id]
 
-    def encode(self, wish: DrawRequest, images: Images) -> bytes:
-        """The file of what was drawn. Raises `ValueError` where the images do not fill the rows."""
-        match wish.format:
+    def encode(self, request: DrawRequest, images: Images) -> bytes:
+        """Return the drawn images as a file. Raises `ValueError` if they do not fill the rows."""
+        match request.format:
             case "png":
-                return encode.png(images, wish.rows, wish.row_labels)
+                return encode.png(images, request.rows, request.row_labels)
             case "zip":
-                return encode.zipped(images, wish.manifest)
+                return encode.zipped(images, request.manifest)
             case "npz":
-                return encode.npz(images, wish.class_ids)
+                return encode.npz(images, request.class_ids)
 
     def export(self, checkpoint_id: str) -> bytes:
-        """The generator as ONNX, kept beside its weights. Raises `ExportUnavailable` and what `generator` raises."""
+        """Return the generator as ONNX, stored beside its weights.
+
+        Raises `OnnxUnavailableError` and what `generator` raises.
+        """
         row, artifacts = self._find(checkpoint_id)
         key = keys.onnx(row.weights_key)
         if artifacts.exists(key):
             return artifacts.read_bytes(key)
-        # A generator of its own: written from the processor, whatever device draws.
+        # Loaded anew on the CPU, whatever device draws.
         data = to_onnx(self._load(row, artifacts, torch.device("cpu")))
         artifacts.put_bytes(key, data)
         return data
 
-    def estimate(self, wish: EstimateRequest) -> ResourceEstimate:
-        """Counts and bytes, from the networks' shapes alone."""
-        return estimate(wish.spec, wish.dataset)
+    def estimate(self, request: EstimateRequest) -> ResourceEstimate:
+        """Return parameter counts and bytes, computed from the shapes of the networks."""
+        return estimate(request.spec, request.dataset)
 
     def clear(self) -> None:
-        """Forget every generator: their memory is needed."""
+        """Drop every generator to free memory."""
         self._generators.clear()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _find(self, checkpoint_id: str) -> tuple[Checkpoint, Storage]:
-        """The checkpoint, and its tenant's files."""
+        """Return the checkpoint's row and the storage of its tenant."""
         with self._db.read() as s:
             row = checkpoints.get(s, checkpoint_id)
             return row, self._storage.artifacts(jobs.get(s, row.job_id).tenant)

@@ -1,8 +1,8 @@
-"""`python -m worker.sampler`: a private HTTP server that draws from trained generators, for the API alone.
+"""`python -m worker.sampler`: the inference server, a private HTTP server that draws for the API.
 
-Drawing is done in one thread (`worker.sampler.batcher`), and files are made of the images in others, so that the next are
-drawn meanwhile. As many requests as may wait are taken on; whoever comes then is told to come back. On a CPU torch
-takes few threads, so that a trainer beside it is not starved.
+One thread draws (`worker.sampler.batcher`); others encode the files, so that the next images are drawn meanwhile. The
+number of waiting requests is limited; further ones get 503. On a CPU torch uses few threads, so that a trainer on the
+same host keeps its cores.
 """
 
 from __future__ import annotations
@@ -53,31 +53,31 @@ log = structlog.get_logger("gantry.sampler")
 T = TypeVar("T")
 
 _CPU_THREADS: Final = 2
-_PACKERS: Final = 2
-# The API keeps an idle connection for 5 s; were it ended at the same time, a request would be lost.
+_ENCODERS: Final = 2
+# The API keeps an idle connection for 5 s. If both ended it at the same time, a request could be lost.
 _KEEP_ALIVE_SECONDS: Final = 30
-_BUSY: Final = "The sampler has more to draw than it takes on; try again in a moment."
+_BUSY: Final = "The sampler has too many requests waiting. Try again in a moment."
 _MEDIA: Final = {"png": "image/png", "zip": "application/zip", "npz": "application/x-npz"}
 
 
-class SamplerState:
-    """A few threads to work in, and places for what they do and `waiting` pieces of work more."""
+class LimitedPool:
+    """A pool of `threads` threads that accepts one request in work and `waiting` more."""
 
     def __init__(self, threads: int, waiting: int) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="gantry-bench")
-        self._places = ConcurrencyLimiter(waiting + 1, SamplerBusyError, _BUSY)
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="gantry-sampler")
+        self._limiter = ConcurrencyLimiter(waiting + 1, SamplerBusyError, _BUSY)
 
-    def place(self) -> AbstractContextManager[None]:
-        """A place for one piece of work. Raises `SamplerBusyError` at once when all are taken."""
-        return self._places.slot()
+    def admit(self) -> AbstractContextManager[None]:
+        """Return a context manager that admits one request. Raises `SamplerBusyError` at once if the pool is full."""
+        return self._limiter.slot()
 
-    async def do(self, work: Callable[[], T]) -> T:
-        """What `work` returns; by one that has a place."""
+    async def run(self, work: Callable[[], T]) -> T:
+        """Return the result of `work`, run in a thread of the pool. Call it inside `admit`."""
         return await asyncio.wrap_future(self._executor.submit(work))
 
 
 def make_app(settings: Settings) -> Starlette:
-    """The server's application; connects to nothing yet."""
+    """Return the server's application. It opens no connection yet."""
     device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     name = f"cuda:0 {torch.cuda.get_device_name(0)}" if device.type == "cuda" else cpu_name()
     storage = open_storage(settings)
@@ -86,34 +86,34 @@ def make_app(settings: Settings) -> Starlette:
         Generators(db, storage, settings.sampler_cache, device),
         ContactSheets(db, storage),
     )
-    batcher, packing = Batcher(generators), SamplerState(_PACKERS, settings.sampler_queue)
-    # Apart from drawing, or whoever asks what a job would cost waits behind everybody's images; and from each other.
-    press, abacus, table = (SamplerState(1, settings.sampler_queue) for _ in range(3))
+    batcher, encoders = Batcher(generators), LimitedPool(_ENCODERS, settings.sampler_queue)
+    # Pools of their own, so that an estimate does not wait behind images, an export or a contact sheet.
+    exporters, estimators, sheet_makers = (LimitedPool(1, settings.sampler_queue) for _ in range(3))
 
     async def draw(request: Request) -> Response:
-        wish = DrawRequest.model_validate_json(await request.body())
-        with packing.place():
-            images = await batcher.draw(wish)
-            content = await packing.do(lambda: generators.encode(wish, images))
-        return Response(content, media_type=_MEDIA[wish.format])
+        drawing = DrawRequest.model_validate_json(await request.body())
+        with encoders.admit():
+            images = await batcher.draw(drawing)
+            content = await encoders.run(lambda: generators.encode(drawing, images))
+        return Response(content, media_type=_MEDIA[drawing.format])
 
     async def export(request: Request) -> Response:
         if (wanted := request.query_params.get("format")) != "onnx":
-            raise ValueError(f"There is no format {str(wanted)[:50]!r} to export to; take onnx.")
+            raise ValueError(f"There is no format {str(wanted)[:50]!r} to export to. Use onnx.")
         checkpoint_id = request.query_params.get("checkpoint_id", "")
-        with press.place():
-            data = await press.do(lambda: generators.export(checkpoint_id))
+        with exporters.admit():
+            data = await exporters.run(lambda: generators.export(checkpoint_id))
         return Response(data, media_type="application/octet-stream")
 
     async def estimate(request: Request) -> Response:
-        wish = EstimateRequest.model_validate_json(await request.body())
-        with abacus.place():
-            return JSONResponse(dataclasses.asdict(await abacus.do(lambda: generators.estimate(wish))))
+        asked = EstimateRequest.model_validate_json(await request.body())
+        with estimators.admit():
+            return JSONResponse(dataclasses.asdict(await estimators.run(lambda: generators.estimate(asked))))
 
     async def contact_sheet(request: Request) -> Response:
-        wish = ContactSheetRequest.model_validate_json(await request.body())
-        with table.place():
-            return Response(await table.do(lambda: contact_sheets.lay_out(wish)), media_type=_MEDIA["png"])
+        drawing = ContactSheetRequest.model_validate_json(await request.body())
+        with sheet_makers.admit():
+            return Response(await sheet_makers.run(lambda: contact_sheets.draw(drawing)), media_type=_MEDIA["png"])
 
     async def healthz(request: Request) -> Response:
         return JSONResponse({"status": "alive", "device": name, "generators": len(generators)})
@@ -142,35 +142,35 @@ def make_app(settings: Settings) -> Starlette:
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, GantryError)
     if isinstance(error, UnavailableError):
-        return _say(503, error.code, str(error), retry_after=error.retry_after)
+        return _response(503, error.code, str(error), retry_after=error.retry_after)
     if isinstance(error, ArtifactLostError):
-        log.error("a file is lost", error=str(error))
-        return _say(500, error.code, str(error))
-    return _say(409 if isinstance(error, DatasetAwayError) else 404, error.code, str(error))
+        log.error("a file is missing or damaged", error=str(error))
+        return _response(500, error.code, str(error))
+    return _response(409 if isinstance(error, DatasetAwayError) else 404, error.code, str(error))
 
 
 async def _no_export(request: Request, error: Exception) -> Response:
-    return _say(501, "export-unavailable", str(error))
+    return _response(501, "export-unavailable", str(error))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     first = error.errors()[0] if isinstance(error, ValidationError) else None
     detail = f"{'/'.join(str(part) for part in first['loc'])}: {first['msg']}" if first else str(error)
-    return _say(422, "invalid-request", detail)
+    return _response(422, "invalid-request", detail)
 
 
 async def _no_memory(request: Request, error: Exception) -> Response:
-    log.warning("the device is full; every generator has been let go", error=str(error))
-    return _say(503, "sampler-busy", "The sampler's device is full at the moment.", retry_after=5)
+    log.warning("the device is full; every generator was dropped", error=str(error))
+    return _response(503, "sampler-busy", "The sampler's device is full at the moment.", retry_after=5)
 
 
-def _say(status: int, code: str, detail: str, retry_after: int | None = None) -> Response:
+def _response(status: int, code: str, detail: str, retry_after: int | None = None) -> Response:
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return JSONResponse({"code": code, "detail": detail}, status, headers)
 
 
 def main() -> int:
-    """Serve until SIGTERM or Ctrl-C; the process's exit code, 2 for settings that cannot be."""
+    """Serve until SIGTERM or Ctrl-C. Returns the exit code: 0 after a clean stop, 2 if a setting is not usable."""
     settings = begin("sampler")
     try:
         where = _address(settings.sampler_url)
@@ -179,18 +179,18 @@ def main() -> int:
         return 2
     keep_freed()
     torch.set_num_threads(min(_CPU_THREADS, max(1, usable_cores() // 2)))
-    # uvicorn hands a signal on to whoever had it before, once it has stopped: that is the end of a clean stop.
+    # After its clean stop uvicorn raises the signal again for the earlier handler, which must ignore it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     log.info("sampler started", url=settings.sampler_url)
-    app, kept = make_app(settings), _KEEP_ALIVE_SECONDS
-    uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_keep_alive=kept, **where)).run()
+    app, idle = make_app(settings), _KEEP_ALIVE_SECONDS
+    uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_keep_alive=idle, **where)).run()
     log.info("sampler stopped")
     return 0
 
 
 def _address(url: str) -> dict[str, Any]:
-    """Where to listen, as uvicorn says it. Raises `SettingsError`."""
+    """Return uvicorn's arguments for the address `url`. Raises `SettingsError`."""
     _, path = sampler_address(url)
     if path is not None:
         return {"uds": path}

@@ -1,1 +1,1 @@
-"""One attempt of a job, in a process of its own: the only place that learns."""
+"""One attempt of a job in a process of its own: the only process that trains."""

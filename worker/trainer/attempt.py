@@ -1,6 +1,7 @@
-"""One attempt: `python -m worker.trainer JOB ATTEMPT TENANT`. Restore, train, write what happens, say how it ended.
+"""One attempt of a job: restore a checkpoint, train, record the events, and return how it ended.
 
-The only process that learns. Its supervisor starts it, keeps its lease, and reads its exit code (`worker.exits`).
+This is the only process that trains. Its supervisor starts it, renews its lease and reads its exit code
+(`worker.exits`).
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ log = structlog.get_logger("gantry.trainer")
 
 
 class NoDeviceError(Exception):
-    """The job needs a GPU, and torch finds none here."""
+    """The job needs a GPU, and torch finds none on this host."""
 
 
 class BadSpecError(Exception):
@@ -70,25 +71,25 @@ _EXITS: Final[dict[type[Exception], Exit]] = {
     StateMismatchError: Exit.STATE_MISMATCH,
     BadSpecError: Exit.BAD_SPEC,
 }
-_FORESEEN: Final = tuple(_EXITS)
+_EXPECTED: Final = tuple(_EXITS)
 _LONGEST_MESSAGE: Final = 500
 
 
 def main(argv: Sequence[str]) -> int:
-    """Carry attempt `argv[1]` of job `argv[0]`, which is `argv[2]`'s; its exit code."""
+    """Run attempt `argv[1]` of job `argv[0]` of tenant `argv[2]`. Returns the exit code."""
     job_id, attempt, tenant = argv[0], int(argv[1]), argv[2]
     settings = begin("trainer")
-    sandbox.forget()
+    sandbox.remove_settings_from_environment()
     structlog.contextvars.bind_contextvars(job_id=job_id, attempt=attempt)
     if not sandbox.enter(settings, tenant, job_id, on_gpu=torch.cuda.is_available()):
-        log.info("this kernel has no Landlock: the trainer is not held to its folders")
-    run = TrainingAttempt(settings, tenant, job_id, attempt)
-    signal.signal(signal.SIGTERM, lambda *_: run.ask_to_stop())
-    return run.run()
+        log.info("this kernel has no Landlock: the trainer's writes are not restricted")
+    training = TrainingAttempt(settings, tenant, job_id, attempt)
+    signal.signal(signal.SIGTERM, lambda *_: training.ask_to_stop())
+    return training.run()
 
 
 class TrainingAttempt:
-    """One execution of a job, from its newest good checkpoint to its end, or to the moment it is asked to stop."""
+    """One execution of a job, from its newest good checkpoint to its end or until it is asked to stop."""
 
     def __init__(self, settings: Settings, tenant: str, job_id: str, attempt: int) -> None:
         self._settings = settings
@@ -96,47 +97,47 @@ class TrainingAttempt:
         self._artifacts = self._storage.artifacts(tenant)
         self._db = Database(settings.database)
         self._writer = FencedWriter(self._db, job_id, attempt, settings.lease_seconds)
-        self._report = Recorder(self._writer, self._artifacts)
+        self._recorder = Recorder(self._writer, self._artifacts)
         self._job_id, self._outcome_key = job_id, keys.outcome(job_id, attempt)
         self._checkpoints: CheckpointManager | None = None
-        self._asked_to_stop = self._asked_to_save = False
+        self._stop_requested = self._save_requested = False
 
     def ask_to_stop(self) -> None:
-        """Save a checkpoint after the next tick and leave. Only sets a flag: safe in a signal's handler."""
-        self._asked_to_stop = True
+        """Request a checkpoint and the end of the attempt. Only sets a flag, so it is safe in a signal handler."""
+        self._stop_requested = True
 
     def run(self) -> Exit:
-        """Train, and say how it ended; an end in failure leaves a note for the supervisor.
+        """Train, and return how the attempt ended. A failure leaves a note for the supervisor.
 
-        An error that nobody foresaw passes through: Python prints its traceback and returns `Exit.INTERNAL`.
+        An unexpected error is not caught: Python prints its traceback and exits with `Exit.INTERNAL`.
         """
         try:
-            return self._train_in_peace()
+            return self._train_unless_fenced()
         except FencedError as error:
-            log.warning("stopped: the job is no longer this attempt's", reason=str(error))
+            log.warning("stopped: another attempt owns the job", reason=str(error))
             self._tidy()
             return Exit.STOPPED
         except StopRequestedError:
             log.info("stopped as asked, before the first step")
             return Exit.STOPPED
-        except _FORESEEN as error:
-            return self._fail(_EXITS[next(kind for kind in _FORESEEN if isinstance(error, kind))], error)
+        except _EXPECTED as error:
+            return self._fail(_EXITS[next(kind for kind in _EXPECTED if isinstance(error, kind))], error)
         except RuntimeError as error:
-            # torch has a class for a GPU's memory, and only words for a processor's.
+            # torch has an exception class for GPU memory, but only a message for CPU memory.
             if "can't allocate memory" not in str(error):
                 raise
             return self._fail(Exit.OUT_OF_MEMORY, error)
         finally:
-            self._settle()
+            self._finish_writes()
 
-    def _settle(self) -> None:
-        """Have all written that is under way; what comes too late for that is known to be left out."""
+    def _finish_writes(self) -> None:
+        """Wait until all pending writes are done, or known to have failed."""
         if self._checkpoints is not None:
             self._checkpoints.close()
         self._writer.close()
 
-    def _train_in_peace(self) -> Exit:
-        """As `_train`. Raises `FencedError` where a file has gone while it was written, by a successor's sweep."""
+    def _train_unless_fenced(self) -> Exit:
+        """Call `_train`. Raises `FencedError` if a successor deleted a file while it was being written."""
         try:
             return self._train()
         except FileNotFoundError:
@@ -151,61 +152,62 @@ class TrainingAttempt:
         checkpoints = self._checkpoints = CheckpointManager(self._writer, self._artifacts, spec.checkpoints.keep_last)
         checkpoints.tidy()
         state = checkpoints.restore()
-        self._take_threads(job, None if state is None else state["versions"].get("threads"))
+        self._set_threads(job, None if state is None else state["versions"].get("threads"))
         net = self._features(job, data.to(device)) if spec.evaluation.enabled else None
         trainer = Trainer(spec, data, device, state, features=net)
-        self._report.begin(trainer, name)
+        self._recorder.begin(trainer, name)
         return self._run(trainer, checkpoints)
 
     def _run(self, trainer: Trainer, checkpoints: CheckpointManager) -> Exit:
         for event in trainer.run(stop=lambda: self._between_steps(trainer, checkpoints)):
             match event:
                 case Tick():
-                    orders = self._report.tick(event)
-                    self._asked_to_save = orders.checkpoint
-                    self._asked_to_stop |= orders.stop
+                    requests = self._recorder.tick(event)
+                    self._save_requested = requests.checkpoint
+                    self._stop_requested |= requests.stop
                 case PreviewReady():
-                    self._report.preview(event)
+                    self._recorder.preview(event)
                 case Evaluated():
-                    self._report.evaluation(event)
+                    self._recorder.evaluation(event)
                 case HealthChanged():
-                    self._report.health(event)
+                    self._recorder.health(event)
                 case CheckpointDue():
-                    metrics = self._report.at(trainer.step)
+                    metrics = self._recorder.at(trainer.step)
                     checkpoints.save(trainer, metrics, final=event.final, best=event.best)
         if not trainer.finished:
-            checkpoints.save(trainer, self._report.at(trainer.step))
+            checkpoints.save(trainer, self._recorder.at(trainer.step))
             checkpoints.finish()
             log.info("stopped as asked", step=trainer.step)
             return Exit.STOPPED
         return self._finished(trainer)
 
     def _between_steps(self, trainer: Trainer, checkpoints: CheckpointManager) -> bool:
-        """Whether to stop. Asked once all of a step is told, so that whoever goes on from there misses nothing: the
-        moment, too, to save a checkpoint that somebody has asked for.
+        """Save a checkpoint if one was requested. Returns whether to stop.
+
+        It is called when all events of a step are recorded, so that a later attempt can continue from this step.
         """
-        checkpoints.look()
-        if self._asked_to_save and checkpoints.has_room and checkpoints.is_idle:
-            checkpoints.save(trainer, self._report.at(trainer.step))
-            self._asked_to_save = False
-        return self._asked_to_stop
+        checkpoints.raise_if_failed()
+        if self._save_requested and checkpoints.has_room and checkpoints.is_idle:
+            checkpoints.save(trainer, self._recorder.at(trainer.step))
+            self._save_requested = False
+        return self._stop_requested
 
     def _finished(self, trainer: Trainer) -> Exit:
         if trainer.ended_early is None:
             log.info("trained to the end", step=trainer.step)
             return Exit.SUCCEEDED
         log.info("ended early", step=trainer.step, why=trainer.ended_early)
-        self._say(lambda: leave_reason(self._artifacts, self._outcome_key, str(trainer.ended_early)))
+        self._leave(lambda: leave_reason(self._artifacts, self._outcome_key, str(trainer.ended_early)))
         return Exit.STOPPED_EARLY
 
     def _open(self) -> Job:
-        """The job, once it is certain that it is ours."""
+        """Return the job, after a fenced write has shown that this attempt owns it."""
         self._writer.write()
         self._artifacts.sweep_unfinished(self._job_id)
         return self._writer.read(lambda s: jobs.get(s, self._job_id))
 
     def _data(self, job: Job, spec: TrainSpec) -> ImageDataset:
-        """The job's images, which are such as the spec wants. Raises `DatasetInvalidError`."""
+        """Return the job's images, checked against the spec. Raises `DatasetInvalidError`."""
         try:
             row = self._writer.read(lambda s: registered.of_job(s, job))
             if row.uploaded:
@@ -218,51 +220,55 @@ class TrainingAttempt:
             raise DatasetInvalidError(str(error)) from error
         return data
 
-    def _take_threads(self, job: Job, before: int | None) -> None:
-        """As many as are ours: asked for, or the job's so far (with others, sums differ in their last bits), or our
-        part of the host's cores. `before` is the checkpoint's.
+    def _set_threads(self, job: Job, before: int | None) -> None:
+        """Set the number of CPU threads: the setting, else the checkpoint's (`before`), else a share of the cores.
+
+        A job keeps its number of threads, because with another one the last bits of sums differ.
         """
         worker, cores = str(job.lease_owner), usable_cores()
         sharing = self._writer.read(lambda s: workers.count_on_host(s, worker, 2 * BEAT_SECONDS))
-        # Two trainers with a thread a core each would be several times slower than with one.
+        # Two trainers with one thread for each core would be several times slower than with fewer.
         part = max(1, cores // sharing)
         threads = self._settings.trainer_threads or (part if before is None else min(before, cores))
         torch.set_num_threads(threads)
         if before not in (None, threads):
-            log.info("other threads than the checkpoint's: a CPU's sums differ in their last bits", then=before)
+            log.info(
+                "the number of threads differs from the checkpoint's: the last bits of sums on a CPU differ",
+                then=before,
+            )
 
     def _features(self, job: Job, data: ImageDataset) -> FeatureNet:
-        preparation = FeaturePreparation(self._writer, job, stop=lambda: self._asked_to_stop)
+        preparation = FeaturePreparation(self._writer, job, stop=lambda: self._stop_requested)
         return feature_net(data, self._settings.features_dir, preparation)
 
     def _tidy(self) -> None:
-        """Leave no file behind that nobody will register."""
-        self._settle()
+        """Delete the files of this attempt that no row names."""
+        self._finish_writes()
         try:
             CheckpointManager(self._writer, self._artifacts, 0).tidy_after_all(self._db)
         except UnavailableError as error:
-            log.warning("what this attempt has left behind is for the sweeper", reason=str(error))
+            log.warning("files of this attempt are left for the sweeper", reason=str(error))
 
     def _fail(self, code: Exit, error: Exception) -> Exit:
         message = str(error).strip()[:_LONGEST_MESSAGE] or FAILURES[code].message
         log.error(message, code=code.name.lower())
-        failure = replace(FAILURES[code], message=message, step=self._report.step)
+        failure = replace(FAILURES[code], message=message, step=self._recorder.step)
         if isinstance(error, DivergedError):
-            hint = _hint(self._job_id, self._report.findings) or failure.hint
+            hint = _hint(self._job_id, self._recorder.findings) or failure.hint
             failure = replace(failure, step=error.step, hint=hint)
-        self._say(lambda: leave_note(self._artifacts, self._outcome_key, failure))
+        self._leave(lambda: leave_note(self._artifacts, self._outcome_key, failure))
         return code
 
-    def _say(self, last_words: Callable[[], None]) -> None:
+    def _leave(self, write_note: Callable[[], None]) -> None:
         try:
-            last_words()
+            write_note()
         except OSError as no_note:
-            # The exit code still says what happened; the note only says it better.
-            log.warning("no note could be left", error=str(no_note))
+            # The exit code still tells what happened; the note only adds details.
+            log.warning("the note could not be written", error=str(no_note))
 
 
 def _hint(job_id: str, findings: Iterable[HealthFinding]) -> str | None:
-    """The remedy of the worst finding, as something to do; None where none has one."""
+    """Return the remedy of the worst finding as a hint; None if no critical finding has one."""
     worst = next((found for found in findings if found.severity == "critical" and found.remedy), None)
     if worst is None:
         return None
@@ -271,7 +277,7 @@ def _hint(job_id: str, findings: Iterable[HealthFinding]) -> str | None:
 
 
 def _spec(job: Job) -> TrainSpec:
-    """What the job asks for. Raises `BadSpecError`."""
+    """Return the job's spec. Raises `BadSpecError`."""
     try:
         return from_record(job.spec)
     except ValidationError as error:
@@ -281,7 +287,7 @@ def _spec(job: Job) -> TrainSpec:
 
 
 def _device(spec: TrainSpec) -> tuple[torch.device, str]:
-    """Where to train, and its name for people. Raises `NoDeviceError`."""
+    """Return the device to train on and its name for people. Raises `NoDeviceError`."""
     if torch.cuda.is_available():
         return torch.device("cuda:0"), f"cuda:0 {torch.cuda.get_device_name(0)}"
     if spec.resources.gpus:
@@ -292,7 +298,7 @@ def _device(spec: TrainSpec) -> tuple[torch.device, str]:
 
 
 def leave(code: int) -> NoReturn:
-    """End this process now. Torch takes a second or more to take itself down, and all that matters is written."""
+    """End this process at once. torch needs a second or more to shut down, and everything is written already."""
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)

@@ -1,7 +1,7 @@
-"""An attempt's checkpoints: saved so that a kill at any moment leaves a good one; the newest good one found again.
+"""The checkpoints of an attempt: saved so that a kill at any moment leaves a good one, and restored.
 
-The order is what makes it safe: once the metrics up to step s are committed and the files of step s are durable,
-their row is registered under the fence; then what it makes superfluous is deleted.
+The order makes this safe: the metrics up to step s are committed, then the files of step s are durable, then their
+row is registered under the fence, then checkpoints that are no longer needed are deleted.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from jobs.storage import Storage, StoredFile, keys
 from jobs.store import checkpoints, files
 from worker.trainer.fenced_writer import FencedWriter
 
-log = structlog.get_logger("gantry.keeper")
+log = structlog.get_logger("gantry.checkpoints")
 
 MOST_FAILURES: Final = 3
-"""Saves in a row that find no room before the attempt gives up."""
-NO_ROOM: Final = "There was no room on the disk; training goes on, and saving is tried again when the next is due."
+"""Saves in a row that may fail on a full disk before the attempt fails."""
+NO_ROOM: Final = "The disk was full; training continues, and the next checkpoint is tried when it is due."
 _SPARE: Final = 2
 
 
 class DiskFullError(Exception):
-    """There was no room for a checkpoint, again and again, or for the last one."""
+    """The disk had no room for several checkpoints in a row, or for the last one."""
 
 
 class NoUsableCheckpointError(Exception):
-    """The job had checkpoints, and none of them can be read any more."""
+    """The job had checkpoints, and none of them can be read."""
 
 
 @dataclass(frozen=True, eq=False)
 class CheckpointCopy:
-    """A trainer between two steps: what `Trainer.state()` and `Trainer.weights()` gave, and whose they are."""
+    """A trainer between two steps: copies of `Trainer.state()` and `Trainer.weights()`, spec and data set."""
 
     step: int
     state: Mapping[str, Any]
@@ -58,7 +58,7 @@ class CheckpointCopy:
 
 
 class CheckpointManager:
-    """Saves and restores for one attempt; `keep_last` checkpoints stay, and the best."""
+    """Saves and restores checkpoints of one attempt. The `keep_last` newest and the best are kept."""
 
     def __init__(self, writer: FencedWriter, artifacts: Storage, keep_last: int) -> None:
         self._writer, self._artifacts, self._keep_last = writer, artifacts, keep_last
@@ -69,22 +69,23 @@ class CheckpointManager:
 
     @property
     def has_room(self) -> bool:
-        """Whether the last save found room."""
+        """Whether the disk had room for the last checkpoint."""
         return self._failures == 0
 
     def tidy(self) -> None:
-        """Delete the files that the record does not name: an earlier attempt was killed or fenced before it
-        registered them, or while it deleted what was pruned. Raises `FencedError`.
+        """Delete the files that the record does not name. Raises `FencedError`.
+
+        An earlier attempt was killed or fenced before it registered them, or while it deleted old checkpoints.
         """
-        # Listed before the fence: all these are then of attempts that are over, and can no longer be registered.
-        # What a successor of this attempt writes is not among them, however late this one wakes.
+        # The files are listed before the fence. So all of them belong to attempts that are over and can no longer
+        # register them; files of a successor are not among them, even if this process was stopped for long.
         written = files.written(self._artifacts, self._writer.job_id)
         named: set[str] = set()
         self._writer.write(lambda s: named.update(files.recorded_keys(s, self._writer.job_id)))
         self._delete_unnamed(written, named)
 
     def tidy_after_all(self, db: Database) -> None:
-        """Delete what this attempt alone has written and nobody registered; it is fenced, and writes no more."""
+        """Delete the unregistered files of this attempt, which is fenced and writes no more."""
         written = files.written(self._artifacts, self._writer.job_id)
         mine = [key for key in written if keys.is_of_attempt(key, self._writer.attempt)]
         with db.read() as s:
@@ -92,9 +93,9 @@ class CheckpointManager:
         self._delete_unnamed(mine, named)
 
     def restore(self) -> dict[str, Any] | None:
-        """The state of the newest checkpoint that is what was written; None when the job never had one.
+        """Return the state of the newest intact checkpoint; None if the job never had one.
 
-        Those that are not are marked bad on the way. Raises `NoUsableCheckpointError` when all of them are.
+        Damaged ones are marked bad. Raises `NoUsableCheckpointError` if all of them are damaged.
         """
         job_id = self._writer.job_id
         while (row := self._writer.read(lambda s: checkpoints.newest_ready(s, job_id))) is not None:
@@ -109,7 +110,7 @@ class CheckpointManager:
                 self._saved_step, self._last_bytes = row.step, row.bytes + row.weights_bytes
                 return state
         if count := self._writer.read(lambda s: checkpoints.count(s, job_id)):
-            raise NoUsableCheckpointError(f"None of the {count} checkpoints of this job can be read any more.")
+            raise NoUsableCheckpointError(f"None of the {count} checkpoints of this job can be read.")
         return None
 
     def save(
@@ -120,67 +121,67 @@ class CheckpointManager:
         final: bool = False,
         best: bool = False,
     ) -> None:
-        """Save where `trainer` stands, whose metrics were posted. `best`: it is the best so far, and is kept until
-        there is a better one.
+        """Save the state of `trainer`, whose metrics are posted already. With `best` it is kept as the best.
 
-        Copied here, and written by a thread while training goes on; but for the `final` one, which is waited for. A
-        step that is saved already is not saved again. Waits for the save before, and raises what that met: `FencedError`,
-        or `DiskFullError` when there was no room `MOST_FAILURES` times in a row, or for the final one.
+        The state is copied here and written by a thread while training continues. Only a `final` save is waited for.
+        A step that is saved already is not saved again. The call waits for the previous save and raises its error:
+        `FencedError`, or `DiskFullError` after `MOST_FAILURES` failures in a row or for the final checkpoint.
         """
         self.finish()
         if trainer.step == self._saved_step:
             return
         copy = CheckpointCopy(trainer.step, trainer.state(), trainer.weights(), trainer.spec, trainer.info)
-        self._pending = self._pool.submit(self._keep, copy, dict(metrics), final, best)
+        self._pending = self._pool.submit(self._save_copy, copy, dict(metrics), final, best)
         if final:
             self.finish()
 
     def finish(self) -> bool:
-        """Wait for the save that is under way; whether the last one found room. Raises what it met."""
+        """Wait for the current save. Returns whether the disk had room for it. Raises its error."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
         return self.has_room
 
-    def look(self) -> None:
-        """Raise what the save met that is done meanwhile."""
+    def raise_if_failed(self) -> None:
+        """Raise the error of the last save, if it is done and failed."""
         if self.is_idle:
             self.finish()
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is being saved."""
+        """Whether no save is in progress."""
         return self._pending is None or self._pending.done()
 
     def close(self) -> None:
-        """Wait until nothing is being written any more, whatever came of it."""
+        """Wait until no save is in progress, and ignore its error."""
         self._pool.shutdown()
 
-    def _keep(self, copy: CheckpointCopy, metrics: dict[str, Any], final: bool, best: bool) -> None:
+    def _save_copy(self, copy: CheckpointCopy, metrics: dict[str, Any], final: bool, best: bool) -> None:
         try:
             self._require_room()
             file, weights = self._write(copy)
         except (OSError, RuntimeError) as error:
             if not is_disk_full(error):
                 raise
-            self._missed(copy.step, final, error)
+            self._record_failure(copy.step, final, error)
             return
         self._register(copy.step, metrics, file, weights, best)
         self._saved_step, self._failures, self._last_bytes = copy.step, 0, file.bytes + weights.bytes
         log.info("checkpoint saved", step=copy.step, bytes=file.bytes, best=best)
 
-    def _missed(self, step: int, final: bool, error: Exception) -> None:
-        """There was no room: it is told, and training goes on, but not for ever. Raises `DiskFullError`."""
+    def _record_failure(self, step: int, final: bool, error: Exception) -> None:
+        """Record that the disk was full. Raises `DiskFullError` after too many failures, or if the save is final."""
         self._failures += 1
         log.warning("no room for a checkpoint", step=step, failures=self._failures)
         job_id, attempt = self._writer.job_id, self._writer.attempt
         self._writer.post(lambda s: checkpoints.record_failure(s, job_id, attempt, step, NO_ROOM))
         if final or self._failures >= MOST_FAILURES:
-            raise DiskFullError(f"There was no room on the disk for the checkpoint of step {step}.") from error
+            raise DiskFullError(f"The disk had no room for the checkpoint of step {step}.") from error
 
     def _require_room(self) -> None:
-        """Raise ENOSPC where the disk cannot hold two more such as the last: to fill it to the brim would take the
-        database with it, where that lies on the same disk.
+        """Raise ENOSPC unless the disk can hold two more checkpoints of the last size.
+
+        A disk that is completely full would also stop a database on the same disk.
         """
         if self._artifacts.free_bytes() < _SPARE * self._last_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -213,7 +214,7 @@ class CheckpointManager:
 
         failpoints.passed("checkpoint.renamed")
         self._writer.write(register)
-        self._writer.saved()
+        self._writer.clear_checkpoint_request()
         failpoints.passed("checkpoint.committed")
         for row in retired:
             for key in _keys(row):
@@ -222,7 +223,7 @@ class CheckpointManager:
     def _delete_unnamed(self, written: Iterable[str], named: Collection[str]) -> None:
         for key in written:
             if key not in named:
-                log.info("a file that the record does not name is deleted", file=key)
+                log.info("deleted a file that no row names", file=key)
                 self._artifacts.delete(key)
 
 
@@ -231,7 +232,7 @@ def _keys(row: Checkpoint) -> tuple[str, str, str]:
 
 
 def is_disk_full(error: Exception) -> bool:
-    """Whether a save failed for want of room. torch's writer turns that into a RuntimeError of its own words."""
+    """Return whether `error` means a full disk. torch's writer raises a RuntimeError instead of an OSError."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return "inline_container" in str(error) or "PytorchStreamWriter" in str(error)

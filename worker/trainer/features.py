@@ -1,4 +1,4 @@
-"""Before the first step: the feature network that the images will be judged by, trained where there is none yet."""
+"""The feature network of a data set, needed for evaluations: trained before the first step if there is none yet."""
 
 from __future__ import annotations
 
@@ -15,50 +15,51 @@ from gan.quality.features import FeatureNet
 from jobs.models import Job
 from worker.trainer.fenced_writer import FencedWriter
 
-log = structlog.get_logger("gantry.preparing")
+log = structlog.get_logger("gantry.features")
 
-_TOLD_EVERY_SECONDS: Final = 1.0
+_REPORT_SECONDS: Final = 1.0
 
 
 class StopRequestedError(Exception):
-    """Somebody wants the device back before anything was learnt."""
+    """The attempt was asked to stop before the first step."""
 
 
 class FeaturePreparation:
-    """Tells the record, about once a second, that a feature network is being trained: a silent attempt is ended.
+    """A callback that records, about once a second, that a feature network is being trained.
 
-    Raises `StopRequestedError` where the job is to be cancelled or `stop()` says so, and `FencedError`.
+    Without a sign of progress the attempt would count as stalled. The call raises `StopRequestedError` if the job was
+    asked to stop or `stop()` returns true, and `FencedError`.
     """
 
     def __init__(self, writer: FencedWriter, job: Job, stop: Callable[[], bool]) -> None:
         self._writer, self._job, self._stop = writer, job, stop
         self._due = 0.0
-        self._told = False
+        self._reported = False
 
     def __call__(self, share: float) -> None:
-        """`share` of it is done, 0..1."""
+        """Record that `share`, in [0, 1], of the training is done."""
         if time.monotonic() < self._due:
             return
-        message = f"A feature network for this data set is trained, once for all its jobs: {share:.0%} done."
+        message = f"Training a feature network for this data set, once for all its jobs: {share:.0%} done."
         reason = {"code": "preparing", "message": message}
-        orders = self._writer.write(step=self._job.step, status_reason=reason)
-        if orders.stop or self._stop():
+        requests = self._writer.write(step=self._job.step, status_reason=reason)
+        if requests.stop or self._stop():
             raise StopRequestedError
-        if not self._told:
-            log.info("no feature network for this data set yet; one is trained", data=self._job.dataset)
-        self._told, self._due = True, time.monotonic() + _TOLD_EVERY_SECONDS
+        if not self._reported:
+            log.info("this data set has no feature network yet; training one", data=self._job.dataset)
+        self._reported, self._due = True, time.monotonic() + _REPORT_SECONDS
 
-    def over(self) -> None:
-        """The job stands again where it stood."""
-        if self._told:
+    def finish(self) -> None:
+        """Restore the job's earlier `status_reason`."""
+        if self._reported:
             self._writer.write(status_reason=self._job.status_reason)
 
 
 def feature_net(data: ImageDataset, cache: Path, preparation: FeaturePreparation) -> FeatureNet:
-    """The feature network of `data`: it ships, or is in the folder `cache`, or is trained now and kept there.
+    """Return the feature network of `data`: shipped, from the folder `cache`, or trained now and stored there.
 
-    Raises what `preparation` raises; then nothing is kept.
+    Raises what `preparation` raises; then nothing is stored.
     """
     net = features.for_dataset(data, cache, preparation)
-    preparation.over()
+    preparation.finish()
     return net

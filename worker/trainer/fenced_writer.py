@@ -1,4 +1,4 @@
-"""What an attempt writes into the record: every write fenced, in order, and patient with a database that is away."""
+"""Writes of an attempt to the record: each is fenced, in order, and retried while the database is away."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobs.errors import FencedError, UnavailableError
 from jobs.leases import JobRequests
 from jobs.runtime import failpoints
 
-log = structlog.get_logger("gantry.journal")
+log = structlog.get_logger("gantry.fenced_writer")
 
 T = TypeVar("T")
 
@@ -24,52 +24,51 @@ _LONGEST_PAUSE: Final = 2.0
 
 
 class FencedWriter:
-    """The record of one attempt, kept by one thread: what is written is written in order.
+    """A thread that writes for one attempt, in order.
 
-    `post` does not wait for it, so that training goes on while the database is away; `write` and `read` do. Each is
-    tried again, with growing pauses, and given up when the lease of `ttl` seconds can no longer be held. After a
-    write that was given up or refused nothing is written any more, and every call raises what that one met: `FencedError`
-    when the job is no longer this attempt's.
+    `post` does not wait, so that training continues while the database is away; `write` and `read` wait. Each is
+    retried with growing pauses until the lease of `ttl` seconds can no longer be held. After a failed write nothing
+    more is written, and every call raises its error: `FencedError` if another attempt owns the job.
     """
 
     def __init__(self, db: Database, job_id: str, attempt: int, ttl: float) -> None:
         self.job_id, self.attempt = job_id, attempt
-        self.orders = JobRequests()
-        """What was asked of the job, as of the last write that is done."""
+        self.requests = JobRequests()
+        """What was requested of the job, as of the last completed write."""
         self._db, self._ttl = db, ttl
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="gantry-journal")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="gantry-fenced-writer")
         self._failed: Exception | None = None
 
     def post(self, action: Callable[[Session], object] | None = None, **progress: Any) -> JobRequests:
-        """Have one transaction written: the fence (with the job's `progress`, see `leases.fence`), then `action`.
+        """Queue one transaction: the fence (with the job's `progress`, see `leases.fence`), then `action`.
 
-        `action` may run again when it is not known whether the first time was committed: it must be safe to repeat.
+        `action` must be safe to repeat: it runs again if it is unknown whether the first commit succeeded.
         """
         self._submit(lambda: self._fenced(action, progress))
-        return self.orders
+        return self.requests
 
     def write(self, action: Callable[[Session], object] | None = None, **progress: Any) -> JobRequests:
-        """As `post`, and wait until it, and all before it, is committed."""
+        """Queue one transaction like `post`, and wait until it and all before it are committed."""
         return self._submit(lambda: self._fenced(action, progress)).result()
 
     def read(self, query: Callable[[Session], T]) -> T:
-        """What `query` finds, once all before it is committed."""
+        """Return the result of `query`, run after all queued writes are committed."""
 
         def once() -> T:
             with self._db.read() as s:
                 return query(s)
 
-        return self._submit(lambda: self._patiently(once)).result()
+        return self._submit(lambda: self._retry(once)).result()
 
-    def saved(self) -> None:
-        """The checkpoint that somebody asked for is registered."""
-        self.orders = replace(self.orders, checkpoint=False)
+    def clear_checkpoint_request(self) -> None:
+        """Note that the requested checkpoint is registered."""
+        self.requests = replace(self.requests, checkpoint=False)
 
     def close(self) -> None:
-        """Wait until all is written, or known not to be; what was not is in the log."""
+        """Wait until every write is committed or has failed. A failure is logged."""
         self._thread.shutdown()
         if self._failed is not None:
-            log.warning("not all of this attempt is in the record", reason=str(self._failed))
+            log.warning("some writes of this attempt are not in the record", reason=str(self._failed))
 
     def _submit(self, call: Callable[[], T]) -> Future[T]:
         if self._failed is not None:
@@ -77,7 +76,7 @@ class FencedWriter:
         return self._thread.submit(self._unless_failed, call)
 
     def _unless_failed(self, call: Callable[[], T]) -> T:
-        # What comes after a write that failed must not be written: the curve would have a gap.
+        # Nothing may be written after a failed write: the curve would have a gap.
         if self._failed is not None:
             raise self._failed
         try:
@@ -89,17 +88,17 @@ class FencedWriter:
     def _fenced(self, action: Callable[[Session], object] | None, progress: dict[str, Any]) -> JobRequests:
         def once() -> JobRequests:
             with self._db.write() as s:
-                orders = leases.fence(s, self.job_id, self.attempt, self._ttl, **progress)
+                requests = leases.fence(s, self.job_id, self.attempt, self._ttl, **progress)
                 if action is not None:
                     action(s)
             if action is not None and "step" in progress:
                 failpoints.passed("metrics.committed")
-            return orders
+            return requests
 
-        self.orders = self._patiently(once)
-        return self.orders
+        self.requests = self._retry(once)
+        return self.requests
 
-    def _patiently(self, once: Callable[[], T]) -> T:
+    def _retry(self, once: Callable[[], T]) -> T:
         give_up, pause = time.monotonic() + leases.HOLD_SHARE * self._ttl, 0.1
         while True:
             try:
@@ -107,6 +106,6 @@ class FencedWriter:
             except UnavailableError as error:
                 if time.monotonic() + pause > give_up:
                     raise FencedError("The database was away for longer than the lease can be held.") from error
-                log.warning("the database is away; what was to be written waits", error=str(error), pause=pause)
+                log.warning("the database is away; the write is retried", error=str(error), pause=pause)
             time.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)

@@ -1,4 +1,4 @@
-"""What a run tells, written into the record: each event one transaction under the attempt's fence."""
+"""Events of a training run, written to the record: one fenced transaction for each event."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from jobs.store import checkpoints, evaluations, health, metrics, previews
 from worker.trainer.checkpoints import is_disk_full
 from worker.trainer.fenced_writer import FencedWriter
 
-log = structlog.get_logger("gantry.report")
+log = structlog.get_logger("gantry.recorder")
 
 Figures = dict[str, float | None]
 
 
 class Recorder:
-    """The record of one attempt's events. Every method raises `FencedError` when the job is no longer this attempt's."""
+    """Writes the events of one attempt. Every method raises `FencedError` if another attempt owns the job."""
 
     def __init__(self, writer: FencedWriter, artifacts: Storage) -> None:
         self._writer, self._artifacts = writer, artifacts
@@ -38,14 +38,14 @@ class Recorder:
         self._quality: Figures = {}
         self._evaluated_step: int | None = None
         self.findings: tuple[HealthFinding, ...] = ()
-        """Those that hold."""
+        """The findings that hold at the moment."""
         self.step: int | None = None
-        """The last one that is in the record; None before any."""
+        """The last step in the record; None before the first."""
 
     def begin(self, trainer: Trainer, device: str) -> None:
-        """Say where this attempt goes on from: what an earlier one wrote past it is superseded from now on.
+        """Record the step from which this attempt continues. What an earlier attempt wrote past it is superseded.
 
-        Health and best checkpoint are again those of that step.
+        Health and best checkpoint become those of that step again.
         """
 
         def resumed(s: Session) -> None:
@@ -61,7 +61,7 @@ class Recorder:
         log.info("training", device=device, from_step=trainer.step, threads=torch.get_num_threads())
 
     def tick(self, tick: Tick) -> JobRequests:
-        """The curves; what was asked of the job, as far as is known."""
+        """Record the metrics since the last tick. Returns what was requested of the job, as far as known."""
         self.step = tick.step
         self._losses = {
             name: metrics.shortest_decimal(v) for name, v in zip(tick.names, tick.values[-1], strict=True)
@@ -80,14 +80,14 @@ class Recorder:
         )
 
     def preview(self, preview: PreviewReady) -> None:
-        """The picture; left out where there is no room for it."""
+        """Record a preview, unless the disk is full."""
         key = keys.preview(self._job_id, preview.step, self._attempt)
         try:
             stored = self._artifacts.put_bytes(key, grid_png(preview.images, preview.rows, preview.row_labels))
         except OSError as error:
             if not is_disk_full(error):
                 raise
-            log.warning("no room for a preview; it is left out", step=preview.step)
+            log.warning("the disk is full; a preview is left out", step=preview.step)
             return
 
         def register(s: Session) -> None:
@@ -96,7 +96,7 @@ class Recorder:
         self._writer.post(register)
 
     def evaluation(self, evaluated: Evaluated) -> None:
-        """How good the images are; progress too, as it may have taken a while."""
+        """Record an evaluation, and the job's progress, because an evaluation can take long."""
         details = plain(asdict(evaluated.evaluation))
         figures: Figures = details.pop("metrics")
         self._quality, self._evaluated_step = figures, evaluated.step
@@ -109,7 +109,7 @@ class Recorder:
         log.info("evaluated", step=evaluated.step, best=evaluated.best, **figures)
 
     def health(self, changed: HealthChanged) -> None:
-        """The verdict, the findings that hold, and those that are new."""
+        """Record the verdict, the findings that hold, and the new ones."""
         self.findings = changed.findings
 
         def put(s: Session) -> None:
@@ -120,7 +120,7 @@ class Recorder:
             log.warning(finding.message, finding=finding.code, severity=finding.severity, step=changed.step)
 
     def at(self, step: int) -> Figures:
-        """The figures of that step, the newest that was told: losses, and quality where it was evaluated."""
+        """Return the metrics of `step`, the newest: losses, and quality if that step was evaluated."""
         return {**(self._quality if step == self._evaluated_step else {}), **self._losses}
 
     @property
@@ -140,7 +140,7 @@ class Recorder:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON holds it: what is not a finite number is null, a tuple is a list."""
+    """Return `value` as JSON holds it: null for a number that is not finite, a list for a tuple."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

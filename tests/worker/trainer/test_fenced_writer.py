@@ -100,5 +100,5 @@ def test_orders_come_with_the_writes(db: Database, job: Job, writer: FencedWrite
         jobs.request_pause(s, job.id)
     orders = writer.write()
     assert orders == leases.JobRequests(pause=True, checkpoint=True) and orders.stop
-    writer.saved()
-    assert writer.orders == leases.JobRequests(pause=True)
+    writer.clear_checkpoint_request()
+    assert writer.requests == leases.JobRequests(pause=True)
