@@ -13,6 +13,8 @@ from jobs.status import TERMINAL
 from jobs.storage import Storage
 from jobs.storage.keys import checkpoints, onnx, previews
 
+_DAY_SECONDS: Final = 86_400.0
+
 
 def recorded_keys(s: Session, job_id: str) -> set[str]:
     """Return the keys of the job's previews and unpruned checkpoints, and of exports made from these."""
@@ -31,16 +33,13 @@ def written(artifacts: Storage, job_id: str) -> list[str]:
     return [key for prefix in prefixes for key in artifacts.list_keys(prefix, unfinished=True)]
 
 
-_A_DAY: Final = 86_400.0
-
-
 def recently_ended(s: Session, after: float | None, ago_seconds: float) -> tuple[list[tuple[str, str]], float]:
     """Return the (id, tenant) of jobs that ended after `after`, and the end of the period that was searched.
 
     The period ends `ago_seconds` ago. `after` None is a day before its end.
     """
     until = clock.read(s) - ago_seconds
-    after = until - _A_DAY if after is None else after
+    after = until - _DAY_SECONDS if after is None else after
     ended = Job.status.in_([status.value for status in TERMINAL])
     query = select(Job.id, Job.tenant).where(ended, Job.finished_at > after, Job.finished_at <= until)
     return [(job_id, tenant) for job_id, tenant in s.execute(query)], max(after, until)

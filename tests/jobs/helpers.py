@@ -1,4 +1,4 @@
-"""A job to play with."""
+"""Helpers for tests of the record: a stored job, a spec of the first version, a tenant's files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.storage import Storage, open_storage
 from jobs.storage.disk import DiskStorage
 from jobs.store import datasets, jobs
 
-# As the first version of the service stored it.
+# A spec as the first version of the service stored it.
 VERSION_1: Final[dict[str, Any]] = {
     "spec_version": 1,
     "name": "of the first version",
@@ -48,7 +48,7 @@ VERSION_1: Final[dict[str, Any]] = {
 
 
 def files_of(settings: Settings) -> Storage:
-    """Return the files of the jobs of the default tenant."""
+    """Return the files of the default tenant."""
     return open_storage(settings).artifacts(DEFAULT_TENANT)
 
 
@@ -59,7 +59,7 @@ def disk_path(files: Storage, key: str) -> Path:
 
 
 def submit(db: Database, *, tenant: str | None = None, **body: Any) -> Job:
-    """Store a job, as POST /v1/jobs does."""
+    """Store a job, as POST /v1/jobs does, and return it."""
     with db.write(tenant) as s:
         row = datasets.get(s, body.get("dataset", "fashion-mnist-mini"))
         return jobs.create(s, resolve({"dataset": row.name, **body}), datasets.info(row))

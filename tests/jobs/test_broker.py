@@ -1,4 +1,4 @@
-"""The hint's way from the outbox to a broker, on both brokers, and what happens when the broker is away."""
+"""Tests of hints from the outbox to the broker, with both brokers, and without a reachable one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def app(settings: Settings) -> Iterator[Celery]:
 
 
 def _waiting(app: Celery, count: int) -> list[Any]:
-    """All that wait, which should be `count`."""
+    """Return all waiting messages, of which `count` are expected."""
     found: list[Any] = []
     with app.connection_for_read() as connection:
         queue = connection.SimpleQueue(broker.QUEUE)
@@ -43,7 +43,7 @@ def _waiting(app: Celery, count: int) -> list[Any]:
             return found
 
 
-def test_a_submitted_job_sends_one_hint_that_says_nothing(app: Celery, db: Database) -> None:
+def test_a_submitted_job_sends_one_hint_without_its_id(app: Celery, db: Database) -> None:
     job = submit(db)
     assert broker.relay_once(db, app) == 1
     assert broker.relay_once(db, app) == 0
@@ -52,34 +52,34 @@ def test_a_submitted_job_sends_one_hint_that_says_nothing(app: Celery, db: Datab
     assert job.id not in str(message.body)
 
 
-def test_a_lost_hint_is_written_again_for_an_idle_worker(app: Celery, db: Database, settings: Settings) -> None:
+def test_a_lost_hint_is_sent_again_for_an_idle_worker(app: Celery, db: Database, settings: Settings) -> None:
     submit(db), submit(db)
-    hasty = settings.model_copy(update={"republish_seconds": -1})
+    short = settings.model_copy(update={"republish_seconds": -1})
     broker.relay_once(db, app)
     assert len(_waiting(app, 2)) == 2
-    sweeper.sweep_once(db, hasty)
-    assert broker.relay_once(db, app) == 0, "nobody is idle"
+    sweeper.sweep_once(db, short)
+    assert broker.relay_once(db, app) == 0, "no worker is idle"
     with db.write() as s:
         workers.register(s, "w1", "host", [])
-    patient = settings.model_copy(update={"republish_seconds": 1000})
-    sweeper.sweep_once(db, patient)
+    long = settings.model_copy(update={"republish_seconds": 1000})
+    sweeper.sweep_once(db, long)
     assert broker.relay_once(db, app) == 0
-    sweeper.sweep_once(db, hasty)
+    sweeper.sweep_once(db, short)
     assert broker.relay_once(db, app) == 1, "one worker, one hint, though two jobs wait"
 
 
-def test_a_hint_stays_in_the_outbox_while_the_broker_is_away(db: Database, settings: Settings) -> None:
+def test_a_hint_stays_in_the_outbox_while_the_broker_is_unreachable(db: Database, settings: Settings) -> None:
     submit(db)
-    away = broker.make_app(settings.model_copy(update={"broker_url": "redis://127.0.0.1:9/0"}))
+    unreachable = broker.make_app(settings.model_copy(update={"broker_url": "redis://127.0.0.1:9/0"}))
     with pytest.raises(BrokerUnavailableError, match="does not accept messages"):
-        broker.relay_once(db, away)
+        broker.relay_once(db, unreachable)
     with pytest.raises(BrokerUnavailableError, match="does not respond"):
-        broker.check(away)
+        broker.check(unreachable)
     with db.read() as s:
         assert len(outbox.fetch_due(s, 10)) == 1
 
 
-def test_a_broker_that_is_there_checks_well(app: Celery) -> None:
+def test_a_reachable_broker_passes_the_check(app: Celery) -> None:
     broker.check(app)
 
 

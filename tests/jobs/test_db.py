@@ -1,4 +1,4 @@
-"""The schema, the clock and the transactions, on both databases."""
+"""Tests of the schema, the clock and the transactions."""
 
 import json
 import time
@@ -25,13 +25,13 @@ from tests.conftest import small_settings
 from tests.jobs.helpers import VERSION_1
 
 
-def test_migrations_make_what_the_models_say(db: Database) -> None:
-    def told(item: object, name: str | None, *_: object) -> bool:
-        # SQLite does not tell which way an index goes; tests/jobs/store/test_plans.py sees that it is used.
+def test_migrations_create_the_schema_of_the_models(db: Database) -> None:
+    def include(item: object, name: str | None, *_: object) -> bool:
+        # SQLite does not report the direction of an index. tests/jobs/store/test_plans.py checks that it is used.
         return db.dialect == "postgresql" or name != "ix_jobs_claim"
 
     with db.read() as s:
-        context = MigrationContext.configure(s.connection(), opts={"compare_type": True, "include_object": told})
+        context = MigrationContext.configure(s.connection(), opts={"compare_type": True, "include_object": include})
         assert compare_metadata(context, Base.metadata) == []
 
 
@@ -44,8 +44,8 @@ def test_migrating_twice_changes_nothing(db: Database, settings: Settings) -> No
     assert {name for _, name in before} == set(BUILTIN_DATASETS)
 
 
-def _move(db: Database, *revisions: str) -> None:
-    """Bring an empty schema from one revision to the next."""
+def _migrate(db: Database, *revisions: str) -> None:
+    """Migrate an empty schema from one revision to the next."""
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     with db.write() as s:
@@ -68,8 +68,8 @@ FIRST_VERSIONS_ROWS = (
 )
 
 
-def test_what_the_first_version_stored_is_there_after_an_upgrade(db: Database, settings: Settings) -> None:
-    _move(db, "base", "0001")
+def test_rows_of_the_first_version_survive_an_upgrade(db: Database, settings: Settings) -> None:
+    _migrate(db, "base", "0001")
     with db.write() as s:
         for row in FIRST_VERSIONS_ROWS:
             s.execute(text(row), {"job": JOB, "spec": json.dumps(VERSION_1)} if ":spec" in row else {"job": JOB})
@@ -79,17 +79,15 @@ def test_what_the_first_version_stored_is_there_after_an_upgrade(db: Database, s
         assert job.health == NO_VERDICT and from_record(job.spec).optimizers.g.learning_rate == 0.0002
         assert [row.id for row in checkpoints.page(s, JOB, limit=5).data] == ["ckpt_1"]
         assert s.execute(text("select count(*) from job_events")).scalar_one() == 1
-        place = {"job_id": JOB, "step": 9, "attempt": 1, "created_at": 2.0}
-        s.add(Evaluation(**place, best_so_far=True, metrics={"fcd": 1.0}, details={}))
+        identity = {"job_id": JOB, "step": 9, "attempt": 1, "created_at": 2.0}
+        s.add(Evaluation(**identity, best_so_far=True, metrics={"fcd": 1.0}, details={}))
         checkpoints.mark_best(s, JOB, 9)
     with db.read() as s:
         assert checkpoints.choose(s, JOB, "best").id == "ckpt_1" and evaluations.best(s, JOB) == (9, 1)
 
 
-def test_the_curves_of_an_older_version_are_there_after_an_upgrade_in_few_blocks(
-    db: Database, settings: Settings
-) -> None:
-    _move(db, "base", "0003")
+def test_curves_of_an_older_version_survive_an_upgrade_in_few_blocks(db: Database, settings: Settings) -> None:
+    _migrate(db, "base", "0003")
     ticks = [(1, first, 30) for first in range(1, 9001, 30)] + [(1, 9101, 5), (2, 9106, 5)]
     with db.write() as s:
         s.execute(text(FIRST_VERSIONS_ROWS[0]), {"job": JOB, "spec": json.dumps(VERSION_1)})
@@ -115,7 +113,7 @@ def test_the_curves_of_an_older_version_are_there_after_an_upgrade_in_few_blocks
     )
 
 
-def test_check_names_what_is_missing(db: Database) -> None:
+def test_check_reports_a_pending_migration(db: Database) -> None:
     db.check()
     with db.write() as s:
         s.execute(text("update alembic_version set version_num = '0000'"))
@@ -123,7 +121,7 @@ def test_check_names_what_is_missing(db: Database) -> None:
         db.check()
 
 
-def test_a_database_without_tables_says_how_to_make_them(postgres_server: str, tmp_path: Path) -> None:
+def test_a_database_without_tables_reports_how_to_create_them(postgres_server: str, tmp_path: Path) -> None:
     with servers.database(postgres_server) as url:
         for empty in (small_settings(tmp_path, database_url=url), small_settings(tmp_path)):
             empty.data_dir.mkdir(exist_ok=True)
@@ -133,14 +131,14 @@ def test_a_database_without_tables_says_how_to_make_them(postgres_server: str, t
             database.dispose()
 
 
-def test_an_unreachable_database_has_a_name_and_no_password_in_its_message() -> None:
+def test_the_error_of_an_unreachable_database_contains_no_password() -> None:
     database = Database("postgresql+psycopg://someone:secret@127.0.0.1:9/none")
     with pytest.raises(DatabaseUnavailableError) as caught:
         database.check()
     assert "secret" not in str(caught.value)
 
 
-def test_the_clock_is_the_databases_and_moves_within_a_transaction(db: Database) -> None:
+def test_the_database_clock_advances_within_a_transaction(db: Database) -> None:
     with db.read() as s:
         first = clock.read(s)
         time.sleep(0.05)
@@ -149,7 +147,7 @@ def test_the_clock_is_the_databases_and_moves_within_a_transaction(db: Database)
     assert abs(first - time.time()) < 60
 
 
-def test_a_block_that_raises_leaves_no_trace(db: Database) -> None:
+def test_a_write_that_raises_is_rolled_back(db: Database) -> None:
     with pytest.raises(RuntimeError), db.write() as s:
         s.execute(text("delete from datasets"))
         raise RuntimeError
@@ -157,14 +155,14 @@ def test_a_block_that_raises_leaves_no_trace(db: Database) -> None:
         assert datasets.names(s) == sorted(BUILTIN_DATASETS)
 
 
-def test_what_a_read_changes_is_thrown_away(db: Database) -> None:
+def test_changes_in_a_read_are_discarded(db: Database) -> None:
     with db.read() as s:
         s.execute(text("delete from datasets"))
     with db.read() as s:
         assert datasets.names(s) == sorted(BUILTIN_DATASETS)
 
 
-def test_files_from_before_there_were_tenants_are_the_default_ones(tmp_path: Path) -> None:
+def test_files_from_before_tenants_move_to_the_default_tenant(tmp_path: Path) -> None:
     settings = small_settings(tmp_path)
     for folder in (settings.data_dir / "artifacts" / "job_x", settings.data_dir / "datasets" / "ds_x"):
         folder.mkdir(parents=True)

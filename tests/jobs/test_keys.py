@@ -1,4 +1,4 @@
-"""What a key looks like, and what the record keeps of it."""
+"""Tests of API keys: their format, and what the database stores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobs.store.callers import api_keys
 READ = [Scope.JOBS_READ]
 
 
-def test_a_key_is_of_the_shape_that_scanners_know() -> None:
+def test_a_key_has_the_format_that_scanners_know() -> None:
     keys = {new_key() for _ in range(50)}
     assert len(keys) == 50
     for key in keys:
@@ -26,19 +26,19 @@ def test_a_key_is_of_the_shape_that_scanners_know() -> None:
         assert handle_of(key) == key[9:17]
 
 
-@given(place=st.integers(9, 47), character=st.sampled_from("0aZ_é "))
-def test_a_mistyped_key_is_no_key(place: int, character: str) -> None:
+@given(position=st.integers(9, 47), character=st.sampled_from("0aZ_é "))
+def test_a_mistyped_key_has_no_handle(position: int, character: str) -> None:
     key = new_key()
-    wrong = key[:place] + character + key[place + 1 :]
+    wrong = key[:position] + character + key[position + 1 :]
     assert wrong == key or handle_of(wrong) is None
 
 
 @pytest.mark.parametrize("text", ["", "gan_live_", "x" * 10_000, "gan_live_" + "\n" * 39, "Bearer x"])
-def test_what_is_no_key_has_no_handle(text: str) -> None:
+def test_other_text_has_no_handle(text: str) -> None:
     assert handle_of(text) is None
 
 
-def test_the_record_keeps_no_key(db: Database) -> None:
+def test_the_database_stores_no_key(db: Database) -> None:
     with db.write() as s:
         made = api_keys.create(s, "acme", "theirs", READ)
     with db.read() as s:
@@ -50,19 +50,19 @@ def test_the_record_keeps_no_key(db: Database) -> None:
     assert not any(secret in text for text in kept)
 
 
-def test_a_key_that_is_over_revoked_or_unknown_opens_nothing(db: Database) -> None:
+def test_expired_revoked_and_unknown_keys_are_not_valid(db: Database) -> None:
     with db.write() as s:
-        over = api_keys.create(s, "acme", "over", READ, expires_in_seconds=-1)
+        expired = api_keys.create(s, "acme", "expired", READ, expires_in_seconds=-1)
         revoked, good = (api_keys.create(s, "acme", name, READ) for name in ("revoked", "good"))
         api_keys.revoke(s, revoked.row.id)
         first = api_keys.revoke(s, revoked.row.id).revoked_at
-        assert api_keys.revoke(s, revoked.row.id).revoked_at == first, "repeated, it changes nothing"
+        assert api_keys.revoke(s, revoked.row.id).revoked_at == first, "repeating it changes nothing"
     with db.read() as s:
-        held = {key: api_keys.find_valid(s, key) for key in (over.key, revoked.key, good.key, new_key(), "", "x")}
-    assert [key for key, row in held.items() if row is not None] == [good.key]
+        found = {key: api_keys.find_valid(s, key) for key in (expired.key, revoked.key, good.key, new_key(), "", "x")}
+    assert [key for key, row in found.items() if row is not None] == [good.key]
 
 
-def test_a_key_of_the_same_handle_but_another_secret_opens_nothing(db: Database) -> None:
+def test_a_key_with_the_same_handle_but_another_secret_is_not_valid(db: Database) -> None:
     with db.write() as s:
         made = api_keys.create(s, "acme", "theirs", READ)
         made.row.handle = handle_of(other := new_key()) or ""
@@ -70,7 +70,7 @@ def test_a_key_of_the_same_handle_but_another_secret_opens_nothing(db: Database)
         assert api_keys.find_valid(s, other) is None
 
 
-def test_a_rotated_key_overlaps_and_then_is_over(db: Database) -> None:
+def test_a_rotated_key_overlaps_and_then_expires(db: Database) -> None:
     with db.write() as s:
         old = api_keys.create(s, "acme", "theirs", READ, expires_in_seconds=1000)
         new = api_keys.rotate(s, old.row.id, 60)
@@ -78,12 +78,12 @@ def test_a_rotated_key_overlaps_and_then_is_over(db: Database) -> None:
         assert new.row.expires_at is not None and new.row.expires_at > new.row.created_at + 900
         assert api_keys.find_valid(s, old.key) is not None and api_keys.find_valid(s, new.key) is not None
         api_keys.rotate(s, new.row.id, 0)
-        assert api_keys.find_valid(s, new.key) is None, "no overlap: over at once"
+        assert api_keys.find_valid(s, new.key) is None, "without an overlap it expires at once"
         with pytest.raises(KeyNotFoundError):
             api_keys.rotate(s, new.row.id, 60)
 
 
-def test_only_an_administrators_key_that_holds_counts_as_the_first(db: Database) -> None:
+def test_only_a_valid_key_with_the_admin_scope_counts(db: Database) -> None:
     with db.write() as s:
         assert not api_keys.has_valid_admin_key(s)
         api_keys.create(s, "acme", "theirs", READ)

@@ -1,4 +1,4 @@
-"""Who holds a job: one attempt at a time, and nobody else writes. On both databases."""
+"""Tests of leases: one attempt at a time holds a job, and no other attempt can write."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def _expire(db: Database, job_id: str) -> None:
         s.execute(update(Job).where(Job.id == job_id).values(lease_until=clock.now() - 1))
 
 
-def _pause(db: Database, job_id: str, seconds: float) -> None:
+def _delay(db: Database, job_id: str, seconds: float) -> None:
     with db.write() as s:
         s.execute(update(Job).where(Job.id == job_id).values(not_before=clock.now() + seconds))
 
 
-def test_a_claim_takes_the_job_and_says_by_whom(db: Database) -> None:
+def test_a_claim_takes_the_job_and_records_the_worker(db: Database) -> None:
     job = submit(db)
     claimed = _claim(db)
     assert claimed is not None and claimed.id == job.id
@@ -50,20 +50,20 @@ def test_a_claim_takes_the_job_and_says_by_whom(db: Database) -> None:
     assert _claim(db) is None
 
 
-def test_the_best_job_is_the_one_of_highest_priority_then_the_oldest(db: Database) -> None:
+def test_the_job_with_the_highest_priority_is_first_then_the_oldest(db: Database) -> None:
     plain, urgent, later = submit(db), submit(db, priority=5), submit(db)
     order = [claimed.id for claimed in (_claim(db), _claim(db), _claim(db)) if claimed]
     assert order == [urgent.id, plain.id, later.id]
 
 
-def test_a_job_that_needs_a_gpu_waits_for_a_worker_that_has_one(db: Database) -> None:
+def test_a_job_that_needs_a_gpu_waits_for_a_worker_with_one(db: Database) -> None:
     job = submit(db, resources={"gpus": 1})
     assert _claim(db, gpus=0) is None
     claimed = _claim(db, gpus=1)
     assert claimed is not None and claimed.id == job.id
 
 
-def test_many_workers_at_once_never_share_a_job(db: Database) -> None:
+def test_concurrent_workers_never_share_a_job(db: Database) -> None:
     ids = {submit(db).id for _ in range(6)}
     found: list[str] = []
 
@@ -79,7 +79,7 @@ def test_many_workers_at_once_never_share_a_job(db: Database) -> None:
     assert sorted(found) == sorted(ids)
 
 
-def test_renewing_moves_the_lease_and_brings_the_orders(db: Database) -> None:
+def test_renewing_extends_the_lease_and_returns_the_requests(db: Database) -> None:
     job = submit(db)
     _claim(db, ttl=1)
     before = _job(db, job.id).lease_until
@@ -94,12 +94,12 @@ def test_renewing_moves_the_lease_and_brings_the_orders(db: Database) -> None:
         assert leases.renew(s, job.id, 1, 60) == leases.JobRequests(cancel=True, checkpoint=True)
 
 
-def test_the_orders_say_whether_to_leave() -> None:
+def test_the_requests_say_whether_to_stop() -> None:
     assert not leases.JobRequests(checkpoint=True).stop
-    assert all(leases.JobRequests(**{asked: True}).stop for asked in ("cancel", "pause", "overdue"))
+    assert all(leases.JobRequests(**{request: True}).stop for request in ("cancel", "pause", "overdue"))
 
 
-def test_a_job_that_has_run_for_as_long_as_it_may_is_told_so_and_fails(db: Database) -> None:
+def test_a_job_that_reaches_its_max_runtime_fails(db: Database) -> None:
     job = submit(db, max_runtime_seconds=60)
     _claim(db)
     with db.write() as s:
@@ -148,7 +148,7 @@ def test_a_stale_attempt_can_write_nothing(db: Database, wrong: str) -> None:
     assert _job(db, job.id).step == 0
 
 
-def test_a_job_ends_once_even_for_somebody_who_goes_around_the_guard(db: Database) -> None:
+def test_the_database_refuses_a_second_end(db: Database) -> None:
     job = submit(db)
     _claim(db)
     with db.write() as s:
@@ -157,7 +157,7 @@ def test_a_job_ends_once_even_for_somebody_who_goes_around_the_guard(db: Databas
         events.record(s, job.id, "job.status", {"status": "failed"}, attempt=1, ends_job=True)
 
 
-def test_a_failure_carries_its_error(db: Database) -> None:
+def test_a_failed_job_has_its_error(db: Database) -> None:
     job = submit(db)
     _claim(db)
     error = {"code": "diverged", "message": "Loss is not finite.", "retryable": False, "step": 3, "hint": "Lower it."}
@@ -168,7 +168,7 @@ def test_a_failure_carries_its_error(db: Database) -> None:
     assert ended.finished_at is not None and ended.lease_until is None
 
 
-def test_a_success_may_say_why_it_came_early(db: Database) -> None:
+def test_an_early_success_has_its_reason(db: Database) -> None:
     job = submit(db)
     _claim(db)
     reason = {"code": "stopped_early", "message": "The best is long past."}
@@ -181,7 +181,7 @@ def test_a_success_may_say_why_it_came_early(db: Database) -> None:
         assert s.get_one(Attempt, (job.id, 1)).outcome == "stopped_early"
 
 
-def test_a_crash_is_retried_later_each_time_and_then_given_up(db: Database) -> None:
+def test_a_crash_is_retried_with_a_delay_until_the_last_attempt(db: Database) -> None:
     job = submit(db, max_attempts=2)
     _claim(db)
     with db.write() as s:
@@ -190,9 +190,9 @@ def test_a_crash_is_retried_later_each_time_and_then_given_up(db: Database) -> N
         after = clock.read(s)
     assert released.status == "queued" and released.status_reason == LOST
     assert before + 1 <= released.not_before <= after + 1
-    _pause(db, job.id, 30)  # no second of which passes unseen on a machine that stands still
+    _delay(db, job.id, 30)  # long enough for a busy machine
     assert _claim(db) is None
-    _pause(db, job.id, 0)
+    _delay(db, job.id, 0)
     assert _claim(db) is not None
     with db.write() as s:
         ended = leases.release(s, job.id, 2, crash=True, reason=LOST)
@@ -201,7 +201,7 @@ def test_a_crash_is_retried_later_each_time_and_then_given_up(db: Database) -> N
     assert ended.error["message"] == "2 attempts crashed. The last error: It was killed."
 
 
-def test_the_hint_of_the_last_crash_is_the_jobs(db: Database) -> None:
+def test_the_hint_of_the_last_crash_is_shown(db: Database) -> None:
     job = submit(db, max_attempts=1)
     _claim(db)
     with db.write() as s:
@@ -210,7 +210,7 @@ def test_the_hint_of_the_last_crash_is_the_jobs(db: Database) -> None:
     assert ended.error["message"].startswith("The only attempt crashed")
 
 
-def test_a_drain_does_not_count_as_a_crash_and_is_taken_up_at_once(db: Database) -> None:
+def test_a_drain_does_not_count_as_a_crash_and_has_no_delay(db: Database) -> None:
     job = submit(db, max_attempts=1)
     for attempt in (1, 2, 3):
         claimed = _claim(db)
@@ -219,7 +219,7 @@ def test_a_drain_does_not_count_as_a_crash_and_is_taken_up_at_once(db: Database)
             assert leases.release(s, job.id, attempt, crash=False, reason=LOST).status == "queued"
 
 
-def test_a_job_that_was_to_be_cancelled_is_not_queued_again(db: Database) -> None:
+def test_a_job_with_a_requested_cancel_is_not_queued_again(db: Database) -> None:
     job = submit(db)
     _claim(db)
     with db.write() as s:
@@ -228,7 +228,7 @@ def test_a_job_that_was_to_be_cancelled_is_not_queued_again(db: Database) -> Non
         assert leases.release(s, job.id, 1, crash=True, reason=LOST).status == "cancelled"
 
 
-def test_the_reaper_takes_only_leases_that_ran_out(db: Database) -> None:
+def test_only_expired_leases_are_reaped(db: Database) -> None:
     held, lost = submit(db), submit(db)
     with db.write() as s:
         workers.register(s, "w2", "host", [])
@@ -248,18 +248,18 @@ def test_the_reaper_takes_only_leases_that_ran_out(db: Database) -> None:
         assert [hint.job_id for hint in outbox.fetch_due(s, 10)].count(lost.id) == 1
 
 
-def test_events_tell_the_story_in_order_without_a_gap(db: Database) -> None:
+def test_events_are_in_order_without_a_gap(db: Database) -> None:
     job = submit(db)
     _claim(db)
     with db.write() as s:
         leases.fence(s, job.id, 1, 30, step=1)
         # However long it takes until the next one.
         s.execute(update(JobEvent).where(JobEvent.type == events.PROGRESS).values(at=JobEvent.at + 60))
-        leases.fence(s, job.id, 1, 30, step=2)  # within the second: no event of its own
+        leases.fence(s, job.id, 1, 30, step=2)  # within the same second: no event of its own
         leases.finish(s, job.id, 1, Status.SUCCEEDED)
     with db.read() as s:
-        told = events.page(s, job.id, after=0, limit=10)
-    assert [(e.seq, e.type, e.data.get("status")) for e in told] == [
+        recorded = events.page(s, job.id, after=0, limit=10)
+    assert [(e.seq, e.type, e.data.get("status")) for e in recorded] == [
         (1, "job.status", "queued"),
         (2, "job.status", "running"),
         (3, "job.progress", None),

@@ -1,9 +1,9 @@
-"""The table of moves against the contract's sentence, and what is derived from it."""
+"""Tests of the table of transitions and of what is derived from it."""
 
 from jobs.status import ACTIONS, TERMINAL, TRANSITIONS, Action, Status, allowed_actions
 
 
-def test_the_terminal_three() -> None:
+def test_three_statuses_are_terminal() -> None:
     assert {Status.SUCCEEDED, Status.FAILED, Status.CANCELLED} == TERMINAL
 
 
@@ -13,11 +13,11 @@ def test_nothing_leaves_a_terminal_status() -> None:
 
 def test_every_status_can_be_reached_and_has_a_row() -> None:
     assert set(TRANSITIONS) == set(Status)
-    reached = {to for moves in TRANSITIONS.values() for to in moves}
+    reached = {to for targets in TRANSITIONS.values() for to in targets}
     assert reached | {Status.QUEUED} == set(Status)
 
 
-def test_each_status_says_what_can_be_asked_of_it() -> None:
+def test_each_status_has_its_allowed_actions() -> None:
     assert allowed_actions(Status.QUEUED) == ["cancel", "pause"]
     assert allowed_actions(Status.RUNNING) == ["cancel", "pause"]
     assert allowed_actions(Status.PAUSED) == ["cancel", "resume"]
@@ -26,7 +26,7 @@ def test_each_status_says_what_can_be_asked_of_it() -> None:
     assert set(ACTIONS) == set(Action)
 
 
-def test_what_was_asked_of_a_running_job_is_not_asked_again() -> None:
+def test_a_requested_action_is_not_offered_again() -> None:
     assert allowed_actions(Status.RUNNING, pausing=True) == ["cancel", "resume"]
     assert allowed_actions(Status.RUNNING, cancelling=True) == []
     assert allowed_actions(Status.RUNNING, cancelling=True, pausing=True) == []

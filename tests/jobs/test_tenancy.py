@@ -1,4 +1,4 @@
-"""A session of one tenant's knows that one's rows alone, whatever it is asked."""
+"""Tests of sessions that are limited to one tenant."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FILE = StoredFile("job_x/f", 3, "0" * 64)
 
 @pytest.fixture
 def two(db: Database) -> tuple[Job, Job]:
-    """A job of each of two tenants."""
+    """Return two jobs of two tenants, ours and theirs."""
     with db.write() as s:
         for name in ("ours", "theirs"):
             tenants.get_or_create(s, name)
     return submit(db, tenant="ours"), submit(db, tenant="theirs")
 
 
-def test_a_tenant_finds_its_own_jobs_alone(db: Database, two: tuple[Job, Job]) -> None:
+def test_a_tenant_finds_only_its_own_jobs(db: Database, two: tuple[Job, Job]) -> None:
     ours, theirs = two
     with db.read("ours") as s:
         assert jobs.get(s, ours.id).tenant == "ours"
@@ -36,22 +36,22 @@ def test_a_tenant_finds_its_own_jobs_alone(db: Database, two: tuple[Job, Job]) -
             == jobs.row_versions(s, [ours.id, theirs.id]).keys()
             == {ours.id}
         )
-        for ask in (jobs.get, jobs.require_exists):
+        for find in (jobs.get, jobs.require_exists):
             with pytest.raises(JobNotFoundError):
-                ask(s, theirs.id)
+                find(s, theirs.id)
     with db.read() as s:
-        assert {row.row.id for row in jobs.page(s, limit=9).data} == {ours.id, theirs.id}, "the service sees all"
+        assert {row.row.id for row in jobs.page(s, limit=9).data} == {ours.id, theirs.id}, "the service sees all rows"
 
 
 @pytest.mark.parametrize(
-    "move", [jobs.request_cancel, jobs.request_pause, jobs.resume, jobs.delete, jobs.request_checkpoint]
+    "action", [jobs.request_cancel, jobs.request_pause, jobs.resume, jobs.delete, jobs.request_checkpoint]
 )
-def test_a_tenant_moves_its_own_jobs_alone(db: Database, two: tuple[Job, Job], move: object) -> None:
+def test_a_tenant_changes_only_its_own_jobs(db: Database, two: tuple[Job, Job], action: object) -> None:
     with db.write("ours") as s, pytest.raises(JobNotFoundError):
-        move(s, two[1].id)  # type: ignore[operator]
+        action(s, two[1].id)  # type: ignore[operator]
 
 
-def test_what_belongs_to_anothers_job_is_not_there(db: Database, two: tuple[Job, Job]) -> None:
+def test_rows_of_another_tenants_job_are_not_found(db: Database, two: tuple[Job, Job]) -> None:
     theirs = two[1]
     with db.write() as s:
         saved = checkpoints.register(s, theirs.id, 1, 10, {}, FILE, FILE, best=True)
@@ -64,7 +64,7 @@ def test_what_belongs_to_anothers_job_is_not_there(db: Database, two: tuple[Job,
         assert s.get(Checkpoint, saved.id) is not None
 
 
-def test_changes_and_subqueries_are_narrowed_too(db: Database, two: tuple[Job, Job]) -> None:
+def test_changes_and_subqueries_are_limited_too(db: Database, two: tuple[Job, Job]) -> None:
     ours, theirs = two
     with db.write("ours") as s:
         changed = s.scalars(update(Job).values(step=7).returning(Job.id)).all()
@@ -75,13 +75,13 @@ def test_changes_and_subqueries_are_narrowed_too(db: Database, two: tuple[Job, J
         assert list(s.scalars(select(Job.id))) == [theirs.id]
 
 
-def test_a_row_of_anothers_is_not_stored(db: Database, two: tuple[Job, Job]) -> None:
+def test_a_row_of_another_tenant_is_not_stored(db: Database, two: tuple[Job, Job]) -> None:
     with pytest.raises(AssertionError, match="theirs"), db.write("ours") as s:
         s.add(Job(tenant="theirs"))
         s.flush()
 
 
-def test_a_data_set_is_its_tenants_and_a_name_may_be_given_twice(db: Database, two: tuple[Job, Job]) -> None:
+def test_two_tenants_may_use_the_same_data_set_name(db: Database, two: tuple[Job, Job]) -> None:
     info = BUILTIN_DATASETS["fashion-mnist-mini"].model_copy(update={"name": "shoes"})
     for tenant in ("ours", "theirs"):
         with db.write(tenant) as s:
@@ -98,15 +98,17 @@ def test_a_data_set_is_its_tenants_and_a_name_may_be_given_twice(db: Database, t
         datasets.get(s, "ds_ours")
     job = submit(db, tenant="theirs", dataset="shoes")
     with db.read() as s:
-        assert datasets.of_job(s, job).id == "ds_theirs", "the worker, who sees all, takes its tenant's"
+        assert datasets.of_job(s, job).id == "ds_theirs", (
+            "the worker sees all rows and takes the one of the job's tenant"
+        )
 
 
-def test_a_place_in_the_queue_counts_jobs_that_cannot_be_seen(db: Database, two: tuple[Job, Job]) -> None:
+def test_a_queue_position_counts_jobs_of_other_tenants(db: Database, two: tuple[Job, Job]) -> None:
     with db.read("theirs") as s:
         assert queue.positions(s, [two[1]], 0)[two[1].id].ahead == 1
 
 
-def test_every_table_with_a_tenant_or_a_job_is_narrowed() -> None:
+def test_every_table_with_a_tenant_or_a_job_is_limited() -> None:
     for mapper in Base.registry.mappers:
         columns = set(mapper.columns.keys())
         if mapper.class_.__name__ != "ApiKey" and "tenant" in columns:

@@ -203,11 +203,11 @@ def test_a_jobs_moves_are_told_signed_and_logged(caller: TestClient) -> None:
         job_id = caller.post("/v1/jobs", json=DEFAULT_JOB).json()["id"]
         caller.post(f"/v1/jobs/{job_id}/cancel")
         until(lambda: [d["state"] for d in _deliveries(caller, hook["id"])] == ["delivered"] * 2)
-    told = [Webhook(hook["secret"]).verify(heard.body, dict(heard.headers)) for heard in receiver.heard]
+    told = [Webhook(hook["secret"]).verify(request.body, dict(request.headers)) for request in receiver.requests]
     assert [(t["type"], t["data"]["job_id"]) for t in told] == [("job.status", job_id)] * 2
     assert [t["data"]["status"] for t in told] == ["queued", "cancelled"]
     last, first = _deliveries(caller, hook["id"])
-    assert first["payload"] == told[0] and first["id"] == receiver.heard[0].headers["webhook-id"]
+    assert first["payload"] == told[0] and first["id"] == receiver.requests[0].headers["webhook-id"]
     assert caller.get(f"/v1/webhooks/{hook['id']}/deliveries/{last['id']}").json() == last
     (tried,) = first["tries"]
     assert (tried["attempt"], tried["status"], tried["error"], first["next_at"]) == (1, 200, None, None)
@@ -237,7 +237,7 @@ def test_a_test_is_told_and_can_be_told_again(caller: TestClient) -> None:
         sent = caller.post(f"{address}/redeliver")
         assert (sent.status_code, sent.headers["Location"]) == (202, address)
         until(lambda: caller.get(address).json()["state"] == "delivered")
-    assert len({heard.headers["webhook-id"] for heard in receiver.heard}) == 1 and len(receiver.heard) == 2
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1 and len(receiver.requests) == 2
 
 
 def test_disabled_it_is_told_nothing_and_says_what_to_do(caller: TestClient, hand: Hand) -> None:

@@ -1,4 +1,4 @@
-"""So many at a time."""
+"""Tests of the limit on concurrent users."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from jobs.errors import RenderingBusyError
 from jobs.runtime.limiter import ConcurrencyLimiter
 
 
-def test_who_comes_when_all_are_taken_is_told_at_once_and_a_place_that_is_left_is_free() -> None:
-    places = ConcurrencyLimiter(2, RenderingBusyError, "Come back in a moment.")
+def test_a_further_user_is_refused_at_once_until_a_slot_is_free() -> None:
+    limiter = ConcurrencyLimiter(2, RenderingBusyError, "Come back in a moment.")
     with ExitStack() as taken:
-        taken.enter_context(places.slot())
-        with places.slot():
+        taken.enter_context(limiter.slot())
+        with limiter.slot():
             for _ in range(2):
-                with pytest.raises(RenderingBusyError, match="Come back in a moment"), places.slot():
-                    raise AssertionError("there is no third place")
-        with places.slot():
+                with pytest.raises(RenderingBusyError, match="Come back in a moment"), limiter.slot():
+                    raise AssertionError("there is no third slot")
+        with limiter.slot():
             pass
 
 
-def test_a_place_is_left_however_its_work_ends() -> None:
-    places = ConcurrencyLimiter(1, RenderingBusyError, "Come back in a moment.")
-    with pytest.raises(ZeroDivisionError), places.slot():
+def test_a_slot_is_freed_when_its_block_raises() -> None:
+    limiter = ConcurrencyLimiter(1, RenderingBusyError, "Come back in a moment.")
+    with pytest.raises(ZeroDivisionError), limiter.slot():
         raise ZeroDivisionError
-    with places.slot():
+    with limiter.slot():
         pass
 
 
-def test_as_many_wait_as_may_and_one_more_is_told_at_once() -> None:
-    places = ConcurrencyLimiter(1, RenderingBusyError, "Come back in a moment.", waiting=2)
+def test_a_limited_number_waits_and_one_more_is_refused_at_once() -> None:
+    limiter = ConcurrencyLimiter(1, RenderingBusyError, "Come back in a moment.", waiting=2)
 
     def wait() -> None:
-        with places.slot(within_seconds=60):
+        with limiter.slot(within_seconds=60):
             pass
 
     with ThreadPoolExecutor(3) as threads:
-        with places.slot():
-            asked = [threads.submit(wait) for _ in range(3)]
-            refused = next(as_completed(asked, timeout=30))
+        with limiter.slot():
+            users = [threads.submit(wait) for _ in range(3)]
+            refused = next(as_completed(users, timeout=30))
             assert isinstance(refused.exception(), RenderingBusyError)
-            assert [one.done() for one in asked].count(True) == 1, "the others wait"
-        assert [one.exception(timeout=30) for one in asked if one is not refused] == [None, None]
+            assert [one.done() for one in users].count(True) == 1, "the others wait"
+        assert [one.exception(timeout=30) for one in users if one is not refused] == [None, None]

@@ -1,4 +1,4 @@
-"""What is logged is one line of JSON an event, without a secret in it; and nobody's spec."""
+"""Tests of the logs: one line of JSON for each event, without secrets."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ KEY = "gan_live_9fK2mQ7xVb3LzR8tYc5WnD1sHj4Gp6Ae_1c2D3e"
 
 @pytest.fixture
 def logged() -> Iterator[Any]:
-    """The lines that were logged since, as they stand and as they read."""
+    """Yield a function that returns the lines logged since, as text and as parsed JSON."""
     root, before = logging.getLogger(), (logging.getLogger().handlers[:], logging.getLogger().level)
     structured = structlog.get_config()
     logs.setup(Settings(), "test")
     (handler,) = root.handlers
     assert isinstance(handler, logging.StreamHandler)
-    # In the place of stderr, which a test runner changes from one phase of a test to the next.
+    # Replace stderr, which a test runner changes from one phase of a test to the next.
     handler.setStream(written := io.StringIO())
 
     def lines() -> list[tuple[str, dict[str, Any]]]:
@@ -37,7 +37,7 @@ def logged() -> Iterator[Any]:
     root.handlers[:], level = before
     root.setLevel(level)
     structlog.contextvars.clear_contextvars()
-    # Else whatever this process logs from now on goes nowhere, and a test that waits for a line waits in vain.
+    # Restore the configuration, so that later tests of this process see their own log lines.
     structlog.configure(**structured)
 
 
@@ -63,7 +63,7 @@ def logged() -> Iterator[Any]:
         ('{"api_key": "hunter2", "n": 3}', "hunter2", '"n": 3'),
     ],
 )
-def test_a_secret_is_not_in_the_line(logged: Any, text: str, secret: str, kept: str) -> None:
+def test_secrets_are_redacted(logged: Any, text: str, secret: str, kept: str) -> None:
     structlog.get_logger("gantry.test").info(text, also=text, deep={"in": [text]})
     logging.getLogger("another").warning("it says %s", text)
     try:
@@ -77,7 +77,7 @@ def test_a_secret_is_not_in_the_line(logged: Any, text: str, secret: str, kept: 
         assert kept in json.dumps(event, ensure_ascii=False).replace('\\"', '"')
 
 
-def test_what_is_no_secret_stays(logged: Any) -> None:
+def test_other_text_is_kept(logged: Any) -> None:
     text = "http://127.0.0.1:8000/v1/jobs/job_1 took 3 ms at ten past 10:03, mail@example.org"
     structlog.get_logger("gantry.test").info(text, author="nobody", token_count=3)
     ((line, event),) = logged()
@@ -87,7 +87,7 @@ def test_what_is_no_secret_stays(logged: Any) -> None:
 @pytest.mark.parametrize(
     "text", ["a\nb", "a\r\nb", "a\x1b[2Jb", "a\x00b", "a\x7fb", "a\u2028b", "a\u202eb", "a\x85b"]
 )
-def test_a_line_stays_a_line_and_moves_no_cursor(logged: Any, text: str) -> None:
+def test_control_characters_are_escaped(logged: Any, text: str) -> None:
     structlog.get_logger("gantry.test").info("event", name=text)
     logging.getLogger("another").error(text)
     written = logged()
@@ -98,7 +98,7 @@ def test_a_line_stays_a_line_and_moves_no_cursor(logged: Any, text: str) -> None
 @pytest.mark.parametrize(
     "words", ["a.", "a+", "x://", "x:", "password", "authorization:", "bearer ", "gan_live_", "@"]
 )
-def test_a_long_line_costs_no_more_than_its_length(words: str) -> None:
+def test_the_cost_of_a_line_grows_with_its_length(words: str) -> None:
     line = words * (60_000 // len(words)) + "x:// password authorization bearer"
     began = time.process_time()
     redact(line)

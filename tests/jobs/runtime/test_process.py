@@ -1,4 +1,4 @@
-"""Children end with their parents, by request or by force."""
+"""Tests of child processes: they end with their parent, on request or by force."""
 
 import os
 import signal
@@ -10,34 +10,38 @@ from pathlib import Path
 from jobs.runtime.process import end, end_all, spawn
 
 _SLEEP = "import time; time.sleep(600)"
-_DEAF = "import signal as s, time; s.signal(s.SIGTERM, s.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+_IGNORES_SIGTERM = (
+    "import signal as s, time; s.signal(s.SIGTERM, s.SIG_IGN); print('ready', flush=True); time.sleep(600)"
+)
 
 
-def test_a_willing_child_stops_when_asked() -> None:
+def test_a_child_stops_on_request() -> None:
     child = spawn([sys.executable, "-c", _SLEEP], env=os.environ)
     assert end(child, grace=60) == -signal.SIGTERM
 
 
-def test_a_deaf_child_is_killed_after_its_grace() -> None:
-    child = spawn([sys.executable, "-c", _DEAF], env=os.environ, stdout=subprocess.PIPE)
-    assert child.stdout is not None and child.stdout.readline() == b"deaf\n"
+def test_a_child_that_ignores_sigterm_is_killed_after_its_grace() -> None:
+    child = spawn([sys.executable, "-c", _IGNORES_SIGTERM], env=os.environ, stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdout.readline() == b"ready\n"
     started = time.monotonic()
     assert end(child, grace=0.5) == -signal.SIGKILL
     assert time.monotonic() - started < 30
 
 
-def test_several_are_asked_at_once_and_each_has_its_own_grace() -> None:
-    deaf = [spawn([sys.executable, "-c", _DEAF], env=os.environ, stdout=subprocess.PIPE) for _ in range(8)]
+def test_several_children_are_stopped_at_once_each_with_its_own_grace() -> None:
+    stubborn = [
+        spawn([sys.executable, "-c", _IGNORES_SIGTERM], env=os.environ, stdout=subprocess.PIPE) for _ in range(8)
+    ]
     willing = spawn([sys.executable, "-c", _SLEEP], env=os.environ)
-    for child in deaf:
-        assert child.stdout is not None and child.stdout.readline() == b"deaf\n"
+    for child in stubborn:
+        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
     started = time.monotonic()
-    end_all([(willing, 60), *((child, 4) for child in deaf)])
-    assert 4 <= time.monotonic() - started < 30, "not one after the other, and the machine may stand still"
-    assert [child.returncode for child in (willing, *deaf)] == [-signal.SIGTERM, *[-signal.SIGKILL] * 8]
+    end_all([(willing, 60), *((child, 4) for child in stubborn)])
+    assert 4 <= time.monotonic() - started < 30, "at the same time, not one after the other"
+    assert [child.returncode for child in (willing, *stubborn)] == [-signal.SIGTERM, *[-signal.SIGKILL] * 8]
 
 
-def test_a_child_dies_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+def test_a_child_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
     script = (
         "import os, sys, time; from jobs.runtime.process import spawn\n"
         f"child = spawn([sys.executable, '-c', {_SLEEP!r}], env=os.environ)\n"

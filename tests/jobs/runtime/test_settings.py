@@ -1,4 +1,4 @@
-"""Variables, their defaults, and the one sentence that a bad one gets."""
+"""Tests of the settings: variables, defaults, and one sentence for a value that is not valid."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from jobs.runtime.settings import Settings, load_settings
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "says"),
+    ("variable", "value", "message"),
     [
         ("GANTRY_PORT", "eighty", "GANTRY_PORT is not usable"),
         ("GANTRY_PORT", "70000", "less than or equal to 65535"),
@@ -27,27 +27,27 @@ from jobs.runtime.settings import Settings, load_settings
         ("GANTRY_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
     ],
 )
-def test_a_bad_variable_gets_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
+def test_an_invalid_variable_is_reported_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError) as caught:
         load_settings()
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_flags_win_over_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_take_precedence_over_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANTRY_PORT", "8100")
     assert load_settings(port=None).port == 8100
     assert load_settings(port=8200).port == 8200
 
 
-def test_the_plain_postgres_url_gets_the_driver_that_is_installed() -> None:
+def test_a_plain_postgres_url_gets_the_installed_driver() -> None:
     assert Settings(database_url="postgresql://h/d").database == "postgresql+psycopg://h/d"
 
 
-def test_a_child_reads_what_its_parent_read(monkeypatch: pytest.MonkeyPatch, sqlite_settings: Settings) -> None:
+def test_a_child_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, sqlite_settings: Settings) -> None:
     for name, value in sqlite_settings.environment().items():
         monkeypatch.setenv(name, value)
     child = load_settings()
@@ -55,5 +55,5 @@ def test_a_child_reads_what_its_parent_read(monkeypatch: pytest.MonkeyPatch, sql
     assert child.model_dump(exclude={"data_dir"}) == sqlite_settings.model_dump(exclude={"data_dir"})
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_has_a_description() -> None:
     assert all(field.description for field in Settings.model_fields.values())

@@ -1,4 +1,4 @@
-"""Evaluations, what of them counts after a lost attempt, and which of them is the best. On both databases."""
+"""Tests of evaluations and best checkpoints, and of what counts after a lost attempt."""
 
 from __future__ import annotations
 
@@ -56,27 +56,27 @@ def _best_checkpoint(db: Database, job_id: str) -> str | None:
 
 def test_an_evaluation_is_a_row_an_event_and_a_point_of_each_curve(db: Database) -> None:
     job_id = _claim(db)
-    for _ in range(2):  # whoever does not know whether it was committed writes it again
+    for _ in range(2):  # a writer that does not know whether it committed writes again
         _evaluate(db, job_id, 1, 300, 4.5, best=True)
     _evaluate(db, job_id, 1, 600, None)
     with db.read() as s:
         newest, oldest = evaluations.page(s, job_id, limit=50).data
         curve = metrics.series(s, job_id, ["fcd"])["fcd"]
-        told = [e.data for e in events.page(s, job_id, 0, 50) if e.type == "evaluation.completed"]
+        recorded = [e.data for e in events.page(s, job_id, 0, 50) if e.type == "evaluation.completed"]
         latest = evaluations.latest(s, job_id)
     assert oldest.metrics == {"fcd": 4.5, "recall": 0.5} and oldest.details == {"provenance": {"by": 1}}
     assert curve.steps.tolist() == [300, 600] and curve.values[0] == 4.5 and math.isnan(curve.values[1])
-    assert told[0] == {"step": 300, "metrics": {"fcd": 4.5, "recall": 0.5}, "is_best": True}
-    assert [e["step"] for e in told] == [300, 600] and latest is not None and latest.step == newest.step == 600
+    assert recorded[0] == {"step": 300, "metrics": {"fcd": 4.5, "recall": 0.5}, "is_best": True}
+    assert [e["step"] for e in recorded] == [300, 600] and latest is not None and latest.step == newest.step == 600
 
 
-def test_what_a_lost_attempt_found_past_its_successors_start_does_not_count(db: Database) -> None:
+def test_evaluations_past_the_start_of_a_successor_do_not_count(db: Database) -> None:
     job_id = _claim(db)
     for step in (100, 200, 300):
         _evaluate(db, job_id, 1, step, 500.0 / step, best=True)
     _resume(db, job_id, 1, step=250)
     with db.read() as s:
-        assert evaluations.best(s, job_id) == (200, 1), "the one of step 300 is lost, and best with it"
+        assert evaluations.best(s, job_id) == (200, 1), "the best one, of step 300, is superseded"
     _evaluate(db, job_id, 2, 300, 9.0)
     assert _steps(db, job_id) == [(300, 2), (200, 1), (100, 1)]
     with db.read() as s:
@@ -89,10 +89,10 @@ def test_what_a_lost_attempt_found_past_its_successors_start_does_not_count(db: 
         assert evaluations.best(s, job_id) is None
     _resume(db, job_id, 3, step=0)
     _evaluate(db, job_id, 4, 0, 60.0)
-    assert _steps(db, job_id) == [(0, 4)], "measured again by an attempt from scratch"
+    assert _steps(db, job_id) == [(0, 4)], "an attempt from scratch measures it again"
 
 
-def test_before_the_first_there_is_none(db: Database) -> None:
+def test_before_the_first_evaluation_there_is_none(db: Database) -> None:
     job_id = _claim(db)
     with db.read() as s:
         assert evaluations.best(s, job_id) is None and evaluations.latest(s, job_id) is None
@@ -118,7 +118,7 @@ def test_pages_are_newest_first_and_join(db: Database) -> None:
     assert seen == [5, 4, 3, 2, 1]
 
 
-def test_one_checkpoint_is_the_best_and_is_kept(db: Database) -> None:
+def test_only_one_checkpoint_is_the_best_and_it_is_kept(db: Database) -> None:
     job_id = _claim(db)
     first, second = (_save(db, job_id, step, best=True) for step in (10, 20))
     for step in (30, 40):
@@ -131,7 +131,7 @@ def test_one_checkpoint_is_the_best_and_is_kept(db: Database) -> None:
     assert [e["is_best"] for e in data] == [True, True, False, False]
 
 
-def test_the_best_is_moved_to_a_step_or_taken_away(db: Database) -> None:
+def test_the_best_checkpoint_can_be_moved_or_cleared(db: Database) -> None:
     job_id = _claim(db)
     first, second = _save(db, job_id, 10, best=False), _save(db, job_id, 20, best=True)
     for step, found in ((10, first.id), (10, first.id), (20, second.id), (15, None), (10, first.id), (None, None)):
@@ -140,7 +140,7 @@ def test_the_best_is_moved_to_a_step_or_taken_away(db: Database) -> None:
         assert _best_checkpoint(db, job_id) == found, step
 
 
-def test_a_best_that_cannot_be_read_is_the_best_no_more(db: Database) -> None:
+def test_a_damaged_checkpoint_is_no_longer_the_best(db: Database) -> None:
     job_id = _claim(db)
     _save(db, job_id, 10, best=False)
     damaged = _save(db, job_id, 20, best=True)
@@ -153,7 +153,7 @@ def test_a_best_that_cannot_be_read_is_the_best_no_more(db: Database) -> None:
     assert _best_checkpoint(db, job_id) == again.id
 
 
-def test_two_best_checkpoints_are_refused_even_to_somebody_who_goes_around(db: Database) -> None:
+def test_the_database_refuses_two_best_checkpoints(db: Database) -> None:
     job_id = _claim(db)
     _save(db, job_id, 10, best=True)
     other = _save(db, job_id, 20, best=False)

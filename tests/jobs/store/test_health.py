@@ -1,4 +1,4 @@
-"""The verdict on a run and its findings, as they are kept and told. On both databases."""
+"""Tests of the health of a job: its verdict, its findings, and the events for them."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def _claim(db: Database) -> str:
     return job.id
 
 
-def _put(db: Database, job_id: str, step: int, verdict: str, *findings: Any, raised: Any = ()) -> None:
+def _record(db: Database, job_id: str, step: int, verdict: str, *findings: Any, raised: Any = ()) -> None:
     with db.write() as s:
         leases.fence(s, job_id, 1, 30)
         health.record(s, job_id, 1, step, verdict, findings, raised)
 
 
-def _told(db: Database, job_id: str) -> list[dict[str, Any]]:
+def _events(db: Database, job_id: str) -> list[dict[str, Any]]:
     with db.read() as s:
         return [event.data for event in events.page(s, job_id, 0, 100) if event.type == "health.finding"]
 
@@ -45,33 +45,33 @@ def _health(db: Database, job_id: str) -> dict[str, Any]:
         return jobs.get(s, job_id).health
 
 
-def test_a_job_that_nobody_looked_at_has_no_verdict(db: Database) -> None:
+def test_a_job_without_a_check_has_no_verdict(db: Database) -> None:
     job_id = _claim(db)
     assert _health(db, job_id) == NO_VERDICT == {"verdict": "unknown", "findings": []}
 
 
-def test_a_finding_is_kept_and_told_once(db: Database) -> None:
+def test_a_finding_is_stored_and_reported_once(db: Database) -> None:
     job_id = _claim(db)
     for _ in range(2):
-        _put(db, job_id, 500, "failing", FOUND, raised=(FOUND,))
+        _record(db, job_id, 500, "failing", FOUND, raised=(FOUND,))
     assert _health(db, job_id) == {"verdict": "failing", "findings": [FOUND]}
-    assert _told(db, job_id) == [{**FOUND, "verdict": "failing"}]
+    assert _events(db, job_id) == [{**FOUND, "verdict": "failing"}]
 
 
-def test_a_verdict_that_changes_by_itself_is_told_in_the_same_shape(db: Database) -> None:
+def test_a_change_of_the_verdict_alone_is_reported_in_the_same_shape(db: Database) -> None:
     job_id = _claim(db)
-    _put(db, job_id, 100, "healthy")
-    _put(db, job_id, 500, "failing", FOUND, raised=(FOUND,))
-    _put(db, job_id, 900, "healthy")
-    first, _, last = _told(db, job_id)
+    _record(db, job_id, 100, "healthy")
+    _record(db, job_id, 500, "failing", FOUND, raised=(FOUND,))
+    _record(db, job_id, 900, "healthy")
+    first, _, last = _events(db, job_id)
     assert first.keys() == last.keys() == {*FOUND, "verdict"}
     assert (last["code"], last["found_at_step"], last["verdict"]) == ("verdict", 900, "healthy")
     assert "from failing to healthy" in last["message"] and _health(db, job_id)["findings"] == []
 
 
-def test_a_finding_that_is_over_while_another_holds_is_no_news(db: Database) -> None:
+def test_a_finding_that_ends_while_another_holds_is_not_reported(db: Database) -> None:
     job_id = _claim(db)
     other = {**FOUND, "code": "divergence"}
-    _put(db, job_id, 500, "failing", FOUND, other, raised=(FOUND, other))
-    _put(db, job_id, 600, "failing", other)
-    assert len(_told(db, job_id)) == 2 and _health(db, job_id)["findings"] == [other]
+    _record(db, job_id, 500, "failing", FOUND, other, raised=(FOUND, other))
+    _record(db, job_id, 600, "failing", other)
+    assert len(_events(db, job_id)) == 2 and _health(db, job_id)["findings"] == [other]

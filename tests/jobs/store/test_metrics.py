@@ -1,4 +1,4 @@
-"""Curves in blocks: merged as they grow, written at once, summed up without reading them, and exact all the while."""
+"""Tests of curves in blocks: merged as they grow, written in one statement, summarized without reading values."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from jobs.store import attempts, metrics
 from tests.jobs.helpers import submit
 
 NAMES = ("loss_d", "loss_g")
-Plain = dict[int, np.float32]
+Points = dict[int, np.float32]
 
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """What is asked of any database of this process."""
-    asked: list[str] = []
+    """Yield the statements that are sent to any database of this process."""
+    sent: list[str] = []
 
-    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        asked.append(statement)
+    def record(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
 
-    event.listen(Engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", record)
     try:
-        yield asked
+        yield sent
     finally:
-        event.remove(Engine, "before_cursor_execute", note)
+        event.remove(Engine, "before_cursor_execute", record)
 
 
 def _start(db: Database, job_id: str, attempt: int, from_step: int) -> None:
-    """The job's next attempt goes on from that step."""
+    """Start the job's next attempt, which resumes from that step."""
     with db.write() as s:
         if attempt > 1:
             leases.release(s, job_id, attempt - 1, crash=False, reason={"code": "drained", "message": ""})
@@ -59,15 +59,15 @@ def _lengths(db: Database, job_id: str, name: str = "loss_d") -> list[int]:
 
 
 def _wild(rng: np.random.Generator, count: int) -> np.ndarray[Any, Any]:
-    """Values of which some are not finite."""
+    """Return values of which some are not finite."""
     values = rng.normal(size=(count, len(NAMES))).astype(np.float32)
     values[rng.random(values.shape) < 0.02] = np.nan
     values[rng.random(values.shape) < 0.01] = -np.inf
     return values
 
 
-def _summary_of(points: Plain) -> dict[str, Any]:
-    """What a summary must say, of the points by step."""
+def _summary_of(points: Points) -> dict[str, Any]:
+    """Return the expected summary of these points by step."""
     values = np.array([points[step] for step in sorted(points)])
     finite = values[np.isfinite(values)]
     return {
@@ -81,24 +81,24 @@ def _summary_of(points: Plain) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_curve_and_summary_are_those_of_all_points_that_count(db: Database, seed: int) -> None:
+def test_curves_and_summaries_cover_all_points_that_count(db: Database, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    job_id, step, wanted = submit(db).id, 0, [dict[int, np.float32]() for _ in NAMES]
+    job_id, step, expected = submit(db).id, 0, [dict[int, np.float32]() for _ in NAMES]
     for attempt in (1, 2, 3):
         step = int(rng.integers(0, step + 1)) if attempt < 3 else step // 2
         _start(db, job_id, attempt, step)
-        wanted = [{at: value for at, value in points.items() if at <= step} for points in wanted]
+        expected = [{at: value for at, value in points.items() if at <= step} for points in expected]
         for _ in range(30):
             values = _wild(rng, int(rng.integers(1, 40)))
             _append(db, job_id, attempt, step + 1, values)
-            for points, column in zip(wanted, values.T, strict=True):
+            for points, column in zip(expected, values.T, strict=True):
                 points.update(zip(range(step + 1, step + 1 + len(column)), column, strict=True))
             step += len(values)
     low, high = step // 3, step // 2
     with db.read() as s:
         curves, parts = metrics.series(s, job_id, NAMES), metrics.series(s, job_id, NAMES, low, high)
         summaries = metrics.summaries(s, job_id)
-    for name, points, summary in zip(NAMES, wanted, summaries, strict=True):
+    for name, points, summary in zip(NAMES, expected, summaries, strict=True):
         steps = sorted(points)
         assert curves[name].steps.tolist() == steps
         np.testing.assert_array_equal(curves[name].values, np.array([points[at] for at in steps]))
@@ -106,7 +106,7 @@ def test_curve_and_summary_are_those_of_all_points_that_count(db: Database, seed
         assert asdict(summary) == {"name": name, **_summary_of(points)}
 
 
-def test_many_small_ticks_come_to_few_blocks(db: Database) -> None:
+def test_many_small_ticks_become_few_blocks(db: Database) -> None:
     job_id = submit(db).id
     _start(db, job_id, 1, 0)
     with db.write() as s:
@@ -116,7 +116,7 @@ def test_many_small_ticks_come_to_few_blocks(db: Database) -> None:
     assert sum(lengths) == 9000 and max(lengths) >= 8192 and len(lengths) < 20
 
 
-def test_steps_that_are_a_second_each_are_merged_too(db: Database) -> None:
+def test_blocks_of_one_step_are_merged_too(db: Database) -> None:
     job_id = submit(db).id
     with db.write() as s:
         for step in range(1, 300):
@@ -124,14 +124,14 @@ def test_steps_that_are_a_second_each_are_merged_too(db: Database) -> None:
     assert _lengths(db, job_id)[0] == 256 and len(_lengths(db, job_id)) == 1 + 299 - 256
 
 
-def test_figures_that_do_not_follow_upon_each_other_stay_apart(db: Database) -> None:
+def test_blocks_that_are_not_contiguous_stay_separate(db: Database) -> None:
     job_id = submit(db).id
     for step in (0, 100, 200, 256, 300):
         _append(db, job_id, 1, step, np.full((1, 2), step))
     assert _lengths(db, job_id) == [1] * 5
 
 
-def test_an_attempt_leaves_the_blocks_of_another_alone(db: Database) -> None:
+def test_an_attempt_does_not_merge_blocks_of_another(db: Database) -> None:
     job_id = submit(db).id
     _start(db, job_id, 1, 0)
     _append(db, job_id, 1, 1, np.ones((200, 2)))
@@ -149,7 +149,7 @@ def test_an_attempt_leaves_the_blocks_of_another_alone(db: Database) -> None:
 
 
 @pytest.mark.parametrize("first", [201, 251, 8187])
-def test_a_tick_that_is_written_again_changes_nothing(db: Database, first: int) -> None:
+def test_writing_a_tick_again_changes_nothing(db: Database, first: int) -> None:
     job_id = submit(db).id
     tick = np.arange(20.0).reshape(10, 2)
     for start in range(first % 50, first, 50):
@@ -167,35 +167,35 @@ def test_a_tick_that_is_written_again_changes_nothing(db: Database, first: int) 
         assert again[name].values.tolist() == before[name].values.tolist()
 
 
-def test_a_tick_is_one_statement_however_many_curves_it_has(db: Database) -> None:
+def test_a_tick_is_one_statement_for_any_number_of_curves(db: Database) -> None:
     job_id, names = submit(db).id, [f"curve_{i}" for i in range(20)]
     with db.write() as s:
         s.connection()
-        with statements() as asked:
+        with statements() as sent:
             metrics.append(s, job_id, 1, 1, names, np.zeros((30, 20), np.float32))
             s.flush()
-    assert len(asked) == 1 and asked[0].startswith("INSERT INTO metric_blocks")
+    assert len(sent) == 1 and sent[0].startswith("INSERT INTO metric_blocks")
     with db.read() as s:
         assert len(metrics.names_of(s, job_id)) == 20
 
 
-def test_a_summary_reads_no_values_but_of_what_counts_in_part(db: Database) -> None:
+def test_a_summary_reads_values_only_of_blocks_that_count_in_part(db: Database) -> None:
     job_id = submit(db).id
     _start(db, job_id, 1, 0)
     _append(db, job_id, 1, 1, np.ones((50, 2)))
     _append(db, job_id, 1, 51, np.ones((50, 2)))
     with db.write() as s:
-        # Were they read, they would be seen.
+        # If the values were read, the summary would change.
         s.execute(update(MetricBlock).values(values=np.full(50, 7, "<f4").tobytes()))
     with db.read() as s:
         assert [(m.max, m.count) for m in metrics.summaries(s, job_id)] == [(1.0, 100)] * 2
     _start(db, job_id, 2, 70)
-    with db.read() as s, statements() as asked:
+    with db.read() as s, statements() as sent:
         assert [(m.max, m.count) for m in metrics.summaries(s, job_id)] == [(7.0, 70)] * 2
-    assert len(asked) <= 4, "however many blocks count in part"
+    assert len(sent) <= 4, "for any number of blocks that count in part"
 
 
-def test_a_block_that_an_older_trainer_wrote_is_summed_up_from_its_values(db: Database) -> None:
+def test_a_block_of_an_older_trainer_is_summarized_from_its_values(db: Database) -> None:
     job_id = submit(db).id
     _append(db, job_id, 1, 1, np.full((5, 2), np.nan))
     with db.write() as s:
@@ -206,7 +206,7 @@ def test_a_block_that_an_older_trainer_wrote_is_summed_up_from_its_values(db: Da
     assert (summary.min, summary.max, summary.last, summary.count, summary.nonfinite_count) == (1, 2, 1, 8, 6)
 
 
-def test_a_curve_of_which_nothing_counts_is_named_and_empty(db: Database) -> None:
+def test_a_curve_without_counting_points_is_listed_and_empty(db: Database) -> None:
     job_id = submit(db).id
     _start(db, job_id, 1, 0)
     _append(db, job_id, 1, 10, np.ones((5, 2)))

@@ -1,4 +1,4 @@
-"""Every query of the record goes by an index: read from the plans of the statements that are really sent."""
+"""Tests of the query plans: every query uses an index. The plans are those of the statements that are really sent."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ BIG: Final = (
     *("jobs", "attempts", "job_events", "metric_blocks", "checkpoints", "evaluations", "previews", "outbox"),
     *("idempotency_keys", "webhook_deliveries", "acts"),
 )
-"""Tables that grow with the jobs; workers, data sets and webhooks are few."""
+"""Tables that grow with the jobs. Workers, data sets and webhooks are few."""
 WHOLE: Final = {
     "SELECT jobs.status, count(*)": "GET /metrics counts all jobs, in an index",
-    "SELECT jobs.id \nFROM jobs": "once an hour, the files that no job owns",
+    "SELECT jobs.id \nFROM jobs": "once an hour, for files that no job owns",
 }
-"""Queries that are of a whole table: how they begin, and why."""
+"""Queries that may read a whole table: how they begin, and why."""
 FILE: Final = StoredFile("job_x/f", 3, "0" * 64)
 REASON: Final = {"code": "drained", "message": ""}
 
@@ -64,29 +64,29 @@ Statement = tuple[str, Any]
 
 @contextmanager
 def sent(db: Database) -> Iterator[list[Statement]]:
-    """The statements that are sent, with their parameters."""
+    """Yield the statements that are sent, with their parameters."""
     found: list[Statement] = []
 
-    def note(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+    def record(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
         found.append((statement, parameters[0] if many else parameters))
 
-    event.listen(Engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", record)
     try:
         yield found
     finally:
-        event.remove(Engine, "before_cursor_execute", note)
+        event.remove(Engine, "before_cursor_execute", record)
 
 
 @contextmanager
 def called() -> Iterator[set[Any]]:
-    """The code of every function that is called."""
+    """Yield the code objects of all functions that are called."""
     found: set[Any] = set()
 
-    def note(frame: FrameType, kind: str, _: Any) -> None:
+    def record(frame: FrameType, kind: str, _: Any) -> None:
         if kind == "call":
             found.add(frame.f_code)
 
-    sys.setprofile(note)
+    sys.setprofile(record)
     try:
         yield found
     finally:
@@ -94,29 +94,29 @@ def called() -> Iterator[set[Any]]:
 
 
 def _public(module: ModuleType) -> dict[str, Any]:
-    """The functions of a module that take a session."""
+    """Return the public functions of a module that take a session."""
     members = inspect.getmembers(module, inspect.isfunction)
     own = {name: f for name, f in members if f.__module__ == module.__name__ and not name.startswith("_")}
     return {f"{module.__name__}.{name}": f for name, f in own.items() if "s" in inspect.signature(f).parameters}
 
 
-def _life(db: Database) -> None:
-    """All that the record can be asked, once."""
+def _use_everything(db: Database) -> None:
+    """Call every function of the record at least once."""
     ids = [submit(db, labels={"team": "vision"}).id for _ in range(6)]
 
     def do(act: Callable[[Session], object]) -> Any:
         with db.write() as s:
             return act(s)
 
-    do(_webhooks)
-    do(_acts)
+    do(_use_webhooks)
+    do(_use_acts)
     do(lambda s: workers.register(s, "w", "host", []))
     do(lambda s: workers.heartbeat(s, "w"))
     for _ in range(4):
         do(lambda s: leases.claim(s, "w", "cpu", 0, 60))
     first, second, third, fourth, fifth, sixth = ids
     do(lambda s: workers.set_current_job(s, "w", first))
-    do(lambda s: _work(s, first))
+    do(lambda s: _train(s, first))
     do(lambda s: leases.release(s, first, 1, crash=False, reason=REASON))
     do(lambda s: jobs.request_cancel(s, second))
     do(lambda s: jobs.request_checkpoint(s, third))
@@ -133,12 +133,12 @@ def _life(db: Database) -> None:
         do(lambda s: idempotency.reserve(s, "me", "key", "print"))
     do(lambda s: idempotency.store_response(s, "me", "key", 201, {}, b""))
     do(lambda s: idempotency.delete_old(s))
-    left = do(lambda s: retries.find_source(s, second))
-    inherited = retries.CopiedFiles(checkpoints=left.checkpoints[:1])
-    do(lambda s: retries.create(s, second, "job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C", inherited))
-    do(_intake)
-    do(_keys)
-    _read(db, first, sixth)
+    source = do(lambda s: retries.find_source(s, second))
+    copied = retries.CopiedFiles(checkpoints=source.checkpoints[:1])
+    do(lambda s: retries.create(s, second, "job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C", copied))
+    do(_upload)
+    do(_use_keys)
+    _read_everything(db, first, sixth)
     do(
         lambda s: (
             workers.page(s, limit=5) and (jobs.count_by_status(s), jobs.all_ids(s), files.recently_ended(s, None, 0))
@@ -149,8 +149,8 @@ def _life(db: Database) -> None:
     do(lambda s: workers.remove(s, "w"))
 
 
-def _acts(s: Session) -> None:
-    """Who did what."""
+def _use_acts(s: Session) -> None:
+    """Call the functions of the audit log."""
     acts.set_actor(s, "key_a", "request")
     assert acts.actor(s) == "key_a"
     acts.record(s, "job.cancel", "job_a")
@@ -160,24 +160,24 @@ def _acts(s: Session) -> None:
         acts.page(s, limit=1, cursor=acts.page(s, limit=1).next_cursor, **filters)
 
 
-def _webhooks(s: Session) -> None:
-    """What becomes of webhooks, while jobs go on."""
+def _use_webhooks(s: Session) -> None:
+    """Call the functions of webhooks and deliveries."""
     hook = webhooks.create(s, "https://hooks.example/", ["job.status"]).id
-    told = [deliveries.enqueue_test(s, hook) for _ in range(2)]
+    tests = [deliveries.enqueue_test(s, hook) for _ in range(2)]
     webhooks.get(s, hook), webhooks.page(s, limit=5), webhooks.change(s, hook, enabled=True)
     assert deliveries.has_due(s, ["x"], ["y"])
     for outcome in (deliveries.DeliveryOutcome(200, None, 1), deliveries.DeliveryOutcome(500, "No.", 1)):
         delivery = deliveries.claim(s, 60, ["x"], ["y"])
         assert delivery is not None and deliveries.record_outcome(s, delivery, outcome)
-    deliveries.redeliver(s, hook, told[0].id), deliveries.page(s, hook, limit=5)
+    deliveries.redeliver(s, hook, tests[0].id), deliveries.page(s, hook, limit=5)
     deliveries.delete_old(s)
     doomed = webhooks.create(s, "https://hooks.example/", ["job.status"]).id
     webhooks.change(s, doomed, enabled=False)
     webhooks.delete(s, doomed)
 
 
-def _work(s: Session, job_id: str) -> None:
-    """What a trainer writes."""
+def _train(s: Session, job_id: str) -> None:
+    """Write what a trainer writes."""
     leases.renew(s, job_id, 1, 60)
     leases.fence(s, job_id, 1, 60, step=300)
     leases.record_resume(s, job_id, 1, 0)
@@ -194,8 +194,8 @@ def _work(s: Session, job_id: str) -> None:
     checkpoints.get(s, one.id), checkpoints.count(s, job_id), checkpoints.choose(s, job_id, None)
 
 
-def _intake(s: Session) -> None:
-    """What becomes of data sets that people bring."""
+def _upload(s: Session) -> None:
+    """Call the functions that validate an upload."""
     ready, bad = (datasets.create_upload(s, f"ds_{name}", name, None) for name in ("good", "ill"))
     for row in (ready, bad):
         assert datasets.oldest_waiting(s) == row.id and datasets.claim(s, row.id, 60)
@@ -205,8 +205,8 @@ def _intake(s: Session) -> None:
     datasets.lock_ready(s, "good"), datasets.delete(s, "good")
 
 
-def _keys(s: Session) -> None:
-    """What becomes of keys and tenants."""
+def _use_keys(s: Session) -> None:
+    """Call the functions of API keys and tenants."""
     made = api_keys.create(s, "acme", "theirs", [Scope.ADMIN])
     tenants.set_quotas(s, "acme", {"max_queued": 1, "max_running": 1, "device_hours": 1, "storage_mb": 1})
     tenants.admit_job(s, "acme")
@@ -220,8 +220,8 @@ def _keys(s: Session) -> None:
     api_keys.revoke(s, api_keys.rotate(s, row.id, 60).row.id)
 
 
-def _read(db: Database, job_id: str, waiting: str) -> None:
-    """What a reader asks."""
+def _read_everything(db: Database, job_id: str, waiting: str) -> None:
+    """Call the functions that only read."""
     with db.read(DEFAULT_TENANT) as s:
         for filters in (
             *({}, {"statuses": [Status.QUEUED]}, {"statuses": list(Status)}, {"dataset": "fashion-mnist"}),
@@ -249,7 +249,7 @@ def _read(db: Database, job_id: str, waiting: str) -> None:
 
 
 def _plan_on_sqlite(s: Session, statement: str, parameters: Any) -> list[str]:
-    """What of a plan reads a whole big table, or sorts the jobs."""
+    """Return the lines of the plan that read a whole big table or sort the jobs."""
     rows = s.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
     lines = [str(row[-1]) for row in rows]
     sorts = any("USE TEMP B-TREE FOR" in line and "ORDER BY" in line for line in lines)
@@ -262,7 +262,7 @@ def _reads_all(line: str, *, ends_early: bool) -> bool:
 
 
 def _plan_on_postgresql(s: Session, statement: str, parameters: Any) -> list[str]:
-    """What of a plan reads a whole big table though it would rather not."""
+    """Return the nodes of the plan that read a whole big table although sequential scans are discouraged."""
     answer = s.connection().exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
     plan = answer if isinstance(answer, list) else json.loads(answer)
     return [f"{n['Node Type']} on {n['Relation Name']}" for n in _nodes(plan[0]["Plan"]) if _is_whole(n)]
@@ -286,11 +286,11 @@ def _is_query(statement: str) -> bool:
     return statement.split()[0] in ("SELECT", "UPDATE", "DELETE", "INSERT", "WITH")
 
 
-def test_every_query_goes_by_an_index_and_every_function_is_asked(db: Database) -> None:
+def test_every_query_uses_an_index_and_every_function_is_called(db: Database) -> None:
     with called() as codes, sent(db) as statements:
-        _life(db)
+        _use_everything(db)
     known = {name: f for module in MODULES for name, f in _public(module).items()}
-    assert [name for name, f in known.items() if f.__code__ not in codes] == [], "never asked here"
+    assert [name for name, f in known.items() if f.__code__ not in codes] == [], "not called here"
     found = {}
     with db.write() as s:
         if db.dialect == "postgresql":
@@ -303,29 +303,29 @@ def test_every_query_goes_by_an_index_and_every_function_is_asked(db: Database) 
     assert found == {}
 
 
-def test_neither_a_claim_nor_a_page_sorts_all_jobs(db: Database) -> None:
+def test_a_claim_and_a_page_do_not_sort_all_jobs(db: Database) -> None:
     if db.dialect != "sqlite":
-        pytest.skip("PostgreSQL plans by how much there is; SQLite by what the indexes can do")
+        pytest.skip("PostgreSQL plans by table sizes, SQLite by what the indexes can do")
     submit(db), submit(db)
     with sent(db) as statements, db.write() as s:
         leases.claim(s, "w", "cpu", 0, 60)
-    with sent(db) as asked_by_a_person, db.read(DEFAULT_TENANT) as s:
+    with sent(db) as sent_by_a_caller, db.read(DEFAULT_TENANT) as s:
         page = jobs.page(s, limit=1, statuses=[Status.QUEUED])
         jobs.page(s, limit=1), jobs.page(s, limit=1, dataset="fashion-mnist"), jobs.page(s, limit=1, preset="cgan")
         queue.positions(s, [page.data[0].row], 0)
     with db.read() as s:
-        asked = {
+        queries = {
             key: given
-            for key, given in [*statements, *asked_by_a_person]
+            for key, given in [*statements, *sent_by_a_caller]
             if _is_query(key) and "ORDER BY jobs." in key
         }
         explain = s.connection().exec_driver_sql
-        plans = {key: str(explain(f"EXPLAIN QUERY PLAN {key}", given).all()) for key, given in asked.items()}
+        plans = {key: str(explain(f"EXPLAIN QUERY PLAN {key}", given).all()) for key, given in queries.items()}
     assert len(plans) == 6
     assert {statement: plan for statement, plan in plans.items() if "TEMP B-TREE" in plan} == {}
 
 
-def test_a_scan_is_seen(db: Database) -> None:
+def test_a_full_scan_is_detected(db: Database) -> None:
     with db.write() as s:
         if db.dialect == "postgresql":
             s.execute(text("set local enable_seqscan = off"))

@@ -1,4 +1,4 @@
-"""Whose turn it is: fair among tenants, then by priority, then by age; and what a tenant may take."""
+"""Tests of the queue: fair among tenants, then by priority, then by age; and of quotas."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _end(db: Database, job: Job) -> None:
 
 
 def _order(db: Database) -> list[str]:
-    """Whose jobs one worker takes, one after the other."""
+    """Return the tenants whose jobs one worker claims, one after the other."""
     served = []
     while (job := _claim(db)) is not None:
         served.append(job.tenant)
@@ -44,7 +44,7 @@ def _order(db: Database) -> list[str]:
     return served
 
 
-def test_one_job_is_next_however_many_another_tenant_has(db: Database) -> None:
+def test_a_tenants_first_job_does_not_wait_for_another_tenants_many(db: Database) -> None:
     _tenants(db, "many", "one")
     one_of_many = submit(db, tenant="many")
     values = {column.key: getattr(one_of_many, column.key) for column in Job.__table__.columns}
@@ -68,7 +68,7 @@ def test_tenants_take_turns(db: Database) -> None:
     assert sorted(served[:3]) == ["a", "b", "c"] and sorted(served[3:5]) == ["a", "b"] and served[5] == "a"
 
 
-def test_who_runs_fewest_is_next(db: Database) -> None:
+def test_the_tenant_with_the_fewest_running_jobs_is_next(db: Database) -> None:
     _tenants(db, "a", "b")
     submit(db, tenant="a"), submit(db, tenant="a")
     assert _claim(db) and _claim(db)
@@ -77,30 +77,30 @@ def test_who_runs_fewest_is_next(db: Database) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_places_are_the_order_of_claims(db: Database, seed: int) -> None:
-    chance = random.Random(seed)
+def test_positions_follow_the_order_of_claims(db: Database, seed: int) -> None:
+    rng = random.Random(seed)
     names = ["a", "b", "c"]
     _tenants(db, *names)
     with db.write() as s:
         tenants.set_quotas(s, "c", {"max_running": 2})
     for _ in range(6):
-        submit(db, tenant=chance.choice(names), priority=chance.randrange(3))
-    for _ in range(chance.randrange(4)):
+        submit(db, tenant=rng.choice(names), priority=rng.randrange(3))
+    for _ in range(rng.randrange(4)):
         _claim(db)
-    waiting = [submit(db, tenant=chance.choice(names), priority=chance.randrange(3)) for _ in range(6)]
+    waiting = [submit(db, tenant=rng.choice(names), priority=rng.randrange(3)) for _ in range(6)]
     with db.read() as s:
         rows = [row.row for row in jobs.page(s, limit=50, statuses=[Status.QUEUED]).data]
-        told = queue.positions(s, rows, 0)
-    assert {job.id for job in waiting} <= told.keys()
+        found = queue.positions(s, rows, 0)
+    assert {job.id for job in waiting} <= found.keys()
     claimed = []
     while (job := _claim(db)) is not None:
         claimed.append(job.id)
-    # Nobody ends meanwhile: who may run no more waits, and is told so by its tenant's limit.
-    assert [told[job_id].ahead for job_id in claimed] == sorted(told[job_id].ahead for job_id in claimed)
-    assert [told[job_id].ahead for job_id in claimed] == list(range(len(claimed)))
+    # No job ends in the meantime, so jobs of a tenant at its limit are not claimed here.
+    assert [found[job_id].ahead for job_id in claimed] == sorted(found[job_id].ahead for job_id in claimed)
+    assert [found[job_id].ahead for job_id in claimed] == list(range(len(claimed)))
 
 
-def test_who_runs_as_many_as_it_may_is_passed_over_and_told_so(db: Database) -> None:
+def test_a_tenant_at_its_limit_is_skipped_and_its_jobs_marked_as_held(db: Database) -> None:
     _tenants(db, "held", max_running=1)
     _tenants(db, "free")
     submit(db, tenant="held"), submit(db, tenant="held")
@@ -116,7 +116,7 @@ def test_who_runs_as_many_as_it_may_is_passed_over_and_told_so(db: Database) -> 
     assert (_claim(db) or other).id == waiting.id
 
 
-def test_a_tenant_may_have_so_many_waiting(db: Database) -> None:
+def test_the_number_of_waiting_jobs_is_limited(db: Database) -> None:
     _tenants(db, "small", max_queued=2)
     first, second = submit(db, tenant="small"), submit(db, tenant="small")
     with db.write("small") as s:
@@ -127,7 +127,7 @@ def test_a_tenant_may_have_so_many_waiting(db: Database) -> None:
     submit(db, tenant="small")
 
 
-def test_device_hours_are_what_attempts_have_run(db: Database) -> None:
+def test_device_hours_are_the_time_of_attempts(db: Database) -> None:
     _tenants(db, "small", device_hours=0.5)
     submit(db, tenant="small")
     job = _claim(db)
@@ -142,15 +142,15 @@ def test_device_hours_are_what_attempts_have_run(db: Database) -> None:
         submit(db, tenant="small")
 
 
-def test_jobs_wait_while_the_device_hours_are_used_up(db: Database) -> None:
+def test_jobs_wait_while_device_hours_are_used_up(db: Database) -> None:
     _tenants(db, "small", device_hours=1)
     first, second = submit(db, tenant="small"), submit(db, tenant="small")
     with db.write() as s:
         tenants.add_device_time(s, "small", 3600, 1)
     assert _claim(db) is None
     with db.read() as s:
-        places = queue.positions(s, [s.get_one(Job, first.id), s.get_one(Job, second.id)], 0)
-        assert all(place.spent for place in places.values())
+        positions = queue.positions(s, [s.get_one(Job, first.id), s.get_one(Job, second.id)], 0)
+        assert all(position.spent for position in positions.values())
     _tenants(db, "small", device_hours=2)
     found = _claim(db)
     assert found is not None and found.id == first.id

@@ -1,4 +1,4 @@
-"""What a trainer writes: curves, previews, checkpoints; and what of it counts after a lost attempt."""
+"""Tests of what a trainer writes (curves, previews, checkpoints), of what counts afterwards, and of workers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _save(db: Database, job_id: str, attempt: int, step: int) -> Checkpoint:
         return checkpoints.register(s, job_id, attempt, step, {}, FILE, FILE)
 
 
-def test_a_curve_comes_back_as_it_was_written(db: Database) -> None:
+def test_a_curve_is_read_as_it_was_written(db: Database) -> None:
     submit(db)
     job_id = _claim(db)
     _tick(db, job_id, 1, 1, [0.1, 0.2])
@@ -66,7 +66,7 @@ def test_a_curve_comes_back_as_it_was_written(db: Database) -> None:
     assert (part.steps.tolist(), part.values.tolist()) == ([2], np.array([0.2], np.float32).tolist())
 
 
-def test_points_past_the_checkpoint_that_a_successor_went_on_from_are_superseded(db: Database) -> None:
+def test_points_past_the_start_of_a_successor_are_superseded(db: Database) -> None:
     submit(db)
     job_id = _claim(db)
     _tick(db, job_id, 1, 1, [1, 1, 1, 1])
@@ -82,7 +82,7 @@ def test_points_past_the_checkpoint_that_a_successor_went_on_from_are_superseded
     assert curve.steps.tolist() == [1] and curve.values.tolist() == [3]
 
 
-def test_what_is_measured_before_the_first_step_counts_once(db: Database) -> None:
+def test_a_point_before_the_first_step_counts_once(db: Database) -> None:
     submit(db)
     job_id = _claim(db)
     _tick(db, job_id, 1, 0, [5.0])
@@ -95,7 +95,7 @@ def test_what_is_measured_before_the_first_step_counts_once(db: Database) -> Non
     assert curve.steps.tolist() == [0, 1] and curve.values.tolist() == [6.0, 2.0]
 
 
-def test_a_summary_counts_what_is_not_finite_and_looks_past_it(db: Database) -> None:
+def test_a_summary_counts_non_finite_values_and_ignores_them(db: Database) -> None:
     submit(db)
     job_id = _claim(db)
     _tick(db, job_id, 1, 1, [0.5, 0.1, math.nan, math.inf])
@@ -105,7 +105,7 @@ def test_a_summary_counts_what_is_not_finite_and_looks_past_it(db: Database) -> 
     assert (d.last, d.last_step, d.min, d.max, d.count, d.nonfinite_count) == (0.1, 4, 0.1, 0.5, 4, 2)
 
 
-def test_an_unknown_metric_names_the_ones_there_are(db: Database) -> None:
+def test_an_unknown_metric_error_lists_the_known_ones(db: Database) -> None:
     submit(db)
     job_id = _claim(db)
     _tick(db, job_id, 1, 1, [1])
@@ -114,7 +114,7 @@ def test_an_unknown_metric_names_the_ones_there_are(db: Database) -> None:
     assert caught.value.valid == ["loss_d", "loss_g"]
 
 
-def test_before_its_first_point_a_curve_is_empty_and_not_unknown(db: Database) -> None:
+def test_a_curve_without_points_is_empty_and_not_unknown(db: Database) -> None:
     job = submit(db)
     with db.read() as s:
         assert len(metrics.series(s, job.id, ["loss_d"])["loss_d"]) == 0
@@ -156,7 +156,7 @@ def test_choosing_a_checkpoint(db: Database) -> None:
         assert checkpoints.choose(s, job_id, "best").id == first.id
 
 
-def test_a_job_that_ended_without_a_checkpoint_is_not_said_to_have_one_soon(db: Database) -> None:
+def test_a_job_that_ended_without_a_checkpoint_has_its_own_message(db: Database) -> None:
     submit(db)
     job_id = _claim(db)
     with db.write() as s:
@@ -188,7 +188,7 @@ def test_retiring_keeps_the_newest_and_the_best(db: Database) -> None:
             checkpoints.get(s, rows[1].id)
 
 
-def test_nobody_goes_on_from_a_bad_checkpoint(db: Database) -> None:
+def test_a_bad_checkpoint_is_not_resumed_from(db: Database) -> None:
     submit(db)
     job_id = _claim(db)
     good, bad = _save(db, job_id, 1, 10), _save(db, job_id, 1, 20)
@@ -200,7 +200,7 @@ def test_nobody_goes_on_from_a_bad_checkpoint(db: Database) -> None:
         assert checkpoints.count(s, job_id) == 2
 
 
-def test_a_worker_whose_supervisor_died_counts_as_idle_again(db: Database) -> None:
+def test_a_worker_without_a_lease_counts_as_idle(db: Database) -> None:
     submit(db)
     with db.write() as s:
         workers.register(s, "w1", "host", [])
@@ -209,12 +209,12 @@ def test_a_worker_whose_supervisor_died_counts_as_idle_again(db: Database) -> No
         workers.set_current_job(s, "w1", job_id)
         assert workers.count_idle(s, 60) == 0
         leases.release(s, job_id, 1, crash=True, reason={"code": "worker_lost", "message": ""})
-        assert workers.count_idle(s, 60) == 1, "whatever it last said of itself"
+        assert workers.count_idle(s, 60) == 1, "whatever it last reported"
     with db.write() as s:
         assert workers.heartbeat(s, "w1") and not workers.heartbeat(s, "nobody")
 
 
-def test_a_worker_that_announces_itself_again_has_not_put_its_job_down(db: Database) -> None:
+def test_a_worker_that_registers_again_keeps_its_current_job(db: Database) -> None:
     with db.write() as s:
         workers.register(s, "w1", "host", [])
         workers.set_current_job(s, "w1", "job_x")
@@ -224,7 +224,7 @@ def test_a_worker_that_announces_itself_again_has_not_put_its_job_down(db: Datab
         assert workers.page(s, limit=5).data[0].current_job_id == "job_x"
 
 
-def test_workers_come_work_and_go_quiet(db: Database) -> None:
+def test_a_worker_is_idle_busy_draining_or_lost(db: Database) -> None:
     with db.write() as s:
         assert workers.most_gpus(s, 60) is None
         workers.register(s, "w1", "host", [{"name": "cpu"}], gpus=1)
@@ -245,7 +245,7 @@ def test_workers_come_work_and_go_quiet(db: Database) -> None:
         assert workers.page(s, limit=5).data == []
 
 
-def test_a_worker_that_was_told_to_drain_drains_for_good(db: Database) -> None:
+def test_a_drained_worker_drains_for_good(db: Database) -> None:
     with db.write() as s:
         workers.register(s, "w1", "host", [])
     for _ in range(2):
@@ -264,8 +264,8 @@ def test_workers_that_share_a_host_are_counted(db: Database) -> None:
             workers.register(s, name, host, [])
         workers.heartbeat(s, "wrk_d", draining=True)
     with db.write() as s:
-        assert workers.count_on_host(s, "wrk_a", 60) == 2, "one that drains takes no job"
+        assert workers.count_on_host(s, "wrk_a", 60) == 2, "a draining worker takes no job"
         assert workers.count_on_host(s, "wrk_c", 60) == 1
-        assert workers.count_on_host(s, "wrk_nobody_knows", 60) == 1
+        assert workers.count_on_host(s, "wrk_unknown", 60) == 1
         s.execute(update(Worker).where(Worker.id == "wrk_b").values(heartbeat_at=Worker.heartbeat_at - 61))
-        assert workers.count_on_host(s, "wrk_a", 60) == 1, "one that is silent may be no more"
+        assert workers.count_on_host(s, "wrk_a", 60) == 1, "a silent worker may be lost"

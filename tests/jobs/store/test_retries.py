@@ -1,4 +1,4 @@
-"""What a retry takes over, and that it is its own. On both databases, with real files."""
+"""Tests of retries: what the new job takes over, and that it owns it. With real files."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.jobs.helpers import VERSION_1, disk_path, submit
 ERROR: dict[str, Any] = {"code": "internal", "message": "It broke.", "retryable": True, "step": 30, "hint": None}
 
 
-class Old:
-    """A job that trains, by the record's own functions."""
+class OldJob:
+    """A job that is trained through the functions of the record."""
 
     def __init__(self, db: Database, folder: Path, **body: Any) -> None:
         self.db, self.artifacts = db, DiskStorage(folder)
@@ -48,15 +48,15 @@ class Old:
             metrics.append(s, self.id, self.attempt, first, ["loss_d", "loss_g"], values)
 
     def save(self, step: int, *, best: bool = False) -> Checkpoint:
-        place = (self.id, step, self.attempt)
-        file = self.artifacts.put_bytes(keys.checkpoint(*place), b"all of %d" % step)
-        weights = self.artifacts.put_bytes(keys.weights(*place), b"weights of %d" % step)
+        identity = (self.id, step, self.attempt)
+        file = self.artifacts.put_bytes(keys.checkpoint(*identity), b"all of %d" % step)
+        weights = self.artifacts.put_bytes(keys.weights(*identity), b"weights of %d" % step)
         with self.db.write() as s:
             return checkpoints.register(
                 s, self.id, self.attempt, step, {"loss_d": step / 10}, file, weights, best=best
             )
 
-    def judge(self, step: int, fcd: float, *, best: bool) -> None:
+    def evaluate(self, step: int, fcd: float, *, best: bool) -> None:
         with self.db.write() as s:
             evaluations.register(s, self.id, self.attempt, step, {"fcd": fcd}, {"images": 5}, best_so_far=best)
 
@@ -72,31 +72,31 @@ class Old:
     def retry(self) -> Job:
         new = new_id("job")
         with self.db.read() as s:
-            left = retries.find_source(s, self.id)
-        inherited = retries.copy_files(self.artifacts, left, new)
+            source = retries.find_source(s, self.id)
+        copied = retries.copy_files(self.artifacts, source, new)
         with self.db.write() as s:
-            return retries.create(s, self.id, new, inherited)
+            return retries.create(s, self.id, new, copied)
 
 
 @pytest.fixture
-def old(db: Database, tmp_path: Path) -> Old:
-    """It failed at step 35; its second attempt went on from step 20."""
-    job = Old(db, tmp_path / "files", total_steps=100, name="clothes", labels={"team": "vision"})
+def old(db: Database, tmp_path: Path) -> OldJob:
+    """Return a job that fails at step 35, and whose second attempt resumed from step 20."""
+    job = OldJob(db, tmp_path / "files", total_steps=100, name="clothes", labels={"team": "vision"})
     job.draw(0)
-    job.judge(0, 90.0, best=False)
+    job.evaluate(0, 90.0, best=False)
     job.train(1, 20, 1.0)
-    job.judge(10, 5.0, best=True)
+    job.evaluate(10, 5.0, best=True)
     job.save(10, best=True)
     job.save(20)
-    job.train(21, 28, 2.0)  # lost
-    job.judge(25, 3.0, best=True)  # lost
+    job.train(21, 28, 2.0)  # superseded
+    job.evaluate(25, 3.0, best=True)  # superseded
     job.claim(resumed_from=20)
     job.train(21, 30, 3.0)
     job.draw(25)
-    job.judge(25, 6.0, best=False)
+    job.evaluate(25, 6.0, best=False)
     job.save(30)
     job.train(31, 35, 4.0)
-    job.judge(35, 1.0, best=True)
+    job.evaluate(35, 1.0, best=True)
     job.draw(35)
     return job
 
@@ -106,7 +106,7 @@ def _steps(db: Database, job_id: str) -> list[tuple[int, int, bool]]:
         return [(row.step, row.attempt, row.is_best) for row in checkpoints.page(s, job_id, limit=50).data]
 
 
-def test_a_retry_stands_where_the_last_good_checkpoint_was(old: Old, db: Database) -> None:
+def test_a_retry_starts_from_the_last_intact_checkpoint(old: OldJob, db: Database) -> None:
     old.end()
     with db.read() as s:
         before = {c.key: getattr(jobs.get(s, old.id), c.key) for c in Job.__table__.columns}
@@ -117,7 +117,7 @@ def test_a_retry_stands_where_the_last_good_checkpoint_was(old: Old, db: Databas
     assert _steps(db, new.id) == [(30, 0, False), (10, 0, True)]
     with db.read() as s:
         curves = metrics.series(s, new.id, ["loss_d", "fcd"])
-        judged = evaluations.page(s, new.id, limit=9).data
+        evaluated = evaluations.page(s, new.id, limit=9).data
         assert evaluations.best(s, new.id) == (10, 0) and checkpoints.choose(s, new.id, "best").step == 10
         assert [row.step for row in previews.listing(s, new.id)] == [0, 25]
         assert new.id in [hint.job_id for hint in outbox.fetch_due(s, 10)]
@@ -125,15 +125,15 @@ def test_a_retry_stands_where_the_last_good_checkpoint_was(old: Old, db: Databas
     assert curves["loss_d"].steps.tolist() == [*range(1, 31)]
     assert curves["loss_d"].values.tolist() == [1.0] * 20 + [3.0] * 10
     assert curves["fcd"].steps.tolist() == [0, 10, 25] and curves["fcd"].values.tolist() == [90.0, 5.0, 6.0]
-    assert [(row.step, row.metrics["fcd"], row.best_so_far) for row in judged] == [
+    assert [(row.step, row.metrics["fcd"], row.best_so_far) for row in evaluated] == [
         (25, 6.0, False),
         (10, 5.0, True),
         (0, 90.0, False),
     ]
-    assert judged[0].details == {"images": 5}
+    assert evaluated[0].details == {"images": 5}
 
 
-def test_a_retry_outlives_the_job_before_it(old: Old, db: Database) -> None:
+def test_a_retry_outlives_the_old_job(old: OldJob, db: Database) -> None:
     old.end(Status.CANCELLED)
     new = old.retry()
     with db.write() as s:
@@ -149,7 +149,7 @@ def test_a_retry_outlives_the_job_before_it(old: Old, db: Database) -> None:
     assert [old.artifacts.read_bytes(row.key) for row in drawn] == [b"picture of 0", b"picture of 25"]
 
 
-def test_what_an_attempt_of_the_retry_does_not_go_on_from_counts_no_more(old: Old, db: Database) -> None:
+def test_points_past_the_start_of_the_retrys_attempt_are_superseded(old: OldJob, db: Database) -> None:
     old.end()
     new = old.retry()
     with db.write() as s:
@@ -162,7 +162,7 @@ def test_what_an_attempt_of_the_retry_does_not_go_on_from_counts_no_more(old: Ol
     assert curve.values.tolist() == [1.0] * 10 + [9.0] * 2
 
 
-def test_a_retry_of_a_retry_takes_over_what_that_took_over(old: Old, db: Database) -> None:
+def test_a_retry_of_a_retry_takes_over_the_same(old: OldJob, db: Database) -> None:
     old.end()
     second = old.retry()
     with db.write() as s:
@@ -176,9 +176,7 @@ def test_a_retry_of_a_retry_takes_over_what_that_took_over(old: Old, db: Databas
 
 
 @pytest.mark.parametrize("weights", [True, False])
-def test_a_checkpoint_that_is_not_what_was_written_is_passed_over_and_told(
-    old: Old, db: Database, weights: bool
-) -> None:
+def test_a_damaged_checkpoint_is_skipped_and_reported(old: OldJob, db: Database, weights: bool) -> None:
     old.end()
     with db.read() as s:
         row = checkpoints.newest_ready(s, old.id)
@@ -187,13 +185,13 @@ def test_a_checkpoint_that_is_not_what_was_written_is_passed_over_and_told(
     new = old.retry()
     assert new.step == 20 and _steps(db, new.id) == [(20, 0, False), (10, 0, True)]
     with db.read() as s:
-        told = [e.data for e in events.page(s, new.id, 0, 50) if e.type == "checkpoint.bad"]
+        events_of_bad = [e.data for e in events.page(s, new.id, 0, 50) if e.type == "checkpoint.bad"]
         assert [e.type for e in events.page(s, old.id, 0, 50)].count("checkpoint.bad") == 0
-        assert checkpoints.get(s, row.id).state == "ready", "the old record never changes"
-    assert told[0]["step"] == 30 and "not what was written" in told[0]["reason"]
+        assert checkpoints.get(s, row.id).state == "ready", "the old job never changes"
+    assert events_of_bad[0]["step"] == 30 and "not what was written" in events_of_bad[0]["reason"]
 
 
-def test_without_any_good_checkpoint_it_begins_anew(old: Old, db: Database) -> None:
+def test_a_retry_without_an_intact_checkpoint_starts_from_scratch(old: OldJob, db: Database) -> None:
     old.end()
     with db.read() as s:
         rows = checkpoints.page(s, old.id, limit=9).data
@@ -205,7 +203,7 @@ def test_without_any_good_checkpoint_it_begins_anew(old: Old, db: Database) -> N
         assert metrics.names_of(s, new.id) == [] and evaluations.best(s, new.id) is None
 
 
-def test_a_best_that_is_lost_is_not_replaced_by_another(old: Old, db: Database) -> None:
+def test_a_lost_best_checkpoint_is_not_replaced(old: OldJob, db: Database) -> None:
     old.end()
     with db.read() as s:
         best = checkpoints.choose(s, old.id, "best")
@@ -213,13 +211,13 @@ def test_a_best_that_is_lost_is_not_replaced_by_another(old: Old, db: Database) 
     assert _steps(db, old.retry().id) == [(30, 0, False)]
 
 
-def test_a_best_that_is_the_last_is_one_checkpoint(old: Old, db: Database) -> None:
+def test_a_best_checkpoint_that_is_the_last_is_taken_over_once(old: OldJob, db: Database) -> None:
     old.save(35, best=True)
     old.end()
     assert _steps(db, old.retry().id) == [(35, 0, True)]
 
 
-def test_what_an_older_spec_has_trained_is_not_gone_on_from(old: Old, db: Database) -> None:
+def test_checkpoints_of_an_older_spec_version_are_not_used(old: OldJob, db: Database) -> None:
     with db.write() as s:
         s.execute(update(Job).where(Job.id == old.id).values(spec=VERSION_1))
     old.end()
@@ -229,7 +227,7 @@ def test_what_an_older_spec_has_trained_is_not_gone_on_from(old: Old, db: Databa
 
 
 @pytest.mark.parametrize("status", ["running", "succeeded"])
-def test_only_what_has_failed_or_was_cancelled_is_retried(old: Old, db: Database, status: str) -> None:
+def test_only_failed_and_cancelled_jobs_are_retried(old: OldJob, db: Database, status: str) -> None:
     if status == "succeeded":
         old.end(Status.SUCCEEDED)
     with db.read() as s, pytest.raises(InvalidTransitionError, match="does not allow 'retry'"):
@@ -238,19 +236,19 @@ def test_only_what_has_failed_or_was_cancelled_is_retried(old: Old, db: Database
         retries.create(s, old.id, new_id("job"), retries.CopiedFiles())
 
 
-def test_a_job_that_was_deleted_meanwhile_is_not_found(old: Old, db: Database) -> None:
+def test_a_job_deleted_in_the_meantime_is_not_found(old: OldJob, db: Database) -> None:
     old.end()
     with db.read() as s:
-        left = retries.find_source(s, old.id)
-    inherited = retries.copy_files(old.artifacts, left, new := new_id("job"))
+        source = retries.find_source(s, old.id)
+    copied = retries.copy_files(old.artifacts, source, new := new_id("job"))
     with db.write() as s:
         jobs.delete(s, old.id)
     with pytest.raises(JobNotFoundError), db.write() as s:
-        retries.create(s, old.id, new, inherited)
+        retries.create(s, old.id, new, copied)
 
 
-def test_a_long_curve_is_kept_in_rows_that_are_not_too_long(db: Database, tmp_path: Path) -> None:
-    job = Old(db, tmp_path, total_steps=30_000)
+def test_a_long_curve_is_stored_in_rows_of_limited_length(db: Database, tmp_path: Path) -> None:
+    job = OldJob(db, tmp_path, total_steps=30_000)
     values = np.arange(25_000, dtype=np.float32)
     values[[7, 9]] = np.nan, np.inf
     with db.write() as s:

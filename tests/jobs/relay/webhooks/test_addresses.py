@@ -1,4 +1,4 @@
-"""Which addresses may be called: every kind that is not public is refused, written as an address or as a name."""
+"""Tests of the address check: every kind of address that is not public is refused, by number and by name."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ NOT_PUBLIC = (
 )
 
 
-def _named(*addresses: str) -> AddressChecker:
-    """A name's addresses, whatever the name."""
+def resolving_to(*addresses: str) -> AddressChecker:
+    """Return a checker that resolves every name to `addresses`."""
     return AddressChecker(resolve=lambda host, port: list(addresses))
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_a_public_address_is_called(address: str) -> None:
+def test_a_public_address_is_allowed(address: str) -> None:
     assert is_public(address)
-    assert _named(address).resolve("hooks.example", 443) == [address]
-    _named(address).check("https://hooks.example/hooks?key=1")
+    assert resolving_to(address).resolve("hooks.example", 443) == [address]
+    resolving_to(address).check("https://hooks.example/hooks?key=1")
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
-def test_no_other_is_by_name_or_by_number(address: str) -> None:
+def test_no_other_address_is_allowed_by_name_or_number(address: str) -> None:
     assert not is_public(address)
     with pytest.raises(UrlNotAllowedError, match="not public"):
-        _named(address).resolve("hooks.example", 443)
+        resolving_to(address).resolve("hooks.example", 443)
     with pytest.raises(UrlNotAllowedError):
         AddressChecker().check(f"https://{f'[{address}]' if ':' in address else address}/hooks")
 
 
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "LOCALHOST."])
-def test_nor_what_this_host_takes_for_one(host: str) -> None:
+def test_no_other_spelling_of_a_private_address_is_allowed(host: str) -> None:
     with pytest.raises(UrlNotAllowedError, match=r"not public|IP address|not valid|not a valid"):
         AddressChecker().check(f"https://{host}/")
 
 
-def test_one_address_that_is_not_public_is_enough() -> None:
+def test_one_private_address_among_several_is_refused() -> None:
     with pytest.raises(UrlNotAllowedError, match="not public") as refused:
-        _named("93.184.216.34", "10.0.0.7").check("https://hooks.example/")
-    assert "10.0.0.7" not in str(refused.value), "our own names are not told to whoever asks"
+        resolving_to("93.184.216.34", "10.0.0.7").check("https://hooks.example/")
+    assert "10.0.0.7" not in str(refused.value), "the message does not reveal internal addresses"
 
 
-def test_a_name_without_an_address() -> None:
+def test_a_name_without_an_address_is_refused() -> None:
     def away(host: str, port: int) -> list[str]:
         raise OSError("no such name")
 
-    for addresses in (_named(), AddressChecker(resolve=away)):
+    for addresses in (resolving_to(), AddressChecker(resolve=away)):
         with pytest.raises(UrlNotAllowedError, match="no address"):
             addresses.check("https://hooks.example/")
 
@@ -91,7 +91,7 @@ def test_a_name_without_an_address() -> None:
         ("https://[::1/", "valid"),
         ("https://hooks example/", "valid"),
         ("https://[fe80::1%25lo]/", "valid"),
-        # Addresses are not called, public or not.
+        # An IP address is refused, public or not.
         ("https://8.8.8.8/", "IP address"),
         ("https://8.8.8.8./", "IP address"),
         ("https://134744072/", "IP address"),
@@ -103,9 +103,9 @@ def test_a_name_without_an_address() -> None:
         ("https://hooks.example/" + "x" * 2000, "longer"),
     ],
 )
-def test_a_url_that_is_refused_whatever_it_leads_to(url: str, why: str) -> None:
+def test_these_urls_are_refused_whatever_they_resolve_to(url: str, why: str) -> None:
     with pytest.raises(UrlNotAllowedError, match=why) as refused:
-        _named("93.184.216.34").check(url)
+        resolving_to("93.184.216.34").check(url)
     (problem,) = refused.value.problems
     assert (problem.pointer, problem.code) == ("/url", "url-not-allowed") and "secret" not in problem.detail
 
@@ -114,11 +114,11 @@ def test_a_url_that_is_refused_whatever_it_leads_to(url: str, why: str) -> None:
     "url",
     ["https://hooks.example", "https://hooks.example:443/a?b=c", "https://bücher.example/", "https://8.example/"],
 )
-def test_a_url_that_is_called(url: str) -> None:
-    _named("93.184.216.34").check(url)
+def test_these_urls_are_allowed(url: str) -> None:
+    resolving_to("93.184.216.34").check(url)
 
 
-def test_a_private_network_takes_its_own_addresses_and_still_no_password() -> None:
+def test_private_addresses_can_be_allowed_but_passwords_cannot() -> None:
     private = AddressChecker(allow_private=True)
     private.check("http://127.0.0.1:9/")
     private.check("https://[::1]:8443/")

@@ -1,4 +1,4 @@
-"""From the event to the receiver: real relays, real receivers on loopback, and a record that outlives both."""
+"""Tests of the dispatcher from the event to the receiver, with real relays and receivers on loopback."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from jobs.store import jobs
 from jobs.store.callers import deliveries, webhooks
 from tests.api.live_service import until
 from tests.jobs.helpers import submit
-from tests.jobs.relay.webhooks.receiver import Heard, receiving
+from tests.jobs.relay.webhooks.receiver import ReceivedRequest, receiving
 
 
 @contextmanager
 def delivering(settings: Settings, sender: WebhookSender | None = None) -> Iterator[None]:
-    """A postman at work."""
+    """Run a dispatcher for the block."""
     stop = threading.Event()
     made = settings.model_copy(update={"webhook_allow_private": True, "webhooks": True})
     dispatcher = WebhookDispatcher(made, stop, sender)
@@ -45,7 +45,7 @@ def delivering(settings: Settings, sender: WebhookSender | None = None) -> Itera
         assert not dispatcher.is_alive()
 
 
-def hooked(db: Database, url: str, *types: str) -> str:
+def register(db: Database, url: str, *types: str) -> str:
     with db.write() as s:
         return webhooks.create(s, url, types or ["job.status"]).id
 
@@ -55,114 +55,116 @@ def states(db: Database, hook: str) -> list[str]:
         return [row.state for row in deliveries.page(s, hook, limit=200).data]
 
 
-def test_what_happens_is_told(db: Database, settings: Settings) -> None:
+def test_status_changes_are_delivered(db: Database, settings: Settings) -> None:
     with receiving() as receiver, delivering(settings):
-        hook = hooked(db, receiver.url)
+        hook = register(db, receiver.url)
         job = submit(db)
         until(lambda: states(db, hook) == ["delivered"])
         with db.write() as s:
             jobs.request_cancel(s, job.id)
         until(lambda: states(db, hook) == ["delivered"] * 2)
-    told = [json.loads(heard.body)["data"] for heard in receiver.heard]
-    assert [(data["job_id"], data["status"]) for data in told] == [(job.id, "queued"), (job.id, "cancelled")]
-    assert len({heard.headers["webhook-id"] for heard in receiver.heard}) == 2
+    bodies = [json.loads(request.body)["data"] for request in receiver.requests]
+    assert [(data["job_id"], data["status"]) for data in bodies] == [(job.id, "queued"), (job.id, "cancelled")]
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 2
 
 
-def test_it_is_told_again_under_the_same_id_until_it_is_taken(
+def test_a_delivery_is_retried_under_the_same_id_until_it_is_accepted(
     db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "RETRY_DELAYS", (0.1,) * 11)
     with receiving(500, 404, 200) as receiver, delivering(settings):
-        hook = hooked(db, receiver.url)
+        hook = register(db, receiver.url)
         submit(db)
         until(lambda: states(db, hook) == ["delivered"])
-    assert len(receiver.heard) == 3
-    assert len({(h.headers["webhook-id"], h.body) for h in receiver.heard}) == 1
+    assert len(receiver.requests) == 3
+    assert len({(h.headers["webhook-id"], h.body) for h in receiver.requests}) == 1
     with db.read() as s:
         (row,) = deliveries.page(s, hook, limit=5).data
-    assert [(told["attempt"], told["status"]) for told in row.tries] == [(1, 500), (2, 404), (3, 200)]
-    assert all(told["at"] and told["milliseconds"] >= 0 for told in row.tries)
+    assert [(entry["attempt"], entry["status"]) for entry in row.tries] == [(1, 500), (2, 404), (3, 200)]
+    assert all(entry["at"] and entry["milliseconds"] >= 0 for entry in row.tries)
 
 
-def test_two_relays_tell_it_once(db: Database, settings: Settings) -> None:
-    def slowly(heard: Heard) -> int:
+def test_two_relays_send_each_delivery_once(db: Database, settings: Settings) -> None:
+    def slowly(request: ReceivedRequest) -> int:
         time.sleep(0.1)
         return 200
 
-    with receiving(answering=slowly) as receiver, ExitStack() as relays:
-        hook = hooked(db, receiver.url)
+    with receiving(answer_with=slowly) as receiver, ExitStack() as relays:
+        hook = register(db, receiver.url)
         for _ in range(10):
             submit(db)
         for _ in range(2):
             relays.enter_context(delivering(settings))
         until(lambda: states(db, hook) == ["delivered"] * 10)
-    ids = [heard.headers["webhook-id"] for heard in receiver.heard]
+    ids = [request.headers["webhook-id"] for request in receiver.requests]
     assert len(ids) == len(set(ids)) == 10
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> WebhookSender:
-    """One that waits for a slow receiver for as long as a test may take."""
+    """Return a sender that waits for a slow receiver for as long as a test may take."""
     monkeypatch.setattr(sender, "_TIMEOUTS", dict.fromkeys(sender._TIMEOUTS, 90.0))
     return WebhookSender(AddressChecker(allow_private=True), in_all_seconds=90)
 
 
-def test_a_slow_one_waits_for_itself_alone(db: Database, settings: Settings, patient: WebhookSender) -> None:
+def test_a_slow_receiver_delays_only_its_own_deliveries(
+    db: Database, settings: Settings, patient: WebhookSender
+) -> None:
     go = threading.Event()
 
-    def late(heard: Heard) -> int:
+    def late(request: ReceivedRequest) -> int:
         go.wait(80)
         return 200
 
-    with receiving(answering=late) as slow, receiving() as quick, delivering(settings, patient):
-        tardy, prompt = hooked(db, slow.url), hooked(db, quick.url)
+    with receiving(answer_with=late) as slow, receiving() as quick, delivering(settings, patient):
+        tardy, prompt = register(db, slow.url), register(db, quick.url)
         for _ in range(AT_ONCE + 2):
             submit(db)
         until(lambda: states(db, prompt) == ["delivered"] * (AT_ONCE + 2))
-        assert len(slow.heard) == 1 and set(states(db, tardy)) == {"pending"}
+        assert len(slow.requests) == 1 and set(states(db, tardy)) == {"pending"}
         go.set()
         until(lambda: set(states(db, tardy)) == {"delivered"})
     assert slow.most_at_once == 1
 
 
-def test_nobody_gets_more_than_half_of_the_hands(db: Database, settings: Settings, patient: WebhookSender) -> None:
+def test_a_tenant_gets_at_most_half_of_the_threads(db: Database, settings: Settings, patient: WebhookSender) -> None:
     go = threading.Event()
 
-    def late(heard: Heard) -> int:
+    def late(request: ReceivedRequest) -> int:
         go.wait(80)
         return 200
 
-    with receiving(answering=late) as slow, receiving() as quick, delivering(settings, patient):
+    with receiving(answer_with=late) as slow, receiving() as quick, delivering(settings, patient):
         for _ in range(AT_ONCE):
-            hooked(db, slow.url)
+            register(db, slow.url)
         submit(db)
-        until(lambda: len(slow.heard) == AT_ONCE // 2)
+        until(lambda: len(slow.requests) == AT_ONCE // 2)
         with db.write("another") as s:
             other = webhooks.create(s, quick.url, ["job.status"])
             deliveries.enqueue_test(s, other.id)
         until(lambda: states(db, other.id) == ["delivered"])
-        assert len(slow.heard) == AT_ONCE // 2
+        assert len(slow.requests) == AT_ONCE // 2
         go.set()
-        until(lambda: len(slow.heard) == AT_ONCE)
+        until(lambda: len(slow.requests) == AT_ONCE)
 
 
-def test_gone_is_told_nothing_more(db: Database, settings: Settings) -> None:
+def test_a_receiver_that_is_gone_gets_nothing_more(db: Database, settings: Settings) -> None:
     with receiving(410) as receiver, delivering(settings):
-        hook = hooked(db, receiver.url)
+        hook = register(db, receiver.url)
         submit(db)
         until(lambda: states(db, hook) == ["failed"])
         submit(db)
         with db.read() as s:
             assert not webhooks.get(s, hook).enabled
-    assert len(receiver.heard) == 1
+    assert len(receiver.requests) == 1
 
 
-def test_a_private_address_is_not_called_though_it_was_once_registered(db: Database, settings: Settings) -> None:
+def test_a_registered_private_address_is_not_called(db: Database, settings: Settings) -> None:
     with receiving() as receiver, delivering(settings, WebhookSender(AddressChecker())):
-        hook = hooked(db, receiver.url)
+        hook = register(db, receiver.url)
         submit(db)
         until(lambda: _tries(db, hook))
-    assert receiver.heard == [] and states(db, hook) == ["pending"]
+    assert receiver.requests == [] and states(db, hook) == ["pending"]
 
 
 def _tries(db: Database, hook: str) -> int:
@@ -170,36 +172,36 @@ def _tries(db: Database, hook: str) -> int:
         return sum(len(row.tries) for row in deliveries.page(s, hook, limit=200).data)
 
 
-def test_an_odd_error_does_not_end_the_postman(db: Database, settings: Settings) -> None:
-    class Clumsy(WebhookSender):
+def test_an_unexpected_error_does_not_end_the_dispatcher(db: Database, settings: Settings) -> None:
+    class FailingSender(WebhookSender):
         def send(self, delivery: deliveries.PendingDelivery) -> deliveries.DeliveryOutcome:
             if delivery.url.endswith("odd"):
                 raise RuntimeError("a bug")
             return super().send(delivery)
 
-    with receiving() as receiver, delivering(settings, Clumsy(AddressChecker(allow_private=True))):
-        odd, good = hooked(db, receiver.url + "odd"), hooked(db, receiver.url)
+    with receiving() as receiver, delivering(settings, FailingSender(AddressChecker(allow_private=True))):
+        odd, good = register(db, receiver.url + "odd"), register(db, receiver.url)
         submit(db), submit(db)
         until(lambda: states(db, good) == ["delivered"] * 2)
     assert states(db, odd) == ["pending"] * 2
 
 
-def test_killed_between_the_answer_and_its_note_it_is_told_again_under_the_same_id(
+def test_a_relay_killed_before_it_records_the_answer_sends_again_under_the_same_id(
     db: Database, settings: Settings
 ) -> None:
-    """A relay process that the receiver itself kills; then a second one, once the first is taken for lost."""
+    """The receiver kills the first relay. The second one takes over after the first is presumed lost."""
     relays: list[subprocess.Popen[bytes]] = []
 
-    def kill_first(heard: Heard) -> int:
-        if len(receiver.heard) == 1:
+    def kill_first(request: ReceivedRequest) -> int:
+        if len(receiver.requests) == 1:
             process.kill(relays[0])
             relays[0].wait()
         return 200
 
     made = settings.model_copy(update={"webhooks": True, "webhook_allow_private": True})
     argv, env = [sys.executable, "-m", "jobs.relay"], {**os.environ, **made.environment()}
-    with receiving(answering=kill_first) as receiver:
-        hook = hooked(db, receiver.url)
+    with receiving(answer_with=kill_first) as receiver:
+        hook = register(db, receiver.url)
         submit(db)
         relays.append(process.spawn(argv, env=env))
         until(lambda: relays[0].poll() is not None)
@@ -211,14 +213,14 @@ def test_killed_between_the_answer_and_its_note_it_is_told_again_under_the_same_
             until(lambda: states(db, hook) == ["delivered"])
         finally:
             assert process.end(relays[1], 60) == 0
-    first, second = receiver.heard
+    first, second = receiver.requests
     assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
 
 
-def test_a_relay_tells_nobody_where_webhooks_are_off(db: Database, settings: Settings) -> None:
+def test_a_relay_sends_nothing_where_webhooks_are_off(db: Database, settings: Settings) -> None:
     env = {**os.environ, **settings.environment(), "GANTRY_WEBHOOK_ALLOW_PRIVATE": "true"}
     with receiving() as receiver:
-        hook = hooked(db, receiver.url)
+        hook = register(db, receiver.url)
         job = submit(db)
         relay = process.spawn([sys.executable, "-m", "jobs.relay"], env=env)
         try:
@@ -226,7 +228,7 @@ def test_a_relay_tells_nobody_where_webhooks_are_off(db: Database, settings: Set
             time.sleep(0.5)
         finally:
             assert process.end(relay, 60) == 0
-    assert receiver.heard == [] and states(db, hook) == ["pending"]
+    assert receiver.requests == [] and states(db, hook) == ["pending"]
 
 
 def _hinted(db: Database, job_id: str) -> bool:
@@ -234,8 +236,8 @@ def _hinted(db: Database, job_id: str) -> bool:
         return jobs.get(s, job_id).published_at is not None
 
 
-def test_the_secret_is_kept_for_signing(db: Database) -> None:
-    hook = hooked(db, "https://hooks.example/")
+def test_the_secret_is_stored_for_signing(db: Database) -> None:
+    hook = register(db, "https://hooks.example/")
     with db.read() as s:
         row = s.get_one(Webhook, hook)
     assert row.secret.startswith("whsec_") and len(row.secret) == 6 + 44

@@ -1,4 +1,4 @@
-"""Who did what: noted with what was done or not at all, and never changed."""
+"""Tests of the audit log: acts are recorded with what they did, and never changed."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from jobs.store.callers import acts, tenants
 from tests.jobs.helpers import submit
 
 
-def noted(db: Database, **filters: str) -> list[tuple[str, str, str]]:
-    """(actor, action, subject), oldest first."""
+def recorded(db: Database, **filters: str) -> list[tuple[str, str, str]]:
+    """Return (actor, action, subject) of the acts, oldest first."""
     with db.read() as s:
         return [(row.actor, row.action, row.subject) for row in acts.page(s, limit=100, **filters).data][::-1]
 
 
-def test_an_act_and_what_it_did_are_one(db: Database) -> None:
+def test_an_act_is_recorded_in_the_transaction_that_carries_it_out(db: Database) -> None:
     job = submit(db)
     with pytest.raises(RuntimeError), db.write() as s:
         acts.set_actor(s, "key_a", "req-1")
         jobs.request_cancel(s, job.id)
         raise RuntimeError
-    assert noted(db) == []
+    assert recorded(db) == []
     with db.write() as s:
         acts.set_actor(s, "key_a", "req-2")
         jobs.request_cancel(s, job.id)
-    assert noted(db) == [("key_a", "job.cancel", job.id)]
+    assert recorded(db) == [("key_a", "job.cancel", job.id)]
     with db.read() as s:
         (row,) = acts.page(s, limit=5).data
         last = events.page(s, job.id, 0, 10)[-1]
@@ -39,7 +39,7 @@ def test_an_act_and_what_it_did_are_one(db: Database) -> None:
     assert (last.data["status"], last.actor) == ("cancelled", "key_a")
 
 
-def test_what_is_refused_or_changes_nothing_is_no_act(db: Database) -> None:
+def test_a_refused_or_repeated_request_is_not_recorded(db: Database) -> None:
     job = submit(db)
     for _ in range(2):
         with db.write() as s:
@@ -48,20 +48,20 @@ def test_what_is_refused_or_changes_nothing_is_no_act(db: Database) -> None:
     with pytest.raises(InvalidTransitionError), db.write() as s:
         acts.set_actor(s, "key_a")
         jobs.request_pause(s, job.id)
-    assert noted(db) == [("key_a", "job.cancel", job.id)]
+    assert recorded(db) == [("key_a", "job.cancel", job.id)]
 
 
-def test_the_service_itself_signs_nothing(db: Database) -> None:
+def test_the_service_itself_records_no_acts(db: Database) -> None:
     job = submit(db)
     with db.write() as s:
         leases.claim(s, "w", "cpu", 0, 60)
         leases.release(s, job.id, 1, crash=False, reason={"code": "drained", "message": ""})
-    assert noted(db) == []
+    assert recorded(db) == []
     with db.read() as s:
         assert {event.actor for event in events.page(s, job.id, 0, 10)} == {None}
 
 
-def test_the_event_of_a_running_jobs_end_names_who_asked_for_it(db: Database) -> None:
+def test_the_event_of_a_running_jobs_end_names_the_requester(db: Database) -> None:
     paused, cancelled = submit(db), submit(db)
     with db.write() as s:
         assert all(leases.claim(s, "w", "cpu", 0, 60) for _ in range(2))
@@ -82,7 +82,7 @@ def test_the_event_of_a_running_jobs_end_names_who_asked_for_it(db: Database) ->
         assert events.page(s, jobs.resume(s, paused.id).id, 0, 10)[-1].actor == "key_r"
 
 
-def test_it_outlives_the_job(db: Database) -> None:
+def test_acts_outlive_the_job(db: Database) -> None:
     with db.write() as s:
         acts.set_actor(s, "key_a")
     job = submit(db)
@@ -90,29 +90,29 @@ def test_it_outlives_the_job(db: Database) -> None:
         acts.set_actor(s, "key_a")
         jobs.request_cancel(s, job.id)
         jobs.delete(s, job.id)
-    assert noted(db, subject=job.id) == [("key_a", action, job.id) for action in ("job.cancel", "job.delete")]
+    assert recorded(db, subject=job.id) == [("key_a", action, job.id) for action in ("job.cancel", "job.delete")]
 
 
-def test_nobody_changes_or_removes_it(db: Database) -> None:
+def test_acts_cannot_be_changed_or_deleted(db: Database) -> None:
     with db.write() as s:
         acts.set_actor(s, "key_a")
         acts.record(s, "job.submit", "job_1")
     for change in (update(Act).values(actor="key_b"), delete(Act), text("delete from acts")):
         with pytest.raises((IntegrityError, DBAPIError), match="never changed or removed"), db.write() as s:
             s.execute(change)
-    assert noted(db) == [("key_a", "job.submit", "job_1")]
+    assert recorded(db) == [("key_a", "job.submit", "job_1")]
 
 
-def test_it_is_found_by_who_what_and_whose(db: Database) -> None:
+def test_acts_are_filtered_by_subject_actor_and_tenant(db: Database) -> None:
     with db.write() as s:
         tenants.get_or_create(s, "theirs")
     for number in range(6):
         with db.write("theirs" if number % 2 else None) as s:
             acts.set_actor(s, f"key_{number % 3}")
             acts.record(s, "job.submit", f"job_{number}", colour="red")
-    assert [row[2] for row in noted(db, tenant="theirs")] == ["job_1", "job_3", "job_5"]
-    assert [row[2] for row in noted(db, actor="key_1")] == ["job_1", "job_4"]
-    assert [row[2] for row in noted(db, actor="key_1", tenant="theirs")] == ["job_1"]
+    assert [row[2] for row in recorded(db, tenant="theirs")] == ["job_1", "job_3", "job_5"]
+    assert [row[2] for row in recorded(db, actor="key_1")] == ["job_1", "job_4"]
+    assert [row[2] for row in recorded(db, actor="key_1", tenant="theirs")] == ["job_1"]
     with db.read() as s:
         first = acts.page(s, limit=4)
         rest = acts.page(s, limit=4, cursor=first.next_cursor)

@@ -1,4 +1,4 @@
-"""A key is one transaction's at a time. On both databases."""
+"""Tests of idempotency keys: one transaction at a time holds a key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobs.store.callers import idempotency
 
 
 class Holder(threading.Thread):
-    """Takes the key, and keeps it until it is to let go; then it commits."""
+    """A thread that reserves the key and holds it until `let_go` is set; then it commits."""
 
     def __init__(self, db: Database) -> None:
         super().__init__()
@@ -44,40 +44,40 @@ def holder(db: Database) -> Iterator[Holder]:
 
 @pytest.fixture
 def patient(settings: Settings) -> Iterator[Database]:
-    """For who waits: on a machine that stands still, that may be longer than a statement has."""
+    """Yield a database without a statement timeout: on a busy machine the wait may be longer than that."""
     database = Database(settings.database, statement_timeout=False)
     yield database
     database.dispose()
 
 
-def _soon(holder: Holder) -> None:
-    """Have it let go while the next one waits."""
+def _commit_soon(holder: Holder) -> None:
+    """Let the holder commit while the next transaction waits."""
     threading.Timer(0.4, holder.let_go.set).start()
 
 
-def _begin(db: Database, fingerprint: str = "print", key: str = "k", caller: str = "me") -> IdempotencyKey | None:
+def _reserve(db: Database, fingerprint: str = "print", key: str = "k", caller: str = "me") -> IdempotencyKey | None:
     with db.write() as s:
         return idempotency.reserve(s, caller, key, fingerprint)
 
 
-def test_the_second_waits_and_gets_the_firsts_answer(patient: Database, holder: Holder) -> None:
-    _soon(holder)
-    found = _begin(patient)
+def test_a_concurrent_repetition_waits_and_gets_the_same_response(patient: Database, holder: Holder) -> None:
+    _commit_soon(holder)
+    found = _reserve(patient)
     assert found is not None and (found.status, found.headers, found.body) == (201, {"ETag": '"1"'}, b"{}")
 
 
-def test_the_second_waits_and_is_refused_for_another_request(patient: Database, holder: Holder) -> None:
-    _soon(holder)
+def test_a_concurrent_other_request_waits_and_is_refused(patient: Database, holder: Holder) -> None:
+    _commit_soon(holder)
     with pytest.raises(IdempotencyKeyReusedError, match="'k' belongs to another request"):
-        _begin(patient, "another")
+        _reserve(patient, "another")
 
 
-def test_another_key_and_another_callers_are_free(patient: Database, holder: Holder) -> None:
-    _soon(holder)
-    assert _begin(patient, key="other") is None and _begin(patient, caller="you") is None
+def test_other_keys_and_other_callers_do_not_conflict(patient: Database, holder: Holder) -> None:
+    _commit_soon(holder)
+    assert _reserve(patient, key="other") is None and _reserve(patient, caller="you") is None
 
 
-def test_what_was_not_committed_was_not_answered(db: Database) -> None:
+def test_a_rolled_back_key_has_no_response(db: Database) -> None:
     with pytest.raises(RuntimeError), db.write() as s:
         idempotency.reserve(s, "me", "k", "print")
         raise RuntimeError
@@ -85,9 +85,9 @@ def test_what_was_not_committed_was_not_answered(db: Database) -> None:
         assert idempotency.find_response(s, "me", "k", "print") is None
 
 
-# On SQLite every writer waits for every other, for half a minute.
+# Only on PostgreSQL: on SQLite every writer waits for every other one, up to half a minute.
 @pytest.mark.parametrize("settings", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
-def test_who_waits_for_too_long_is_told_to_come_again(db: Database, holder: Holder) -> None:
+def test_a_request_that_waits_too_long_is_told_to_try_again(db: Database, holder: Holder) -> None:
     with pytest.raises(DatabaseUnavailableError), db.write() as s:
         s.execute(text("set local lock_timeout = '50ms'"))
         idempotency.reserve(s, "me", "k", "print")
