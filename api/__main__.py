@@ -1,4 +1,4 @@
-"""`python -m api`: the HTTP service in this process, until it is told to stop."""
+"""`python -m api`: run the HTTP service in this process until a signal stops it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.http.origin_guard import guarded
-from api.http.protocol import KEEP_ALIVE_SECONDS, ImpatientHttp
+from api.http.protocol import KEEP_ALIVE_SECONDS, BoundedHttpProtocol
 from jobs.runtime import listening
 from jobs.runtime.settings import Settings
 from jobs.runtime.startup import begin
 
-# What is under way when the service stops; streams and waits are ended at once, see Server.
+# The time that requests in progress get when the service stops. `ApiServer` ends streams and waits at once.
 _LAST_REQUESTS_SECONDS: Final = 3
 _DID_NOT_START: Final = 3
 
 
 class ApiServer(uvicorn.Server):
-    """Ends streams first when it stops: their readers go on elsewhere, from the last event that they have."""
+    """A server that ends all streams first when it stops; clients reconnect and continue after their last event."""
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
         self._app = app
@@ -36,7 +36,7 @@ class ApiServer(uvicorn.Server):
                 guarded(app, settings, origins=settings.origins),
                 host=settings.host,
                 port=settings.port,
-                http=ImpatientHttp,
+                http=BoundedHttpProtocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -46,28 +46,30 @@ class ApiServer(uvicorn.Server):
         )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End all streams, then shut down as uvicorn does."""
         self._app.state.services.event_hub.close()
         await super().shutdown(sockets)
 
 
 def main() -> int:
-    """Exit code: 0 after a clean stop, 2 when a setting cannot be, 3 when the address is taken."""
-    parser = argparse.ArgumentParser(prog="python -m api", description="The HTTP service.")
+    """Run the service and return the exit code: 0 after a stop, 2 for a wrong setting, 3 if the address is taken."""
+    parser = argparse.ArgumentParser(prog="python -m api", description="Run the HTTP service.")
     listening.add_argument(parser)
-    parser.add_argument("--openapi", action="store_true", help="Print the OpenAPI document, and serve nothing.")
-    asked = parser.parse_args()
+    parser.add_argument("--openapi", action="store_true", help="Print the OpenAPI document and exit.")
+    options = parser.parse_args()
     settings = begin("api")
-    if asked.openapi:
+    if options.openapi:
         print(json.dumps(create_app(settings).openapi(), indent=1, ensure_ascii=False))
         return 0
-    # uvicorn stops cleanly on SIGTERM and then raises it again for this handler: that is exit 0, not a death.
+    # uvicorn stops cleanly on SIGTERM and then raises the signal again for this handler: exit with 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = ApiServer(create_app(settings), settings)
-    # What is there by now stays. A collection would walk through all of it while every request waits.
+    # The objects of the application live as long as the process. A later collection would walk through all of them
+    # while every request waits.
     gc.collect()
     gc.freeze()
     with suppress(KeyboardInterrupt):
-        server.run(listening.handed_over(asked))
+        server.run(listening.handed_over(options))
     return 0 if server.started else _DID_NOT_START
 
 

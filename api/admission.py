@@ -1,9 +1,9 @@
-"""Whether there is a device that could hold a job: asked before it is taken, so that it need not fail to be known.
+"""Admission: reject a job that no device could hold, before it is stored, instead of letting it fail later.
 
-    bounds of the spec's fields (gan.spec.fields) -> its ceiling (arithmetic) -> the estimate of its networks (the sampler)
+    limits of the fields (gan.spec.fields) -> the spec's memory bound (arithmetic) -> the sampler's estimate
 
-Most jobs stay below their ceiling's worth of any device, and nobody is asked. Where the sampler does not answer, the
-first two are all that is held against a job: it is taken, and may still fail with `out_of_memory`.
+The memory bound of most jobs fits any device, and nothing more is checked. Where the sampler does not respond, only
+the first two checks count: the job is accepted, and may still fail with `out_of_memory`.
 """
 
 from __future__ import annotations
@@ -21,33 +21,36 @@ from jobs.store import datasets, workers
 
 _log = structlog.get_logger("gantry.admission")
 
-# There is no device with less.
+# No device has less memory.
 _SMALLEST_DEVICE_BYTES: Final = 2 * 2**30
-# The estimate is arithmetic on shapes: who waits for longer waits for something else.
-_PATIENCE_SECONDS: Final = 15.0
+# The estimate itself is arithmetic on shapes. A longer wait means that the sampler is busy with something else.
+_ESTIMATE_TIMEOUT_SECONDS: Final = 15.0
 
 
 async def require_a_device_for(context: TenantContext, spec: TrainSpec) -> None:
-    """Raise `OverLimitError` where `spec` needs more memory than the largest device on record has."""
+    """Raise `OverLimitError` if `spec` needs more memory than the largest device on record has."""
     if max_memory_bytes(spec) <= _SMALLEST_DEVICE_BYTES:
         return
-    info, largest = await run_in_threadpool(_looked_up, context, spec)
+    info, largest = await run_in_threadpool(_dataset_and_memory, context, spec)
     if info is None or largest is None:
         return
     if max_memory_bytes(spec, image_size(spec, info)) + _bytes_of(info) <= largest:
         return
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(_ESTIMATE_TIMEOUT_SECONDS):
             needed = int((await context.sampler.estimate(spec, info))["memory_bytes"])
     except (UnavailableError, TimeoutError) as error:
-        _log.warning("a job is taken without an estimate of its memory", reason=str(error) or "it took too long")
+        _log.warning("job accepted without an estimate of its memory", reason=str(error) or "timeout")
         return
     if needed > largest:
         raise OverLimitError(needed, largest)
 
 
-def _looked_up(context: TenantContext, spec: TrainSpec) -> tuple[DatasetInfo | None, int | None]:
-    """The data set, and the memory of the largest device; None: of one that is not there others will tell."""
+def _dataset_and_memory(context: TenantContext, spec: TrainSpec) -> tuple[DatasetInfo | None, int | None]:
+    """Return the data set and the bytes of the largest device; None for what is not there.
+
+    A missing data set is no error here: the checks that follow report it.
+    """
     with context.read() as s:
         largest = workers.largest_memory(s, with_gpu=spec.resources.gpus > 0)
         try:

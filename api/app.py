@@ -1,4 +1,4 @@
-"""The HTTP application. Nothing is opened until it starts, and torch is nowhere near it."""
+"""The HTTP application. It opens nothing before it starts, and it never loads torch."""
 
 from __future__ import annotations
 
@@ -18,28 +18,11 @@ from starlette.types import Scope
 from api import prometheus
 from api.auth import OPEN, authenticate
 from api.http import problems, security_headers
-from api.http.middleware import AccessLog, BodyLimit, BodyTime, HeadRequests, ProblemResponses
-from api.http.parameters import checked
+from api.http.middleware import AccessLog, BodyLimit, BodyTimeout, HeadRequests, ProblemResponses
+from api.http.parameters import check_parameters
 from api.http.security_headers import SecurityHeaders
 from api.openapi import ANY_PROBLEM, document
-from api.routes import (
-    audit,
-    checkpoints,
-    contact_sheets,
-    datasets,
-    evaluations,
-    events,
-    health,
-    jobs,
-    keys,
-    metrics,
-    presets,
-    previews,
-    samples,
-    schemas,
-    webhooks,
-    workers,
-)
+from api.routes import find_routers
 from api.services import Services
 from jobs.errors import UploadsBusyError
 from jobs.runtime.limiter import ConcurrencyLimiter
@@ -47,31 +30,14 @@ from jobs.runtime.settings import Settings
 
 LARGEST_BODY_BYTES: Final = 256 * 1024
 BODY_SECONDS: Final = 30.0
-"""What such a body has to come in."""
+"""The time in which such a body must arrive."""
 
-_ROUTES: Final = (
-    jobs,
-    metrics,
-    events,
-    previews,
-    evaluations,
-    checkpoints,
-    samples,
-    datasets,
-    contact_sheets,
-    presets,
-    schemas,
-    webhooks,
-    workers,
-    keys,
-    audit,
-    health,
-)
-_ASKED_FROM_ELSEWHERE: Final = (
+_ROUTERS: Final = find_routers()
+_CORS_REQUEST_HEADERS: Final = (
     *("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "If-Range", "Last-Event-ID", "Prefer"),
     *("Range", problems.REQUEST_ID),
 )
-_TOLD_ELSEWHERE: Final = (
+_CORS_EXPOSED_HEADERS: Final = (
     *("Content-Disposition", "Content-Range", "ETag", "Idempotency-Replayed", "Location", "Preference-Applied"),
     *("Retry-After", "X-Checkpoint-Id", problems.REQUEST_ID),
 )
@@ -79,7 +45,7 @@ _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application for one process."""
+    """Return the application for one process."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -94,53 +60,56 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("gantry"),
         summary="GAN training as a service: post a job, watch its curves, fetch images by class label.",
         lifespan=lifespan,
-        # A slash too many is another address: 404, not a redirect without a problem's body.
+        # A path with a trailing slash is unknown: it gets a 404 problem, not a redirect, which would have no body.
         redirect_slashes=False,
         separate_input_output_schemas=False,
-        dependencies=[Depends(_at_the_door)],
+        dependencies=[Depends(_check_request)],
         responses=ANY_PROBLEM,
     )
-    for module in _ROUTES:
-        app.include_router(module.router)
-    app.state.upload_places = ConcurrencyLimiter(
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.state.upload_limiter = ConcurrencyLimiter(
         settings.uploads_at_once,
         UploadsBusyError,
-        "As many uploads as are taken at a time are under way; try again in a while.",
+        "The service is receiving as many uploads as it accepts at a time. Try again later.",
     )
     problems.install(app)
-    _surround(app, settings)
-    _documents(app, settings)
+    _add_middleware(app, settings)
+    _add_documentation(app, settings)
     return app
 
 
-async def _at_the_door(request: Request) -> None:
-    """What stands before every route; one dependency, as FastAPI's own work for each is a tenth of a poll."""
+async def _check_request(request: Request) -> None:
+    """Authenticate the caller and check the query parameters, before every route.
+
+    This is one dependency and not two: FastAPI's own work for each is a tenth of the time of a poll.
+    """
     await authenticate(request)
-    await checked(request)
+    await check_parameters(request)
 
 
 def _takes_files(scope: Scope) -> bool:
     return scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", "/v1/datasets")
 
 
-def _surround(app: FastAPI, settings: Settings) -> None:
-    """Middleware; what is added last stands outermost."""
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """Add the middleware; the one that is added last is the outermost."""
     prometheus.install(app, lambda: app.state.services.db)
-    app.add_middleware(BodyTime, seconds=BODY_SECONDS, but=_takes_files)
-    # Inside Problems, as it answers in its own words; FastAPI's max_body_size= would stand outside of it.
-    app.add_middleware(BodyLimit, most_bytes=LARGEST_BODY_BYTES, but=_takes_files)
+    app.add_middleware(BodyTimeout, seconds=BODY_SECONDS, exempt=_takes_files)
+    # Inside ProblemResponses, because it answers in plain text. FastAPI's max_body_size= would be outside of it.
+    app.add_middleware(BodyLimit, most_bytes=LARGEST_BODY_BYTES, exempt=_takes_files)
     if settings.origins:
-        # A key is sent in a header by whoever has it. There are no cookies, and so no credentials to share.
+        # No allow_credentials: clients send keys in a header, and there are no cookies.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.origins,
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=_ASKED_FROM_ELSEWHERE,
-            expose_headers=_TOLD_ELSEWHERE,
+            allow_headers=_CORS_REQUEST_HEADERS,
+            expose_headers=_CORS_EXPOSED_HEADERS,
         )
     app.add_middleware(ProblemResponses)
     app.add_middleware(HeadRequests)
-    app.add_middleware(SecurityHeaders, rules=security_headers.of_api)
+    app.add_middleware(SecurityHeaders, rules=security_headers.api_headers)
     app.add_middleware(AccessLog)
     app.add_middleware(
         CorrelationIdMiddleware,
@@ -149,8 +118,8 @@ def _surround(app: FastAPI, settings: Settings) -> None:
     )
 
 
-def _documents(app: FastAPI, settings: Settings) -> None:
-    """The document for programs, and the ways to what is for people."""
+def _add_documentation(app: FastAPI, settings: Settings) -> None:
+    """Add the route of the OpenAPI document, and redirects to the documentation and the dashboard."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -158,7 +127,7 @@ def _documents(app: FastAPI, settings: Settings) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
-    # FastAPI's own route stands outside of `checked`.
+    # FastAPI's own route for the document bypasses `_check_request`: replace it.
     assert app.openapi_url is not None
     app.router.routes[:] = [r for r in app.routes if getattr(r, "path", None) != app.openapi_url]
 
@@ -166,16 +135,16 @@ def _documents(app: FastAPI, settings: Settings) -> None:
     async def openapi_json() -> JSONResponse:
         return JSONResponse(openapi())
 
-    # The dashboard is a process of its own: it holds connections, and loads what this one does without.
+    # The dashboard is a separate process: it keeps connections open and loads libraries that this process does not.
     async def dashboard(request: Request) -> RedirectResponse:
         path = request.url.path.removeprefix(request.scope.get("root_path", ""))
         return RedirectResponse(str(request.url.replace(port=settings.ui_port, path=path)), status_code=307)
 
-    # Plain routes, as a query that the API does not know is the dashboard's to read.
+    # Plain routes, without `_check_request`: the dashboard has query parameters that the API does not know.
     app.add_route("/ui", dashboard, include_in_schema=False)
     app.add_route("/ui/{path:path}", dashboard, include_in_schema=False)
 
     @app.get("/", include_in_schema=False, dependencies=[OPEN])
     async def home(request: Request) -> RedirectResponse:
-        place = "/docs" if settings.docs else "/ui"
-        return RedirectResponse(f"{request.scope.get('root_path', '')}{place}", status_code=307)
+        path = "/docs" if settings.docs else "/ui"
+        return RedirectResponse(f"{request.scope.get('root_path', '')}{path}", status_code=307)

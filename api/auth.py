@@ -1,7 +1,7 @@
-"""Who is asking, and may they: a key in, a caller out, or 401, 403 and 429.
+"""Authentication: read the key of a request and return its caller, or respond 401, 403 or 429.
 
-Every route names the scope that it needs, by the hall that it asks for (`api.context`) or with `OPEN`; one that names
-none is answered to nobody. The look comes before anything of the request is read.
+Every route states the scope that it needs, by the context that it asks for (`api.context`) or with `OPEN`. A route
+that states none fails for every request. Authentication comes before anything else of the request is read.
 """
 
 from __future__ import annotations
@@ -25,82 +25,87 @@ from jobs.models import DEFAULT_TENANT
 from jobs.store.callers import acts, api_keys
 
 REMEMBERED_SECONDS: Final = 5.0
-"""A key is looked up again after so long: that is how long a revoked one may still open."""
+"""How long the result of a key lookup is reused. A revoked key may work for this long."""
 
 _MOST_REMEMBERED: Final = 10_000
 _BEARER: Final = "bearer "
-# Routes of the framework's own, which show the document and nothing of anybody's.
+# FastAPI adds these routes itself. They show the documentation and no data.
 _DOCUMENTATION: Final = ("/docs", "/redoc", "/docs/oauth2-redirect")
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose request it is, and what its key opens."""
+    """The tenant and the key of a request, and the scopes of that key."""
 
     tenant: str
     key_id: str | None
-    """None: nobody was asked for a key."""
+    """None where the service requires no key."""
     scopes: frozenset[str]
 
     @property
     def name(self) -> str:
-        """How they sign what they have done."""
+        """The name under which the audit log records what this caller does."""
         return self.key_id or acts.LOCAL
 
     def may(self, scope: Scope) -> bool:
+        """Return whether the key has `scope`, or is an administrator's."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
 LOCAL: Final = Caller(DEFAULT_TENANT, None, frozenset(Scope))
-"""Whoever calls where no key is asked for."""
+"""The caller of every request where the service requires no key."""
 
 
 class RequiresScope:
-    """That a route needs a key with this scope; None: that it is open to all."""
+    """A dependency that states the scope that a route needs; None for a route that needs no key."""
 
     def __init__(self, scope: Scope | None) -> None:
         self.scope = scope
 
     async def __call__(self) -> None:
-        """Nothing: `authenticate` has seen to it."""
+        """Do nothing: `authenticate` has checked the scope."""
 
 
 OPEN: Final = Depends(RequiresScope(None))
 
 
 class Authenticator:
-    """One a process: looks keys up, remembers them for a moment, and counts their requests."""
+    """Looks keys up, remembers them for `REMEMBERED_SECONDS`, and counts their requests; one per process."""
 
-    def __init__(self, db: Database, rates: RateLimiter, *, asks: bool) -> None:
-        self._asks = asks
+    def __init__(self, db: Database, rates: RateLimiter, *, required: bool) -> None:
+        self._required = required
         self._db, self._rates = db, rates
         self._known: dict[str, tuple[float, Caller]] = {}
 
-    async def admit(self, sent: str | None, scope: Scope) -> Caller:
-        """Whoever sent this Authorization. Raises `MissingKeyError`, `InvalidKeyError`, `InsufficientScopeError`, `RateLimitedError`."""
-        if not self._asks:
+    async def admit(self, authorization: str | None, scope: Scope) -> Caller:
+        """Return the caller that sent this Authorization header.
+
+        Raises `MissingKeyError`, `InvalidKeyError`, `InsufficientScopeError`, `RateLimitedError` and
+        `UnavailableError`.
+        """
+        if not self._required:
             return LOCAL
-        caller = await self._caller(_key_in(sent))
+        caller = await self._caller(_key_in(authorization))
         await self._rates.count(caller.tenant, caller.key_id)
         if not caller.may(scope):
             raise InsufficientScopeError(scope)
         return caller
 
     async def still_admits(self, caller: Caller) -> bool:
-        """Whether the key of somebody who was admitted opens still; yes while the record cannot be asked."""
+        """Return whether the key of an admitted caller is still valid; True while the database is unavailable."""
         if caller.key_id is None:
             return True
         try:
-            return await run_in_threadpool(self._still_holds, caller.key_id)
+            return await run_in_threadpool(self._is_valid, caller.key_id)
         except UnavailableError:
             return True
 
-    def _still_holds(self, key_id: str) -> bool:
+    def _is_valid(self, key_id: str) -> bool:
         with self._db.read() as s:
             return api_keys.is_valid(s, key_id)
 
     async def _caller(self, key: str) -> Caller:
-        # By its digest: the memory of this process holds no key for longer than a request.
+        # By digest, so that this process holds no key in memory for longer than a request.
         digest = digest_of(key)
         until, caller = self._known.get(digest, (0.0, LOCAL))
         if time.monotonic() < until:
@@ -127,7 +132,10 @@ class Authenticator:
 
 
 async def authenticate(request: Request) -> None:
-    """Stands before every route of the app, and before all else that is asked of a request."""
+    """Set `request.state.caller`, unless the route is open; the first check of every route.
+
+    Raises what `Authenticator.admit` raises.
+    """
     route = request.scope["route"]
     assert isinstance(route, APIRoute)
     scope = scope_of(route)
@@ -137,7 +145,7 @@ async def authenticate(request: Request) -> None:
 
 
 def caller_of(request: Request) -> Caller:
-    """Who was admitted."""
+    """Return the caller that `authenticate` admitted."""
     caller: Caller = request.state.caller
     return caller
 
@@ -146,27 +154,27 @@ _SCOPES: Final[WeakKeyDictionary[object, Scope | None]] = WeakKeyDictionary()
 
 
 def scope_of(route: APIRoute) -> Scope | None:
-    """The scope that a route needs; None: it is open. A route that says nothing of it is a mistake of ours."""
+    """Return the scope that a route needs; None for an open route. A route that states none fails an assertion."""
     if route.path in _DOCUMENTATION:
         return None
     if route.endpoint not in _SCOPES:
-        named = {need.scope for need in _needs(route.dependant)}
-        assert len(named) == 1, f"{route.path} names {len(named)} scopes and not one: ask for a hall of api.context"
+        named = {dependency.scope for dependency in _scope_dependencies(route.dependant)}
+        assert len(named) == 1, f"{route.path} states {len(named)} scopes, not one: use a context of api.context"
         _SCOPES[route.endpoint] = named.pop()
     return _SCOPES[route.endpoint]
 
 
-def _needs(dependant: Dependant) -> Iterator[RequiresScope]:
+def _scope_dependencies(dependant: Dependant) -> Iterator[RequiresScope]:
     for inner in dependant.dependencies:
         if isinstance(inner.call, RequiresScope):
             yield inner.call
-        yield from _needs(inner)
+        yield from _scope_dependencies(inner)
 
 
-def _key_in(sent: str | None) -> str:
-    """Raises `MissingKeyError`, `InvalidKeyError`."""
-    if not sent:
+def _key_in(authorization: str | None) -> str:
+    """Return the key in an Authorization header. Raises `MissingKeyError` or `InvalidKeyError`."""
+    if not authorization:
         raise MissingKeyError
-    if not sent.lower().startswith(_BEARER):
+    if not authorization.lower().startswith(_BEARER):
         raise InvalidKeyError
-    return sent[len(_BEARER) :].strip()
+    return authorization[len(_BEARER) :].strip()

@@ -1,6 +1,7 @@
-"""What a route may reach: the record as far as its caller's tenant goes, files, and whoever answers for the rest.
+"""What a route can reach: the rows of its caller's tenant, files, the sampler and the live events.
 
-There is no other way from a route to the record, and no hall without a scope: its signature says what a route may.
+A route has no other access to the database, and every context needs a scope. So the signature of a route shows what
+it may do.
 """
 
 from __future__ import annotations
@@ -29,29 +30,30 @@ from jobs.store.callers import acts
 
 @dataclass(frozen=True)
 class TenantContext:
-    """The service, as one caller may see it."""
+    """The service as one caller may see it."""
 
     services: Services
     caller: Caller
 
     def read(self) -> AbstractContextManager[Session]:
-        """A read transaction that knows the caller's tenant's rows alone."""
+        """Return a read transaction that sees the caller's tenant only."""
         return self.services.db.read(self.caller.tenant)
 
     def write(self) -> AbstractContextManager[Session]:
-        """A write transaction that knows the caller's tenant's rows alone; what it does is noted as the caller's."""
+        """Return a write transaction that sees the caller's tenant only. The audit log names the caller."""
         return _signed(self.services.db.write(self.caller.tenant), self.caller)
 
     async def job(self, job_id: str) -> JobSnapshot:
-        """The job as it is on record at some moment after this call. Raises `JobNotFoundError`, `UnavailableError`."""
+        """Return the job as it was at some moment after this call. Raises `JobNotFoundError`, `UnavailableError`."""
         return await self.services.job_reader.read(job_id, self.caller.tenant)
 
     async def is_still_open(self) -> bool:
-        """Whether the caller's key opens still: an answer that takes long may outlast it."""
+        """Return whether the caller's key is still valid; a long response may outlast it."""
         return await self.services.authenticator.still_admits(self.caller)
 
     @property
     def settings(self) -> Settings:
+        """The settings of this process."""
         return self.services.settings
 
     @property
@@ -65,40 +67,44 @@ class TenantContext:
         return self.services.storage.datasets(self.caller.tenant)
 
     @property
-    def answers(self) -> SampleCache:
-        return self.services.answers
+    def sample_cache(self) -> SampleCache:
+        """The images that were drawn before."""
+        return self.services.sample_cache
 
     @property
     def sampler(self) -> SamplerClient:
+        """The client of the sampler."""
         return self.services.sampler
 
     @property
     def event_hub(self) -> EventHub:
+        """The source of live events."""
         return self.services.event_hub
 
     @property
     def classes(self) -> Callable[[str], tuple[DatasetClass, ...]]:
-        """Of a job that the caller has been found to own."""
+        """The classes of a job. First check that the job is the caller's: this does not."""
         return self.services.classes
 
 
 @dataclass(frozen=True)
 class AdminContext:
-    """The whole service, for those who run it."""
+    """The whole service, for administrators."""
 
     services: Services
     caller: Caller
 
     def read(self) -> AbstractContextManager[Session]:
-        """A read transaction that knows all rows."""
+        """Return a read transaction that sees all tenants."""
         return self.services.db.read()
 
     def write(self) -> AbstractContextManager[Session]:
-        """A write transaction that knows all rows; what it does is noted as the caller's."""
+        """Return a write transaction that sees all tenants. The audit log names the caller."""
         return _signed(self.services.db.write(), self.caller)
 
     @property
     def settings(self) -> Settings:
+        """The settings of this process."""
         return self.services.settings
 
 
@@ -110,21 +116,21 @@ def _signed(transaction: AbstractContextManager[Session], caller: Caller) -> Ite
 
 
 class _TenantContextFor(RequiresScope):
-    """The hall of whoever has this scope."""
+    """The context of a caller with this scope."""
 
     async def __call__(self, request: Request) -> TenantContext:  # type: ignore[override]
         return TenantContext(request.app.state.services, caller_of(request))
 
 
 class _AdminContextFor(RequiresScope):
-    """The bureau of whoever has this scope."""
+    """The context of an administrator."""
 
     async def __call__(self, request: Request) -> AdminContext:  # type: ignore[override]
         return AdminContext(request.app.state.services, caller_of(request))
 
 
 class _PublicContextFor(RequiresScope):
-    """The service as it is, without a look at who calls."""
+    """The services themselves, without authentication."""
 
     async def __call__(self, request: Request) -> Services:  # type: ignore[override]
         services: Services = request.app.state.services
@@ -136,11 +142,11 @@ JobsWrite = Annotated[TenantContext, Depends(_TenantContextFor(Scope.JOBS_WRITE)
 DatasetsWrite = Annotated[TenantContext, Depends(_TenantContextFor(Scope.DATASETS_WRITE))]
 Admin = Annotated[AdminContext, Depends(_AdminContextFor(Scope.ADMIN))]
 Public = Annotated[Services, Depends(_PublicContextFor(None))]
-"""Of routes that are open to all."""
+"""For routes that need no key."""
 
 READS = Depends(RequiresScope(Scope.JOBS_READ))
 
 
 def needs_services(dependency: object) -> bool:
-    """Whether a route's dependency is that on what is held open here."""
+    """Return whether a dependency of a route is one of these contexts, so that the route may respond 503."""
     return isinstance(dependency, _TenantContextFor | _AdminContextFor | _PublicContextFor)

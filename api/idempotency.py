@@ -1,6 +1,6 @@
-"""`Idempotency-Key`: a creating request that is sent again with its key gets its first answer, and makes no double.
+"""`Idempotency-Key`: a creating request that is repeated with its key gets the first response and creates nothing.
 
-A caller whose connection breaks cannot know whether its request was heard; with a key it need not.
+A caller whose connection breaks cannot know whether its request arrived. With a key it can send it again safely.
 """
 
 from __future__ import annotations
@@ -25,75 +25,79 @@ KEY: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
 
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_FORM: Final[dict[str, Any]] = {"pattern": f"^{_VISIBLE.pattern}$"}
-_WORDS: Final = (
-    "Of your making, such as a UUID: sent again within 24 hours with the same key, the same request gets the same "
-    "answer, and makes nothing new."
+_PATTERN: Final[dict[str, Any]] = {"pattern": f"^{_VISIBLE.pattern}$"}
+_DESCRIPTION: Final = (
+    "A value that you choose, such as a UUID. If you send the same request again with the same key within 24 hours, "
+    "you get the same response, and nothing new is created."
 )
 
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """What a creating request is answered with: all that is kept of it."""
+    """The response to a creating request, as it is stored with its key."""
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     replayed: bool = False
-    """That the request was carried out before, and not this time."""
+    """True if an earlier request was carried out, and not this one."""
 
     def response(self) -> Response:
-        again = {REPLAYED: "true"} if self.replayed else {}
-        return Response(self.body, self.status, {**self.headers, **again}, media_type="application/json")
+        """Return the HTTP response."""
+        replayed = {REPLAYED: "true"} if self.replayed else {}
+        return Response(self.body, self.status, {**self.headers, **replayed}, media_type="application/json")
 
 
 class IdempotentRequest:
-    """Sees to it that a request is carried out once, however often it is sent; each time, if it brings no key."""
+    """A request that is carried out once, however often it is sent with its key; every time if it has no key."""
 
     def __init__(self, caller: str, key: str | None, address: str) -> None:
         self._caller, self._key, self._address = caller, key, address
 
-    def answered(self, s: Session, content: object) -> StoredResponse | None:
-        """What this very request was answered with before; None where it was not. Raises `IdempotencyKeyReusedError`."""
+    def stored(self, s: Session, content: object) -> StoredResponse | None:
+        """Return the stored response to this same request; None if there is none.
+
+        Raises `IdempotencyKeyReusedError` if the key belongs to another request.
+        """
         if self._key is None:
             return None
         found = idempotency.find_response(s, self._caller, self._key, self._fingerprint(content))
-        return None if found is None else _again(found)
+        return None if found is None else _replay(found)
 
     def carry_out(self, s: Session, content: object, create: Callable[[], StoredResponse]) -> StoredResponse:
-        """What `create` answers, kept in the same transaction; or what was answered before, and nothing is created.
+        """Return the result of `create`, stored in the same transaction; or the stored response, without a call.
 
-        The same request at the same time waits until this transaction has ended. `content` is what the request holds
-        beside its address, as JSON values. Raises `IdempotencyKeyReusedError`.
+        The same request sent at the same time waits until this transaction has ended. `content` is what the request
+        holds besides its address, as JSON values. Raises `IdempotencyKeyReusedError`, and what `create` raises.
         """
         if self._key is None:
             return create()
         found = idempotency.reserve(s, self._caller, self._key, self._fingerprint(content))
         if found is not None:
-            return _again(found)
-        answer = create()
-        idempotency.store_response(s, self._caller, self._key, answer.status, dict(answer.headers), answer.body)
-        return answer
+            return _replay(found)
+        response = create()
+        idempotency.store_response(s, self._caller, self._key, response.status, dict(response.headers), response.body)
+        return response
 
     def _fingerprint(self, content: object) -> str:
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(f"{self._address}\n{canonical}".encode()).hexdigest()
 
 
-async def _once(
+async def _idempotent_request(
     request: Request,
-    key: Annotated[str | None, Header(alias=KEY, description=_WORDS, json_schema_extra=_FORM)] = None,
+    key: Annotated[str | None, Header(alias=KEY, description=_DESCRIPTION, json_schema_extra=_PATTERN)] = None,
 ) -> IdempotentRequest:
-    """Raises `BadParametersError`."""
+    """Read the key from the headers. Raises `BadParametersError`."""
     if len(request.headers.getlist(KEY)) > 1 or (key is not None and not _VISIBLE.fullmatch(key)):
-        detail = f"{KEY} takes one key of 1 to 255 visible ASCII characters, such as a UUID."
+        detail = f"{KEY} must be one value of 1 to 255 visible ASCII characters, such as a UUID."
         raise BadParametersError([SpecProblem(pointer=f"/{KEY}", code="bad-format", detail=detail)])
     url = request.url
     return IdempotentRequest(caller_of(request).tenant, key, f"{request.method} {url.path}?{url.query}")
 
 
-def _again(found: IdempotencyKey) -> StoredResponse:
+def _replay(found: IdempotencyKey) -> StoredResponse:
     return StoredResponse(found.status, found.body, found.headers, replayed=True)
 
 
-Idempotent = Annotated[IdempotentRequest, Depends(_once)]
+Idempotent = Annotated[IdempotentRequest, Depends(_idempotent_request)]

@@ -1,4 +1,4 @@
-"""GET /metrics, for Prometheus: requests by route, and how many jobs stand where."""
+"""GET /metrics, for Prometheus: requests by route, and jobs by status."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _PATH: Final = "/metrics"
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
-class _Jobs(Collector):
-    """Asks the record at each scrape."""
+class _JobsCollector(Collector):
+    """The jobs by status, counted in the database at each scrape."""
 
     def __init__(self, db: Callable[[], Database]) -> None:
         self._db = db
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        up = GaugeMetricFamily("gantry_database_up", "1 while the database answers.")
-        by_status = GaugeMetricFamily("gantry_jobs", "Jobs on record, by status.", labels=["status"])
+        up = GaugeMetricFamily("gantry_database_up", "1 while the database responds.")
+        by_status = GaugeMetricFamily("gantry_jobs", "Jobs in the database, by status.", labels=["status"])
         try:
             with self._db().read() as s:
                 counts = jobs.count_by_status(s)
@@ -44,10 +44,11 @@ class _Jobs(Collector):
         yield by_status
 
 
-class _Measured:
-    """Counts requests, and how long each waited for its answer to begin: a stream has no end to wait for.
+class _RequestMetrics:
+    """Counts requests, and measures the time until each response begins; a stream may never end.
 
-    By the route that the router has found; the usual libraries look for it a second time, which takes as long again.
+    The label is the route that the router has found. The usual libraries match the routes a second time, which
+    doubles the time of routing.
     """
 
     def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
@@ -56,7 +57,7 @@ class _Measured:
         self._requests = Counter("http_requests", "Requests by route, method and status.", labels, registry=registry)
         self._seconds = Histogram(
             "http_request_duration_seconds",
-            "Until the answer begins, by route and method.",
+            "Seconds until the response begins, by route and method.",
             ("handler", "method"),
             registry=registry,
             buckets=_SECONDS,
@@ -66,29 +67,30 @@ class _Measured:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status, seconds = time.perf_counter(), 500, None
+        started, status, seconds = time.perf_counter(), 500, None
 
-        async def watch(message: Message) -> None:
+        async def measure(message: Message) -> None:
             nonlocal status, seconds
             if message["type"] == "http.response.start":
-                status, seconds = message["status"], time.perf_counter() - began
+                status, seconds = message["status"], time.perf_counter() - started
             await send(message)
 
         try:
-            await self.app(scope, receive, watch)
+            await self.app(scope, receive, measure)
         finally:
             handler, method = getattr(scope.get("route"), "path", "none"), scope["method"]
             if handler != _PATH:
                 self._requests.labels(handler, method, f"{status // 100}xx").inc()
-                self._seconds.labels(handler, method).observe(seconds or time.perf_counter() - began)
+                self._seconds.labels(handler, method).observe(seconds or time.perf_counter() - started)
 
 
 def install(app: FastAPI, db: Callable[[], Database]) -> None:
-    """Measure every route of `app`, and add /metrics."""
+    """Measure every route of `app`, and add the route /metrics."""
     registry = CollectorRegistry()
-    registry.register(_Jobs(db))
-    app.add_middleware(_Measured, registry=registry)
+    registry.register(_JobsCollector(db))
+    app.add_middleware(_RequestMetrics, registry=registry)
 
-    @app.get(_PATH, tags=["health"], response_class=PlainTextResponse, summary="For Prometheus")
+    @app.get(_PATH, tags=["health"], response_class=PlainTextResponse, summary="Metrics for Prometheus")
     def metrics(context: Admin) -> Response:
+        """Return counts of requests and jobs, in Prometheus' text format."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""What a process of the face holds open: the record, files, drawn answers, the sampler, and the broker's address."""
+"""What an API process holds open: the database, files, cached samples, the sampler and the broker."""
 
 from __future__ import annotations
 
@@ -26,40 +26,44 @@ _REMEMBERED_JOBS: Final = 1024
 
 @dataclass(frozen=True)
 class Services:
-    """Opened when the app starts, closed when it stops."""
+    """The open services of one process; the application opens them when it starts and closes them when it stops."""
 
     settings: Settings
     db: Database
     storage: Storage
-    answers: SampleCache
+    sample_cache: SampleCache
     sampler: SamplerClient
     classes: Callable[[str], tuple[DatasetClass, ...]]
-    """Those that a job's generator draws; none when it is unconditional. Raises `JobNotFoundError`, but not always: a
-    job's spec never changes, so they are remembered, also of a job that is deleted since.
+    """The classes that a job's generator draws; empty for an unconditional one.
+
+    A job's spec never changes, so the results are kept, also for jobs that are deleted later. Raises
+    `JobNotFoundError` for an unknown job, unless its result was kept.
     """
     celery: object
-    """Asked by /readyz alone: the face sends no message."""
+    """Used by /readyz only: the API sends no message."""
     event_hub: EventHub
     job_reader: JobReader
     authenticator: Authenticator
 
     @classmethod
     def open(cls, settings: Settings) -> Services:
+        """Return the services that `settings` describe."""
         db = Database(settings.database)
         return cls(
-            settings,
-            db,
-            open_storage(settings),
-            SampleCache(settings.samples_cache_dir, settings.samples_cache_mb * _MEGABYTE),
-            SamplerClient(settings.sampler_url),
-            lru_cache(_REMEMBERED_JOBS)(lambda job_id: _classes(db, job_id)),
-            broker.make_app(settings),
-            EventHub(db),
-            JobReader(db, settings.lease_seconds),
-            Authenticator(db, RateLimiter(settings), asks=settings.asks_for_keys),
+            settings=settings,
+            db=db,
+            storage=open_storage(settings),
+            sample_cache=SampleCache(settings.samples_cache_dir, settings.samples_cache_mb * _MEGABYTE),
+            sampler=SamplerClient(settings.sampler_url),
+            classes=lru_cache(_REMEMBERED_JOBS)(lambda job_id: _classes(db, job_id)),
+            celery=broker.make_app(settings),
+            event_hub=EventHub(db),
+            job_reader=JobReader(db, settings.lease_seconds),
+            authenticator=Authenticator(db, RateLimiter(settings), required=settings.asks_for_keys),
         )
 
     async def close(self) -> None:
+        """End all streams, then close the connections."""
         await self.event_hub.finish()
         await self.sampler.close()
         self.db.dispose()

@@ -1,4 +1,4 @@
-"""Errors that only the HTTP interface raises; `api.http.problems` maps them to statuses."""
+"""Errors that only the API raises; `api.http.problems` maps them to statuses."""
 
 from __future__ import annotations
 
@@ -16,71 +16,74 @@ from jobs.errors import (
 
 
 class MalformedJsonError(SingleProblemError):
-    """A body that is not JSON; `line` and `column` count from 1."""
+    """A body that is not valid JSON; `line` and `column` count from 1."""
 
     code = "malformed-json"
 
-    def __init__(self, what: str, line: int, column: int) -> None:
+    def __init__(self, reason: str, line: int, column: int) -> None:
         self.line, self.column = line, column
-        detail = f"The body is not JSON that can be read: {what} (line {line}, column {column})."
-        super().__init__("", detail)
+        super().__init__("", f"The body is not valid JSON: {reason} (line {line}, column {column}).")
 
 
 class UnsupportedMediaTypeError(SingleProblemError):
-    """A body of another type than the route reads."""
+    """A body of another media type than the route reads."""
 
     code = "unsupported-media-type"
 
-    def __init__(self, sent: str, wanted: str = "application/json in UTF-8") -> None:
-        detail = f"The body must be sent as {wanted}; this one says {sent[:200] or 'nothing'!r}."
-        super().__init__("", detail)
+    def __init__(self, content_type: str, expected: str = "application/json in UTF-8") -> None:
+        sent = f"its Content-Type is {content_type[:200]!r}" if content_type else "it has no Content-Type"
+        super().__init__("", f"The body must be sent as {expected}; {sent}.")
 
 
 class NotAcceptableError(SingleProblemError):
-    """None of the types in Accept can be made here."""
+    """None of the media types in Accept is available; `valid` are those that are."""
 
     code = "not-acceptable"
 
     def __init__(self, accept: str, offered: Sequence[str]) -> None:
-        detail = f"Nothing that Accept {accept[:200]!r} asks for is made here. Take one of: {', '.join(offered)}."
+        detail = f"None of the media types in Accept {accept[:200]!r} is available. Use one of: {', '.join(offered)}."
         super().__init__("", detail, valid=offered)
 
 
 class BadParametersError(InvalidRequestError):
-    """Path, query or header values that cannot be."""
+    """Path, query or header values that are not valid."""
 
     code = "invalid-parameters"
 
 
 class NoSuchPresetError(PresetNotFoundError):
-    """A preset's name in an address; `valid` are those that there are."""
+    """An unknown preset in a path; `valid` are the names of all presets."""
 
     def __init__(self, name: str, valid: Sequence[str]) -> None:
         super().__init__(name)
         self.valid = list(valid)
 
     def __str__(self) -> str:
-        return f"{super().__str__()} Take one of: {', '.join(self.valid)}."
+        return f"{super().__str__()} Use one of: {', '.join(self.valid)}."
 
 
 class NoPreviewError(ConflictError):
-    """There is nothing to show yet."""
+    """The job has no preview."""
 
     code = "no-preview"
 
 
-class ExportUnavailableError(GantryError):
-    """This generator cannot be written in that format."""
+class SamplerExportError(GantryError):
+    """The sampler has responded that it cannot export the generator in this format.
+
+    Its cause is a `gan.export.OnnxUnavailableError` in the process of the sampler. The API cannot raise that class,
+    because it loads no torch.
+    """
 
     code = "export-unavailable"
 
 
 class NotReadyError(UnavailableError):
-    """A part that the service needs is down; `parts` tells of each."""
+    """A part that the service needs is down; `parts` holds the state of each part by its name."""
 
     code = "not-ready"
 
     def __init__(self, parts: Mapping[str, Mapping[str, Any]]) -> None:
         self.parts = {name: dict(part) for name, part in parts.items()}
         down = [f"{name}: {part['detail']}" for name, part in parts.items() if not part["ok"]]
-        super().__init__("Not ready. " + " ".join(down))
+        super().__init__("The service is not ready. " + " ".join(down))

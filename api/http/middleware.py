@@ -1,4 +1,4 @@
-"""What surrounds every request: its id in the log, HEAD, and the last resort that makes every error a problem."""
+"""Middleware around every request: the access log, HEAD, limits of bodies, and problem bodies for library errors."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.problems import MEDIA_TYPE, framework_problem
 
 _log = structlog.get_logger("gantry.api")
-_KEPT: Final = (
+_KEPT_HEADERS: Final = (
     *("allow", "connection", "content-range", "retry-after", "vary"),
     *("access-control-allow-origin", "access-control-expose-headers"),
 )
-_WITH_BODIES: Final = ("POST", "PUT", "PATCH", "DELETE")
+_METHODS_WITH_BODIES: Final = ("POST", "PUT", "PATCH", "DELETE")
 
 
 class AccessLog:
-    """One line a request, and its id in every line that is logged on its way."""
+    """Logs one line per request, and adds the id of the request to every log line in between."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -36,7 +36,7 @@ class AccessLog:
             return
         started, status = time.perf_counter(), 500
 
-        async def watch(message: Message) -> None:
+        async def note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -44,15 +44,15 @@ class AccessLog:
 
         with structlog.contextvars.bound_contextvars(request_id=correlation_id.get()):
             try:
-                await self.app(scope, receive, watch)
+                await self.app(scope, receive, note_status)
             finally:
                 milliseconds = round((time.perf_counter() - started) * 1000, 1)
-                words = {"method": scope["method"], "path": scope["path"], "status": status, "ms": milliseconds}
-                _log.info("request", **words)
+                fields = {"method": scope["method"], "path": scope["path"], "status": status, "ms": milliseconds}
+                _log.info("request", **fields)
 
 
 class HeadRequests:
-    """HEAD wherever there is GET: the same answer without its body."""
+    """Responds to HEAD like to GET, without the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -64,63 +64,64 @@ class HeadRequests:
 
         ended = False
 
-        async def bodiless(message: Message) -> None:
+        async def send_without_body(message: Message) -> None:
             nonlocal ended
             if ended:
                 return
             if message["type"] == "http.response.body":
-                # At its first piece, not at its last: a stream may have none for hours.
+                # End the response at the first piece, not at the last: a stream may have no last piece for hours.
                 ended, message = True, {"type": "http.response.body", "body": b"", "more_body": False}
             await send(message)
 
-        await self.app({**scope, "method": "GET"}, receive, bodiless)
+        await self.app({**scope, "method": "GET"}, receive, send_without_body)
 
 
 class BodyLimit(RequestBodyLimitMiddleware):
-    """A body has at most so many bytes, counted while they come; all `but` those that count for themselves."""
+    """Refuses a body of more than `most_bytes`, counted while it arrives. `exempt` routes have their own limit."""
 
-    def __init__(self, app: ASGIApp, most_bytes: int, but: Callable[[Scope], bool]) -> None:
+    def __init__(self, app: ASGIApp, most_bytes: int, exempt: Callable[[Scope], bool]) -> None:
         super().__init__(app, max_body_size=most_bytes)
-        self._but = but
+        self._exempt = exempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._but(scope):
+        if scope["type"] != "http" or self._exempt(scope):
             await self.app(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
 
-class BodyTime:
-    """A body has so many `seconds` to come, or who sends a byte a minute would be waited for until tomorrow; all
-    `but` those that keep a clock of their own.
+class BodyTimeout:
+    """Refuses with 408 a body that does not arrive within `seconds`. `exempt` routes have their own limit.
+
+    Without it a client that sends one byte per minute would hold its connection for days.
     """
 
-    def __init__(self, app: ASGIApp, seconds: float, but: Callable[[Scope], bool]) -> None:
-        self.app, self._seconds, self._but = app, seconds, but
+    def __init__(self, app: ASGIApp, seconds: float, exempt: Callable[[Scope], bool]) -> None:
+        self.app, self._seconds, self._exempt = app, seconds, exempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] not in _WITH_BODIES or self._but(scope):
+        if scope["type"] != "http" or scope["method"] not in _METHODS_WITH_BODIES or self._exempt(scope):
             await self.app(scope, receive, send)
             return
-        deadline, whole = asyncio.get_running_loop().time() + self._seconds, False
+        deadline, complete = asyncio.get_running_loop().time() + self._seconds, False
 
-        async def in_time() -> Message:
-            nonlocal whole
-            if whole:  # what comes now is that the client has gone
+        async def receive_in_time() -> Message:
+            nonlocal complete
+            if complete:  # the next message is `http.disconnect`, which may take any time
                 return await receive()
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
                 raise HTTPException(408, headers={"Connection": "close"}) from None
-            whole = not message.get("more_body", False)
+            complete = not message.get("more_body", False)
             return message
 
-        await self.app(scope, in_time, send)
+        await self.app(scope, receive_in_time, send)
 
 
 class ProblemResponses:
-    """Turns an error that a library has answered in its own words into a problem of the same status."""
+    """Replaces the error responses of libraries by problems of the same status."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -131,18 +132,18 @@ class ProblemResponses:
             return
         replaced = False
 
-        async def translate(message: Message) -> None:
+        async def replace(message: Message) -> None:
             nonlocal replaced
-            if message["type"] == "http.response.start" and _foreign(message):
+            if message["type"] == "http.response.start" and _is_library_error(message):
                 replaced = True
                 headers = Headers(raw=message["headers"])
-                kept = {name: headers[name] for name in _KEPT if name in headers}
+                kept = {name: headers[name] for name in _KEPT_HEADERS if name in headers}
                 await framework_problem(scope["path"], message["status"], kept)(scope, receive, send)
             elif not replaced:
                 await send(message)
 
-        await self.app(scope, receive, translate)
+        await self.app(scope, receive, replace)
 
 
-def _foreign(start: Message) -> bool:
+def _is_library_error(start: Message) -> bool:
     return start["status"] >= 400 and not Headers(raw=start["headers"]).get("content-type", "").startswith(MEDIA_TYPE)

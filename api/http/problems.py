@@ -1,7 +1,7 @@
-"""Every error that leaves by HTTP, as RFC 9457 `application/problem+json`: one table, one shape.
+"""Every HTTP error as RFC 9457 `application/problem+json`: one table of statuses, one shape of body.
 
-The ready-made packages put extension members, pointers and the framework's own errors each in their own
-shape, while api.md fixes one for all of them; bending one of them to it is longer than this module.
+The ready-made packages give extension members, pointers and the framework's own errors a different shape each. The
+API promises one shape for all. To adapt a package to it takes more code than this module.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from starlette.routing import Match
 
 from api.http.errors import (
     BadParametersError,
-    ExportUnavailableError,
     MalformedJsonError,
     NoSuchPresetError,
     NotAcceptableError,
     NotReadyError,
+    SamplerExportError,
     UnsupportedMediaTypeError,
 )
-from api.http.security_headers import of_api
-from gan.spec import PRESETS, PROBLEM_CODES, SpecError, SpecProblem, UnknownPresetError
+from api.http.security_headers import api_headers
+from gan.spec import PRESETS, PROBLEM_CODES, SpecError, SpecProblem, UnknownPresetError, pointer_to
 from jobs.errors import (
     ArtifactLostError,
     BadUploadError,
@@ -56,10 +56,9 @@ from jobs.errors import (
 )
 
 MEDIA_TYPE: Final = "application/problem+json"
-# An archive may have a hundred.
+# An archive may have a hundred problems.
 _MOST_IN_DETAIL: Final = 10
 REQUEST_ID: Final = "X-Request-Id"
-
 
 STATUS: Final[dict[type[Exception], int]] = {
     NotFoundError: 404,
@@ -74,7 +73,7 @@ STATUS: Final[dict[type[Exception], int]] = {
     UnavailableError: 503,
     FencedError: 500,
     ArtifactLostError: 500,
-    ExportUnavailableError: 501,
+    SamplerExportError: 501,
     MalformedJsonError: 400,
     UnsupportedMediaTypeError: 415,
     NotAcceptableError: 406,
@@ -82,7 +81,7 @@ STATUS: Final[dict[type[Exception], int]] = {
     InvalidRequestError: 422,
     SpecError: 422,
 }
-"""The nearest class in an error's family decides."""
+"""The status of each class of errors; for an error, the nearest of its base classes counts."""
 
 _VALID_NAMES: Final[dict[type[Exception], str]] = {
     UnknownLabelError: "valid_labels",
@@ -92,11 +91,14 @@ _VALID_NAMES: Final[dict[type[Exception], str]] = {
 }
 
 _FRAMEWORK_CODES: Final = {
-    404: ("not-found", "There is nothing at this address; /openapi.json lists what there is."),
-    405: ("method-not-allowed", "This address does not take this method; see the Allow header."),
-    408: ("request-timeout", "The body did not come in the time that it gets; send it in one go."),
-    413: ("body-too-large", "The body is larger than 256 KiB, which is the most that is read here."),
-    416: ("range-not-satisfiable", "The file has no such bytes; Content-Range tells its length."),
+    404: ("not-found", "There is nothing at this address; /openapi.json lists all addresses."),
+    405: (
+        "method-not-allowed",
+        "This address does not accept this method; the Allow header lists those that it does.",
+    ),
+    408: ("request-timeout", "The body did not arrive in time; send it without pauses."),
+    413: ("body-too-large", "The body is larger than 256 KiB, the limit of this service."),
+    416: ("range-not-satisfiable", "The file does not have these bytes; Content-Range gives its length."),
 }
 
 _PARAMETER_CODES: Final = {**PROBLEM_CODES, "missing": "missing-parameter"}
@@ -105,23 +107,23 @@ _log = structlog.get_logger("gantry.api")
 
 
 def status_of(error: Exception) -> int:
-    """The HTTP status of a domain error; 500 for one that the table forgot."""
+    """Return the HTTP status of an error; 500 for a class that the table does not have."""
     return next((STATUS[cls] for cls in type(error).__mro__ if cls in STATUS), 500)
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of `app` with a problem."""
+    """Make `app` respond to every error with a problem."""
     for cls in (GantryError, InvalidRequestError, SpecError):
-        app.add_exception_handler(cls, _domain)
-    app.add_exception_handler(HTTPException, _framework)
-    app.add_exception_handler(RequestValidationError, _parameters)
-    app.add_exception_handler(Exception, _unexpected)
+        app.add_exception_handler(cls, _handle_domain_error)
+    app.add_exception_handler(HTTPException, _handle_framework_error)
+    app.add_exception_handler(RequestValidationError, _handle_parameter_errors)
+    app.add_exception_handler(Exception, _handle_unexpected_error)
 
 
 def problem(
     path: str, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> Response:
-    """One problem response; `members` are RFC 9457 extension members."""
+    """Return a problem response; `members` are RFC 9457 extension members."""
     body = {
         "type": f"urn:gantry:problem:{code}",
         "title": code.replace("-", " ").capitalize(),
@@ -136,13 +138,13 @@ def problem(
 
 
 def framework_problem(path: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """The problem for a status that the framework or a library chose."""
+    """Return the problem for a status that the framework or a library has chosen."""
     phrase = HTTPStatus(status).phrase
     code, detail = _FRAMEWORK_CODES.get(status, (phrase.lower().replace(" ", "-"), f"{phrase}."))
     return problem(path, status, code, detail, headers=headers)
 
 
-async def _domain(request: Request, error: Exception) -> Response:
+async def _handle_domain_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GantryError | InvalidRequestError | SpecError)
     status, members = status_of(error), _members(error)
     headers = _headers(error)
@@ -159,8 +161,8 @@ def _headers(error: Exception) -> dict[str, str]:
         case UnavailableError() | QuotaExceededError():
             return {"Retry-After": str(error.retry_after)}
         case RateLimitedError():  # draft-ietf-httpapi-ratelimit-headers-10
-            left = f'"{error.name}";r=0;t={error.retry_after}'
-            return {"Retry-After": str(error.retry_after), "RateLimit-Policy": error.policy, "RateLimit": left}
+            remaining = f'"{error.name}";r=0;t={error.retry_after}'
+            return {"Retry-After": str(error.retry_after), "RateLimit-Policy": error.policy, "RateLimit": remaining}
         case MissingKeyError():
             return {"WWW-Authenticate": "Bearer"}
         case InvalidKeyError():
@@ -184,7 +186,7 @@ def _code(error: GantryError | InvalidRequestError | SpecError) -> str:
 def _detail(error: Exception) -> str:
     if isinstance(error, SpecError | InvalidRequestError):
         more = len(error.problems) - _MOST_IN_DETAIL
-        rest = [f"The other {more} {'is' if more == 1 else 'are'} in `errors`."] if more > 0 else []
+        rest = [f"`errors` lists {more} more."] if more > 0 else []
         return " ".join([p.detail for p in error.problems[:_MOST_IN_DETAIL]] + rest)
     return str(error)
 
@@ -207,7 +209,7 @@ def _members(error: Exception) -> dict[str, Any]:
             return {}
 
 
-async def _framework(request: Request, error: Exception) -> Response:
+async def _handle_framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -216,26 +218,28 @@ async def _framework(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """What the address takes: of all its routes, where the framework names the first one's alone."""
-    place = {name: request.scope.get(name, "") for name in ("path", "root_path")}
-    here = {"type": "http", "method": "", "headers": [], **place}
+    """Return the methods of all routes at this address; the framework names those of the first route only."""
+    path = {name: request.scope.get(name, "") for name in ("path", "root_path")}
+    scope = {"type": "http", "method": "", "headers": [], **path}
     routes = [c.original_route for c in iter_route_contexts(request.app.routes) if c.methods]
-    found = {m for route in routes if route.matches(here)[0] is not Match.NONE for m in getattr(route, "methods", ())}
-    # What has no route of its own is a file of the documentation. HEAD is wherever GET is.
+    found = {
+        m for route in routes if route.matches(scope)[0] is not Match.NONE for m in getattr(route, "methods", ())
+    }
+    # An address without a route is a static file of the documentation. HEAD works wherever GET does.
     found = found or {"GET"}
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
-async def _parameters(request: Request, error: Exception) -> Response:
+async def _handle_parameter_errors(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return await _domain(request, BadParametersError(parameter_problems(error.errors())))
+    return await _handle_domain_error(request, BadParametersError(parameter_problems(error.errors())))
 
 
 def parameter_problems(errors: Iterable[Mapping[str, Any]]) -> list[SpecProblem]:
-    """The framework's complaints about parameters, in the words that every field gets."""
+    """Return the framework's validation errors of parameters as problems, with pointers and codes."""
     return [
         SpecProblem(
-            pointer="".join(f"/{part}" for part in e["loc"][1:]),
+            pointer=pointer_to(str(part) for part in e["loc"][1:]),
             code=_PARAMETER_CODES.get(e["type"], "wrong-type"),
             detail=f"{e['loc'][-1]}: {e['msg']}.",
         )
@@ -243,9 +247,9 @@ def parameter_problems(errors: Iterable[Mapping[str, Any]]) -> list[SpecProblem]
     ]
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
+async def _handle_unexpected_error(request: Request, error: Exception) -> Response:
     _log.error("unexpected error", path=request.url.path, exc_info=error)
-    detail = "Something went wrong inside the service; its log tells more under this request_id."
-    # This handler stands outside the middleware that sets these on every other answer.
-    headers = {**of_api(request.scope), REQUEST_ID: correlation_id.get() or ""}
+    detail = "The service has failed unexpectedly; its log has the details under this request_id."
+    # This handler runs outside of the middleware that adds these headers to every other response.
+    headers = {**api_headers(request.scope), REQUEST_ID: correlation_id.get() or ""}
     return problem(request.url.path, 500, "internal", detail, headers=headers)

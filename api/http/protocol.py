@@ -1,6 +1,6 @@
-"""HTTP as uvicorn speaks it, with an end to its patience: a request's head has so many bytes, and so long to come.
+"""uvicorn's HTTP protocol with limits: the head of a request has a largest size and a time in which it must arrive.
 
-uvicorn itself waits for ever for the end of a head, and keeps of it whatever comes.
+uvicorn itself waits without end for the rest of a head, and keeps all bytes of it in memory.
 """
 
 from __future__ import annotations
@@ -14,51 +14,57 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 LARGEST_HEAD_BYTES: Final = 64 * 1024
 HEAD_SECONDS: Final = 20.0
 KEEP_ALIVE_SECONDS: Final = 30
-"""Of a connection on which nothing is asked: longer than usual clients keep theirs, which is 5 s, so that no request
-crosses with the end of its connection.
+"""How long an idle connection stays open.
+
+It is longer than the usual 5 s of clients, so that the client closes first and no request meets a closing connection.
 """
 UNREAD_SECONDS: Final = 5.0
-"""For the rest of a request that was answered already: a byte of it ends uvicorn's own patience for good."""
+"""The time for the rest of a request that has its response already: uvicorn drops its own timer at the first byte."""
 
 
-class ImpatientHttp(HttpToolsProtocol):
-    """One connection."""
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """One connection, whose requests must send their head within `HEAD_SECONDS` and `LARGEST_HEAD_BYTES`."""
 
     _in_head = True
     _head_bytes = 0
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the timer of the first head."""
         super().connection_made(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
+        """Stop the timer."""
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Parse the data, and refuse a head that is too large."""
         self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > LARGEST_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The head of this request is too large.")
-        elif self._is_forgotten():
-            # An empty line begins no request, and ends uvicorn's patience like any other bytes.
+        elif self._has_no_timer():
+            # An empty line begins no request, but uvicorn drops its own timer for it as for any other bytes.
             self._timer = self.loop.call_later(UNREAD_SECONDS, self.transport.close)
 
     def on_message_begin(self) -> None:
+        """Start the timer of the next head."""
         super().on_message_begin()
         if not self._in_head:
             self._await_head()
 
     def on_headers_complete(self) -> None:
+        """Stop the timer, and refuse a head that is too large."""
         self._in_head = False
-        self._stop_waiting()
+        self._stop_timer()
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > LARGEST_HEAD_BYTES:
             raise httptools.HttpParserError("the head is too large")
         super().on_headers_complete()
 
-    def _is_forgotten(self) -> bool:
-        """Whether all is answered, and nobody's clock runs any more."""
+    def _has_no_timer(self) -> bool:
+        """Return whether all requests have their response and no timer would ever close the connection."""
         return (
             self.cycle is not None
             and self.cycle.response_complete
@@ -66,16 +72,16 @@ class ImpatientHttp(HttpToolsProtocol):
             and self._timer is None
             and self.timeout_keep_alive_task is None
             and not self.transport.is_closing()
-            # Of a WebSocket it is another's connection by now.
+            # A WebSocket has another protocol by now.
             and self.transport.get_protocol() is self
         )
 
     def _await_head(self) -> None:
-        self._stop_waiting()
+        self._stop_timer()
         self._in_head, self._head_bytes = True, 0
         self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
-    def _stop_waiting(self) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,6 +1,6 @@
-"""What a browser is told with every answer: never guess its type, frame it, run it, keep it, tell where it was.
+"""Security headers of every response: no type sniffing, no frames, no scripts, no caching, no referrer.
 
-For the API and for the dashboard; an answer that says something of its own about one of these keeps it.
+They are for the API and for the dashboard. A response that sets one of these headers itself keeps its own value.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _DATA: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
-# Both of these draw themselves with scripts that stand within the page; all of it is served from here.
-_PAGES: Final = {
+# Both documentation pages use inline scripts. All their files come from this service.
+_DOCUMENTATION_PAGES: Final = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' "
     "'unsafe-inline'; img-src 'self' data:; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
 _DASHBOARD: Final = {
-    # Vue makes its templates into functions while it runs.
+    # Vue compiles its templates to functions at run time, which needs 'unsafe-eval'.
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     "connect-src 'self' ws: wss:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
@@ -36,31 +36,32 @@ _DASHBOARD: Final = {
     "Referrer-Policy": "same-origin",
 }
 _ONE_YEAR: Final = "max-age=31536000"
-# To be saved, and never shown in place.
+# Browsers must save these types, and never show them in the page.
 _FILES: Final = ("application/octet-stream", "application/x-npz", "application/zip", "text/csv")
-_DOCUMENTATION: Final = ("/docs", "/redoc", "/static-offline-docs/")
+_DOCUMENTATION_PATHS: Final = ("/docs", "/redoc", "/static-offline-docs/")
 
 Rules = Callable[[Scope], Mapping[str, str]]
 
 
-def of_api(scope: Scope) -> dict[str, str]:
-    """For an answer of the API: data, but for the pages that document it."""
+def api_headers(scope: Scope) -> dict[str, str]:
+    """Return the headers for a response of the API: for data, or for a page of its documentation."""
     path = scope["path"].removeprefix(scope.get("root_path", ""))
-    return {**_ALWAYS, **(_PAGES if path.startswith(_DOCUMENTATION) else _DATA), **_over_tls(scope)}
+    headers = _DOCUMENTATION_PAGES if path.startswith(_DOCUMENTATION_PATHS) else _DATA
+    return {**_ALWAYS, **headers, **_over_tls(scope)}
 
 
-def of_dashboard(scope: Scope) -> dict[str, str]:
-    """For an answer of the dashboard."""
+def dashboard_headers(scope: Scope) -> dict[str, str]:
+    """Return the headers for a response of the dashboard."""
     return {**_ALWAYS, **_DASHBOARD, **_over_tls(scope)}
 
 
 def _over_tls(scope: Scope) -> dict[str, str]:
-    # By the X-Forwarded-Proto of a proxy that uvicorn trusts: one on this host, or of FORWARDED_ALLOW_IPS.
+    # uvicorn takes the scheme from X-Forwarded-Proto if it trusts the proxy: on this host, or in FORWARDED_ALLOW_IPS.
     return {"Strict-Transport-Security": _ONE_YEAR} if scope["scheme"] == "https" else {}
 
 
 class SecurityHeaders:
-    """Adds what `rules` say to every answer that does not say it itself."""
+    """Adds the headers that `rules` returns to every response that does not have them."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self.app, self._rules = app, rules
@@ -70,7 +71,7 @@ class SecurityHeaders:
             await self.app(scope, receive, send)
             return
 
-        async def told(message: Message) -> None:
+        async def add_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in self._rules(scope).items():
@@ -79,4 +80,4 @@ class SecurityHeaders:
                     headers.setdefault("Content-Disposition", "attachment")
             await send(message)
 
-        await self.app(scope, receive, told)
+        await self.app(scope, receive, add_headers)

@@ -1,1 +1,1 @@
-"""What follows jobs while they run: server-sent events, and shared reads for polling clients."""
+"""Live updates of jobs: server-sent events, and shared reads for clients that poll."""

@@ -1,4 +1,7 @@
-"""Who listens to which job, and the one poller that asks the record for all of them: hundreds cost what one costs."""
+"""The event hub: all clients that wait for jobs, and one poller that reads the database for all of them.
+
+Hundreds of waiting clients cost one query per poll, like a single one.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import structlog
 from fastapi.sse import format_sse_event
 from starlette.concurrency import run_in_threadpool
 
-from api import views
+from api.views.progress import event_view
 from jobs.db import Database, Session
 from jobs.errors import JobNotFoundError, UnavailableError
 from jobs.ids import looks_like
@@ -23,230 +26,240 @@ from jobs.status import TERMINAL
 from jobs.store import events
 
 DELETED: Final = "deleted"
-"""The status of a job that is on record no more."""
+"""The status of a job that is no longer in the database."""
 WINDOW: Final = 128
-"""Newest events of a job that all its readers share; who is further behind reads the record by itself."""
+"""The number of newest events that all readers of a job share. A reader further behind reads the database."""
 
 _POLL_SECONDS: Final = 0.25
-_LONGEST_PAUSE_SECONDS: Final = 2.0
+_LONGEST_POLL_SECONDS: Final = 2.0
 _log = structlog.get_logger("gantry.api")
 
 
 @dataclass(frozen=True)
 class WireEvent:
-    """One event, as it goes over the wire."""
+    """One event of a job, encoded as a server-sent event."""
 
     seq: int
-    wire: bytes
+    content: bytes
 
 
 @dataclass(frozen=True)
 class JobUpdate:
-    """How a job stands; `told` are its events after `base`, none where nobody reads them."""
+    """The state of a job, and its events after `after`; no events if no client reads them."""
 
     seq: int
     status: str
     tenant: str
-    base: int = 0
-    told: Sequence[WireEvent] = ()
+    after: int = 0
+    events: Sequence[WireEvent] = ()
 
 
 class JobChannel:
-    """One job that somebody listens to. Whoever waits takes `bell` first, then looks, then waits for that bell."""
+    """The state and the newest events of one job, for the clients that follow it.
+
+    A client first takes `signal`, then looks at the state, then waits for that signal. So it misses no change.
+    """
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
-        self.seq, self.status = 0, ""  # no status: nobody has looked yet
+        self.seq, self.status = 0, ""  # no status: the job was not read yet
         self.tenant = ""
         self.closed = False
-        self.listeners = self.readers = 0
-        self.bell = asyncio.Event()
-        self.told_to = 0
+        self.followers = self.readers = 0  # readers are the followers that also need the events
+        self.signal = asyncio.Event()
+        self.window_end = 0
         self._window: deque[WireEvent] = deque(maxlen=WINDOW)
         self._failure: UnavailableError | None = None
 
-    async def known(self, tenant: str) -> None:
-        """Return when the job has been looked up. Raises `JobNotFoundError`, also for another tenant's; `UnavailableError`."""
+    async def wait_until_known(self, tenant: str) -> None:
+        """Return when the job was read.
+
+        Raises `JobNotFoundError`, also for a job of another tenant, and `UnavailableError`.
+        """
         while not (self.status or self.closed):
-            await self.bell.wait()
+            await self.signal.wait()
             if self._failure is not None and not self.status:
                 raise self._failure
         if self.status == DELETED or (self.status and self.tenant != tenant):
             raise JobNotFoundError(self.job_id)
 
-    def after(self, seq: int) -> Sequence[WireEvent] | None:
-        """What is known past `seq`; None where that is further back than what is kept here."""
-        floor = self._window[0].seq - 1 if self._window else self.told_to
-        return None if seq < floor else [told for told in self._window if told.seq > seq]
+    def events_after(self, seq: int) -> Sequence[WireEvent] | None:
+        """Return the known events after `seq`; None if some of them are older than the window."""
+        window_start = self._window[0].seq - 1 if self._window else self.window_end
+        return None if seq < window_start else [event for event in self._window if event.seq > seq]
 
     def ends_at(self, seq: int) -> bool:
-        """Whether nothing will ever follow `seq`."""
+        """Return whether no event will ever follow `seq`."""
         return self.status == DELETED or (self.status in TERMINAL and seq >= self.seq)
 
-    def hear(self, news: JobUpdate | None) -> None:
-        """What the record says; None: the job is not there."""
-        before = (self.seq, self.status, self.told_to)
+    def update(self, update: JobUpdate | None) -> None:
+        """Store the state that was read; None for a job that does not exist. Wake the clients if it has changed."""
+        before = (self.seq, self.status, self.window_end)
         self._failure = None
-        if news is None:
+        if update is None:
             self.status = DELETED
         else:
-            self.seq, self.status, self.tenant = news.seq, news.status, news.tenant
-            self._keep(news)
-        if before != (self.seq, self.status, self.told_to):
-            self._ring()
+            self.seq, self.status, self.tenant = update.seq, update.status, update.tenant
+            self._extend_window(update)
+        if before != (self.seq, self.status, self.window_end):
+            self._wake()
 
     def fail(self, failure: UnavailableError) -> None:
-        """The record cannot be read: who knows the job waits on, who does not is told."""
+        """Report `failure` to the clients if the job is not known yet; otherwise they wait until it is read again."""
         self._failure = failure
         if not self.status:
-            self._ring()
+            self._wake()
 
     def close(self) -> None:
-        """Send everybody home."""
+        """Make all clients stop."""
         self.closed = True
-        self._ring()
+        self._wake()
 
-    def _keep(self, news: JobUpdate) -> None:
-        if not news.told:
+    def _extend_window(self, update: JobUpdate) -> None:
+        if not update.events:
             return
-        if news.base != self.told_to:
+        if update.after != self.window_end:
             self._window.clear()
-        self._window.extend(news.told)
-        self.told_to = news.told[-1].seq
+        self._window.extend(update.events)
+        self.window_end = update.events[-1].seq
 
-    def _ring(self) -> None:
-        rung, self.bell = self.bell, asyncio.Event()
-        rung.set()
+    def _wake(self) -> None:
+        signal, self.signal = self.signal, asyncio.Event()
+        signal.set()
 
 
 class EventHub:
-    """One a process. Nothing runs in it while nobody listens; it asks the record and never writes."""
+    """The channels of all jobs that clients follow, and their poller; one per process.
+
+    Nothing runs while no client follows a job. The hub reads the database and never writes to it.
+    """
 
     heartbeat_seconds: float = 15.0
-    """Of silence on a stream, after which it says that it is still there."""
+    """How long a stream may be silent before it sends a heartbeat."""
 
     def __init__(self, db: Database) -> None:
         self.closed = False
         self._db = db
         self._channels: dict[str, JobChannel] = {}
-        self._wanted = asyncio.Event()
+        self._poll_now = asyncio.Event()
         self._poller: asyncio.Task[None] | None = None
 
     @contextmanager
     def follow(self, job_id: str, *, reading: bool) -> Iterator[JobChannel]:
-        """Listen to a job; `reading`: to its events too. Raises `JobNotFoundError` where that is no job's id."""
+        """Follow a job, with its events if `reading`. Raises `JobNotFoundError` if `job_id` is not a job's id."""
         if not looks_like("job", job_id):
             raise JobNotFoundError(job_id)
         channel = self._channels.setdefault(job_id, JobChannel(job_id))
-        channel.listeners += 1
+        channel.followers += 1
         channel.readers += reading
-        self._wake(channel, reading)
+        self._ensure_polling(channel, reading)
         try:
             yield channel
         finally:
-            channel.listeners -= 1
+            channel.followers -= 1
             channel.readers -= reading
-            if not channel.listeners and self._channels.get(job_id) is channel:
+            if not channel.followers and self._channels.get(job_id) is channel:
                 del self._channels[job_id]
 
-    async def changed(self, job_id: str, seq: int, seconds: float) -> None:
-        """Return when the job has an event past `seq`, when it is gone, or after `seconds`."""
+    async def wait_for_change(self, job_id: str, seq: int, seconds: float) -> None:
+        """Return when the job has an event after `seq`, when it is deleted, or after `seconds`."""
         with self.follow(job_id, reading=False) as channel, suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not channel.closed and channel.status != DELETED and (not channel.status or channel.seq == seq):
-                    await channel.bell.wait()
+                    await channel.signal.wait()
 
-    async def past(self, channel: JobChannel, seq: int) -> Sequence[WireEvent]:
-        """A stretch of the record itself after `seq`; nothing while it cannot be read."""
+    async def read_after(self, channel: JobChannel, seq: int) -> Sequence[WireEvent]:
+        """Read up to `WINDOW` events after `seq` from the database; none while it is unavailable."""
         try:
             return await run_in_threadpool(self._page, channel.job_id, seq)
         except UnavailableError:
             return ()
 
     def close(self) -> None:
-        """End every stream and every wait, now."""
+        """End every stream and every wait now."""
         self.closed = True
         for channel in self._channels.values():
             channel.close()
-        self._wanted.set()
+        self._poll_now.set()
 
     async def finish(self) -> None:
-        """Close, and return when nothing is asked of the record any more."""
+        """Close, and return when the poller has stopped."""
         self.close()
         if self._poller is not None:
             await asyncio.wait([self._poller])
 
-    def _wake(self, channel: JobChannel, reading: bool) -> None:
+    def _ensure_polling(self, channel: JobChannel, reading: bool) -> None:
         if self.closed:
             channel.close()
             return
-        # Who waits for a change has just seen the job, and is served by the next look in its turn.
-        if reading and (not channel.status or channel.told_to < channel.seq):
-            self._wanted.set()
+        # A client that waits for a change has just read the job: the next regular poll is soon enough for it.
+        if reading and (not channel.status or channel.window_end < channel.seq):
+            self._poll_now.set()
         if self._poller is None or self._poller.done():
-            # A context of its own: it is nobody's request, and no request's id belongs into its log lines.
+            # An empty context: the log lines of the poller must not have the id of the request that started it.
             self._poller = asyncio.create_task(self._poll(), context=Context())
 
     async def _poll(self) -> None:
         pause = _POLL_SECONDS
         try:
             while self._channels and not self.closed:
-                self._wanted.clear()
-                pause = _POLL_SECONDS if await self._look() else min(2 * pause, _LONGEST_PAUSE_SECONDS)
-                await wait_for(self._wanted, pause)
+                self._poll_now.clear()
+                pause = _POLL_SECONDS if await self._poll_once() else min(2 * pause, _LONGEST_POLL_SECONDS)
+                await wait_for(self._poll_now, pause)
         finally:
-            # Whatever ended this: nobody may wait for what nobody looks up any more.
+            # Wake all clients: this poller will not update their channels any more.
             for channel in self._channels.values():
                 channel.close()
             self._channels.clear()
 
-    async def _look(self) -> bool:
-        """Ask the record once for every desk; whether it answered."""
+    async def _poll_once(self) -> bool:
+        """Read all followed jobs once. Return whether the database was available."""
         channels = list(self._channels.values())
-        asked = {channel.job_id: channel.told_to if channel.readers else None for channel in channels}
+        window_ends = {channel.job_id: channel.window_end if channel.readers else None for channel in channels}
         try:
-            found = await run_in_threadpool(self._news, asked)
+            updates = await run_in_threadpool(self._read_updates, window_ends)
         except UnavailableError as error:
-            _log.warning("streams wait for the record", detail=str(error), jobs=len(channels))
+            _log.warning("streams wait for the database", detail=str(error), jobs=len(channels))
             for channel in channels:
                 channel.fail(error)
             return False
         for channel in channels:
-            channel.hear(found.get(channel.job_id))
+            channel.update(updates.get(channel.job_id))
         return True
 
-    def _news(self, asked: Mapping[str, int | None]) -> dict[str, JobUpdate]:
-        """Of each job that is on record; with its events past the number given, where one is."""
+    def _read_updates(self, window_ends: Mapping[str, int | None]) -> dict[str, JobUpdate]:
+        """Return the update of each job in the database; with events after its number, where one is given."""
         with self._db.read() as s:
-            return {p.job_id: _news_of(s, p, asked[p.job_id]) for p in events.positions(s, asked)}
+            positions = events.positions(s, window_ends)
+            return {p.job_id: _update_of(s, p, window_ends[p.job_id]) for p in positions}
 
     def _page(self, job_id: str, seq: int) -> Sequence[WireEvent]:
         with self._db.read() as s:
-            return _told(events.page(s, job_id, seq, WINDOW))
+            return _wire_events(events.page(s, job_id, seq, WINDOW))
 
 
-async def wait_for(bell: asyncio.Event, seconds: float) -> bool:
-    """Whether `bell` rings within `seconds`."""
+async def wait_for(event: asyncio.Event, seconds: float) -> bool:
+    """Wait until `event` is set, for at most `seconds`. Return whether it was set."""
     try:
         async with asyncio.timeout(seconds):
-            await bell.wait()
+            await event.wait()
     except TimeoutError:
         return False
     return True
 
 
-def _news_of(s: Session, pulse: events.EventPosition, told_to: int | None) -> JobUpdate:
-    if told_to is None or told_to >= pulse.seq:
-        return JobUpdate(pulse.seq, pulse.status, pulse.tenant)
-    base = max(told_to, pulse.seq - WINDOW)
-    # PostgreSQL may show events that are younger than the pulse; those are news of the next look.
-    rows = [row for row in events.page(s, pulse.job_id, base, WINDOW) if row.seq <= pulse.seq]
-    return JobUpdate(pulse.seq, pulse.status, pulse.tenant, base, _told(rows))
+def _update_of(s: Session, position: events.EventPosition, window_end: int | None) -> JobUpdate:
+    if window_end is None or window_end >= position.seq:
+        return JobUpdate(position.seq, position.status, position.tenant)
+    after = max(window_end, position.seq - WINDOW)
+    # PostgreSQL may return events that are newer than the position. They belong to the next update.
+    rows = [row for row in events.page(s, position.job_id, after, WINDOW) if row.seq <= position.seq]
+    return JobUpdate(position.seq, position.status, position.tenant, after, _wire_events(rows))
 
 
-def _told(rows: Collection[JobEvent]) -> list[WireEvent]:
-    return [WireEvent(row.seq, _wire(row)) for row in rows]
+def _wire_events(rows: Collection[JobEvent]) -> list[WireEvent]:
+    return [WireEvent(row.seq, _encode(row)) for row in rows]
 
 
-def _wire(row: JobEvent) -> bytes:
-    return format_sse_event(event=row.type, data_str=views.event(row).model_dump_json(), id=str(row.seq))
+def _encode(row: JobEvent) -> bytes:
+    return format_sse_event(event=row.type, data_str=event_view(row).model_dump_json(), id=str(row.seq))

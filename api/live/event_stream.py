@@ -20,14 +20,15 @@ LAST_EVENT: Final = "stream.end"
 
 _RETRY: Final = format_sse_event(retry=1000)
 _HEARTBEAT: Final = format_sse_event(comment="heartbeat")
-# nginx, for one, collects an answer before it passes it on, unless it is told not to.
+# Proxies such as nginx buffer a response unless X-Accel-Buffering forbids it.
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **VARY}
 
 
 class EventStream(EventSourceResponse):
-    """The events after `seq`, then each as it comes, then `stream.end` when the job has ended or is deleted.
+    """The events after `seq`, then each new one, then `stream.end` when the job has ended or is deleted.
 
-    `is_open`: whether the listener may listen still; where not, it breaks off, and who comes again is refused.
+    `is_open` returns whether the client's key is still valid. Once it is not, the stream breaks off, and the client
+    gets a 401 when it reconnects.
     """
 
     def __init__(
@@ -38,40 +39,44 @@ class EventStream(EventSourceResponse):
         self._is_open = is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises `JobNotFoundError` and `UnavailableError` before the first byte, while they can still be a problem's body."""
+        """Send the stream.
+
+        Raises `JobNotFoundError` and `UnavailableError` before the first byte, so that the response can be a problem.
+        """
         with self._event_hub.follow(self._job_id, reading=True) as channel:
-            await channel.known(self._tenant)
-            async with aclosing(_told(self._event_hub, channel, self._seq, self._is_open)) as self.body_iterator:
+            await channel.wait_until_known(self._tenant)
+            chunks = _chunks(self._event_hub, channel, self._seq, self._is_open)
+            async with aclosing(chunks) as self.body_iterator:
                 await super().__call__(scope, receive, send)
 
 
-async def _told(
+async def _chunks(
     event_hub: EventHub, channel: JobChannel, seq: int, is_open: Callable[[], Awaitable[bool]]
 ) -> AsyncGenerator[bytes]:
-    """Holds no more than a stretch of events: the reader's own pace decides when the next is fetched."""
+    """Yield the body; it holds one batch of events at a time, and a slow client delays only its own next batch."""
     yield _RETRY
-    looked = time.monotonic()
+    checked_at = time.monotonic()
     while not channel.closed:
-        if time.monotonic() - looked >= REMEMBERED_SECONDS:
+        if time.monotonic() - checked_at >= REMEMBERED_SECONDS:
             if not await is_open():
                 return
-            looked = time.monotonic()
-        bell, news = channel.bell, channel.after(seq)
-        if news is None:
-            news = await event_hub.past(channel, seq)
-        if news:
-            for told in news:
-                yield told.wire
-            seq = news[-1].seq
+            checked_at = time.monotonic()
+        signal, events = channel.signal, channel.events_after(seq)
+        if events is None:
+            events = await event_hub.read_after(channel, seq)
+        if events:
+            for event in events:
+                yield event.content
+            seq = events[-1].seq
         elif channel.ends_at(seq):
             yield _end(channel)
             return
-        elif not await wait_for(bell, event_hub.heartbeat_seconds):
+        elif not await wait_for(signal, event_hub.heartbeat_seconds):
             yield _HEARTBEAT
 
 
 def _end(channel: JobChannel) -> bytes:
-    """Without an id: who comes again after the job's last event is to get this again."""
+    """Return the event `stream.end`, without an id: a client that reconnects after the last event gets it again."""
     return format_sse_event(
         event=LAST_EVENT, data_str=json.dumps({"status": channel.status, "last_seq": channel.seq})
     )

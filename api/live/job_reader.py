@@ -1,7 +1,7 @@
-"""The desk where jobs are asked for: whoever asks while it reads is served by the next read, all at once.
+"""Reads of jobs for clients that poll: requests that arrive during a read share the next one.
 
-Two hundred clients that poll cost little more than one, and each answer is still read after it was asked for. The
-record is asked each time; what is kept is the body that was made of what it said, for as long as it says the same.
+Two hundred polling clients cost little more than one, and each still gets a state that was read after its request.
+Each read asks the database for the jobs' stamps. Response bodies are kept, and reused while the stamp stays the same.
 """
 
 from __future__ import annotations
@@ -14,87 +14,90 @@ from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
 
-from api import views
 from api.http.headers import etag_of
+from api.views.jobs import job_views
 from jobs.db import Database, Session
 from jobs.errors import JobNotFoundError
 from jobs.status import TERMINAL, Status
 from jobs.store import jobs
 
-_MOST_KEPT: Final = 1000
+_MOST_CACHED: Final = 1000
 
 
 @dataclass(frozen=True)
 class JobSnapshot:
-    """A job's body, whose it is, its last event, and whether it has ended: then it changes no more, and nobody need
-    wait.
-    """
+    """A job as it was at one moment; `content` is the response body."""
 
     tenant: str
     content: bytes
     etag: str
     seq: int
+    """The number of its last event."""
     ended: bool
+    """True if the job cannot change any more, so that it is useless to wait."""
 
 
 @dataclass
 class _Batch:
-    """One read of all the jobs that were asked for while the one before it was under way."""
+    """One read of all jobs that were requested while the previous read was in progress."""
 
     job_ids: set[str] = field(default_factory=set)
     task: asyncio.Task[Mapping[str, JobSnapshot]] | None = None
 
 
 class JobReader:
-    """One a process."""
+    """Reads jobs in batches; one per process."""
 
     def __init__(self, db: Database, lease_seconds: float) -> None:
         self._db, self._lease_seconds = db, lease_seconds
         self._next: _Batch | None = None
         self._reading = asyncio.Lock()
-        self._kept: dict[str, tuple[tuple[Any, ...], JobSnapshot]] = {}
+        self._cache: dict[str, tuple[tuple[Any, ...], JobSnapshot]] = {}
 
     async def read(self, job_id: str, tenant: str) -> JobSnapshot:
-        """The tenant's job as it is on record at some moment after this call. Raises `JobNotFoundError`, `UnavailableError`."""
-        asked = self._next = self._next or _Batch()
-        asked.job_ids.add(job_id)
-        if asked.task is None:
-            # A context of its own: it is nobody's request, and no request's id belongs into its log lines.
-            asked.task = asyncio.create_task(self._serve(asked), context=Context())
-        # Who hangs up takes the answer from nobody else.
-        found = (await asyncio.shield(asked.task)).get(job_id)
-        if found is None or found.tenant != tenant:
-            raise JobNotFoundError(job_id)
-        return found
+        """Return the tenant's job as it was at some moment after this call.
 
-    async def _serve(self, asked: _Batch) -> Mapping[str, JobSnapshot]:
+        Raises `JobNotFoundError`, also for a job of another tenant, and `UnavailableError`.
+        """
+        batch = self._next = self._next or _Batch()
+        batch.job_ids.add(job_id)
+        if batch.task is None:
+            # An empty context: the log lines of the read must not have the id of the request that started it.
+            batch.task = asyncio.create_task(self._read_batch(batch), context=Context())
+        # A client that disconnects cancels this coroutine. The shield keeps the read alive for the other clients.
+        snapshot = (await asyncio.shield(batch.task)).get(job_id)
+        if snapshot is None or snapshot.tenant != tenant:
+            raise JobNotFoundError(job_id)
+        return snapshot
+
+    async def _read_batch(self, batch: _Batch) -> Mapping[str, JobSnapshot]:
         async with self._reading:
             self._next = None
-            return await run_in_threadpool(self._look, asked.job_ids)
+            return await run_in_threadpool(self._read_jobs, batch.job_ids)
 
-    def _look(self, job_ids: set[str]) -> Mapping[str, JobSnapshot]:
+    def _read_jobs(self, job_ids: set[str]) -> Mapping[str, JobSnapshot]:
         with self._db.read() as s:
             stamps = jobs.row_versions(s, job_ids)
-            changed = [job_id for job_id, stamp in stamps.items() if not self._is_kept(job_id, stamp)]
-            fresh = self._fresh(s, changed) if changed else {}
-        for job_id, read in fresh.items():
-            self._kept[job_id] = stamps[job_id], read
-        for gone in set(changed) - fresh.keys():
-            self._kept.pop(gone, None)  # deleted between the two queries
-        found = {job_id: self._kept[job_id][1] for job_id in stamps if job_id in self._kept}
-        while len(self._kept) > _MOST_KEPT:
-            del self._kept[next(iter(self._kept))]
-        return found
+            changed = [job_id for job_id, stamp in stamps.items() if not self._is_current(job_id, stamp)]
+            snapshots = self._render(s, changed) if changed else {}
+        for job_id, snapshot in snapshots.items():
+            self._cache[job_id] = stamps[job_id], snapshot
+        for job_id in set(changed) - snapshots.keys():
+            self._cache.pop(job_id, None)  # deleted between the two queries
+        result = {job_id: self._cache[job_id][1] for job_id in stamps if job_id in self._cache}
+        while len(self._cache) > _MOST_CACHED:
+            del self._cache[next(iter(self._cache))]
+        return result
 
-    def _is_kept(self, job_id: str, stamp: tuple[Any, ...]) -> bool:
-        # A place in the queue changes with other jobs.
-        return stamp[0] != Status.QUEUED and job_id in self._kept and self._kept[job_id][0] == stamp
+    def _is_current(self, job_id: str, stamp: tuple[Any, ...]) -> bool:
+        # The stamp of a queued job does not show its place in the queue, which changes with other jobs.
+        return stamp[0] != Status.QUEUED and job_id in self._cache and self._cache[job_id][0] == stamp
 
-    def _fresh(self, s: Session, job_ids: Collection[str]) -> dict[str, JobSnapshot]:
-        shown = list(jobs.fetch_details(s, job_ids).values())
-        found = {}
-        for job, view in zip(shown, views.job_views(s, shown, self._lease_seconds), strict=True):
-            content = view.model_dump_json().encode()
-            row = job.row
-            found[row.id] = JobSnapshot(row.tenant, content, etag_of(content), row.event_seq, row.status in TERMINAL)
-        return found
+    def _render(self, s: Session, job_ids: Collection[str]) -> dict[str, JobSnapshot]:
+        details = list(jobs.fetch_details(s, job_ids).values())
+        snapshots = {}
+        for job, view in zip(details, job_views(s, details, self._lease_seconds), strict=True):
+            content, row = view.model_dump_json().encode(), job.row
+            ended = row.status in TERMINAL
+            snapshots[row.id] = JobSnapshot(row.tenant, content, etag_of(content), row.event_seq, ended)
+        return snapshots

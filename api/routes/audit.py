@@ -1,4 +1,4 @@
-"""Who did what: for administrators."""
+"""The audit log, for administrators."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from fastapi import APIRouter, Query
 
 from api.context import Admin
 from api.http.parameters import PageOf
-from api.schemas import ActView, Listed
-from api.views import act, listed
+from api.schemas.audit import ActView
+from api.schemas.base import Listed
+from api.views.audit import act_view
+from api.views.base import list_view
 from jobs.store.callers import acts
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
@@ -19,11 +21,15 @@ router = APIRouter(prefix="/v1/audit", tags=["audit"])
 def list_acts(
     context: Admin,
     page: PageOf,
-    subject: Annotated[str | None, Query(max_length=80, description="Done to this id.")] = None,
-    actor: Annotated[str | None, Query(max_length=40, description="Asked with the key of this id; or local.")] = None,
-    tenant: Annotated[str | None, Query(max_length=40, description="Done to something of this tenant's.")] = None,
+    subject: Annotated[str | None, Query(max_length=80, description="Only actions on this id.")] = None,
+    actor: Annotated[
+        str | None, Query(max_length=40, description="Only actions with the key of this id; or local.")
+    ] = None,
+    tenant: Annotated[
+        str | None, Query(max_length=40, description="Only actions on resources of this tenant.")
+    ] = None,
 ) -> Listed[ActView]:
-    """What callers had done, newest first: kept for good, also of what is deleted since."""
+    """List the actions of all callers, newest first. Entries are kept for ever, also those of deleted resources."""
     filters = {"subject": subject, "actor": actor, "tenant": tenant}
     with context.read() as s:
-        return listed(acts.page(s, limit=page.limit, cursor=page.cursor, **filters), act)
+        return list_view(acts.page(s, limit=page.limit, cursor=page.cursor, **filters), act_view)

@@ -1,4 +1,4 @@
-"""Saved states of a job: listed, asked for, downloaded whole or in ranges."""
+"""Checkpoints: list them, save one, download them whole or in ranges."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
-from api import views
 from api.context import JobsRead, JobsWrite, TenantContext
 from api.http.bodies import NoBody
 from api.http.errors import BadParametersError
@@ -15,7 +14,12 @@ from api.http.files import StoredFileResponse
 from api.http.headers import matches, not_modified
 from api.http.parameters import PageOf
 from api.openapi import problems
-from api.schemas import CheckpointView, JobView, Listed
+from api.schemas.base import Listed
+from api.schemas.jobs import JobView
+from api.schemas.progress import CheckpointView
+from api.views.base import list_view
+from api.views.jobs import job_view
+from api.views.progress import checkpoint_view
 from gan.spec import SpecProblem
 from jobs.models import Checkpoint
 from jobs.storage import keys
@@ -24,28 +28,28 @@ from jobs.store import checkpoints, jobs
 router = APIRouter(prefix="/v1", tags=["checkpoints"])
 
 _FORMATS: Final = {"generator": ("safetensors", "onnx"), "full": ("pt",)}
-"""What each part comes in; the first is the default. A generator is G_ema's weights with their spec."""
+"""The formats of each part; the first is the default. A generator is the weights of G_ema with their spec."""
 
-# A checkpoint's bytes never change under its id.
-_FOR_EVER: Final = "private, max-age=31536000, immutable"
+# The bytes of a checkpoint never change.
+_IMMUTABLE: Final = "private, max-age=31536000, immutable"
 
 
 @router.get("/jobs/{job_id}/checkpoints")
 def list_checkpoints(context: JobsRead, job_id: str, page: PageOf) -> Listed[CheckpointView]:
-    """Those that can be had, newest first."""
+    """List the checkpoints that can be downloaded, newest first."""
     with context.read() as s:
         jobs.get(s, job_id)
         newest = checkpoints.newest_ready(s, job_id)
         rows = checkpoints.page(s, job_id, limit=page.limit, cursor=page.cursor)
     last_id = newest.id if newest else None
-    return views.listed(rows, lambda row: views.checkpoint(row, last_id))
+    return list_view(rows, lambda row: checkpoint_view(row, last_id))
 
 
 @router.post("/jobs/{job_id}/checkpoints", status_code=202, dependencies=[NoBody])
 def save_checkpoint(context: JobsWrite, job_id: str, response: Response) -> JobView:
-    """Ask the running trainer to save one now; it is in the list within seconds."""
+    """Ask the running trainer to save a checkpoint now. It is in the list within seconds."""
     with context.write() as s:
-        view = views.job_view(s, jobs.request_checkpoint(s, job_id), context.settings.lease_seconds)
+        view = job_view(s, jobs.request_checkpoint(s, job_id), context.settings.lease_seconds)
     response.headers["Location"] = view.links.checkpoints
     return view
 
@@ -59,7 +63,8 @@ async def download(
     context: JobsRead,
     checkpoint_id: str,
     part: Annotated[
-        Literal["generator", "full"], Query(description="generator: to draw from. full: all that is needed to go on.")
+        Literal["generator", "full"],
+        Query(description="generator: the weights of G_ema, to draw images. full: everything, to continue training."),
     ] = "generator",
     format: Annotated[
         Literal["safetensors", "onnx", "pt"] | None,
@@ -67,23 +72,26 @@ async def download(
     ] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """The file. ETag is its sha256; Range is honoured."""
-    form = _form(part, format)
+    """Download the file of a checkpoint, whole or in ranges. Its ETag is its sha256."""
+    file_format = _format(part, format)
     row = await run_in_threadpool(_row, context, checkpoint_id)
-    key, sha256 = await (_onnx(context, row) if form == "onnx" else run_in_threadpool(_stored, context, row, part))
-    headers = {"ETag": f'"{sha256}"', "Cache-Control": _FOR_EVER}
+    if file_format == "onnx":
+        key, sha256 = await _onnx_file(context, row)
+    else:
+        key, sha256 = await run_in_threadpool(_stored_file, context, row, part)
+    headers = {"ETag": f'"{sha256}"', "Cache-Control": _IMMUTABLE}
     if matches(if_none_match, headers["ETag"]):
-        return not_modified(**{"etag": headers["ETag"], "Cache-Control": _FOR_EVER})
-    name = f"{row.job_id}-step-{row.step}-{part}.{form}"
+        return not_modified(**{"etag": headers["ETag"], "Cache-Control": _IMMUTABLE})
+    name = f"{row.job_id}-step-{row.step}-{part}.{file_format}"
     return StoredFileResponse(
         context.artifacts, key, media_type="application/octet-stream", filename=name, headers=headers
     )
 
 
-def _form(part: str, format: str | None) -> str:
+def _format(part: str, format: str | None) -> str:
     known = _FORMATS[part]
     if format is not None and format not in known:
-        detail = f"part={part} comes as {' or '.join(known)}, not as {format}."
+        detail = f"part={part} is available as {' or '.join(known)}, not as {format}."
         raise BadParametersError([SpecProblem(pointer="/format", code="not-one-of", detail=detail)])
     return format or known[0]
 
@@ -93,7 +101,8 @@ def _row(context: TenantContext, checkpoint_id: str) -> Checkpoint:
         return checkpoints.get(s, checkpoint_id)
 
 
-def _stored(context: TenantContext, row: Checkpoint, part: str) -> tuple[str, str]:
+def _stored_file(context: TenantContext, row: Checkpoint, part: str) -> tuple[str, str]:
+    """Return the key and the sha256 of a part. Raises `ArtifactLostError`."""
     file = (row.key, row.bytes, row.sha256)
     if part == "generator":
         file = (row.weights_key, row.weights_bytes, row.weights_sha256)
@@ -101,8 +110,8 @@ def _stored(context: TenantContext, row: Checkpoint, part: str) -> tuple[str, st
     return file[0], file[2]
 
 
-async def _onnx(context: TenantContext, row: Checkpoint) -> tuple[str, str]:
-    """Return the key and sha256 of the export; the sampler stores it beside the weights, once."""
+async def _onnx_file(context: TenantContext, row: Checkpoint) -> tuple[str, str]:
+    """Return the key and the sha256 of the ONNX file. If it is missing, the sampler stores it beside the weights."""
     key = keys.onnx(row.weights_key)
     if not await run_in_threadpool(context.artifacts.exists, key):
         await context.sampler.export(row.id, "onnx")

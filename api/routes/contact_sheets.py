@@ -1,4 +1,4 @@
-"""Real images of a data set on one sheet, for people to look at before they train on it."""
+"""Contact sheets: real images of a data set in one picture, to look at before training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from api.context import JobsRead, TenantContext
 from api.http.errors import BadParametersError
 from api.http.headers import etag_of, matches, not_modified
 from api.openapi import problems
-from api.samples.request import MOST_A_LABEL, MOST_IMAGES, find_class, square_rows
+from api.samples.request import MOST_IMAGES, MOST_PER_LABEL, find_class, square_rows
 from gan.spec import DatasetClass, SpecProblem
 from jobs.errors import DatasetNotReadyError, UnlabelledError
 from jobs.models import Dataset
@@ -24,7 +24,7 @@ from jobs.store import datasets
 router = APIRouter(prefix="/v1/datasets/{name_or_id}", tags=["datasets"])
 
 _VERSION: Final = "1"
-# The name may stand for other images one day: ask each time, and get 304.
+# A new data set may get the same name later: clients must ask each time, and get 304.
 _REVALIDATE: Final = {"Cache-Control": "private, no-cache"}
 
 
@@ -37,27 +37,30 @@ async def contact_sheet(
     context: JobsRead,
     name_or_id: str,
     label: Annotated[
-        list[str] | None, Query(description="A class, by name or id; may be repeated. None: every class.")
+        list[str] | None,
+        Query(description="The name or id of a class; repeat it for several classes. Default: all classes."),
     ] = None,
-    n: Annotated[int, Query(ge=1, le=MOST_A_LABEL, description="Images of each label; 1024 in all.")] = 8,
+    n: Annotated[
+        int, Query(ge=1, le=MOST_PER_LABEL, description="The number of images of each class; 1024 in total at most.")
+    ] = 8,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """A row a class; of one class, or without classes, as near to a square as they fill."""
+    """Draw real images, one row per class. With one class or none, the grid is as square as possible."""
     found = await run_in_threadpool(_look_up, context, name_or_id, label or (), n)
     if matches(if_none_match, found.etag):
         return not_modified(found.etag, **_REVALIDATE)
-    content = await run_in_threadpool(context.answers.get, found.dataset_id, found.etag)
-    later = None
+    content = await run_in_threadpool(context.sample_cache.get, found.dataset_id, found.etag)
+    background = None
     if content is None:
-        content = await context.sampler.contact_sheet(found.order)
-        later = BackgroundTask(context.answers.put, found.dataset_id, found.etag, content)
+        content = await context.sampler.contact_sheet(found.sampler_request)
+        background = BackgroundTask(context.sample_cache.put, found.dataset_id, found.etag, content)
     headers = {"ETag": found.etag, **_REVALIDATE}
-    return Response(content, media_type="image/png", headers=headers, background=later)
+    return Response(content, media_type="image/png", headers=headers, background=background)
 
 
 @dataclass(frozen=True)
 class _ContactSheetSource:
-    """What a request for a sheet comes to."""
+    """The images that a request for a contact sheet asks for."""
 
     dataset_id: str
     sha256: str | None
@@ -65,8 +68,8 @@ class _ContactSheetSource:
     n: int
 
     @property
-    def order(self) -> dict[str, Any]:
-        """The sampler's request."""
+    def sampler_request(self) -> dict[str, Any]:
+        """The body of the request to the sampler."""
         one = len(self.classes) == 1
         return {
             "dataset_id": self.dataset_id,
@@ -78,18 +81,26 @@ class _ContactSheetSource:
 
     @property
     def etag(self) -> str:
-        return etag_of(json.dumps([_VERSION, self.sha256, self.order]))
+        """The strong ETag of the picture."""
+        return etag_of(json.dumps([_VERSION, self.sha256, self.sampler_request]))
 
 
 def _look_up(context: TenantContext, name_or_id: str, labels: Sequence[str], n: int) -> _ContactSheetSource:
-    """Raises `DatasetNotFoundError`, `DatasetNotReadyError`, `UnlabelledError`, `UnknownLabelError`, `BadParametersError`."""
+    """Return the images that the request asks for.
+
+    Raises `DatasetNotFoundError`, `DatasetNotReadyError`, `UnlabelledError`, `UnknownLabelError` and
+    `BadParametersError`.
+    """
     with context.read() as s:
         row = datasets.get(s, name_or_id)
     if row.status != datasets.READY:
         raise DatasetNotReadyError(row.name, row.status)
     classes = _classes(row, labels)
     if len(classes) * n > MOST_IMAGES:
-        detail = f"{len(classes)} classes of {n} images are more than {MOST_IMAGES}; take fewer, or name some labels."
+        detail = (
+            f"{len(classes)} classes with {n} images each are more than {MOST_IMAGES} images; ask for fewer images, "
+            "or for some of the labels."
+        )
         raise BadParametersError([SpecProblem(pointer="/n", code="out-of-range", detail=detail)])
     return _ContactSheetSource(row.id, row.sha256, classes, n)
 

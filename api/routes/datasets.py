@@ -1,11 +1,10 @@
-"""The data sets that a job may name; bring your own, list, read, delete."""
+"""Data sets: upload, list, read, delete."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
-from api import views
 from api.context import DatasetsWrite, JobsRead, TenantContext
 from api.http import multipart
 from api.http.bodies import NoBody
@@ -13,7 +12,10 @@ from api.http.multipart import ReceivedUpload, Upload
 from api.http.parameters import PageOf
 from api.idempotency import Idempotent, IdempotentRequest, StoredResponse
 from api.openapi import problems
-from api.schemas import DatasetView, Listed
+from api.schemas.base import Listed
+from api.schemas.datasets import DatasetView
+from api.views.base import list_view
+from api.views.datasets import dataset_view
 from jobs import uploads
 from jobs.errors import UnavailableError
 from jobs.storage import keys
@@ -29,62 +31,66 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
     openapi_extra=multipart.BODY,
     responses=problems(400, 409, 413, 415),
 )
-async def add_dataset(context: DatasetsWrite, once: Idempotent, upload: ReceivedUpload) -> Response:
-    """Bring your own images, as a zip. What its directory tells is judged at once: 422 names every reason.
+async def add_dataset(context: DatasetsWrite, idempotent: Idempotent, upload: ReceivedUpload) -> Response:
+    """Upload a zip of images as a new data set. A zip whose directory shows problems gets 422 with all of them.
 
-    The images are looked at one by one after that: the data set is `validating`, its `progress` tells how far it is,
-    and it becomes `ready`, or `failed` with its `problems`.
+    The service then checks the images one by one: the data set is `validating`, `progress` shows how far it is, and
+    it becomes `ready`, or `failed` with its `problems`.
     """
-    return (await run_in_threadpool(_add, context, once, upload)).response()
+    return (await run_in_threadpool(_add, context, idempotent, upload)).response()
 
 
 @router.get("")
 def list_datasets(context: JobsRead, page: PageOf) -> Listed[DatasetView]:
-    """In order of registration."""
+    """List the data sets in order of registration."""
     with context.read() as s:
-        return views.listed(datasets.page(s, limit=page.limit, cursor=page.cursor), views.dataset)
+        return list_view(datasets.page(s, limit=page.limit, cursor=page.cursor), dataset_view)
 
 
 @router.get("/{name_or_id}")
 def get_dataset(context: JobsRead, name_or_id: str) -> DatasetView:
-    """One data set, by name or id."""
+    """Return one data set, by name or id."""
     with context.read() as s:
-        return views.dataset(datasets.get(s, name_or_id))
+        return dataset_view(datasets.get(s, name_or_id))
 
 
 @router.delete("/{name_or_id}", status_code=204, dependencies=[NoBody])
 def delete_dataset(context: DatasetsWrite, name_or_id: str) -> None:
-    """Drop one that was brought, and its files; refused while a job on record names it."""
+    """Delete an uploaded data set and its files. Delete the jobs that use it first; otherwise the response is 409."""
     with context.write() as s:
         dataset_id = datasets.delete(s, name_or_id)
     context.dataset_files.delete_prefix(dataset_id)
-    context.answers.drop(dataset_id)
+    context.sample_cache.drop(dataset_id)
 
 
-def _add(context: TenantContext, once: IdempotentRequest, upload: Upload) -> StoredResponse:
-    """Judge the archive, then store the record of it. Raises `BadUploadError`, `DatasetExistsError`, and keeps no file then."""
-    _judge(context, upload)
+def _add(context: TenantContext, idempotent: IdempotentRequest, upload: Upload) -> StoredResponse:
+    """Inspect the archive, then store the data set.
 
-    def created() -> StoredResponse:
+    Raises `BadUploadError`, `DatasetExistsError`, and then removes the file.
+    """
+    _inspect(context, upload)
+
+    def create() -> StoredResponse:
         row = datasets.create_upload(s, upload.dataset_id, upload.name, upload.side, upload.bytes)
-        content = views.dataset(row).model_dump_json().encode()
+        content = dataset_view(row).model_dump_json().encode()
         return StoredResponse(201, content, {"Location": f"/v1/datasets/{row.id}"})
 
     try:
         with context.write() as s:
-            answer = once.carry_out(s, upload.content(), created)
+            stored = idempotent.carry_out(s, upload.content(), create)
     except UnavailableError:
-        # It may have been stored all the same: if it was not, the sweeper drops the files.
+        # The commit may have succeeded, so keep the files. If it did not, the sweeper removes them.
         raise
     except Exception:
         context.dataset_files.delete_prefix(upload.dataset_id)
         raise
-    if answer.replayed:
+    if stored.replayed:
         context.dataset_files.delete_prefix(upload.dataset_id)
-    return answer
+    return stored
 
 
-def _judge(context: TenantContext, upload: Upload) -> None:
+def _inspect(context: TenantContext, upload: Upload) -> None:
+    """Raise `BadUploadError` if the archive has problems, and remove the file."""
     try:
         with context.dataset_files.local_path(keys.upload(upload.dataset_id)) as path:
             found = uploads.inspect(path)

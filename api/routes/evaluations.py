@@ -1,13 +1,15 @@
-"""How good the images were, step by step, and what the figures rest on."""
+"""Evaluations: the quality of the generated images, step by step."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api import views
 from api.context import JobsRead
 from api.http.parameters import PageOf
-from api.schemas import EvaluationView, Listed
+from api.schemas.base import Listed
+from api.schemas.progress import EvaluationView
+from api.views.base import list_view
+from api.views.progress import evaluation_view
 from jobs.store import evaluations, jobs
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/evaluations", tags=["progress"])
@@ -15,9 +17,9 @@ router = APIRouter(prefix="/v1/jobs/{job_id}/evaluations", tags=["progress"])
 
 @router.get("")
 def list_evaluations(context: JobsRead, job_id: str, page: PageOf) -> Listed[EvaluationView]:
-    """Every evaluation, newest first. The figures are curves too: /metrics/series?names=fcd,coverage."""
+    """List all evaluations, newest first. The metrics are also curves: /metrics/series?names=fcd,coverage."""
     with context.read() as s:
         jobs.get(s, job_id)
         rows = evaluations.page(s, job_id, limit=page.limit, cursor=page.cursor)
         best = evaluations.best(s, job_id)
-    return views.listed(rows, lambda row: views.evaluation(row, best))
+    return list_view(rows, lambda row: evaluation_view(row, best))

@@ -1,4 +1,4 @@
-"""What happened to a job, in order, numbered without a gap: in pages, or as it happens."""
+"""Events of a job, in order and numbered without gaps: as pages, or as a live stream."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
-from api import views
 from api.context import JobsRead, TenantContext
 from api.http.headers import VARY, negotiate
 from api.live.event_stream import MEDIA_TYPE, EventStream
-from api.schemas import EventView, Listed
+from api.schemas.base import Listed
+from api.schemas.progress import EventView
+from api.views.progress import event_view
 from jobs.store import events, jobs
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/events", tags=["progress"])
@@ -42,18 +43,24 @@ async def list_events(
     job_id: str,
     response: Response,
     after: Annotated[
-        int, Query(ge=0, le=_LAST_SEQ, description="Only events past this seq; next_cursor of the page before.")
+        int,
+        Query(
+            ge=0, le=_LAST_SEQ, description="Only events after this seq, such as the next_cursor of the last page."
+        ),
     ] = 0,
-    limit: Annotated[int, Query(ge=1, le=200, description="Rows in a page; a stream has no pages.")] = 50,
+    limit: Annotated[
+        int, Query(ge=1, le=200, description="The largest number of events in a page; a stream ignores it.")
+    ] = 50,
     accept: Annotated[str | None, Header(description="application/json or text/event-stream.")] = None,
     last_event_id: Annotated[
         int | None,
-        Header(ge=0, le=_LAST_SEQ, description="Of a stream, before `after`: the seq of the last event you have."),
+        Header(ge=0, le=_LAST_SEQ, description="For a stream, instead of `after`: the seq of your last event."),
     ] = None,
 ) -> Listed[EventView] | Response:
-    """The events, oldest first. An ended job's last is the `job.status` that ended it.
+    """List the events of a job, oldest first. The last event of an ended job is the `job.status` that ended it.
 
-    As a stream, each `data` is what the page has, `id` is its seq, and `stream.end` says that none will follow.
+    In a stream (Accept: text/event-stream), `data` is the same object as in a page, `id` is its seq, and `stream.end`
+    is the last event.
     """
     if negotiate(accept, _OFFERED) == MEDIA_TYPE:
         since = after if last_event_id is None else last_event_id
@@ -66,5 +73,6 @@ def _page(context: TenantContext, job_id: str, after: int, limit: int) -> Listed
     with context.read() as s:
         jobs.get(s, job_id)
         rows = events.page(s, job_id, after, limit + 1)
-    data, more = rows[:limit], len(rows) > limit
-    return Listed(data=[views.event(r) for r in data], has_more=more, next_cursor=str(data[-1].seq) if more else None)
+    shown, has_more = rows[:limit], len(rows) > limit
+    next_cursor = str(shown[-1].seq) if has_more else None
+    return Listed(data=[event_view(row) for row in shown], has_more=has_more, next_cursor=next_cursor)

@@ -1,4 +1,4 @@
-"""Whether the process is alive, and whether all it needs is there."""
+"""Health checks: whether the process is running, and whether the services that it needs are available."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ from fastapi import APIRouter
 from api.auth import OPEN
 from api.context import Public
 from api.http.errors import NotReadyError
-from api.schemas import Alive, Part, Ready
+from api.schemas.base import Alive, Part, Ready
 from api.services import Services
 from jobs import broker
 from jobs.errors import BrokerUnavailableError, DatabaseUnavailableError, MigrationsPendingError
 
 router = APIRouter(tags=["health"])
 
-_PATIENCE_SECONDS: Final = 6
+_TIMEOUT_SECONDS: Final = 6
 
 
 @router.get("/healthz", dependencies=[OPEN])
 async def healthz() -> Alive:
-    """The process answers."""
+    """Return `alive` while the process is running."""
     return Alive()
 
 
 @router.get("/readyz")
 async def readyz(context: Public) -> Ready:
-    """Database, migrations and broker are there; else 503 that names the part that is not."""
+    """Return `ready` if the database, its migrations and the broker are available; otherwise 503 with each state."""
     parts: dict[str, Part] = {}
     async with anyio.create_task_group() as group:
-        group.start_soon(_within, parts, ("database", "migrations"), _check_database, context)
-        group.start_soon(_within, parts, ("broker",), _check_broker, context)
+        group.start_soon(_run_check, parts, ("database", "migrations"), _check_database, context)
+        group.start_soon(_run_check, parts, ("broker",), _check_broker, context)
     if not all(part.ok for part in parts.values()):
         raise NotReadyError({name: part.model_dump() for name, part in sorted(parts.items())})
     return Ready(parts=parts)
 
 
-async def _within(
-    parts: dict[str, Part], names: tuple[str, ...], check: Callable[[Services], dict[str, Part]], context: Services
+async def _run_check(
+    parts: dict[str, Part], names: tuple[str, ...], check: Callable[[Services], dict[str, Part]], services: Services
 ) -> None:
-    """Put what `check` finds into `parts`; what does not answer in time is down."""
-    late = Part(ok=False, detail=f"No answer within {_PATIENCE_SECONDS} s.")
-    parts.update(dict.fromkeys(names, late))
-    with anyio.move_on_after(_PATIENCE_SECONDS):
-        parts.update(await anyio.to_thread.run_sync(check, context, abandon_on_cancel=True))
+    """Put the result of `check` into `parts`; a part that does not respond in time is down."""
+    timeout = Part(ok=False, detail=f"No response within {_TIMEOUT_SECONDS} s.")
+    parts.update(dict.fromkeys(names, timeout))
+    with anyio.move_on_after(_TIMEOUT_SECONDS):
+        parts.update(await anyio.to_thread.run_sync(check, services, abandon_on_cancel=True))
 
 
-def _check_database(context: Services) -> dict[str, Part]:
+def _check_database(services: Services) -> dict[str, Part]:
     try:
-        context.db.check()
+        services.db.check()
     except DatabaseUnavailableError as error:
-        unknown = Part(ok=False, detail="Not known while the database is down.")
+        unknown = Part(ok=False, detail="Unknown while the database is unavailable.")
         return {"database": Part(ok=False, detail=str(error)), "migrations": unknown}
     except MigrationsPendingError as error:
         return {"database": Part(ok=True), "migrations": Part(ok=False, detail=str(error))}
     return {"database": Part(ok=True), "migrations": Part(ok=True)}
 
 
-def _check_broker(context: Services) -> dict[str, Part]:
+def _check_broker(services: Services) -> dict[str, Part]:
     try:
-        broker.check(context.celery)
+        broker.check(services.celery)
     except BrokerUnavailableError as error:
         return {"broker": Part(ok=False, detail=str(error))}
     return {"broker": Part(ok=True)}

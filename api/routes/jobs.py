@@ -1,4 +1,4 @@
-"""Submit, list, read, cancel, pause, resume, retry, delete."""
+"""Jobs: submit, list, read, cancel, pause, resume, retry, delete."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from api import openapi, views
+from api import openapi
 from api.admission import require_a_device_for
 from api.auth import REMEMBERED_SECONDS
 from api.context import JobsRead, JobsWrite, TenantContext
-from api.http.bodies import JsonObject, NoBody, PerhapsObject
+from api.http.bodies import JsonObject, NoBody, OptionalJsonObject
 from api.http.errors import BadParametersError
 from api.http.headers import etag_of, matches, not_modified, wait_seconds
 from api.http.parameters import PageOf, split
 from api.idempotency import Idempotent, IdempotentRequest, StoredResponse
-from api.schemas import DryRun, Estimate, JobView, Listed
+from api.schemas.base import Listed
+from api.schemas.jobs import DryRun, Estimate, JobView
+from api.views.jobs import job_view, job_views
 from gan.spec import (
     PRESETS,
     UNSEEN,
@@ -43,12 +45,12 @@ from jobs.store import datasets, jobs, queue, retries
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-# A place in the queue and a heartbeat change without an event.
-_LOOK_AGAIN_SECONDS: Final = 3.0
+# A job's place in the queue and its heartbeat change without an event, so a waiting request reads the job again.
+_REREAD_SECONDS: Final = 3.0
 _MOST_LABELS: Final = 16
 _LABEL: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.\-]{0,62}):(.{0,200})")
-_LABEL_FORM: Final[dict[str, Any]] = {"pattern": f"^[A-Za-z0-9][A-Za-z0-9_.\\-]{{0,62}}:[^{UNSEEN}]{{0,200}}$"}
-_STATUS_FORM: Final[dict[str, Any]] = {"pattern": "^({0})(,({0}))*$".format("|".join(Status))}
+_LABEL_PATTERN: Final[dict[str, Any]] = {"pattern": f"^[A-Za-z0-9][A-Za-z0-9_.\\-]{{0,62}}:[^{UNSEEN}]{{0,200}}$"}
+_STATUS_PATTERN: Final[dict[str, Any]] = {"pattern": "^({0})(,({0}))*$".format("|".join(Status))}
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -58,7 +60,7 @@ _BODY: Final[dict[str, Any]] = {
 _LAST: Final = "last"
 _SCRATCH: Final = "scratch"
 _FROM: Final[dict[str, Any]] = {
-    "description": "The newest checkpoint that can be read, with all that led up to it; or the first step.",
+    "description": "last: continue from the newest readable checkpoint, with its curves. scratch: start at step 0.",
     "enum": [_LAST, _SCRATCH],
     "default": _LAST,
 }
@@ -83,18 +85,20 @@ _RETRY: Final[dict[str, Any]] = {
 async def submit(
     context: JobsWrite,
     body: JsonObject,
-    once: Idempotent,
-    dry_run: Annotated[bool, Query(description="Store nothing: the resolved spec and what it would take.")] = False,
+    idempotent: Idempotent,
+    dry_run: Annotated[
+        bool, Query(description="Create no job; return the complete spec and an estimate of its memory and disk.")
+    ] = False,
 ) -> Response:
-    """Store a job and the hint that wakes a worker, in one transaction; `preset` fills what is left out."""
+    """Submit a job. Fields that you omit have the values of `preset`."""
     spec = resolve(body)
     if dry_run:
         spec, info = await run_in_threadpool(_with_dataset, context, spec)
         estimate = Estimate(**await context.sampler.estimate(spec, info))
         return _json(DryRun(spec=spec, estimate=estimate).model_dump_json().encode())
     await require_a_device_for(context, spec)
-    answer = await run_in_threadpool(_create, context, spec, once, body)
-    return answer.response()
+    stored = await run_in_threadpool(_create, context, spec, idempotent, body)
+    return stored.response()
 
 
 @router.get("")
@@ -102,21 +106,29 @@ def list_jobs(
     context: JobsRead,
     page: PageOf,
     status: Annotated[
-        str | None, Query(description="Of these statuses, separated by commas.", json_schema_extra=_STATUS_FORM)
+        str | None,
+        Query(
+            description="Only jobs with one of these statuses, separated by commas.",
+            json_schema_extra=_STATUS_PATTERN,
+        ),
     ] = None,
-    dataset: Annotated[str | None, Query(max_length=200, description="On this data set, by name or id.")] = None,
-    preset: Annotated[str | None, Query(max_length=200, description="From this preset.")] = None,
+    dataset: Annotated[
+        str | None, Query(max_length=200, description="Only jobs on this data set, by name or id.")
+    ] = None,
+    preset: Annotated[str | None, Query(max_length=200, description="Only jobs with this preset.")] = None,
     label: Annotated[
-        list[Annotated[str, Field(json_schema_extra=_LABEL_FORM)]] | None,
-        Query(max_length=_MOST_LABELS, description="With this label, as key:value; all of them."),
+        list[Annotated[str, Field(json_schema_extra=_LABEL_PATTERN)]] | None,
+        Query(
+            max_length=_MOST_LABELS, description="Only jobs with this label, as key:value; repeat it for more labels."
+        ),
     ] = None,
 ) -> Listed[JobView]:
-    """The jobs that pass every filter, newest first."""
+    """List the jobs that match all filters, newest first."""
     statuses, labels = [_status(word) for word in split(status, "status")], [_label(text) for text in label or ()]
     if preset is not None and preset not in PRESETS:
         raise UnknownPresetError(preset)
     with context.read() as s:
-        name = None if dataset is None else _known(s, dataset, datasets.get).name
+        name = None if dataset is None else _find_dataset(s, dataset, datasets.get).name
         rows = jobs.page(
             s,
             limit=page.limit,
@@ -126,7 +138,7 @@ def list_jobs(
             preset=preset,
             labels=labels,
         )
-        data = views.job_views(s, rows.data, context.settings.lease_seconds)
+        data = job_views(s, rows.data, context.settings.lease_seconds)
     return Listed(data=data, has_more=rows.next_cursor is not None, next_cursor=rows.next_cursor)
 
 
@@ -135,32 +147,35 @@ async def get_job(
     request: Request,
     context: JobsRead,
     job_id: str,
-    if_none_match: Annotated[str | None, Header(description="The ETag you hold: 304 while nothing changed.")] = None,
+    if_none_match: Annotated[
+        str | None, Header(description="The ETag of your copy: the response is 304 while the job is unchanged.")
+    ] = None,
     prefer: Annotated[
-        str | None, Header(description="wait=N: with If-None-Match, hold the answer up to N (60 at most) seconds.")
+        str | None,
+        Header(description="wait=N, with If-None-Match: wait up to N seconds (60 at most) for a change of the job."),
     ] = None,
 ) -> Response:
-    """One job."""
+    """Return one job."""
     seconds = wait_seconds(prefer) if if_none_match is not None else None
     applied = {} if seconds is None else {"Preference-Applied": f"wait={seconds}"}
-    began = time.monotonic()
-    until = began + (seconds or 0)
+    started = time.monotonic()
+    deadline = started + (seconds or 0)
     while True:
         job = await context.job(job_id)
-        # An answer that was waited for may outlast the key that asked.
-        if time.monotonic() - began >= REMEMBERED_SECONDS and not await context.is_still_open():
+        # The key may have been revoked during the wait.
+        if time.monotonic() - started >= REMEMBERED_SECONDS and not await context.is_still_open():
             raise InvalidKeyError
         if not matches(if_none_match, job.etag):
             return _json(job.content, {"ETag": job.etag, **applied})
-        left = until - time.monotonic()
-        if job.ended or left <= 0 or context.event_hub.closed or await request.is_disconnected():
+        remaining = deadline - time.monotonic()
+        if job.ended or remaining <= 0 or context.event_hub.closed or await request.is_disconnected():
             return not_modified(job.etag, **applied)
-        await context.event_hub.changed(job_id, job.seq, min(left, _LOOK_AGAIN_SECONDS))
+        await context.event_hub.wait_for_change(job_id, job.seq, min(remaining, _REREAD_SECONDS))
 
 
 @router.post("/{job_id}/cancel", response_model=JobView, dependencies=[NoBody])
 def cancel(context: JobsWrite, job_id: str) -> Response:
-    """Queued: cancelled at once. Running: saves a checkpoint and stops within seconds. Asked again: the same."""
+    """Cancel a job. A running job saves a checkpoint and stops within seconds. A repeated request changes nothing."""
     with context.write() as s:
         content = _content(context, s, jobs.request_cancel(s, job_id))
     return _json(content, {"ETag": etag_of(content)})
@@ -168,7 +183,7 @@ def cancel(context: JobsWrite, job_id: str) -> Response:
 
 @router.post("/{job_id}/pause", response_model=JobView, dependencies=[NoBody])
 def pause(context: JobsWrite, job_id: str) -> Response:
-    """Queued: paused at once. Running: saves a checkpoint and gives its device back. Asked again: the same."""
+    """Pause a job. A running job saves a checkpoint and releases its device. A repeated request changes nothing."""
     with context.write() as s:
         content = _content(context, s, jobs.request_pause(s, job_id))
     return _json(content, {"ETag": etag_of(content)})
@@ -176,26 +191,29 @@ def pause(context: JobsWrite, job_id: str) -> Response:
 
 @router.post("/{job_id}/resume", response_model=JobView, dependencies=[NoBody])
 def resume(context: JobsWrite, job_id: str) -> Response:
-    """Paused: queued, to go on from its checkpoint. To be paused: it goes on. Asked again: the same."""
+    """Resume a paused job: it is queued, and continues from its checkpoint. A job that is pausing keeps running.
+
+    A repeated request changes nothing.
+    """
     with context.write() as s:
         content = _content(context, s, jobs.resume(s, job_id))
     return _json(content, {"ETag": etag_of(content)})
 
 
 @router.post("/{job_id}/retry", status_code=201, response_model=JobView, openapi_extra=_RETRY)
-def retry(context: JobsWrite, job_id: str, body: PerhapsObject, once: Idempotent) -> Response:
-    """Failed or cancelled: a new job of the same spec goes on from its last good checkpoint, or from scratch."""
-    return _retry(context, job_id, once, body, scratch=_from_scratch(body)).response()
+def retry(context: JobsWrite, job_id: str, body: OptionalJsonObject, idempotent: Idempotent) -> Response:
+    """Retry a failed or cancelled job as a new one, which starts from its last good checkpoint or from scratch."""
+    return _retry(context, job_id, idempotent, body, scratch=_is_from_scratch(body)).response()
 
 
 @router.delete("/{job_id}", status_code=204, dependencies=[NoBody])
 def delete(context: JobsWrite, job_id: str) -> Response:
-    """Remove an ended job's record and files."""
+    """Delete an ended job and its files."""
     with context.write() as s:
         jobs.delete(s, job_id)
-    # After the commit: files without a record are swept up, a record without files is a lie.
+    # After the commit. The sweeper removes files without a row in the database; a row without files would be wrong.
     context.artifacts.delete_prefix(job_id)
-    context.answers.drop(job_id)
+    context.sample_cache.drop(job_id)
     return Response(status_code=204)
 
 
@@ -204,59 +222,59 @@ def _json(content: bytes, headers: Mapping[str, str] | None = None, status: int 
 
 
 def _content(context: TenantContext, s: Session, row: Job) -> bytes:
-    return views.job_view(s, row, context.settings.lease_seconds).model_dump_json().encode()
+    return job_view(s, row, context.settings.lease_seconds).model_dump_json().encode()
 
 
 def _create(
-    context: TenantContext, spec: TrainSpec, once: IdempotentRequest, body: Mapping[str, Any]
+    context: TenantContext, spec: TrainSpec, idempotent: IdempotentRequest, body: Mapping[str, Any]
 ) -> StoredResponse:
-    return _accept(context, once, body, lambda s: jobs.create(s, *_settle(s, spec)))
+    return _store(context, idempotent, body, lambda s: jobs.create(s, *_lock_dataset(s, spec)))
 
 
 def _retry(
-    context: TenantContext, job_id: str, once: IdempotentRequest, body: Mapping[str, Any], *, scratch: bool
+    context: TenantContext, job_id: str, idempotent: IdempotentRequest, body: Mapping[str, Any], *, scratch: bool
 ) -> StoredResponse:
-    """The files that the new job takes over become its own before its record is written."""
+    """Link the files that the new job inherits, then store the new job."""
     with context.read() as s:
-        if (before := once.answered(s, body)) is not None:
-            return before
-        left = retries.RetrySource() if scratch else retries.find_source(s, job_id)
+        if (earlier := idempotent.stored(s, body)) is not None:
+            return earlier
+        source = retries.RetrySource() if scratch else retries.find_source(s, job_id)
     new_id = ids.new_id("job")
     try:
-        inherited = retries.copy_files(context.artifacts, left, new_id)
-        answer = _accept(context, once, body, lambda s: retries.create(s, job_id, new_id, inherited))
+        inherited = retries.copy_files(context.artifacts, source, new_id)
+        stored = _store(context, idempotent, body, lambda s: retries.create(s, job_id, new_id, inherited))
     except UnavailableError:
-        # It may have been stored all the same: if it was not, the sweeper drops the files.
+        # The commit may have succeeded, so keep the files. If it did not, the sweeper removes them.
         raise
     except Exception:
         context.artifacts.delete_prefix(new_id)
         raise
-    if answer.replayed:
+    if stored.replayed:
         context.artifacts.delete_prefix(new_id)
-    return answer
+    return stored
 
 
-def _accept(
-    context: TenantContext, once: IdempotentRequest, body: Mapping[str, Any], create: Callable[[Session], Job]
+def _store(
+    context: TenantContext, idempotent: IdempotentRequest, body: Mapping[str, Any], create: Callable[[Session], Job]
 ) -> StoredResponse:
-    """Store a new job, and what the request for it was answered with."""
+    """Store a new job, the message that wakes a worker, and the response to the request, in one transaction."""
 
-    def created() -> StoredResponse:
+    def create_job() -> StoredResponse:
         queue.require_room(s, context.settings.queue_limit)
         job = create(s)
         content = _content(context, s, job)
         return StoredResponse(201, content, {"ETag": etag_of(content), "Location": f"/v1/jobs/{job.id}"})
 
     with context.write() as s:
-        answer = once.carry_out(s, body, created)
+        stored = idempotent.carry_out(s, body, create_job)
         failpoints.passed("accept.before_commit")
     failpoints.passed("accept.committed")
-    return answer
+    return stored
 
 
-def _from_scratch(body: Mapping[str, Any]) -> bool:
-    """Raises `SpecError`."""
-    detail = "A retry takes one field, from: 'last' or 'scratch'."
+def _is_from_scratch(body: Mapping[str, Any]) -> bool:
+    """Return whether the body of a retry asks to start from scratch. Raises `SpecError`."""
+    detail = "A retry has one optional field: from, with the value 'last' or 'scratch'."
     problems = [
         SpecProblem(pointer=pointer_to([key]), code="unknown-field", detail=detail) for key in body if key != "from"
     ]
@@ -269,19 +287,19 @@ def _from_scratch(body: Mapping[str, Any]) -> bool:
 
 def _with_dataset(context: TenantContext, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:
     with context.read() as s:
-        spec, info = _settle(s, spec)
+        spec, info = _lock_dataset(s, spec)
     check_against(spec, info)
     return spec, info
 
 
-def _settle(s: Session, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:
-    """The spec with its data set by name, and what that is; it stays while the job is being stored."""
-    row = _known(s, spec.dataset, datasets.lock_ready)
+def _lock_dataset(s: Session, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:
+    """Return the spec with the name of its data set, and the data set, which is not deleted before the commit."""
+    row = _find_dataset(s, spec.dataset, datasets.lock_ready)
     return spec.model_copy(update={"dataset": row.name}), datasets.info(row)
 
 
-def _known(s: Session, name_or_id: str, find: Callable[[Session, str], Dataset]) -> Dataset:
-    """Raises `UnknownDatasetError`, and what else `find` raises."""
+def _find_dataset(s: Session, name_or_id: str, find: Callable[[Session, str], Dataset]) -> Dataset:
+    """Return the data set that `find` finds. Raises `UnknownDatasetError`, and what else `find` raises."""
     try:
         return find(s, name_or_id)
     except DatasetNotFoundError:
@@ -290,7 +308,7 @@ def _known(s: Session, name_or_id: str, find: Callable[[Session, str], Dataset])
 
 def _status(word: str) -> Status:
     if word not in list(Status):
-        detail = f"There is no status {word[:200]!r}; take some of: {', '.join(Status)}."
+        detail = f"There is no status {word[:200]!r}; the statuses are: {', '.join(Status)}."
         raise BadParametersError([SpecProblem(pointer="/status", code="not-one-of", detail=detail)])
     return Status(word)
 
@@ -298,6 +316,6 @@ def _status(word: str) -> Status:
 def _label(text: str) -> tuple[str, str]:
     found = _LABEL.fullmatch(text)
     if found is None:
-        detail = f"label takes key:value, such as team:vision; {text[:200]!r} is not that."
+        detail = f"label must have the form key:value, such as team:vision, not {text[:200]!r}."
         raise BadParametersError([SpecProblem(pointer="/label", code="bad-format", detail=detail)])
     return found[1], found[2]

@@ -1,4 +1,4 @@
-"""The curves: in a line each, whole, and as a picture."""
+"""Curves of a job: their summaries, their points, and a plot."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from fastapi import APIRouter, Header, Query, Response
 
-from api import views
 from api.context import JobsRead
 from api.http.errors import BadParametersError
 from api.http.headers import VARY, negotiate
 from api.http.parameters import split
 from api.samples import plots
-from api.schemas import MetricView, SeriesView
+from api.schemas.progress import MetricView, SeriesView
+from api.views.progress import metric_view
 from gan.spec import SpecProblem
 from jobs.curves import ReducedCurve, head, reduce_minmax
 from jobs.store import jobs, metrics
 
 MOST_POINTS: Final = 10_000
-_USUAL_POINTS: Final = 1_000
+_DEFAULT_POINTS: Final = 1_000
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/metrics", tags=["progress"])
 
@@ -33,10 +33,10 @@ _Step = Annotated[int | None, Query(ge=0, le=_LAST_STEP)]
 
 @router.get("")
 def list_metrics(context: JobsRead, job_id: str) -> list[MetricView]:
-    """Every curve in a line."""
+    """List the summaries of all curves."""
     with context.read() as s:
         jobs.get(s, job_id)
-        return [views.metric(row) for row in metrics.summaries(s, job_id)]
+        return [metric_view(row) for row in metrics.summaries(s, job_id)]
 
 
 @router.get("/series", response_model=SeriesView, responses={200: {"content": {"text/csv": {}, "image/png": {}}}})
@@ -46,35 +46,39 @@ def get_series(
     names: Annotated[
         str | None,
         Query(
-            description="Separated by commas; none: all of them, in a picture the losses.",
+            description="Names of curves, separated by commas. Default: all curves; for a plot, the losses.",
             json_schema_extra={"pattern": r"^[a-z0-9_.]+(,[a-z0-9_.]+)*$"},
         ),
     ] = None,
     from_step: _Step = None,
     to_step: _Step = None,
-    after_step: Annotated[int | None, Query(ge=0, le=_LAST_STEP, description="Only steps past this one.")] = None,
+    after_step: Annotated[int | None, Query(ge=0, le=_LAST_STEP, description="Only steps after this one.")] = None,
     max_points: Annotated[
         int | None,
         Query(
             ge=4,
             le=MOST_POINTS,
-            description="Of each curve: 1000 when reduced. Unreduced, its first 10000: go on with after_step.",
+            description="The largest number of points of each curve. Default: 1000 if reduced; otherwise the first "
+            "10000, continue with after_step.",
         ),
     ] = None,
     reduce: Annotated[
-        Literal["minmax", "none"], Query(description="minmax keeps each bucket's first, min, max and last point.")
+        Literal["minmax", "none"],
+        Query(
+            description="minmax divides a curve into buckets and keeps the first, min, max and last point of each."
+        ),
     ] = "minmax",
     accept: Annotated[str | None, Header(description="application/json, text/csv or image/png.")] = None,
 ) -> Response:
-    """The curves themselves, thinned so that no spike is lost."""
+    """Return the points of the curves, reduced so that no spike is lost; as JSON, as CSV or as a plot."""
     media = negotiate(accept, _OFFERED)
     first = _first_step(from_step, to_step, after_step)
     with context.read() as s:
         job = jobs.get(s, job_id)
         wanted = split(names, "names") or _all_names(metrics.names_of(s, job_id), media)
         whole = metrics.series(s, job_id, wanted, first, to_step)
-    thin, usual = (reduce_minmax, _USUAL_POINTS) if reduce == "minmax" else (head, MOST_POINTS)
-    curves = {name: thin(curve, max_points or usual) for name, curve in whole.items()}
+    reduce_curve, points = (reduce_minmax, _DEFAULT_POINTS) if reduce == "minmax" else (head, MOST_POINTS)
+    curves = {name: reduce_curve(curve, max_points or points) for name, curve in whole.items()}
     if media == "image/png":
         return Response(plots.curves_png(job.name or job.id, curves), media_type=media, headers=VARY)
     if media == "text/csv":
@@ -86,13 +90,13 @@ def _first_step(from_step: int | None, to_step: int | None, after_step: int | No
     bounds = [b for b in (from_step, None if after_step is None else after_step + 1) if b is not None]
     first = max(bounds, default=None)
     if first is not None and to_step is not None and first > to_step:
-        detail = f"to_step is {to_step}, before the first step asked for, {first}; raise it."
+        detail = f"to_step is {to_step}, which is before the first requested step, {first}."
         raise BadParametersError([SpecProblem(pointer="/to_step", code="out-of-range", detail=detail)])
     return first
 
 
 def _all_names(known: list[str], media: str) -> list[str]:
-    """Every curve; in a picture the losses alone, as the others have other scales."""
+    """Return all curves; for a plot, only the losses, because the other curves have other scales."""
     losses = [name for name in known if name.startswith("loss_")]
     return losses if media == "image/png" and losses else known
 
@@ -110,12 +114,12 @@ def _view(
 
 
 def _columns(curve: ReducedCurve) -> tuple[list[int], list[float]]:
-    """Steps and values; a float32 as the shortest decimal that means it (0.1, not 0.10000000149)."""
+    """Return steps and values, each float32 as its shortest decimal (0.1, not 0.10000000149)."""
     return curve.steps.tolist(), curve.values.astype(str).astype(np.float64).tolist()
 
 
 def _csv(curves: Mapping[str, ReducedCurve]) -> str:
-    """A line a step, a column a curve; empty where a curve has no point, nan and inf where it is not finite."""
+    """Return CSV with one line per step and one column per curve: empty without a point, nan or inf if not finite."""
     columns = {name: dict(zip(*_columns(curve), strict=True)) for name, curve in curves.items()}
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")

@@ -1,14 +1,16 @@
-"""Named starting points."""
+"""Presets: named specs to start from."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api import views
 from api.context import READS
 from api.http.errors import NoSuchPresetError
 from api.http.parameters import PageOf
-from api.schemas import Listed, PresetView
+from api.schemas.base import Listed
+from api.schemas.presets import PresetView
+from api.views.base import list_view
+from api.views.presets import preset_view
 from gan.spec import PRESETS
 from jobs.errors import BadCursorError
 from jobs.store import pages
@@ -18,19 +20,19 @@ router = APIRouter(prefix="/v1/presets", tags=["presets"], dependencies=[READS])
 
 @router.get("")
 def list_presets(page: PageOf) -> Listed[PresetView]:
-    """What each is, its paper, and its full spec; the default first."""
+    """List all presets with their papers and complete specs; the default preset is the first."""
     names = list(PRESETS)
     if page.cursor is not None:
         last = pages.decode(page.cursor, "presets")
         if last not in names:
             raise BadCursorError
         names = names[names.index(last) + 1 :]
-    return views.listed(pages.cut(names[: page.limit + 1], page.limit, "presets", str), views.preset)
+    return list_view(pages.cut(names[: page.limit + 1], page.limit, "presets", str), preset_view)
 
 
 @router.get("/{name}")
 def get_preset(name: str) -> PresetView:
-    """One preset."""
+    """Return one preset."""
     if name not in PRESETS:
         raise NoSuchPresetError(name, list(PRESETS))
-    return views.preset(name)
+    return preset_view(name)

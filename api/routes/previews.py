@@ -1,4 +1,4 @@
-"""The same fixed latents, drawn again and again while training: one picture a step, and all as an animation."""
+"""Previews: images that are drawn from fixed latents during training, as one picture per step or as an animation."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Response
 from starlette.convertors import IntegerConvertor, register_url_convertor
 
-from api import views
 from api.context import JobsRead
 from api.http.errors import NoPreviewError
 from api.http.files import StoredFileResponse
 from api.http.headers import etag_of, matches, not_modified
 from api.openapi import problems
 from api.samples import plots
-from api.schemas import PreviewView
+from api.schemas.progress import PreviewView
+from api.views.progress import preview_view
 from jobs.status import TERMINAL, Status
 from jobs.store import jobs, previews
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["progress"])
 
-# A later attempt may draw a step again: ask each time, and get 304.
+# A later attempt may draw a step again: clients must ask each time, and get 304.
 _REVALIDATE: Final = "private, no-cache"
-_FILM_VERSION: Final = "1"
+_ANIMATION_VERSION: Final = "1"
 
 
-class _Step(IntegerConvertor):
-    """A number that is one for Python, too, which refuses to read thousands of digits."""
+class _StepConvertor(IntegerConvertor):
+    """A step in a path, with at most 16 digits: int() refuses numbers of thousands of digits."""
 
     regex = "[0-9]{1,16}"
 
 
-register_url_convertor("step", _Step())
+register_url_convertor("step", _StepConvertor())
 
 
 @router.get("/previews")
 def list_previews(context: JobsRead, job_id: str) -> list[PreviewView]:
-    """Every preview, in order of step; the first was drawn before the first step."""
+    """List all previews in order of step; the first is drawn before the first step."""
     with context.read() as s:
         jobs.get(s, job_id)
-        return [views.preview(row) for row in previews.listing(s, job_id)]
+        return [preview_view(row) for row in previews.listing(s, job_id)]
 
 
 @router.get(
@@ -50,7 +50,7 @@ def list_previews(context: JobsRead, job_id: str) -> list[PreviewView]:
 def get_preview(
     context: JobsRead, job_id: str, step: int, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
-    """The preview of a step."""
+    """Return the preview of one step."""
     with context.read() as s:
         jobs.get(s, job_id)
         row = previews.get(s, job_id, step)
@@ -69,20 +69,20 @@ def get_preview(
     responses={200: {"content": {"image/gif": {}}}, **problems(409, 500)},
 )
 def get_film(context: JobsRead, job_id: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
-    """The previews as an endless animation; of more than 120, as many evenly spread ones."""
+    """Return the previews as an endless animation; of more than 120 previews it shows 120, evenly spread."""
     with context.read() as s:
         job = jobs.get(s, job_id)
         rows = plots.evenly(previews.listing(s, job_id))
     if not rows:
-        raise NoPreviewError(_why_none(Status(job.status)))
-    etag, headers = etag_of(_FILM_VERSION, *(row.sha256 for row in rows)), {"Cache-Control": _REVALIDATE}
+        raise NoPreviewError(_no_preview(Status(job.status)))
+    etag, headers = etag_of(_ANIMATION_VERSION, *(row.sha256 for row in rows)), {"Cache-Control": _REVALIDATE}
     if matches(if_none_match, etag):
         return not_modified(etag, **headers)
-    film = plots.animate((context.artifacts.read_bytes(row.key) for row in rows), len(rows))
-    return Response(film, media_type="image/gif", headers={"ETag": etag, **headers})
+    animation = plots.animate((context.artifacts.read_bytes(row.key) for row in rows), len(rows))
+    return Response(animation, media_type="image/gif", headers={"ETag": etag, **headers})
 
 
-def _why_none(status: Status) -> str:
+def _no_preview(status: Status) -> str:
     if status in TERMINAL:
-        return f"This job is {status} and has no preview: it ended before it had drawn one, and will draw none."
-    return f"This job is {status} and has no preview yet; the first is drawn before its first step."
+        return f"The job is {status} and has no preview, because it ended before the first one was drawn."
+    return f"The job is {status} and has no preview yet. The first one is drawn before the first step."

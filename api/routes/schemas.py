@@ -1,4 +1,4 @@
-"""The form of what is asked here, for programs that write it."""
+"""JSON Schemas of request bodies, for programs that write them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ router = APIRouter(prefix="/v1/schemas", tags=["schemas"], dependencies=[READS])
 
 
 class JsonSchema(JSONResponse):
-    """A schema, by its own type."""
+    """A JSON Schema, with its own media type."""
 
     media_type = "application/schema+json"
 
 
 @router.get("/job", response_class=JsonSchema)
 def job_schema() -> JsonSchema:
-    """JSON Schema of the body of POST /v1/jobs: every field with its meaning, unit, default and bounds.
+    """Return the JSON Schema of the body of POST /v1/jobs: every field with its meaning, unit, default and limits.
 
-    The defaults are those without a preset; a preset's own stand in /v1/presets.
+    The defaults are those without a preset. /v1/presets lists the values of each preset.
     """
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **TrainSpec.model_json_schema()}
     return JsonSchema(schema)

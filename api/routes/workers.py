@@ -1,14 +1,16 @@
-"""Who is there to train, and who shall stop."""
+"""Workers: list them, and drain one."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api import views
 from api.context import Admin, JobsRead
 from api.http.bodies import NoBody
 from api.http.parameters import PageOf
-from api.schemas import Listed, WorkerView
+from api.schemas.base import Listed
+from api.schemas.workers import WorkerView
+from api.views.base import list_view
+from api.views.workers import worker_view
 from jobs import clock
 from jobs.store import jobs, workers
 
@@ -17,18 +19,20 @@ router = APIRouter(prefix="/v1/workers", tags=["workers"])
 
 @router.get("")
 def list_workers(context: JobsRead, page: PageOf) -> Listed[WorkerView]:
-    """Every worker that was heard of within a week; `lost` when its lease time has passed in silence."""
+    """List all workers with a heartbeat in the last week. A worker is `lost` when it has missed its lease time."""
     with context.read() as s:
         now, rows = clock.read(s), workers.page(s, limit=page.limit, cursor=page.cursor)
-        # What a worker carries is its tenant's business.
-        mine = jobs.existing_ids(s, [row.current_job_id for row in rows.data if row.current_job_id])
-    return views.listed(rows, lambda row: views.worker(row, now, context.settings.lease_seconds, mine))
+        # A tenant must not see the jobs of other tenants.
+        own = jobs.existing_ids(s, [row.current_job_id for row in rows.data if row.current_job_id])
+    return list_view(rows, lambda row: worker_view(row, now, context.settings.lease_seconds, own))
 
 
 @router.post("/{worker_id}/drain", dependencies=[NoBody])
 def drain(context: Admin, worker_id: str) -> WorkerView:
-    """It takes no more jobs, gives back the one it carries after a checkpoint, and ends. Asked again: the same."""
+    """Drain a worker: it takes no more jobs, saves a checkpoint of its job, returns the job to the queue, and ends.
+
+    A repeated request changes nothing.
+    """
     with context.write() as s:
         now, row = clock.read(s), workers.request_drain(s, worker_id)
-        mine = {row.current_job_id or ""}
-        return views.worker(row, now, context.settings.lease_seconds, mine)
+        return worker_view(row, now, context.settings.lease_seconds, {row.current_job_id or ""})

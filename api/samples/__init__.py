@@ -1,1 +1,1 @@
-"""Drawing on request: what is asked, the cache of drawn images, the sampler's client, plots."""
+"""Images on request: the plan of a request, the cache of drawn images, the sampler's client, and plots."""

@@ -1,7 +1,7 @@
-"""Answers that were drawn before, on disk by ETag and by the job or data set: who asks again needs no sampler.
+"""The cache of drawn images on disk, by job or data set and by ETag, so that a repeated request needs no sampler.
 
-Every API process shares the folder, and it outlives them. Whether an answer may be given is not its affair: the route
-looks the job and its checkpoint up first.
+All API processes share the folder, and its contents outlive them. The cache checks no permissions: a route first
+looks up the job and its checkpoint.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import structlog
 _log = structlog.get_logger("gantry.api")
 
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
-# Of the whole: what a process may write before it measures the folder again. Other processes write too, so the folder
-# may be over by as much for each of them.
-_STEP: Final = 16
+# A process measures the folder again after it has written 1/16 of the largest size. Other processes write too, so
+# each of them may exceed the size by as much.
+_MEASURED_FRACTION: Final = 16
 
 
 class SampleCache:
-    """Bodies in `folder`, `most_bytes` of them at most (0: none); those that were not asked for longest go first."""
+    """Response bodies in `folder`, `most_bytes` at most (0: no cache); the least recently used are removed first."""
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
         self._folder, self._most = folder, most_bytes
@@ -34,26 +34,26 @@ class SampleCache:
         self._may_write = 0
 
     def get(self, owner_id: str, etag: str) -> bytes | None:
-        """The body that was put there, byte for byte; None where there is none, or none that can be read."""
+        """Return the stored body; None if there is none or it cannot be read."""
         path = self._path(owner_id, etag)
         try:
             data = path.read_bytes()
             digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
             if hashlib.sha256(content).digest() != digest:
-                # Not made durable when it was written: a machine that lost its power may have left half of it.
+                # `put` does not sync the file. After a loss of power it may be incomplete.
                 path.unlink(missing_ok=True)
                 return None
         except FileNotFoundError:
             return None
         except OSError as error:
-            _log.warning("an answer on disk cannot be read", error=str(error))
+            _log.warning("a cached response cannot be read", error=str(error))
             return None
-        with suppress(OSError):  # trimmed meanwhile, or another user's: it was read all the same
+        with suppress(OSError):  # removed meanwhile, or owned by another user: the content was read nevertheless
             os.utime(path)
         return content
 
     def put(self, owner_id: str, etag: str, content: bytes) -> None:
-        """Keep a body, if it has room. A disk that will not take it is a warning in the log, and no more."""
+        """Store a body, unless it is larger than the cache. If the disk fails, log a warning and store nothing."""
         size = _DIGEST_BYTES + len(content)
         if size > self._most:
             return
@@ -68,16 +68,19 @@ class SampleCache:
             finally:
                 tmp.unlink(missing_ok=True)
         except OSError as error:
-            _log.warning("an answer could not be kept on disk", error=str(error))
+            _log.warning("a response could not be cached", error=str(error))
 
     def drop(self, owner_id: str) -> None:
-        """Forget every answer of a job or data set. One drawn meanwhile may come after; nobody can ask for it."""
+        """Remove every body of a deleted job or data set.
+
+        A body that is being drawn may still be stored afterwards. It is never served, because its owner is deleted.
+        """
         try:
             for path, _, _ in self._entries():
                 if path.name.startswith(f"{owner_id}."):
                     path.unlink(missing_ok=True)
         except OSError as error:
-            _log.warning("not every answer of a deleted job could be removed", error=str(error))
+            _log.warning("cached responses of a deleted owner could not all be removed", error=str(error))
 
     def _path(self, owner_id: str, etag: str) -> Path:
         name = etag.strip('"')
@@ -86,7 +89,7 @@ class SampleCache:
     def _make_room(self, size: int) -> None:
         with self._lock:
             if size > self._may_write:
-                self._may_write = max(size, self._most // _STEP)
+                self._may_write = max(size, self._most // _MEASURED_FRACTION)
                 self._trim(self._most - self._may_write)
             self._may_write -= size
 
@@ -100,10 +103,10 @@ class SampleCache:
             total -= size
 
     def _entries(self) -> Iterator[tuple[Path, int, int]]:
-        """Each file, half-written ones too: where it is, when it was last asked for, ns, and its bytes."""
+        """Yield the path, the time of last use (ns) and the size (bytes) of each file, also of incomplete ones."""
         with suppress(FileNotFoundError), os.scandir(self._folder) as found:
             for entry in found:
-                # Another process may have dropped it since.
+                # Another process may have removed it meanwhile.
                 with suppress(FileNotFoundError):
                     stat = entry.stat()
                     yield Path(entry.path), stat.st_mtime_ns, stat.st_size

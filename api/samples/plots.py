@@ -1,4 +1,4 @@
-"""Curves as a picture, and previews as an animation."""
+"""Plots of curves, and animations of previews."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -24,30 +24,32 @@ _LARGEST_FRAME: Final = 720
 _FRAME_MS: Final = 120
 _LAST_FRAME_MS: Final = 2000
 
-# Who waits for a picture holds one of the threads that answer everybody.
-_places: Final = ConcurrencyLimiter(
-    8, RenderingBusyError, "As many pictures as may wait to be drawn do; try again in a moment."
+# A request that waits for a picture holds one of the threads that serve all requests.
+_limiter: Final = ConcurrencyLimiter(
+    8, RenderingBusyError, "Too many requests already wait for a picture; try again in a moment."
 )
-_matplotlib: Final = threading.Lock()
+_lock: Final = threading.Lock()
 
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """The only one that draws in this process: figures share matplotlib's font and text caches, which are not made
-    for threads, and a hundred grids in full colour at once are most of a gigabyte.
+    """Draw one picture at a time in this process.
 
-    Raises `RenderingBusyError` where as many wait as may.
+    matplotlib's caches of fonts and texts are not made for threads, and the frames of a hundred animations would take
+    most of a gigabyte.
+
+    Raises `RenderingBusyError` if too many requests wait already.
     """
-    with _places.slot(), _matplotlib:
+    with _limiter.slot(), _lock:
         yield
 
 
 def curves_png(title: str, curves: Mapping[str, ReducedCurve]) -> bytes:
-    """The curves over steps, each in a colour of its own; steps without a finite value are gaps.
+    """Return a PNG of the curves over steps, each in its own colour; steps without a finite value are gaps.
 
-    Raises `RenderingBusyError` where too many wait for a picture.
+    Raises `RenderingBusyError` if too many requests wait for a picture.
     """
-    # Imported at the first picture: matplotlib is a quarter of the time that the API takes to start.
+    # Imported at the first picture: matplotlib would take a quarter of the time in which the API starts.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -72,30 +74,31 @@ def curves_png(title: str, curves: Mapping[str, ReducedCurve]) -> bytes:
 
 
 def evenly(items: Sequence[T], most: int = _MOST_FRAMES) -> list[T]:
-    """At most `most` of the items, evenly spread, the first and the last among them."""
+    """Return at most `most` of the items, evenly spread, with the first and the last."""
     if len(items) <= most:
         return list(items)
     return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
 def animate(pngs: Iterable[bytes], count: int) -> bytes:
-    """An endless GIF of the `count` pictures, in order; the last stands longer. Needs one at least.
+    """Return an endless GIF of the `count` pictures in order, at least one; the last frame is shown longer.
 
-    Each is asked for when its turn has come, and let go before the next.
+    Each picture is read when its frame is made, and released before the next one.
 
-    Raises `RenderingBusyError` where too many wait for a picture.
+    Raises `RenderingBusyError` if too many requests wait for a picture.
     """
     durations = [_FRAME_MS] * (count - 1) + [_LAST_FRAME_MS]
-    film = io.BytesIO()
+    animation = io.BytesIO()
     with _one_at_a_time():
         first, *rest = (_frame(png) for png in pngs)
         # optimize=False and disposal 1 keep Pillow from merging equal frames, so that frame i stays preview i.
-        first.save(film, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
-    return film.getvalue()
+        options: dict[str, Any] = {"append_images": rest, "duration": durations, "loop": 0, "optimize": False}
+        first.save(animation, format="GIF", save_all=True, **options)
+    return animation.getvalue()
 
 
 def _frame(png: bytes) -> Image.Image:
-    """A preview in 64 colours, no larger than a film need be."""
+    """Return a preview in 64 colours, scaled down to `_LARGEST_FRAME` pixels."""
     frame = Image.open(io.BytesIO(png), formats=("PNG",)).convert("RGB")
     frame.thumbnail((_LARGEST_FRAME, _LARGEST_FRAME))
     return frame.quantize(64)

@@ -1,6 +1,6 @@
-"""What a request for samples means: which images, of which class and seed, and the ETag that follows from them.
+"""The plan of a request for samples: the class and the seed of each image, and the ETag that follows from them.
 
-Pure: no database, no sampler. The sampler draws what the plan says and knows no labels' names.
+This module uses no database and no sampler. The sampler draws the images of the plan; it does not know the labels.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any, Final
 
 from api.http.errors import BadParametersError
 from api.http.headers import etag_of
-from api.schemas import Manifest, ManifestCheckpoint, ManifestImage
+from api.schemas.samples import Manifest, ManifestCheckpoint, ManifestImage
 from gan.spec import DatasetClass, SpecProblem
 from jobs.errors import NotConditionalError, UnknownLabelError
 
 RENDERER_VERSION: Final = "2"
-"""Raise it when the same plan would be drawn as other bytes: it is part of every ETag."""
+"""A part of every ETag. Raise it when the same plan would give other bytes."""
 
 MOST_IMAGES: Final = 1024
-MOST_A_LABEL: Final = 64
-LAST_SEED: Final = 2**63 - MOST_A_LABEL
+MOST_PER_LABEL: Final = 64
+LAST_SEED: Final = 2**63 - MOST_PER_LABEL
 
 FORMATS: Final = {
     "image/png": "png",
@@ -30,27 +30,27 @@ FORMATS: Final = {
     "application/json": "json",
     "application/x-npz": "npz",
 }
-"""By media type; the first is the default."""
+"""The sampler's formats by media type; the first is the default."""
 
 
 @dataclass(frozen=True)
 class SamplePlan:
-    """`rows` rows of equally many images, in reading order; image i of a row has seed + i."""
+    """The images of a request, row by row. Every row has `n` images, and image i of a row has seed + i."""
 
     classes: tuple[DatasetClass | None, ...]
-    """One a row; (None,) for an unconditional generator."""
+    """The class of each row; (None,) for an unconditional generator."""
     n: int
     seed: int
     truncation: float
 
     @property
     def pairs(self) -> list[tuple[DatasetClass | None, int]]:
-        """Every image: its class and its seed."""
+        """The class and the seed of every image."""
         return [(found, self.seed + i) for found in self.classes for i in range(self.n)]
 
     @property
     def images(self) -> list[ManifestImage]:
-        """Every image, as a manifest says it."""
+        """Every image, as an entry of the manifest."""
         return [
             ManifestImage(
                 index=index, class_id=found.id if found else None, label=found.label if found else None, seed=seed
@@ -60,27 +60,27 @@ class SamplePlan:
 
     @property
     def rows(self) -> int:
-        """Rows of the grid: one a class; without classes, as near to a square as they fill."""
+        """The number of rows of the grid: one per class; without classes, the grid is as square as possible."""
         return len(self.classes) if self.classes != (None,) else square_rows(self.n)
 
     @property
     def row_labels(self) -> list[str]:
-        """What stands to the left of each row; nothing without classes."""
+        """The text to the left of each row; empty without classes."""
         return [found.label for found in self.classes if found]
 
     def etag(self, checkpoint_id: str, format: str) -> str:
-        """Strong, and known before anything is drawn: all that the bytes depend on."""
+        """Return the strong ETag of the response, from everything that its bytes depend on, before it is drawn."""
         rows = [[found.id, found.label] if found else None for found in self.classes]
         facts = [RENDERER_VERSION, checkpoint_id, format, self.truncation, rows, self.n, self.seed]
         return etag_of(json.dumps(facts))
 
     def manifest(self, job_id: str, checkpoint_id: str, step: int) -> Manifest:
-        """All that determines the images."""
+        """Return the manifest, with everything that determines the images."""
         source = ManifestCheckpoint(id=checkpoint_id, step=step)
         return Manifest(job_id=job_id, checkpoint=source, truncation=self.truncation, images=self.images)
 
-    def order(self, checkpoint_id: str, format: str, manifest: Manifest | None) -> dict[str, Any]:
-        """The sampler's request; with the manifest where it is part of the file."""
+    def sampler_request(self, checkpoint_id: str, format: str, manifest: Manifest | None) -> dict[str, Any]:
+        """Return the body of the request to the sampler; with the manifest if it is part of the file."""
         return {
             "checkpoint_id": checkpoint_id,
             "images": [{"class_id": found.id if found else None, "seed": seed} for found, seed in self.pairs],
@@ -93,33 +93,33 @@ class SamplePlan:
 
 
 def square_rows(count: int) -> int:
-    """Rows that `count` images fill, as near to a square as can be."""
+    """Return the number of rows that `count` images fill completely, in a grid that is as square as possible."""
     return max(d for d in range(1, math.isqrt(count) + 1) if count % d == 0)
 
 
 def make_plan(
     labels: Sequence[str], classes: Sequence[DatasetClass], *, n: int, seed: int, truncation: float
 ) -> SamplePlan:
-    """The plan for `n` images of each of `labels` (of every class when there are none); `classes` is empty for an
-    unconditional generator.
+    """Return the plan for `n` images of each of `labels`, or of every class if there are none.
 
-    Raises `UnknownLabelError`, `NotConditionalError`, `BadParametersError` (more than 1024 images).
+    `classes` is empty for an unconditional generator. Raises `UnknownLabelError`, `NotConditionalError`, and
+    `BadParametersError` for more than 1024 images.
     """
     if labels and not classes:
         raise NotConditionalError
-    # Counted before they are looked up, which takes its time for each.
+    # Counted before they are looked up: a request may have very many labels, and each lookup takes time.
     count = len(labels) or len(classes) or 1
     if count * n > MOST_IMAGES:
         each = MOST_IMAGES // count
-        hint = f"ask for {each} each" if each else f"ask for {MOST_IMAGES} labels at most"
-        detail = f"{count} labels of {n} images are more than {MOST_IMAGES}; {hint}."
+        hint = f"ask for {each} of each" if each else f"ask for {MOST_IMAGES} labels at most"
+        detail = f"{count} labels with {n} images each are more than {MOST_IMAGES} images; {hint}."
         raise BadParametersError([SpecProblem(pointer="/n", code="out-of-range", detail=detail)])
-    asked: tuple[DatasetClass | None, ...] = tuple(find_class(label, classes) for label in labels)
-    return SamplePlan(asked or tuple(classes) or (None,), n, seed, truncation)
+    found: tuple[DatasetClass | None, ...] = tuple(find_class(label, classes) for label in labels)
+    return SamplePlan(found or tuple(classes) or (None,), n, seed, truncation)
 
 
 def find_class(label: str, classes: Sequence[DatasetClass]) -> DatasetClass:
-    """The class of that name; failing that, of that id. Raises `UnknownLabelError` naming those there are."""
+    """Return the class with this name, or else with this id. Raises `UnknownLabelError` with the known names."""
     by_name = {c.label: c for c in reversed(classes)}
     by_id = {str(c.id): c for c in classes}
     found = by_name.get(label) or by_id.get(label)

@@ -1,4 +1,4 @@
-"""An act, as `GET /v1/audit` shows it."""
+"""Response bodies of the audit log."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ActView(BaseModel):
-    """Who did what, to what, and when."""
+    """One entry of the audit log: an action, who did it, to what, and when."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tenant: str = Field(description="Whose the subject is.")
-    actor: str = Field(description="The id of the key that it was asked with; local: nobody was asked for one.")
-    action: str = Field(description="Such as job.cancel.")
-    subject: str = Field(description="The id of what it was done to, which may be gone.")
+    tenant: str = Field(description="The tenant that the subject belongs to.")
+    actor: str = Field(description="The id of the key of the request; local where the service requires no key.")
+    action: str = Field(description="The action, such as job.cancel.")
+    subject: str = Field(description="The id of what was changed, such as a job; it may be deleted.")
     detail: dict[str, Any] | None
-    request_id: str | None = Field(description="X-Request-Id of the request, as it stands in the log.")
+    request_id: str | None = Field(
+        description="The X-Request-Id of the request, which the service's log contains too."
+    )
     at: datetime

@@ -1,4 +1,4 @@
-"""The base of all response bodies, pages of a list, problem details, and the state of the service."""
+"""The base of all response bodies, pages of a list, problem details, and the health of the service."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Number = Annotated[float | None, Field(description="null when it is NaN or infin
 
 
 class ResponseModel(BaseModel):
-    """What all of them are."""
+    """The base of the response bodies: immutable, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Listed(ResponseModel, Generic[T]):
-    """A page of a list."""
+    """One page of a list."""
 
     data: list[T]
     has_more: bool
@@ -26,15 +26,15 @@ class Listed(ResponseModel, Generic[T]):
 
 
 class FieldError(ResponseModel):
-    """One thing that is wrong with a request."""
+    """One error in a request."""
 
-    pointer: str = Field(description="RFC 6901 pointer into the body, or / and the parameter's name.")
+    pointer: str = Field(description="RFC 6901 pointer into the body; for a parameter, / and its name.")
     code: str
     detail: str
 
 
 class Problem(BaseModel):
-    """RFC 9457: every answer that is not 2xx or 304. Some codes bring members of their own."""
+    """The body of every error response (RFC 9457). Some codes have additional members."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -43,33 +43,33 @@ class Problem(BaseModel):
     status: int
     detail: str
     instance: str
-    code: str = Field(description="Stable and for machines.")
+    code: str = Field(description="A stable code for programs.")
     request_id: str | None
-    errors: list[FieldError] = Field([], description="With 422.")
+    errors: list[FieldError] = Field([], description="With status 422: every error in the request.")
 
 
 class Reason(ResponseModel):
-    """Why a job stands where it stands."""
+    """The reason for a state, as a stable code and as text."""
 
     code: str
     message: str
 
 
 class Alive(ResponseModel):
-    """The process answers."""
+    """The process is running."""
 
     status: Literal["alive"] = "alive"
 
 
 class Part(ResponseModel):
-    """One part that the service needs."""
+    """The state of one part that the service needs."""
 
     ok: bool
     detail: str | None = None
 
 
 class Ready(ResponseModel):
-    """Every part is there."""
+    """All parts of the service are available."""
 
     status: Literal["ready"] = "ready"
     parts: dict[str, Part]

@@ -17,21 +17,21 @@ class ClassView(ResponseModel):
 
 
 class CountedClass(ClassView):
-    """A class of a data set, and how many images carry it."""
+    """A class of a data set, and the number of its images."""
 
     count: int
 
 
 class FileProblem(ResponseModel):
-    """Why an upload cannot become a data set."""
+    """A reason why an upload cannot become a data set."""
 
-    file: str | None = Field(description="Its name in the archive; null: of the whole.")
+    file: str | None = Field(description="The name of the file in the archive; null for the archive itself.")
     code: str
     detail: str
 
 
 class Preparation(ResponseModel):
-    """What is done to every image of an upload."""
+    """How the service prepares every image of an upload."""
 
     side: int
     channels: int
@@ -39,7 +39,7 @@ class Preparation(ResponseModel):
 
 
 class IntakeProgress(ResponseModel):
-    """How far the validation of an upload is."""
+    """The progress of the validation of an upload."""
 
     phase: Literal["checking", "preparing"]
     done: int
@@ -59,6 +59,8 @@ class DatasetView(ResponseModel):
     classes: list[CountedClass]
     sha256: str | None
     problems: list[FileProblem]
-    num_held_out: int | None = Field(description="Of an upload: images that only evaluations see, beside the others.")
-    preparation: Preparation | None = Field(description="Of an upload, once it is known.")
-    progress: IntakeProgress | None = Field(description="While it is validating.")
+    num_held_out: int | None = Field(
+        description="For an upload: the number of images that only evaluations use; num_images does not count them."
+    )
+    preparation: Preparation | None = Field(description="For an upload, as soon as it is known.")
+    progress: IntakeProgress | None = Field(description="While the status is validating.")

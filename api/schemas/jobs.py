@@ -1,4 +1,4 @@
-"""What the service answers, as OpenAPI documents it. Times are RFC 3339 in UTC; what is not finite is null."""
+"""Response bodies about jobs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.status import Status
 
 
 class JobError(ResponseModel):
-    """Why a job failed, and what to do."""
+    """The reason why a job failed, and what to do."""
 
     code: str
     message: str
@@ -23,26 +23,26 @@ class JobError(ResponseModel):
 
 
 class Progress(ResponseModel):
-    """How far a job is."""
+    """The progress of a job."""
 
     step: int
     total_steps: int
     fraction: float = Field(ge=0, le=1)
-    images_seen: int = Field(description="Real images shown to D.")
+    images_seen: int = Field(description="The number of real images that D has seen.")
     images_per_second: float | None
-    eta_seconds: int | None = Field(description="null while the rate is not known, and when nothing is left to do.")
+    eta_seconds: int | None = Field(description="The remaining seconds; null while the rate is unknown.")
     updated_at: datetime | None
 
 
 class Place(ResponseModel):
-    """Where a queued job stands in the queue."""
+    """The place of a job in the queue."""
 
     position: int = Field(ge=1)
     jobs_ahead: int = Field(ge=0)
 
 
 class Evidence(ResponseModel):
-    """A figure, and the threshold that it is past."""
+    """A metric, its value, and the threshold that the value has crossed."""
 
     metric: str
     value: Number
@@ -50,17 +50,17 @@ class Evidence(ResponseModel):
 
 
 class Remedy(ResponseModel):
-    """A field to set."""
+    """A change of one field of the spec."""
 
     pointer: str = Field(description="RFC 6901 pointer into the body of POST /v1/jobs.")
-    value: Any = Field(description="The whole new value of that field.")
+    value: Any = Field(description="The complete new value of that field.")
     why: str
 
 
 class Finding(ResponseModel):
-    """One observation about the training. All of its remedy together makes a body that is taken again."""
+    """One observation about the training. With all changes of its remedy, the spec is valid and can be submitted."""
 
-    code: str = Field(description="Stable and for machines.")
+    code: str = Field(description="A stable code for programs.")
     severity: Literal["info", "warning", "critical"]
     began_at_step: int
     found_at_step: int
@@ -70,14 +70,14 @@ class Finding(ResponseModel):
 
 
 class Health(ResponseModel):
-    """A verdict on the training itself, and the findings that hold; unknown until somebody has looked."""
+    """The verdict on the training, and its current findings; unknown before the first check."""
 
     verdict: Literal["unknown", "healthy", "warning", "failing"]
     findings: list[Finding]
 
 
 class JobWorker(ResponseModel):
-    """Who trains it, or trained it last; null while nobody has."""
+    """The worker that runs the job, or ran it last."""
 
     id: str
     device: str | None
@@ -85,7 +85,7 @@ class JobWorker(ResponseModel):
 
 
 class Links(ResponseModel):
-    """Where the rest of a job is."""
+    """The addresses of the resources of a job."""
 
     self: str
     events: str
@@ -96,7 +96,7 @@ class Links(ResponseModel):
 
 
 class JobView(ResponseModel):
-    """A job as its caller sees it."""
+    """A job."""
 
     id: str
     name: str | None
@@ -122,7 +122,7 @@ class JobView(ResponseModel):
 
 
 class Estimate(ResponseModel):
-    """What a spec would take."""
+    """The size of the networks, and the memory and disk that a job would need."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -134,30 +134,7 @@ class Estimate(ResponseModel):
 
 
 class DryRun(ResponseModel):
-    """The resolved spec and its cost; nothing was stored."""
+    """The complete spec and its estimate; no job was created."""
 
     spec: TrainSpec
     estimate: Estimate
-
-
-class PresetView(ResponseModel):
-    """A named starting point."""
-
-    name: str
-    title: str
-    summary: str
-    paper: str
-    reach: str = Field(description="The figures that it should reach; empty where none were measured.")
-    is_default: bool
-    spec: TrainSpec = Field(description="In full, on the data set that ships with the service.")
-
-
-class WorkerView(ResponseModel):
-    """A worker that has said it is there."""
-
-    id: str
-    host: str
-    devices: list[dict[str, Any]]
-    status: Literal["idle", "busy", "draining", "lost"]
-    current_job_id: str | None
-    heartbeat_at: datetime

@@ -1,4 +1,4 @@
-"""Keys and tenants, as they are asked for and answered."""
+"""Bodies of requests and responses about keys and tenants."""
 
 from __future__ import annotations
 
@@ -11,81 +11,92 @@ from api.schemas.base import ResponseModel
 from gan.spec import INTEGRAL, UNSEEN
 from jobs.keys import Scope
 
-_PLAIN: Final = rf"^[^{UNSEEN}]+$"
-"""Of a name: it is what it looks like."""
+_VISIBLE: Final = rf"^[^{UNSEEN}]+$"
+"""A name has no invisible characters, so that two names that look the same are the same."""
 
 
 class KeyRequest(ResponseModel):
-    """What is read of a body: "3" and true are no numbers."""
+    """The base of the request bodies; it is strict: "3" and true are not numbers."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 class NewKey(KeyRequest):
-    """What a new key is to be."""
+    """The body of POST /v1/keys."""
 
-    name: str = Field(min_length=1, max_length=100, pattern=_PLAIN, description="For people: who or what holds it.")
+    name: str = Field(
+        min_length=1,
+        max_length=100,
+        pattern=_VISIBLE,
+        description="A name for people: the owner or the use of the key.",
+    )
     tenant: str | None = Field(
         None,
         pattern=r"^[a-z0-9][a-z0-9-]{0,39}$",
-        description="Whose; left out: default. Made if it is new.",
+        description="The tenant of the key; a new one is created. Default: the tenant `default`.",
     )
-    scopes: list[Scope] = Field(min_length=1, max_length=4, description="What it opens; admin opens all.")
-    expires_in_days: float | None = Field(None, gt=0, le=3650, description="Left out: until it is revoked.")
+    scopes: list[Scope] = Field(
+        min_length=1, max_length=4, description="The scopes of the key; admin includes all others."
+    )
+    expires_in_days: float | None = Field(
+        None, gt=0, le=3650, description="The days until the key expires. Default: it is valid until it is revoked."
+    )
 
 
 class Rotation(KeyRequest):
-    """How long the old key goes on beside the new one."""
+    """The time in which the old key is still valid beside the new one."""
 
     overlap_seconds: float = Field(86_400, ge=0, le=30 * 86_400)
 
 
 class KeyView(ResponseModel):
-    """A key, of which nobody can read more than the handle."""
+    """A key. Its secret cannot be read; the handle is a part of it."""
 
     id: str
     tenant: str
     name: str
-    handle: str = Field(description="Its first eight characters past gan_live_.")
+    handle: str = Field(description="The first eight characters of the key after gan_live_.")
     scopes: list[Scope]
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
-    last_used_at: datetime | None = Field(description="To the minute.")
+    last_used_at: datetime | None = Field(description="The last use, accurate to a minute.")
 
 
 class NewKeyView(KeyView):
-    """A key that was made just now."""
+    """A new key, with its secret."""
 
-    key: str = Field(description="Shown here alone: keep it.")
+    key: str = Field(description="The key itself. Only this response shows it: store it safely.")
 
 
 class Quotas(KeyRequest):
-    """What a tenant may take; null: no limit."""
+    """The limits of a tenant; null means no limit."""
 
     max_queued: Annotated[int, Field(ge=0, le=1_000_000), INTEGRAL] | None = Field(
-        None, description="Jobs that wait or are paused."
+        None, description="Queued and paused jobs."
     )
     max_running: Annotated[int, Field(ge=0, le=1_000_000), INTEGRAL] | None = Field(
-        None, description="Jobs that run at a time."
+        None, description="Jobs that run at the same time."
     )
-    device_hours: float | None = Field(None, ge=0, le=1e9, description="That its jobs may run altogether.")
+    device_hours: float | None = Field(
+        None, ge=0, le=1e9, description="Hours of a device that all jobs together may use."
+    )
     storage_mb: Annotated[int, Field(ge=0, le=10**9), INTEGRAL] | None = Field(
-        None, description="Of checkpoints, previews and data sets, MB."
+        None, description="MB of checkpoints, previews and data sets."
     )
 
 
 class TenantUsage(ResponseModel):
-    """What a tenant has taken."""
+    """The current usage of a tenant."""
 
     queued: int
     running: int
-    device_hours: float = Field(description="Of attempts that are over.")
+    device_hours: float = Field(description="Hours of all attempts that have ended.")
     storage_mb: float
 
 
 class TenantView(ResponseModel):
-    """A tenant: its quotas, and what it has taken."""
+    """A tenant, with its quotas and its usage."""
 
     id: str
     quotas: Quotas

@@ -11,18 +11,18 @@ from api.schemas.base import Number, ResponseModel
 
 
 class EventView(ResponseModel):
-    """Something that happened to a job."""
+    """One event of a job."""
 
     seq: int
     type: str
     attempt: int
     data: dict[str, Any]
-    actor: str | None = Field(description="The key that asked for it, or local; null: the service itself.")
+    actor: str | None = Field(description="The id of the key of the request, or local; null for the service itself.")
     at: datetime
 
 
 class MetricView(ResponseModel):
-    """A curve in a line; last, min and max are of its finite values."""
+    """The summary of a curve; last, min and max are of its finite values."""
 
     name: str
     last: Number
@@ -33,7 +33,7 @@ class MetricView(ResponseModel):
     nonfinite_count: int
 
 
-# As a list of numbers: programs that are made from the document, and some that read it, know no tuples.
+# Documented as a list of numbers: many generators and readers of OpenAPI documents do not support tuples.
 Point = Annotated[
     tuple[int, Number],
     WithJsonSchema(
@@ -53,20 +53,20 @@ class SeriesView(ResponseModel):
 
     series: dict[str, list[Point]]
     reduced: bool
-    source_points: int = Field(description="Points of all curves before they were reduced.")
+    source_points: int = Field(description="The points of all curves before the reduction.")
     reduce: Literal["minmax", "none"]
-    nonfinite_count: int = Field(description="How many values of the whole curves are NaN or infinite.")
+    nonfinite_count: int = Field(description="The values of the complete curves that are NaN or infinite.")
 
 
 class PreviewView(ResponseModel):
-    """A grid of the job's fixed latents."""
+    """A grid of images that were drawn from the job's fixed latents."""
 
     step: int
     url: str
 
 
 class CheckpointView(ResponseModel):
-    """Saved state: to go on from, and to draw from. bytes and sha256 are of part=full."""
+    """A checkpoint: the saved state of a training. bytes and sha256 describe the file of part=full."""
 
     id: str
     step: int
@@ -80,20 +80,27 @@ class CheckpointView(ResponseModel):
 
 
 class EvaluationView(ResponseModel):
-    """How good the images were at a step, and what the figures rest on."""
+    """The quality of the generated images at a step, and how it was measured."""
 
     step: int
     attempt: int
-    is_best: bool = Field(description="Whether none of the job's others is better.")
-    metrics: dict[str, Number] = Field(description="Such as fcd, coverage, label_accuracy.")
-    reference: dict[str, Number] = Field(description="The same of real images that were held out: the ceiling.")
-    class_histogram: dict[str, Number] = Field(description="Share of the generated images that is taken for a class.")
-    real_class_histogram: dict[str, Number] = Field(description="The same of the real images.")
+    is_best: bool = Field(description="True for the best evaluation of the job.")
+    metrics: dict[str, Number] = Field(description="The metrics by name, such as fcd, coverage, label_accuracy.")
+    reference: dict[str, Number] = Field(
+        description="The same metrics for held-out real images: the best values that a generator can expect."
+    )
+    class_histogram: dict[str, Number] = Field(
+        description="For each class, the share of the generated images that the classifier assigns to it."
+    )
+    real_class_histogram: dict[str, Number] = Field(description="The same shares for the real images.")
     within_class_diversity: dict[str, Number] = Field(
-        description="Pixel distance between fakes of a class over that between its reals: 1 is as varied as they are."
+        description="For each class, the mean pixel distance between generated images, divided by that between real "
+        "ones: 1 means equally varied."
     )
     label_accuracy_by_class: dict[str, Number] = Field(
-        description="Share of the fakes asked to be of a class that is taken for it."
+        description="For each class, the share of the images generated for it that the classifier assigns to it."
     )
-    provenance: dict[str, Any] = Field(description="Feature network, counts, split, weights, seed, versions.")
+    provenance: dict[str, Any] = Field(
+        description="How it was measured: feature network, numbers of images, split, weights, seed, versions."
+    )
     created_at: datetime

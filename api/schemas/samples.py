@@ -6,7 +6,7 @@ from api.schemas.base import ResponseModel
 
 
 class ManifestImage(ResponseModel):
-    """One image of a sample: index in the answer, class, seed."""
+    """One drawn image: its index in the response, its class and its seed."""
 
     index: int
     class_id: int | None
@@ -15,14 +15,14 @@ class ManifestImage(ResponseModel):
 
 
 class ManifestCheckpoint(ResponseModel):
-    """What a sample was drawn from."""
+    """The checkpoint that the images were drawn from."""
 
     id: str
     step: int
 
 
 class Manifest(ResponseModel):
-    """All that determines a sample's images."""
+    """Everything that determines the drawn images."""
 
     job_id: str
     checkpoint: ManifestCheckpoint

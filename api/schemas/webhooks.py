@@ -1,4 +1,4 @@
-"""What is read and answered of webhooks, as OpenAPI documents it."""
+"""Bodies of requests and responses about webhooks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ EventType = Literal["job.status", "checkpoint.created", "evaluation.completed", 
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
-    """They stand for what was left out, and are never set."""
-    for about in schema["properties"].values():
-        about.pop("default")
+    """Remove the defaults from the schema: an omitted field is left unchanged, and not set to its default."""
+    for field in schema["properties"].values():
+        field.pop("default")
 
 
 class _WebhookModel(BaseModel):
@@ -27,59 +27,61 @@ class WebhookBody(_WebhookModel):
 
     model_config = ConfigDict(strict=True)
 
-    url: str = Field(min_length=1, max_length=2000, description="https, port 443, public addresses alone.")
+    url: str = Field(min_length=1, max_length=2000, description="An https URL with port 443 and public IP addresses.")
     events: list[EventType] = Field(
-        ["job.status"], min_length=1, max_length=16, description="The types of events to be told of."
+        ["job.status"], min_length=1, max_length=16, description="The types of events to send."
     )
 
 
 class WebhookChange(_WebhookModel):
-    """The body of PATCH /v1/webhooks/{webhook_id}: what is left out stays as it is."""
+    """The body of PATCH /v1/webhooks/{webhook_id}: omitted fields stay unchanged."""
 
     model_config = ConfigDict(strict=True, json_schema_extra=_without_defaults)
 
-    enabled: bool = Field(True, description="false: it is told nothing, nor later what happened meanwhile.")
+    enabled: bool = Field(
+        True, description="false: the service sends no events, and does not send them later either."
+    )
     events: list[EventType] = Field(
-        ["job.status"], min_length=1, max_length=16, description="The types of events to be told of from now on."
+        ["job.status"], min_length=1, max_length=16, description="The types of events to send from now on."
     )
 
 
 class WebhookView(_WebhookModel):
-    """An address that is told what happens to its tenant's jobs."""
+    """A webhook: an address that the service sends the events of its tenant's jobs to."""
 
     id: str
     url: str
     events: list[EventType]
     enabled: bool
-    disabled_reason: Reason | None = Field(description="Why the service disabled it; null where somebody did.")
+    disabled_reason: Reason | None = Field(description="Why the service has disabled it; null if a request did so.")
     created_at: datetime
 
 
 class WebhookMade(WebhookView):
-    """A webhook, and its secret: shown this once."""
+    """A new webhook, with its secret. Only this response shows the secret."""
 
-    secret: str = Field(description="whsec_ and base64: what its deliveries are signed with.")
+    secret: str = Field(description="The key that signs the deliveries: whsec_ and base64.")
 
 
 class Try(_WebhookModel):
-    """One attempt to deliver."""
+    """One attempt to deliver an event."""
 
     attempt: int
     at: datetime
-    status: int | None = Field(description="That was answered; null where nothing was.")
+    status: int | None = Field(description="The HTTP status of the response; null if there was none.")
     error: str | None
     milliseconds: int
 
 
 class DeliveryView(_WebhookModel):
-    """One event for one webhook, and what came of it."""
+    """The delivery of one event to one webhook."""
 
-    id: str = Field(description="Sent as webhook-id, the same in every attempt.")
+    id: str = Field(description="The value of the header webhook-id, the same in every attempt.")
     webhook_id: str
     type: str
     job_id: str | None
     state: Literal["pending", "delivered", "failed"]
-    payload: dict[str, Any] = Field(description="What is sent.")
-    tries: list[Try] = Field(description="The newest 30, oldest first.")
-    next_at: datetime | None = Field(description="Pending: when it is sent next.")
+    payload: dict[str, Any] = Field(description="The body that is sent.")
+    tries: list[Try] = Field(description="The newest 30 attempts, oldest first.")
+    next_at: datetime | None = Field(description="The time of the next attempt, while the state is pending.")
     created_at: datetime

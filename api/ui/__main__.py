@@ -11,7 +11,7 @@ from typing import Final
 import uvicorn
 
 from api.http.origin_guard import guarded
-from api.http.protocol import KEEP_ALIVE_SECONDS, ImpatientHttp
+from api.http.protocol import KEEP_ALIVE_SECONDS, BoundedHttpProtocol
 from api.ui.server import create_app
 from jobs.runtime import listening
 from jobs.runtime.startup import begin
@@ -42,7 +42,7 @@ def main() -> int:
             guarded(app, settings),
             host=settings.host,
             port=asked.port or settings.ui_port,
-            http=ImpatientHttp,
+            http=BoundedHttpProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

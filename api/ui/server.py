@@ -11,8 +11,8 @@ from nicegui import ui
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
-from api.http.middleware import BodyLimit, BodyTime
-from api.http.security_headers import SecurityHeaders, of_dashboard
+from api.http.middleware import BodyLimit, BodyTimeout
+from api.http.security_headers import SecurityHeaders, dashboard_headers
 from api.ui import files, frame
 from api.ui.exposure import ExposureGuard
 from api.ui.pages import PAGES
@@ -51,11 +51,11 @@ def create_app(api_url: str, *, exposed: bool = False) -> FastAPI:
 
     app = FastAPI(title="Gantry dashboard", openapi_url=None, lifespan=lifespan)
     # Whoever has no key yet gets a sentence, and neither our disk nor our patience.
-    app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES, but=_takes_files)
-    app.add_middleware(BodyTime, seconds=_BODY_SECONDS, but=_takes_files)
+    app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES, exempt=_takes_files)
+    app.add_middleware(BodyTimeout, seconds=_BODY_SECONDS, exempt=_takes_files)
     if exposed:
         app.add_middleware(ExposureGuard, sessions=sessions)
-    app.add_middleware(SecurityHeaders, rules=of_dashboard)
+    app.add_middleware(SecurityHeaders, rules=dashboard_headers)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

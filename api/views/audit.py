@@ -1,13 +1,14 @@
-"""Audit entries as response bodies."""
+"""Entries of the audit log as response bodies."""
 
 from __future__ import annotations
 
-from api.schemas import ActView
-from api.views.jobs import moment
+from api.schemas.audit import ActView
+from api.views.base import moment
 from jobs.models import Act
 
 
-def act(row: Act) -> ActView:
+def act_view(row: Act) -> ActView:
+    """Return an entry of the audit log."""
     return ActView(
         tenant=row.tenant,
         actor=row.actor,

@@ -40,7 +40,7 @@ def test_processes_count_together_where_the_queue_is_in_redis(
     tmp_path: Path, valkey_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Who waits for it in vain counts for itself; a machine that stands still is no server that is away.
-    monkeypatch.setattr(counting, "_PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(counting, "_TIMEOUT_SECONDS", 60.0)
     settings = small_settings(tmp_path, broker_url=valkey_server, tenant_rate="6/day")
     both, name = [RateLimiter(settings), RateLimiter(settings)], new_id("job")
     assert _passed(both, name, 9) == 6

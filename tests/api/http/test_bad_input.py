@@ -232,7 +232,7 @@ def test_an_empty_word_in_a_list_is_not_all(client: TestClient, query: str) -> N
 )
 def test_a_body_that_is_no_object_is_named_in_the_words_of_json(client: TestClient, sent: bytes, kind: str) -> None:
     body = client.post("/v1/jobs", content=sent, headers=JSON).json()
-    assert body["detail"] == f"The body must be an object, not {kind}."
+    assert body["detail"] == f"The body must be a JSON object, not {kind}."
 
 
 def test_documents_refuse_unknown_parameters_too(client: TestClient) -> None:

@@ -175,7 +175,7 @@ def test_no_upload_takes_for_ever(sqlite_settings: Settings) -> None:
 
 
 def test_what_is_still_to_come_is_no_longer_free(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(multipart, "_LEFT_FREE_BYTES", 0)
+    monkeypatch.setattr(multipart, "_RESERVED_BYTES", 0)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=30_000))
     second = {"file": ("b.zip", bytes(6_000))}
     with serving(sqlite_settings.model_copy(update={"uploads_at_once": 2})) as live:

@@ -259,7 +259,7 @@ def test_a_service_that_stops_ends_streams_and_waits_at_once(
 def _listeners(live: Live, job_id: str) -> int:
     """How many streams and waits there are of a job."""
     channel = live.app.state.services.event_hub._channels.get(job_id)
-    return channel.listeners if channel is not None else 0
+    return channel.followers if channel is not None else 0
 
 
 def test_a_process_that_is_told_to_stop_does_not_wait_for_its_readers(

@@ -73,7 +73,7 @@ def test_who_asks_while_a_read_is_under_way_gets_the_next_one(
     hand: Hand, channel: JobReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = hand.train()
-    look, rounds = channel._look, list[str]()
+    look, rounds = channel._read_jobs, list[str]()
 
     def changes_meanwhile(job_ids: set[str]) -> Any:
         found = look(job_ids)
@@ -81,7 +81,7 @@ def test_who_asks_while_a_read_is_under_way_gets_the_next_one(
         hand.progress(job_id, 10 * len(rounds))
         return found
 
-    monkeypatch.setattr(channel, "_look", changes_meanwhile)
+    monkeypatch.setattr(channel, "_read_jobs", changes_meanwhile)
 
     async def ask() -> list[bytes]:
         first = asyncio.create_task(channel.read(job_id, DEFAULT_TENANT))
@@ -107,7 +107,7 @@ def test_what_is_not_there_and_what_cannot_be_read_is_said_to_those_who_asked(
         raise DatabaseUnavailableError("away")
 
     with monkeypatch.context() as broken:
-        broken.setattr(channel, "_look", fails)
+        broken.setattr(channel, "_read_jobs", fails)
         assert [type(e) for e in asyncio.run(_all(channel, job_id, job_id))] == [DatabaseUnavailableError] * 2
     assert asyncio.run(_all(channel, job_id)) == [read]
 
@@ -115,7 +115,7 @@ def test_what_is_not_there_and_what_cannot_be_read_is_said_to_those_who_asked(
 def test_not_more_is_kept_than_a_number_of_bodies(
     hand: Hand, channel: JobReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_reader, "_MOST_KEPT", 2)
+    monkeypatch.setattr(job_reader, "_MOST_CACHED", 2)
     ids = [hand.train() for _ in range(4)]
     assert [id.encode() in read.content for id, read in zip(ids, asyncio.run(_all(channel, *ids)), strict=True)]
-    assert len(channel._kept) == 2
+    assert len(channel._cache) == 2

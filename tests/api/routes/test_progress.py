@@ -109,9 +109,9 @@ def test_when_too_many_wait_for_a_picture_the_next_is_told_to_come_back(
     hand.preview(job_id, 0, shade=9)
     curves = partial(client.get, f"/v1/jobs/{job_id}/metrics/series", headers={"Accept": "image/png"})
     monkeypatch.setattr(
-        plots, "_places", places := ConcurrencyLimiter(1, RenderingBusyError, "Come back in a moment.")
+        plots, "_limiter", limiter := ConcurrencyLimiter(1, RenderingBusyError, "Come back in a moment.")
     )
-    with places.slot():
+    with limiter.slot():
         for busy in (curves(), _film(client, job_id)):
             assert_problem(busy, 503, "pictures-busy")
             assert busy.headers["Retry-After"] == "5"
@@ -162,13 +162,11 @@ def test_an_empty_name_is_not_all_of_them(client: TestClient, hand: Hand, names:
 
 def test_a_job_without_previews_says_whether_there_will_be_one(client: TestClient, hand: Hand) -> None:
     job_id = hand.submit()
-    assert (
-        "the first is drawn before its first step"
-        in assert_problem(_film(client, job_id), 409, "no-preview")["detail"]
-    )
+    detail = assert_problem(_film(client, job_id), 409, "no-preview")["detail"]
+    assert "The first one is drawn before the first step" in detail
     client.post(f"/v1/jobs/{job_id}/cancel")
     detail = assert_problem(_film(client, job_id), 409, "no-preview")["detail"]
-    assert "This job is cancelled" in detail and "will draw none" in detail and "first step" not in detail
+    assert "The job is cancelled" in detail and "ended before" in detail and "first step" not in detail
 
 
 def _film(client: TestClient, job_id: str) -> Any:
@@ -208,9 +206,9 @@ def test_a_film_reads_no_preview_before_its_turn_has_come(
 
     monkeypatch.setattr(Storage, "read_bytes", noted)
     monkeypatch.setattr(
-        plots, "_places", places := ConcurrencyLimiter(1, RenderingBusyError, "Come back in a moment.")
+        plots, "_limiter", limiter := ConcurrencyLimiter(1, RenderingBusyError, "Come back in a moment.")
     )
-    with places.slot():
+    with limiter.slot():
         assert_problem(_film(client, job_id), 503, "pictures-busy")
     assert read == []
     assert _film(client, job_id).status_code == 200 and len(read) == 2

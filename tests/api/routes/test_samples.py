@@ -80,7 +80,7 @@ def test_more_than_1024_images_are_refused() -> None:
 
 def test_many_labels_are_counted_before_they_are_looked_up() -> None:
     classes = [DatasetClass(id=i, label=str(i), count=1) for i in range(10)]
-    with pytest.raises(BadParametersError, match=r"9000 labels of 1 images .*; ask for 1024 labels at most"):
+    with pytest.raises(BadParametersError, match=r"9000 labels with 1 images each .*; ask for 1024 labels at most"):
         make_plan(["nowhere"] * 9000, classes, n=1, seed=0, truncation=1.0)
 
 
@@ -249,7 +249,9 @@ def test_a_dry_run_without_a_sampler_says_what_it_is_for(client: TestClient) -> 
 def test_a_refusal_holds_words_and_no_regular_expression(client: TestClient, query: str) -> None:
     detail = client.get(f"/v1/jobs/job_0/samples?{query}").json()["detail"]
     assert not set(detail) & set("^$|\\{}[]"), detail
-    assert "checkpoint" not in query or detail == "checkpoint: take best, last or the id of a checkpoint."
+    assert (
+        "checkpoint" not in query or detail == "checkpoint: the value must be best, last or the id of a checkpoint."
+    )
 
 
 # Writes a generator with random weights: the sampler must run, not have learnt. The label is joined to z, as a

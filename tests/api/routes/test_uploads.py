@@ -116,7 +116,7 @@ def test_of_many_files_that_are_wrong_each_is_named_and_the_sentence_stays_short
     assert answer.status_code == 422 and answer.json()["code"] == "unsupported-image"
     told = [error["detail"] for error in answer.json()["errors"]]
     assert len(told) == 31 and all(any(name in detail for detail in told) for name in (*many, "boot"))
-    assert answer.json()["detail"] == " ".join([*told[:10], "The other 21 are in `errors`."])
+    assert answer.json()["detail"] == " ".join([*told[:10], "`errors` lists 21 more."])
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_an_upload_that_is_too_large_is_stopped_on_its_way(
 def test_an_upload_that_the_disk_would_not_hold_is_refused_at_its_first_byte(
     client: TestClient, sqlite_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(multipart, "_LEFT_FREE_BYTES", 1 << 60)
+    monkeypatch.setattr(multipart, "_RESERVED_BYTES", 1 << 60)
     assert "MB free" in assert_problem(post(client, CLASSES, tmp_path), 503, "unavailable")["detail"]
     assert left(sqlite_settings) == []
 
@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_written_is_said(
     client: TestClient, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     (sqlite_settings.data_dir / "datasets").write_text("a file where the folder should be")
-    assert "cannot be stored here" in assert_problem(post(client, CLASSES, tmp_path), 503, "unavailable")["detail"]
+    assert "cannot store the upload" in assert_problem(post(client, CLASSES, tmp_path), 503, "unavailable")["detail"]
 
 
 def test_when_too_many_are_judged_the_next_is_told_to_come_back(
