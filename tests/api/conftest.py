@@ -1,4 +1,4 @@
-"""The real app over SQLite, and a hand that plays the worker by the record's own functions."""
+"""Fixtures: the real app over SQLite, and a fake worker that writes to its database."""
 
 from __future__ import annotations
 
@@ -40,35 +40,35 @@ DEFAULT_JOB = {"dataset": "fashion-mnist-mini", "total_steps": 100, "batch_size"
 
 
 class Hand:
-    """Does to the record what a worker would."""
+    """Writes to the database what a worker would write, with the functions of `jobs`."""
 
     def __init__(self, settings: Settings, client: TestClient) -> None:
         self.db, self.artifacts = Database(settings.database), files_of(settings)
         self.client = client
 
     def submit(self, **fields: Any) -> str:
-        """A queued job; its id."""
+        """Submit a job and return its id."""
         answer = self.client.post("/v1/jobs", json={**DEFAULT_JOB, **fields})
         assert answer.status_code == 201, answer.text
         job_id: str = answer.json()["id"]
         return job_id
 
     def worker(self, worker_id: str = "wrk_1") -> str:
-        """A worker that has announced itself, and is not lost while the test lasts; its id."""
+        """Register a worker that is not lost while the test runs, and return its id."""
         with self.db.write() as s:
             workers.register(s, worker_id, "host", [{"name": "cpu"}])
             s.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=clock.now() + 3600))
         return worker_id
 
     def claim(self) -> str:
-        """The next job is running now; its id."""
+        """Start the next queued job and return its id."""
         with self.db.write() as s:
             job = leases.claim(s, "worker-1", "cpu (2 cores)", 0, 60)
         assert job is not None
         return job.id
 
     def train(self, **fields: Any) -> str:
-        """A job that is running; its id."""
+        """Submit a job, start it and return its id."""
         job_id = self.submit(**fields)
         while self.claim() != job_id:
             pass
@@ -80,7 +80,7 @@ class Hand:
             leases.fence(s, job_id, 1, 60, step=step, images_seen=seen, images_per_second=rate, latest_metrics=latest)
 
     def curve(self, job_id: str, values: np.ndarray[Any, Any], *names: str, first_step: int = 1) -> None:
-        """(steps, names) values from `first_step` on."""
+        """Append values of curves, (steps, names), from `first_step` on."""
         with self.db.write() as s:
             metrics.append(s, job_id, 1, first_step, names, values.astype(np.float32))
 
@@ -91,7 +91,7 @@ class Hand:
             evaluations.register(s, job_id, 1, step, figures, details, best_so_far=best)
 
     def find(self, job_id: str, verdict: str, *findings: dict[str, Any]) -> None:
-        """The trainer's latest look at the job."""
+        """Store a verdict with its findings."""
         with self.db.write() as s:
             health.record(s, job_id, 1, 50, verdict, findings, raised=findings)
 
@@ -113,7 +113,7 @@ class Hand:
         return picture.getvalue()
 
     def dataset(self, name: str, **values: Any) -> Dataset:
-        """A data set that somebody has brought, as far as `values` say that it is."""
+        """Return an uploaded data set with these values; create it if it does not exist."""
         with self.db.write() as s:
             row = s.scalars(select(Dataset).where(Dataset.name == name)).one_or_none()
             row = row or datasets.create_upload(s, new_id("ds"), name, None)
@@ -130,27 +130,27 @@ class Hand:
 
 @pytest.fixture
 def client(sqlite_settings: Settings) -> Iterator[TestClient]:
-    """The app, started; its errors are answers, as a server would give them."""
+    """A client of the started app, which gets errors as responses."""
     with TestClient(create_app(sqlite_settings), raise_server_exceptions=False) as started:
         yield started
 
 
 @pytest.fixture
 def hand(sqlite_settings: Settings, client: TestClient) -> Iterator[Hand]:
-    played = Hand(sqlite_settings, client)
-    yield played
-    played.db.dispose()
+    fake = Hand(sqlite_settings, client)
+    yield fake
+    fake.db.dispose()
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """`python -m api`, ready; one for all tests of this file."""
+    """The settings of a running `python -m api`, which all tests of a file share."""
     with service(tmp_path_factory.mktemp("served")) as settings:
         yield settings
 
 
 def assert_problem(answer: Any, status: int, code: str) -> dict[str, Any]:
-    """The answer is this problem, whole and of the right type; its body."""
+    """Assert that the response is this problem, and return its body."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json", answer.headers
     body: dict[str, Any] = answer.json()

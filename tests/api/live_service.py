@@ -1,4 +1,4 @@
-"""The service on a port, in a thread of the test's process; what stands between it and a client; what it asks."""
+"""A service on a port, in a thread of the test's process; a proxy that cuts connections; and a counter of queries."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SECONDS = 60
 
 
 class Live:
-    """The service on a port, in a thread of this process, and a hand that plays the worker."""
+    """A service on a port, in a thread of this process, with a fake worker."""
 
     def __init__(self, settings: Settings, port: int | None) -> None:
         self.port = port or free_port()
         self.app: FastAPI = create_app(settings)
         self.server = ApiServer(self.app, settings.model_copy(update={"port": self.port}))
-        # A machine that stands still for uvicorn's 5 s would find a connection closed that a test is about to use.
+        # On a busy machine uvicorn's 5 s may pass before a test uses a connection again.
         self.server.config.timeout_keep_alive = SECONDS
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx2.Client(base_url=self.url, timeout=SECONDS, trust_env=False)
@@ -48,12 +48,12 @@ class Live:
 
     @contextmanager
     def stream(self, job_id: str, **headers: str) -> Iterator[Iterator[httpx2.ServerSentEvent]]:
-        """The events of a job, as they come; not the first word, which is when to come again."""
+        """Yield the events of a job as they arrive, without the first block, which sets the time to reconnect."""
         with self.http.sse(f"/v1/jobs/{job_id}/events", headers=headers) as source:
             assert source.response.status_code == 200
-            told = iter(source)
-            assert next(told).retry == 1000
-            yield told
+            events = iter(source)
+            assert next(events).retry == 1000
+            yield events
 
 
 @contextmanager
@@ -69,30 +69,30 @@ def serving(settings: Settings, port: int | None = None) -> Iterator[Live]:
         live.hand.db.dispose()
 
 
-def until(seen: Callable[[], object], seconds: float = SECONDS) -> None:
-    """Return as soon as it is so."""
+def until(condition: Callable[[], object], seconds: float = SECONDS) -> None:
+    """Return as soon as `condition` holds."""
     deadline = time.monotonic() + seconds
-    while not seen():
-        assert time.monotonic() < deadline, "waited in vain"
+    while not condition():
+        assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s"
         time.sleep(0.02)
 
 
 def until_silent(seconds: float = 0.7) -> None:
-    """Return once no database of this process has been asked anything for so long."""
+    """Return when this process has executed no statement for `seconds`."""
 
-    def nothing_asked() -> bool:
+    def is_silent() -> bool:
         with counted() as statements:
             time.sleep(seconds)
         return statements.count == 0
 
-    until(nothing_asked)
+    until(is_silent)
 
 
-class Scissors:
-    """Stands between client and server, and cuts the first `cuts` connections after some bytes."""
+class CuttingProxy:
+    """A proxy between client and server that cuts the first `cuts` connections after some bytes."""
 
     def __init__(self, port: int, cuts: int, rng: random.Random) -> None:
-        self.made, self._port, self._cuts, self._rng = 0, port, cuts, rng
+        self.cut_count, self._port, self._cuts, self._rng = 0, port, cuts, rng
         self._server = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve)
@@ -113,28 +113,28 @@ class Scissors:
                     self._pass_on(far, near)
 
     def _pass_on(self, far: socket.socket, near: socket.socket) -> None:
-        # Past the head of the answer: who never got one has not been cut off, but turned away.
-        left = self._rng.randint(500, 1500) if self.made < self._cuts else sys.maxsize
-        # Nothing more is asked on this connection: that `near` can be read means that it is over.
+        # Cut after the head of the response: without a head the client would raise instead of reconnecting.
+        left = self._rng.randint(500, 1500) if self.cut_count < self._cuts else sys.maxsize
+        # The client sends no second request on this connection: if `near` is readable, the client has closed it.
         while near not in select.select([far, near], [], [])[0] and (chunk := far.recv(min(4096, left))):
             near.sendall(chunk)
             left -= len(chunk)
             if not left:
-                self.made += 1
+                self.cut_count += 1
                 return
 
 
 @contextmanager
-def scissors(live: Live, cuts: int, rng: random.Random) -> Iterator[Scissors]:
-    between = Scissors(live.port, cuts, rng)
+def cutting_proxy(live: Live, cuts: int, rng: random.Random) -> Iterator[CuttingProxy]:
+    proxy = CuttingProxy(live.port, cuts, rng)
     try:
-        yield between
+        yield proxy
     finally:
-        between.close()
+        proxy.close()
 
 
 class Statements:
-    """Counts what is asked of any database of this process."""
+    """Counts the statements that this process executes."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,4 +1,4 @@
-"""The command `gantry` as a person types it, a service for it to speak to, and a hand that plays the worker."""
+"""Helpers for tests of the command `gantry`: run it, start a service for it, and act as a worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.ports import free_port
 
 @contextmanager
 def service(folder: Path, **values: object) -> Iterator[Settings]:
-    """`python -m api`, ready."""
+    """Run `python -m api` and yield its settings when it is ready."""
     settings = small_settings(folder, port=free_port(), **values)
     migrate(settings)
     server = process.spawn([sys.executable, "-m", "api"], env={**os.environ, **settings.environment()})
@@ -52,7 +52,7 @@ def _until_ready(client: Client, server: subprocess.Popen[bytes]) -> None:
 def gantry(
     *words: str, settings: Settings | None = None, variables: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command; with `settings`, at their service."""
+    """Run the command; with `settings`, against their service."""
     at = ["--url", url_of(settings)] if settings else []
     argv = [sys.executable, "-m", "gantry", *words, *at]
     return subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, **(variables or {})})
@@ -65,7 +65,7 @@ def submit(settings: Settings, *words: str) -> str:
 
 
 def claim(settings: Settings, job_id: str) -> None:
-    """Be the worker that takes that job."""
+    """Claim this job as a worker."""
     db = Database(settings.database)
     with db.write() as s:
         while (job := leases.claim(s, "w", "cpu", 0, 60)) is not None and job.id != job_id:
@@ -74,7 +74,7 @@ def claim(settings: Settings, job_id: str) -> None:
 
 
 def give_back(settings: Settings, job_id: str) -> None:
-    """Be its worker, which does as it was asked."""
+    """Release the job as its worker, because a pause or a cancel was requested."""
     db = Database(settings.database)
     with db.write() as s:
         leases.release(s, job_id, 1, crash=False, reason={"code": "stopped", "message": "As asked."})
@@ -82,7 +82,7 @@ def give_back(settings: Settings, job_id: str) -> None:
 
 
 def play(settings: Settings, job_id: str, status: Status) -> None:
-    """Be the worker of that job, to its end."""
+    """Claim, train and end this job as a worker."""
     db = Database(settings.database)
     with db.write() as s:
         while (job := leases.claim(s, "w", "cpu", 0, 60)) is not None and job.id != job_id:

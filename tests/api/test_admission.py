@@ -1,4 +1,4 @@
-"""A job that no device could hold is refused before it is taken; nobody is asked about one that any could."""
+"""Admission: a job that no device could hold is refused; the sampler is asked only about large jobs."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ GIB = 2**30
 HUGE = {**DEFAULT_JOB, "preset": "sagan", "batch_size": 4096}
 
 
-class Estimator:
-    """Stands for the sampler: says a number, or that it is not there; and how often it was asked."""
+class FakeEstimator:
+    """A sampler that returns `memory_bytes`, or is unavailable if it is None; it counts its requests."""
 
     def __init__(self, memory_bytes: int | None) -> None:
-        self.memory_bytes, self.asked = memory_bytes, 0
+        self.memory_bytes, self.request_count = memory_bytes, 0
 
     async def estimate(self, *_: Any) -> dict[str, int]:
-        self.asked += 1
+        self.request_count += 1
         if self.memory_bytes is None:
             raise SamplerUnavailableError("It is away.")
         return {"memory_bytes": self.memory_bytes}
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing."""
 
 
 @pytest.fixture
 def worker(hand: Hand) -> Iterator[None]:
-    """One with a GPU of 80 GiB, and one with a processor."""
+    """Register a worker with a GPU of 80 GiB, one with a GPU of unknown memory, and one with a CPU."""
     with hand.db.write() as s:
         workers.register(s, "wrk_a", "a", [{"name": "H100", "memory_bytes": 80 * GIB}], gpus=1)
         workers.register(s, "wrk_b", "b", [{"name": "cpu", "memory_bytes": 24 * GIB}])
@@ -44,12 +44,12 @@ def worker(hand: Hand) -> Iterator[None]:
     yield
 
 
-def estimator(client: TestClient, memory_bytes: int | None) -> Estimator:
+def estimator(client: TestClient, memory_bytes: int | None) -> FakeEstimator:
     app = client.app
     assert isinstance(app, FastAPI)
-    stands_in = Estimator(memory_bytes)
-    app.state.services = replace(app.state.services, sampler=stands_in)
-    return stands_in
+    fake = FakeEstimator(memory_bytes)
+    app.state.services = replace(app.state.services, sampler=fake)
+    return fake
 
 
 def test_a_job_too_large_for_every_device_is_refused(client: TestClient, hand: Hand, worker: None) -> None:
@@ -60,29 +60,29 @@ def test_a_job_too_large_for_every_device_is_refused(client: TestClient, hand: H
     assert client.get("/v1/jobs").json()["data"] == []
 
 
-def test_one_that_the_largest_holds_is_taken(client: TestClient, hand: Hand, worker: None) -> None:
-    asked = estimator(client, 79 * GIB)
-    assert client.post("/v1/jobs", json=HUGE).status_code == 201 and asked.asked == 1
+def test_a_job_that_fits_the_largest_device_is_accepted(client: TestClient, hand: Hand, worker: None) -> None:
+    sampler = estimator(client, 79 * GIB)
+    assert client.post("/v1/jobs", json=HUGE).status_code == 201 and sampler.request_count == 1
 
 
-def test_without_the_sampler_the_bounds_alone_hold(client: TestClient, hand: Hand, worker: None) -> None:
-    asked = estimator(client, None)
-    assert client.post("/v1/jobs", json=HUGE).status_code == 201 and asked.asked == 1
+def test_without_the_sampler_only_the_limits_of_fields_count(client: TestClient, hand: Hand, worker: None) -> None:
+    sampler = estimator(client, None)
+    assert client.post("/v1/jobs", json=HUGE).status_code == 201 and sampler.request_count == 1
     assert client.post("/v1/jobs", json={**HUGE, "batch_size": 4097}).status_code == 422
 
 
-def test_nobody_is_asked_about_a_job_that_any_device_holds(client: TestClient, hand: Hand, worker: None) -> None:
-    asked = estimator(client, 691 * GIB)
+def test_the_sampler_is_not_asked_about_small_jobs(client: TestClient, hand: Hand, worker: None) -> None:
+    sampler = estimator(client, 691 * GIB)
     assert client.post("/v1/jobs", json=DEFAULT_JOB).status_code == 201
     assert client.post("/v1/jobs", json={**DEFAULT_JOB, "preset": "sagan"}).status_code == 201
-    assert asked.asked == 0
+    assert sampler.request_count == 0
 
 
-def test_where_no_worker_was_ever_seen_nothing_is_known(client: TestClient) -> None:
-    asked = estimator(client, 691 * GIB)
-    assert client.post("/v1/jobs", json=HUGE).status_code == 201 and asked.asked == 0
+def test_without_any_worker_every_job_is_accepted(client: TestClient) -> None:
+    sampler = estimator(client, 691 * GIB)
+    assert client.post("/v1/jobs", json=HUGE).status_code == 201 and sampler.request_count == 0
 
 
-def test_an_unknown_data_set_is_what_is_wrong(client: TestClient, hand: Hand, worker: None) -> None:
+def test_an_unknown_data_set_is_reported_first(client: TestClient, hand: Hand, worker: None) -> None:
     estimator(client, 691 * GIB)
     assert_problem(client.post("/v1/jobs", json={**HUGE, "dataset": "nope"}), 422, "unknown-dataset")

@@ -1,4 +1,4 @@
-"""A request that is sent again with its key makes nothing new, whatever happens in between. On both databases."""
+"""A request that is repeated with its key creates nothing, whatever happens in between; on both databases."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _folders(live: Live) -> set[str]:
     return set(live.hand.artifacts.folders())
 
 
-def test_a_repeated_request_gets_its_first_answer_whatever_became_of_the_job(live: Live) -> None:
+def test_a_repeated_request_gets_the_first_response(live: Live) -> None:
     first = _post(live, "key-1")
     assert first.status_code == 201 and "Idempotency-Replayed" not in first.headers
     job_id = first.json()["id"]
@@ -74,14 +74,14 @@ def test_a_repeated_request_gets_its_first_answer_whatever_became_of_the_job(liv
     assert _post(live, "key-2").json()["id"] != job_id and _post(live, None).status_code == 201
 
 
-def test_the_order_of_the_fields_makes_no_other_request(live: Live) -> None:
+def test_the_order_of_fields_does_not_matter(live: Live) -> None:
     bodies = [b'{"dataset": "fashion-mnist", "seed": 3}', b' {"seed":3,\n"dataset":"fashion-mnist"}']
     headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
     first, second = (live.http.post("/v1/jobs", content=body, headers=headers) for body in bodies)
     assert _same(first, second) and _count(live) == 1
 
 
-def test_a_key_stands_for_one_request(live: Live) -> None:
+def test_a_key_belongs_to_one_request(live: Live) -> None:
     failed = _failed(live)
     assert _post(live, "k").status_code == 201
     others = [
@@ -109,13 +109,13 @@ def test_a_dry_run_keeps_no_key(live: Live) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "k\u00e9y", "tab\there"])
-def test_a_key_is_a_word_that_can_be_seen(live: Live, key: str) -> None:
+def test_an_invalid_key_is_refused(live: Live, key: str) -> None:
     answer = live.http.post("/v1/jobs", json=DEFAULT_JOB, headers=[(b"Idempotency-Key", key.encode())])
     body = assert_problem(answer, 422, "invalid-parameters")
     assert body["errors"][0]["pointer"] == "/Idempotency-Key" and "visible ASCII" in body["detail"]
 
 
-def test_two_keys_are_none(live: Live) -> None:
+def test_two_keys_are_refused(live: Live) -> None:
     headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
     assert_problem(live.http.post("/v1/jobs", json=DEFAULT_JOB, headers=headers), 422, "invalid-parameters")
     assert _post(live, "!" + "~" * 254).status_code == 201
@@ -150,7 +150,9 @@ def test_many_retries_at_once_with_one_key_make_one_job_and_one_folder(live: Liv
     assert all(_same(answers[0], answer) for answer in answers) and _count(live) == 2
     assert _folders(live) == {failed, answers[0].json()["id"]}
     live.http.delete(f"/v1/jobs/{failed}")
-    assert _same(answers[0], _post(live, "k", path=f"/v1/jobs/{failed}/retry")), "even now"
+    assert _same(answers[0], _post(live, "k", path=f"/v1/jobs/{failed}/retry")), (
+        "also after the failed job is deleted"
+    )
 
 
 def test_many_at_once_with_one_key_for_two_requests_make_one_job(live: Live) -> None:
@@ -159,7 +161,7 @@ def test_many_at_once_with_one_key_for_two_requests_make_one_job(live: Live) -> 
     assert {answer.status_code for answer in answers} == {201, 422} and _count(live) == 1
 
 
-def test_who_waits_for_a_request_that_fails_carries_out_its_own(live: Live) -> None:
+def test_a_request_that_waited_for_a_failed_one_is_carried_out(live: Live) -> None:
     with ThreadPoolExecutor(1) as threads:
         with pytest.raises(RuntimeError), live.hand.db.write() as s:
             assert idempotency.reserve(s, "anyone", "k", "of another request") is None

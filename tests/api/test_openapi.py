@@ -1,4 +1,4 @@
-"""The OpenAPI document tells what a route answers, for whoever generates a client from it."""
+"""The OpenAPI document describes all responses of all routes, for generated clients."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _operations(document: Json) -> list[tuple[str, str, Json]]:
     return [(path, method, about) for path, methods in document["paths"].items() for method, about in methods.items()]
 
 
-def test_every_route_documents_what_every_route_may_answer(document: Json) -> None:
+def test_every_route_documents_the_common_responses(document: Json) -> None:
     ours = [found for found in _operations(document) if found[0].startswith("/v1")]
     assert len(ours) > 15
     for path, method, about in ours:
@@ -44,7 +44,7 @@ def test_the_committed_document_is_the_interface(document: Json) -> None:
     assert committed == document, "the interface has changed: look at how, and then `make openapi`"
 
 
-def test_every_error_is_a_problem_and_every_answer_has_its_id(document: Json) -> None:
+def test_every_error_is_a_problem_and_every_response_has_its_id(document: Json) -> None:
     for path, method, about in _operations(document):
         for status, answer in about["responses"].items():
             assert "X-Request-Id" in answer["headers"], (method, path, status)
@@ -74,7 +74,7 @@ def test_a_download_documents_conditions_and_ranges(document: Json) -> None:
 
 def test_every_creating_post_takes_a_key(document: Json) -> None:
     posts = [about for _, method, about in _operations(document) if method == "post"]
-    # A repeated answer would have to be kept for a day, and the key that is in it with it.
+    # Except keys: the service would have to store the response, with the key in it, for a day.
     creating = [about for about in posts if "201" in about["responses"] and "keys" not in about["tags"]]
     assert len(creating) >= 2
     for about in creating:
@@ -84,11 +84,11 @@ def test_every_creating_post_takes_a_key(document: Json) -> None:
     assert not retry.get("required", False)
 
 
-def test_the_scrape_is_there_as_text(document: Json) -> None:
+def test_the_metrics_are_documented_as_text(document: Json) -> None:
     assert "text/plain" in document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
 
 
-def test_what_is_answered_is_documented(client: TestClient, hand: Hand, document: Json) -> None:
+def test_actual_responses_are_documented(client: TestClient, hand: Hand, document: Json) -> None:
     job_id, other = hand.train(), hand.submit()
     hand.preview(job_id, 0, 3)
     hand.evaluate(job_id, 5, 9.0, best=True)
@@ -176,12 +176,12 @@ def test_what_is_answered_is_documented(client: TestClient, hand: Hand, document
     for method, path, sent in calls:
         answer = client.request(method, path, **sent)
         about = _operation(document, method, path)
-        said = about["responses"].get(str(answer.status_code))
-        assert said is not None, (method, path, answer.status_code, answer.text[:300])
-        told = {name.lower() for name in said["headers"]}
-        sends = told & {name.lower() for name in document["components"]["headers"]}
-        assert {n for n in answer.headers if n in _DESCRIBED} <= told, (method, path, answer.status_code)
-        assert sends - {"etag", "vary", "idempotency-replayed"} <= answer.headers.keys(), (
+        documented = about["responses"].get(str(answer.status_code))
+        assert documented is not None, (method, path, answer.status_code, answer.text[:300])
+        names = {name.lower() for name in documented["headers"]}
+        expected = names & {name.lower() for name in document["components"]["headers"]}
+        assert {n for n in answer.headers if n in _DESCRIBED} <= names, (method, path, answer.status_code)
+        assert expected - {"etag", "vary", "idempotency-replayed"} <= answer.headers.keys(), (
             method,
             path,
             answer.status_code,

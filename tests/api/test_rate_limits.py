@@ -1,6 +1,6 @@
-"""Requests are counted, by several processes together where there is a Redis between them.
+"""Rate limits, which several processes count together in Redis.
 
-By the day: a minute may be over between two requests.
+The limits are per day: on a slow machine a minute may pass between two requests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.ports import free_port
 
 
 def _passed(rates: list[RateLimiter], tenant: str, times: int) -> int:
-    """How many of the requests that come to each in turn are let through."""
+    """Send requests to the limiters in turn, and return how many are allowed."""
 
     async def ask() -> int:
         passed = 0
@@ -46,7 +46,7 @@ def test_processes_count_together_where_the_queue_is_in_redis(
     assert _passed(both, name, 9) == 6
 
 
-def test_one_process_counts_by_itself(tmp_path: Path) -> None:
+def test_one_process_counts_without_redis(tmp_path: Path) -> None:
     rates = RateLimiter(small_settings(tmp_path, tenant_rate="3/day"))
     assert _passed([rates], "a", 5) == 3 and _passed([rates], "b", 2) == 2
 
@@ -55,6 +55,6 @@ def test_no_limit_is_no_limit(tmp_path: Path) -> None:
     assert _passed([RateLimiter(small_settings(tmp_path, tenant_rate="", key_rate=""))], "a", 50) == 50
 
 
-def test_each_counts_for_itself_while_redis_is_away(tmp_path: Path) -> None:
+def test_each_process_counts_for_itself_while_redis_is_down(tmp_path: Path) -> None:
     settings = small_settings(tmp_path, broker_url=f"redis://127.0.0.1:{free_port()}/0", tenant_rate="3/day")
     assert _passed([RateLimiter(settings)], "a", 5) == 3

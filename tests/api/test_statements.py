@@ -1,4 +1,4 @@
-"""What a request costs in statements: the same, however many rows it is of."""
+"""The number of statements of a request, which does not depend on the number of rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BEGIN = 1
 
 
 def _asked(client: TestClient, url: str) -> tuple[int, int]:
-    """Rows of the answer, and statements that it took."""
+    """Return the number of rows in the response, and the number of statements."""
     with counted() as statements:
         answer = client.get(url)
     assert answer.status_code == 200, answer.text
@@ -25,7 +25,7 @@ def _asked(client: TestClient, url: str) -> tuple[int, int]:
 
 
 def _some(hand: Hand, count: int) -> None:
-    """Jobs of every sort, with checkpoints."""
+    """Create jobs of every status, with checkpoints."""
     for number in range(count):
         job_id = hand.train(labels={"team": "vision"})
         hand.checkpoint(job_id, 10, best=number % 2 == 0)
@@ -58,7 +58,7 @@ def test_a_list_takes_no_more_statements_for_fifty_jobs_than_for_a_few(
         ("metrics", lambda hand, job_id, step: hand.curve(job_id, np.ones((1, 1)), f"curve_{step}")),
     ],
 )
-def test_what_a_job_has_takes_no_more_statements_for_many_than_for_one(
+def test_lists_of_a_job_need_no_more_statements_for_many_rows_than_for_one(
     client: TestClient, hand: Hand, what: str, add: Callable[[Hand, str, int], object]
 ) -> None:
     job_id = hand.train()

@@ -1,4 +1,4 @@
-"""What the service refuses, and that every refusal is a problem with pointers."""
+"""Invalid requests: every refusal is a problem with pointers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ JSON = {"Content-Type": "application/json"}
         ({"batch_size": 4000, "dataset": "fashion-mnist-mini"}, None, None),
     ],
 )
-def test_a_field_that_cannot_be_is_pointed_at(
+def test_an_invalid_field_is_refused_with_a_pointer(
     client: TestClient, fields: dict[str, Any], pointer: str | None, code: str | None
 ) -> None:
     answer = client.post("/v1/jobs", json={**DEFAULT_JOB, **fields})
@@ -63,13 +63,13 @@ def test_a_field_that_cannot_be_is_pointed_at(
     assert [(e["pointer"], e["code"]) for e in errors] == [(pointer, code)]
 
 
-def test_every_problem_of_a_body_is_told_at_once(client: TestClient) -> None:
+def test_all_problems_of_a_body_are_reported_together(client: TestClient) -> None:
     answer = client.post("/v1/jobs", json={"total_steps": 0, "batch_size": 1, "colour": "red"})
     body = assert_problem(answer, 422, "invalid-spec")
     assert {e["pointer"] for e in body["errors"]} == {"/dataset", "/total_steps", "/batch_size", "/colour"}
 
 
-def test_a_body_with_thousands_of_problems_is_answered_at_once_and_shortly(client: TestClient) -> None:
+def test_a_body_with_thousands_of_problems_gets_a_quick_short_response(client: TestClient) -> None:
     began = time.process_time()
     body = assert_problem(client.post("/v1/jobs", json={f"f{i}": i for i in range(10_000)}), 422, "invalid-spec")
     assert time.process_time() - began < 3 and len(body["errors"]) == 51
@@ -78,7 +78,7 @@ def test_a_body_with_thousands_of_problems_is_answered_at_once_and_shortly(clien
     assert len(assert_problem(answer, 422, "invalid-parameters")["errors"]) == 51
 
 
-def test_unknown_names_are_answered_with_the_valid_ones(client: TestClient) -> None:
+def test_unknown_names_get_the_valid_ones(client: TestClient) -> None:
     body = assert_problem(client.post("/v1/jobs", json={**DEFAULT_JOB, "preset": "x"}), 422, "unknown-preset")
     assert "cgan" in body["valid_presets"] and "cgan" in body["detail"]
     body = assert_problem(client.post("/v1/jobs", json={"dataset": "x"}), 422, "unknown-dataset")
@@ -104,9 +104,7 @@ def test_unknown_names_are_answered_with_the_valid_ones(client: TestClient) -> N
         (b'{"seed": ' + b"9" * 5000 + b"}", 1, 1),
     ],
 )
-def test_what_is_not_json_is_400_with_line_and_column(
-    client: TestClient, sent: bytes, line: int, column: int
-) -> None:
+def test_malformed_json_is_400_with_line_and_column(client: TestClient, sent: bytes, line: int, column: int) -> None:
     body = assert_problem(client.post("/v1/jobs", content=sent, headers=JSON), 400, "malformed-json")
     assert (body["line"], body["column"]) == (line, column)
 
@@ -115,7 +113,7 @@ def test_twenty_levels_are_read() -> None:
     assert parse(b'{"a": "{[", "b":' + b"[" * 19 + b"]" * 19 + b"}")["a"] == "{["
 
 
-def test_strict_json_reads_what_is_json() -> None:
+def test_valid_json_is_parsed() -> None:
     assert parse(b'{"a": {"b": [1, 2.5, "NaN"]}, "c": {"b": "\\ud83d\\ude00"}}') == {
         "a": {"b": [1, 2.5, "NaN"]},
         "c": {"b": "\U0001f600"},
@@ -159,11 +157,11 @@ def test_a_body_too_large_is_413(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1", "/v1/jobs/", "/v2/jobs", "/v1/jobs/x/sleep", "/static-offline-docs/x"])
-def test_an_address_that_is_not_there_is_404(client: TestClient, path: str) -> None:
+def test_an_unknown_address_is_404(client: TestClient, path: str) -> None:
     assert_problem(client.get(path), 404, "not-found")
 
 
-def test_a_method_that_is_not_there_is_405_and_says_which_are(client: TestClient) -> None:
+def test_an_unknown_method_is_405_with_the_allowed_methods(client: TestClient) -> None:
     for method in ("PUT", "OPTIONS"):
         answer = client.request(method, "/v1/jobs")
         assert_problem(answer, 405, "method-not-allowed")
@@ -188,7 +186,7 @@ def test_allow_names_the_methods_of_every_route_of_an_address(client: TestClient
 
 
 @pytest.mark.parametrize("text", ["a\u00a0b", "\U0001f469\u200d\U0001f680", "\u00ad", "\u05d0"])
-def test_every_text_that_a_label_holds_can_be_searched(client: TestClient, hand: Hand, text: str) -> None:
+def test_every_valid_label_can_be_searched(client: TestClient, hand: Hand, text: str) -> None:
     job_id = hand.submit(labels={"k": text})
     answer = client.get("/v1/jobs", params={"label": f"k:{text}"})
     assert [job["id"] for job in answer.json()["data"]] == [job_id]
@@ -200,7 +198,7 @@ UNSEEN = ["a\x00b", "a\nb", "a\r\nb", "\x1f", "\x7f", "a\x85b", "a\u2028b", "a\u
 
 @pytest.mark.parametrize("text", UNSEEN)
 @pytest.mark.parametrize("field", ["name", "dataset", "labels"])
-def test_a_text_is_what_it_looks_like(client: TestClient, field: str, text: str) -> None:
+def test_invisible_characters_in_a_text_are_refused(client: TestClient, field: str, text: str) -> None:
     value = {"k": text} if field == "labels" else text
     body = assert_problem(client.post("/v1/jobs", json={**DEFAULT_JOB, field: value}), 422, "invalid-spec")
     assert [e["code"] for e in body["errors"]] == ["bad-format"]
@@ -208,9 +206,9 @@ def test_a_text_is_what_it_looks_like(client: TestClient, field: str, text: str)
 
 
 @pytest.mark.parametrize("length", [201, 100_000])
-def test_a_name_has_its_length(client: TestClient, length: int) -> None:
+def test_a_name_has_a_largest_length(client: TestClient, length: int) -> None:
     body = assert_problem(client.post("/v1/jobs", json={**DEFAULT_JOB, "name": "n" * length}), 422, "invalid-spec")
-    assert len(body["detail"]) < 300, "no more of what was sent is said than helps"
+    assert len(body["detail"]) < 300, "the message quotes only the beginning of a long value"
 
 
 @pytest.mark.parametrize("text", UNSEEN)
@@ -221,7 +219,7 @@ def test_control_characters_are_refused(client: TestClient, text: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["status=", "status=,", "status=running,,queued", "status=%20"])
-def test_an_empty_word_in_a_list_is_not_all(client: TestClient, query: str) -> None:
+def test_an_empty_word_in_a_list_does_not_mean_all(client: TestClient, query: str) -> None:
     body = assert_problem(client.get(f"/v1/jobs?{query}"), 422, "invalid-parameters")
     assert "empty word" in body["detail"]
 
@@ -230,7 +228,7 @@ def test_an_empty_word_in_a_list_is_not_all(client: TestClient, query: str) -> N
     ("sent", "kind"),
     [(b"null", "null"), (b"[]", "an array"), (b"3.5", "a number"), (b'"x"', "a string"), (b"true", "true")],
 )
-def test_a_body_that_is_no_object_is_named_in_the_words_of_json(client: TestClient, sent: bytes, kind: str) -> None:
+def test_a_body_that_is_not_an_object_is_named_by_its_json_type(client: TestClient, sent: bytes, kind: str) -> None:
     body = client.post("/v1/jobs", content=sent, headers=JSON).json()
     assert body["detail"] == f"The body must be a JSON object, not {kind}."
 
@@ -240,7 +238,7 @@ def test_documents_refuse_unknown_parameters_too(client: TestClient) -> None:
     assert client.get("/openapi.json").json()["openapi"]
 
 
-def test_the_address_that_is_printed_leads_to_the_documentation(client: TestClient) -> None:
+def test_the_root_redirects_to_the_documentation(client: TestClient) -> None:
     answer = client.get("/", follow_redirects=False)
     assert answer.status_code == 307 and answer.headers["Location"] == "/docs"
     assert "/" not in client.get("/openapi.json").json()["paths"]
@@ -261,7 +259,7 @@ def test_the_request_id_is_echoed_or_made(client: TestClient) -> None:
     assert len(client.get("/healthz", headers={"X-Request-Id": "a b" * 99}).headers["X-Request-Id"]) == 32
 
 
-def test_an_unexpected_error_is_a_500_problem_without_its_story(sqlite_settings: Settings) -> None:
+def test_an_unexpected_error_is_a_500_problem_without_details(sqlite_settings: Settings) -> None:
     app = create_app(sqlite_settings)
 
     @app.get("/broken")
@@ -292,7 +290,7 @@ def test_every_code_of_a_domain_error_uses_hyphens() -> None:
 
 
 def _routes(app: FastAPI) -> list[tuple[str, str]]:
-    """(method, path with ids filled in) of every route of ours."""
+    """Return the method and the path, with ids, of every route of the API."""
     found = []
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute) and context.path is not None:
@@ -312,12 +310,12 @@ def test_every_route_refuses_an_unknown_query_parameter(client: TestClient) -> N
         assert [(e["pointer"], e["code"]) for e in body["errors"]] == [("/colour", "unknown-parameter")], path
 
 
-def test_a_misspelt_parameter_is_answered_with_the_right_one(client: TestClient) -> None:
+def test_a_misspelt_parameter_gets_a_suggestion(client: TestClient) -> None:
     body = client.get("/v1/jobs?limt=3").json()
     assert "did you mean 'limit'?" in body["errors"][0]["detail"]
 
 
-def test_the_guard_knows_which_parameters_may_be_repeated(client: TestClient) -> None:
+def test_known_parameters_tells_which_may_be_repeated(client: TestClient) -> None:
     known = {
         context.path: known_parameters(context.original_route)
         for context in iter_route_contexts(client.app.routes)  # type: ignore[attr-defined]
@@ -329,5 +327,5 @@ def test_the_guard_knows_which_parameters_may_be_repeated(client: TestClient) ->
 
 
 @pytest.mark.parametrize("step", ["9" * 17, "9" * 5_000, "-1", "1.5", "١"])
-def test_a_step_that_is_no_number_here_is_no_page_and_no_error_of_ours(client: TestClient, step: str) -> None:
+def test_an_invalid_step_is_404(client: TestClient, step: str) -> None:
     assert_problem(client.get(f"/v1/jobs/job_1/previews/{step}.png"), 404, "not-found")

@@ -1,4 +1,4 @@
-"""Accept, conditions and preferences: what a request's headers ask for."""
+"""The headers Accept, If-None-Match and Prefer."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from api.samples.request import FORMATS
         ("image/png;q=0, */*;q=0.1", "application/zip"),
     ],
 )
-def test_accept_is_weighed(accept: str | None, chosen: str) -> None:
+def test_accept_is_negotiated(accept: str | None, chosen: str) -> None:
     assert negotiate(accept, list(FORMATS)) == chosen
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/png;q=0", "image/png;q=x", "nonsense"])
-def test_what_is_not_made_is_not_acceptable(accept: str) -> None:
+def test_an_unavailable_type_is_not_acceptable(accept: str) -> None:
     with pytest.raises(NotAcceptableError):
         negotiate(accept, list(FORMATS))
 

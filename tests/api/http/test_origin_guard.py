@@ -1,4 +1,4 @@
-"""A service that asks nobody for a key, and a page of somebody else's in a browser on the same machine."""
+"""A service without keys, and a page of another web site in a browser on the same machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def live(sqlite_settings: Settings) -> Iterator[Live]:
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "10.0.0.1", "[::2]:80"]
 )
-def test_by_a_name_that_was_turned_to_this_machine_nothing_is_read(live: Live, host: str) -> None:
+def test_a_foreign_host_name_is_refused(live: Live, host: str) -> None:
     for path in ("/v1/jobs", "/healthz"):
         answer = live.http.get(path, headers={"Host": host})
         assert answer.status_code == 403 and answer.json()["code"] == "foreign-page"
@@ -34,7 +34,7 @@ def test_by_a_name_that_was_turned_to_this_machine_nothing_is_read(live: Live, h
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:8000", "a.localhost:1", "127.0.0.1", "127.8.0.1:80", "[::1]:8000"]
 )
-def test_the_names_of_this_machine_are_answered(live: Live, host: str) -> None:
+def test_the_names_of_this_machine_are_accepted(live: Live, host: str) -> None:
     assert live.http.get("/v1/jobs", headers={"Host": host}).status_code == 200
 
 
@@ -47,19 +47,19 @@ def test_a_page_of_another_origin_changes_nothing(live: Live, origin: str) -> No
     assert live.http.get("/v1/jobs", headers={"Origin": origin}).json()["data"] == [], "and reads nothing by CORS"
 
 
-def test_a_page_of_the_services_own_and_a_program_may(live: Live) -> None:
+def test_own_pages_and_programs_may_change_things(live: Live) -> None:
     for headers in ({}, {"Origin": live.url}):
         assert live.http.post("/v1/jobs", json=DEFAULT_JOB, headers=headers).status_code == 201
 
 
-def test_an_origin_that_was_named_may(sqlite_settings: Settings) -> None:
+def test_a_configured_origin_may_change_things(sqlite_settings: Settings) -> None:
     page = "https://pages.example.org"
     with serving(sqlite_settings.model_copy(update={"cors_origins": page})) as live:
         assert live.http.post("/v1/jobs", json=DEFAULT_JOB, headers={"Origin": page}).status_code == 201
         assert live.http.post("/v1/jobs", json=DEFAULT_JOB, headers={"Origin": page + ".x"}).status_code == 403
 
 
-def test_with_keys_any_name_will_do(sqlite_settings: Settings) -> None:
+def test_any_host_name_is_accepted_with_keys(sqlite_settings: Settings) -> None:
     with serving(sqlite_settings.model_copy(update={"auth": "on"})) as live:
         answer = live.http.get("/v1/jobs", headers={"Host": "gantry.example.org"})
         assert answer.status_code == 401 and answer.json()["code"] == "missing-api-key"
@@ -81,4 +81,4 @@ def test_a_page_of_another_origin_opens_no_socket() -> None:
         pytest.raises(WebSocketDisconnect),
         client.websocket_connect("ws://127.0.0.1:8002/ws", headers={"Origin": "http://evil.example"}),
     ):
-        raise AssertionError("it is not opened")
+        raise AssertionError("the WebSocket was opened")

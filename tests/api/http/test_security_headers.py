@@ -1,4 +1,4 @@
-"""What browsers are told with every answer; which other origins may read the API; the pages at /docs."""
+"""Security headers of every response, CORS, and the pages at /docs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def service(settings: Settings, base_url: str = "http://testserver", **changes: 
 @pytest.mark.parametrize(
     "path", ["/v1/jobs", "/v1/jobs/job_0", "/nowhere", "/v1/jobs?x=1", "/healthz", "/openapi.json"]
 )
-def test_every_answer_tells_browsers_what_not_to_do(client: TestClient, path: str) -> None:
+def test_every_response_has_security_headers(client: TestClient, path: str) -> None:
     headers = client.get(path).headers
     assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
     assert headers["X-Content-Type-Options"] == "nosniff" and headers["X-Frame-Options"] == "DENY"
@@ -34,7 +34,7 @@ def test_every_answer_tells_browsers_what_not_to_do(client: TestClient, path: st
     assert "Strict-Transport-Security" not in headers and "Server" not in headers
 
 
-def test_the_last_resort_tells_them_too(sqlite_settings: Settings) -> None:
+def test_an_unexpected_error_has_security_headers(sqlite_settings: Settings) -> None:
     app = create_app(sqlite_settings)
 
     @app.get("/broken")
@@ -48,7 +48,7 @@ def test_the_last_resort_tells_them_too(sqlite_settings: Settings) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_what_says_how_long_it_may_be_kept_says_so_still(client: TestClient, hand: Hand) -> None:
+def test_own_cache_headers_are_kept(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     row = hand.checkpoint(job_id, 10)
     answer = client.get(f"/v1/checkpoints/{row.id}/content")
@@ -57,7 +57,7 @@ def test_what_says_how_long_it_may_be_kept_says_so_still(client: TestClient, han
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_what_is_a_file_is_to_be_saved_and_not_shown(client: TestClient, hand: Hand) -> None:
+def test_files_are_sent_as_attachments(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     hand.curve(job_id, np.zeros((3, 1)), "loss_d")
     for media, disposition in (("text/csv", "attachment"), ("application/json", None), ("image/png", None)):
@@ -65,12 +65,12 @@ def test_what_is_a_file_is_to_be_saved_and_not_shown(client: TestClient, hand: H
         assert answer.status_code == 200 and answer.headers.get("Content-Disposition") == disposition
 
 
-def test_over_tls_browsers_are_told_to_stay_there(sqlite_settings: Settings) -> None:
+def test_tls_responses_have_strict_transport_security(sqlite_settings: Settings) -> None:
     with service(sqlite_settings, "https://testserver") as client:
         assert client.get("/healthz").headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
-def test_the_documentation_draws_itself_with_what_is_served_here(client: TestClient) -> None:
+def test_the_documentation_loads_only_own_files(client: TestClient) -> None:
     policy = client.get("/docs").headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy and "unsafe-eval" not in policy
     assert "http" not in policy
@@ -87,27 +87,27 @@ def test_the_pages_can_be_switched_off(sqlite_settings: Settings) -> None:
 def test_no_other_origin_may_read_the_api_unless_it_is_named(client: TestClient) -> None:
     answer = client.get("/v1/jobs", headers={"Origin": PAGE})
     assert [name for name in answer.headers if name.startswith("access-control")] == []
-    asked = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
-    assert_problem(client.options("/v1/jobs", headers=asked), 405, "method-not-allowed")
+    preflight = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
+    assert_problem(client.options("/v1/jobs", headers=preflight), 405, "method-not-allowed")
 
 
-def test_an_origin_that_is_named_may_and_no_other(sqlite_settings: Settings) -> None:
+def test_only_configured_origins_may_read_the_api(sqlite_settings: Settings) -> None:
     with service(sqlite_settings, cors_origins=f"{PAGE}, https://b.example.org") as client:
-        asked = {
+        preflight = {
             "Origin": PAGE,
             "Access-Control-Request-Method": "POST",
             "Access-Control-Request-Headers": "authorization, idempotency-key",
         }
-        allowed = client.options("/v1/jobs", headers=asked)
+        allowed = client.options("/v1/jobs", headers=preflight)
         assert allowed.status_code == 200 and allowed.headers["Access-Control-Allow-Origin"] == PAGE
-        refused = client.options("/v1/jobs", headers={**asked, "Origin": "https://evil.example.org"})
+        refused = client.options("/v1/jobs", headers={**preflight, "Origin": "https://evil.example.org"})
         assert refused.status_code == 400 and "Access-Control-Allow-Origin" not in refused.headers
         assert refused.headers["content-type"] == "application/problem+json"
         for path in ("/v1/jobs", "/v1/jobs/job_0", "/v1/jobs?x=1"):
-            told = client.get(path, headers={"Origin": PAGE})
-            assert told.headers["Access-Control-Allow-Origin"] == PAGE, path
-            assert "ETag" in told.headers["Access-Control-Expose-Headers"]
-            assert "Access-Control-Allow-Credentials" not in told.headers
+            headers = client.get(path, headers={"Origin": PAGE}).headers
+            assert headers["Access-Control-Allow-Origin"] == PAGE, path
+            assert "ETag" in headers["Access-Control-Expose-Headers"]
+            assert "Access-Control-Allow-Credentials" not in headers
         large = client.post("/v1/jobs", content=b" " * 300_000, headers={"Origin": PAGE})
         assert large.status_code == 413 and large.headers["Access-Control-Allow-Origin"] == PAGE
         assert "Access-Control-Allow-Origin" not in client.get("/v1/jobs", headers={"Origin": "null"}).headers
@@ -115,5 +115,5 @@ def test_an_origin_that_is_named_may_and_no_other(sqlite_settings: Settings) -> 
 
 def test_any_origin_never_comes_with_credentials(sqlite_settings: Settings) -> None:
     with service(sqlite_settings, cors_origins="*") as client:
-        told = client.get("/v1/jobs", headers={"Origin": PAGE, "Cookie": "a=b"}).headers
-        assert told["Access-Control-Allow-Origin"] == "*" and "Access-Control-Allow-Credentials" not in told
+        headers = client.get("/v1/jobs", headers={"Origin": PAGE, "Cookie": "a=b"}).headers
+        assert headers["Access-Control-Allow-Origin"] == "*" and "Access-Control-Allow-Credentials" not in headers

@@ -1,4 +1,4 @@
-"""Who sends slowly, too much, or breaks off: over real sockets, and nothing of it is kept."""
+"""Clients that send slowly, send too much or disconnect, over real sockets: nothing of their requests is kept."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ UPLOAD = "POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipa
 
 @contextmanager
 def sending(live: Live, head: str, body: bytes) -> Iterator[socket.socket]:
-    """A connection on which a request has begun."""
+    """Yield a connection on which a request has begun."""
     with socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection:
         send(connection, head.encode() + b"\r\n" + body)
         yield connection
 
 
 def send(connection: socket.socket, content: bytes) -> None:
-    """What of it is taken: a server that has answered already may have closed the connection."""
+    """Send as much as possible: a server that has responded already may have closed the connection."""
     with suppress(BrokenPipeError, ConnectionResetError):
         connection.sendall(content)
 
 
 def answer(connection: socket.socket) -> tuple[int, dict[str, Any]]:
-    """Status and body, once the server has closed the connection."""
-    got = b""
-    with suppress(ConnectionResetError):  # which is how it closes one with something unread on it
-        while piece := connection.recv(65536):
-            got += piece
-    head, _, body = got.partition(b"\r\n\r\n")
+    """Return status and body, once the server has closed the connection."""
+    received = b""
+    with suppress(ConnectionResetError):  # raised if the server closes a connection with unread bytes
+        while chunk := connection.recv(65536):
+            received += chunk
+    head, _, body = received.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)
 
 
@@ -62,7 +62,7 @@ def live(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator
         yield served
 
 
-def test_a_body_that_never_comes_is_not_waited_for(live: Live) -> None:
+def test_a_body_that_never_arrives_times_out(live: Live) -> None:
     head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n"
     began = time.monotonic()
     with sending(live, head, b'{"data') as connection:
@@ -72,7 +72,7 @@ def test_a_body_that_never_comes_is_not_waited_for(live: Live) -> None:
         assert answer(connection)[0] == 408
 
 
-def test_a_head_that_never_ends_is_not_waited_for(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_never_ends_times_out(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
     with serving(sqlite_settings) as live:
         for sent in (b"", b"GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX: y"):
@@ -80,7 +80,7 @@ def test_a_head_that_never_ends_is_not_waited_for(sqlite_settings: Settings, mon
             with socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection:
                 send(connection, sent)
                 assert connection.recv(1000) == b"" and time.monotonic() - began < 18
-        # One connection, two requests: the time is each head's own.
+        # Two requests on one connection: each head has its own time.
         with socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection:
             for _ in range(2):
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -89,7 +89,7 @@ def test_a_head_that_never_ends_is_not_waited_for(sqlite_settings: Settings, mon
 
 
 @pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
-def test_a_head_has_its_size(live: Live, end: bytes) -> None:
+def test_a_head_has_a_largest_size(live: Live, end: bytes) -> None:
     with socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection:
         send(connection, b"GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 70_000 + end)
         assert connection.recv(1000).startswith(b"HTTP/1.1 400")
@@ -98,7 +98,7 @@ def test_a_head_has_its_size(live: Live, end: bytes) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
 
 
-def test_an_upload_that_trickles_gives_its_place_back(
+def test_a_slow_upload_times_out_and_frees_its_slot(
     live: Live, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multipart, "_HEAD_START_SECONDS", 3600.0)
@@ -107,7 +107,7 @@ def test_an_upload_that_trickles_gives_its_place_back(
         busy = live.http.post("/v1/datasets", files={"file": ("b.zip", b"PK")})
         assert busy.status_code == 503 and busy.json()["code"] == "uploads-busy"
         assert int(busy.headers["Retry-After"]) > 0
-        # From its next byte on it has no more time than it has earned.
+        # From the next byte on, the allowed time depends only on the bytes received.
         monkeypatch.setattr(multipart, "_HEAD_START_SECONDS", 0.5)
         send(connection, b"x")
         status, body = answer(connection)
@@ -117,12 +117,12 @@ def test_an_upload_that_trickles_gives_its_place_back(
     assert live.http.post("/v1/datasets", files={"file": ("b.zip", b"PK")}).json()["code"] == "corrupt-archive"
 
 
-def test_an_upload_that_comes_fast_enough_may_take_its_time(
+def test_an_upload_that_is_fast_enough_may_take_long(
     live: Live, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     content = write(tmp_path / "shoes.zip", CLASSES).read_bytes()
     whole = HEAD + content + b"\r\n--b--\r\n"
-    # Longer than the head start, and a fraction of what it earns.
+    # The upload takes longer than the head start, and less than the time that its bytes allow.
     monkeypatch.setattr(multipart, "_SLOWEST_BYTES_PER_SECOND", len(whole) // 240)
     step = len(whole) // 4
     with sending(live, UPLOAD + f"Content-Length: {len(whole)}\r\nConnection: close\r\n", b"") as connection:
@@ -134,7 +134,7 @@ def test_an_upload_that_comes_fast_enough_may_take_its_time(
 
 
 @pytest.mark.parametrize("rest", [b"x", b"x" * 999])
-def test_who_was_answered_before_the_end_of_a_body_holds_no_connection(
+def test_an_early_response_does_not_keep_the_connection_open(
     sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, rest: bytes
 ) -> None:
     monkeypatch.setattr(protocol, "UNREAD_SECONDS", 0.5)
@@ -142,7 +142,7 @@ def test_who_was_answered_before_the_end_of_a_body_holds_no_connection(
     head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n"
     with serving(sqlite_settings.model_copy(update={"auth": "on"})) as live, sending(live, head, b"{") as connection:
         assert b"401" in connection.recv(65536)
-        # Of its keep-alive this is the end: uvicorn takes it for the beginning of something.
+        # uvicorn takes these bytes for a new request, and drops its keep-alive timer.
         send(connection, rest)
         began = time.monotonic()
         assert connection.recv(1000) == b"" and time.monotonic() - began < 25
@@ -155,7 +155,7 @@ def test_an_empty_line_holds_no_connection(sqlite_settings: Settings, monkeypatc
         serving(sqlite_settings) as live,
         socket.create_connection(("127.0.0.1", live.port), timeout=60) as connection,
     ):
-        # Before another request it ends nothing: that one has a clock of its own.
+        # An empty line before another request closes nothing: that request has its own timer.
         for sent in (ask, b"\r\n" + ask, b"\r\n", ask):
             connection.sendall(sent)
             if sent.endswith(ask):
@@ -165,7 +165,7 @@ def test_an_empty_line_holds_no_connection(sqlite_settings: Settings, monkeypatc
         assert connection.recv(1000) == b"" and time.monotonic() - began < 25
 
 
-def test_no_upload_takes_for_ever(sqlite_settings: Settings) -> None:
+def test_an_upload_has_a_longest_time(sqlite_settings: Settings) -> None:
     with (
         serving(sqlite_settings.model_copy(update={"upload_seconds": 1.0})) as live,
         sending(live, UPLOAD + "Content-Length: 100000000\r\n", HEAD + bytes(5_000_000)) as connection,
@@ -174,7 +174,7 @@ def test_no_upload_takes_for_ever(sqlite_settings: Settings) -> None:
         until(lambda: left(sqlite_settings) == [])
 
 
-def test_what_is_still_to_come_is_no_longer_free(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reserved_disk_space_is_not_free(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multipart, "_RESERVED_BYTES", 0)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=30_000))
     second = {"file": ("b.zip", bytes(6_000))}
@@ -188,7 +188,7 @@ def test_what_is_still_to_come_is_no_longer_free(sqlite_settings: Settings, monk
         assert live.http.post("/v1/datasets", files=second).json()["code"] == "corrupt-archive"
 
 
-def test_an_upload_whose_key_is_revoked_on_the_way_becomes_nothing(sqlite_settings: Settings, tmp_path: Path) -> None:
+def test_an_upload_whose_key_is_revoked_meanwhile_is_refused(sqlite_settings: Settings, tmp_path: Path) -> None:
     whole = HEAD + write(tmp_path / "shoes.zip", CLASSES).read_bytes() + b"\r\n--b--\r\n"
     with serving(sqlite_settings.model_copy(update={"auth": "on"})) as live:
         db = Database(sqlite_settings.database)
@@ -210,7 +210,7 @@ def test_an_upload_whose_key_is_revoked_on_the_way_becomes_nothing(sqlite_settin
 
 
 @pytest.mark.parametrize("part", ["name", "file"])
-def test_an_endless_body_ends_at_the_limit(
+def test_an_endless_body_is_refused_at_the_limit(
     sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     monkeypatch.setattr(multipart, "_MEGABYTE", 100)
@@ -219,7 +219,7 @@ def test_an_endless_body_ends_at_the_limit(
         chunk = b"4e20\r\n" + bytes(20_000) + b"\r\n"
         begun = f"{len(head):x}\r\n".encode() + head + b"\r\n"
         with sending(live, UPLOAD + "Transfer-Encoding: chunked\r\nConnection: close\r\n", begun) as connection:
-            # No more than is read: what lies unread when the server hangs up takes its answer along.
+            # Send only while the server reads: if it closes with unread bytes, the client loses the response.
             while not select.select([connection], [], [], 0.2)[0]:
                 send(connection, chunk)
             status, body = answer(connection)
@@ -227,7 +227,7 @@ def test_an_endless_body_ends_at_the_limit(
     assert left(sqlite_settings) == []
 
 
-def test_who_breaks_off_leaves_nothing(sqlite_settings: Settings) -> None:
+def test_an_aborted_upload_leaves_nothing(sqlite_settings: Settings) -> None:
     with serving(sqlite_settings) as live:
         with sending(live, UPLOAD + "Content-Length: 1000000\r\n", HEAD + b"PK" * 1000):
             until(lambda: left(sqlite_settings))

@@ -1,4 +1,4 @@
-"""Streams from a real server over real sockets: cut, slow, many, and when the service stops."""
+"""Event streams from a real server over real sockets: interrupted, slow, many, and while the service stops."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.api.live_service import (
     SECONDS,
     Live,
     counted,
-    scissors,
+    cutting_proxy,
     serving,
     until,
     until_silent,
@@ -55,12 +55,12 @@ def live(sqlite_settings: Settings) -> Iterator[Live]:
         yield started
 
 
-# What uvicorn says of requests that it had to break off.
+# uvicorn logs this if it had to abort requests.
 FORCED = "graceful shutdown exceeded"
 
 
 def _work(hand: Hand, job_id: str, n: int) -> None:
-    """A worker that has something to tell all the time, and then ends."""
+    """Write `n` events at short intervals, then end the job."""
     for step in range(n):
         with hand.db.write() as s:
             events.record(s, job_id, "job.progress", {"step": step}, attempt=1)
@@ -68,23 +68,23 @@ def _work(hand: Hand, job_id: str, n: int) -> None:
     hand.finish(job_id, Status.SUCCEEDED)
 
 
-def test_who_is_cut_ten_times_sees_every_event_once_and_in_order(settings: Settings) -> None:
-    with serving(settings) as live, scissors(live, 10, random.Random(7)) as between:
+def test_a_client_that_is_disconnected_ten_times_gets_every_event_once_in_order(settings: Settings) -> None:
+    with serving(settings) as live, cutting_proxy(live, 10, random.Random(7)) as proxy:
         job_id = live.hand.train()
         worker = threading.Thread(target=_work, args=(live.hand, job_id, 80))
         worker.start()
-        with Client(between.url) as client:
+        with Client(proxy.url) as client:
             seen = list(client.events(job_id))
         worker.join()
         with Client(live.url) as client:
             assert seen == list(client.past_events(job_id))
-        assert [told["seq"] for told in seen] == list(range(1, 84)) and seen[-1]["data"]["status"] == "succeeded"
-        assert between.made == 10
+        assert [event["seq"] for event in seen] == list(range(1, 84)) and seen[-1]["data"]["status"] == "succeeded"
+        assert proxy.cut_count == 10
 
 
-@pytest.mark.parametrize(("news", "heartbeat"), [(True, 60.0), (False, 0.1)])
+@pytest.mark.parametrize(("progress", "heartbeat"), [(True, 60.0), (False, 0.1)])
 def test_a_stream_does_not_outlive_its_key(
-    sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, news: bool, heartbeat: float
+    sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, progress: bool, heartbeat: float
 ) -> None:
     for module in (auth, event_stream):
         monkeypatch.setattr(module, "REMEMBERED_SECONDS", 0.1)
@@ -95,30 +95,32 @@ def test_a_stream_does_not_outlive_its_key(
         key_id, job_id = made.row.id, submit(live.hand.db, total_steps=100).id
         live.hand.claim()
         headers = {"Authorization": f"Bearer {made.key}", **STREAM}
-        with live.http.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as told:
-            lines = told.iter_lines()
+        with live.http.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as response:
+            lines = response.iter_lines()
             while next(lines) != "id: 2":
                 pass
             with live.hand.db.write() as s:
                 api_keys.revoke(s, key_id)
             time.sleep(0.3)
-            if news:
+            if progress:
                 live.hand.progress(job_id, 7)
-            assert not [line for line in lines if line and line != ": heartbeat"], "it ends, and tells nothing more"
+            assert not [line for line in lines if line and line != ": heartbeat"], (
+                "the stream ends without further events"
+            )
         assert live.http.get(f"/v1/jobs/{job_id}/events", headers=headers).status_code == 401
 
 
-def test_what_happens_is_told_at_once(live: Live) -> None:
+def test_events_are_streamed_at_once(live: Live) -> None:
     job_id = live.hand.train()
-    with live.stream(job_id) as told:
-        assert [next(told).id for _ in range(2)] == ["1", "2"]
+    with live.stream(job_id) as stream:
+        assert [next(stream).id for _ in range(2)] == ["1", "2"]
         began = time.monotonic()
         live.hand.progress(job_id, 7)
-        news = next(told)
-        assert news.event == "job.progress" and json.loads(news.data)["data"] == {"step": 7}
+        event = next(stream)
+        assert event.event == "job.progress" and json.loads(event.data)["data"] == {"step": 7}
         live.hand.finish(job_id, Status.SUCCEEDED)
-        assert [next(told).event for _ in range(2)] == ["job.status", "stream.end"]
-        assert time.monotonic() - began < SECONDS and next(told, None) is None
+        assert [next(stream).event for _ in range(2)] == ["job.status", "stream.end"]
+        assert time.monotonic() - began < SECONDS and next(stream, None) is None
 
 
 def test_a_silent_stream_has_a_heartbeat(live: Live) -> None:
@@ -128,34 +130,34 @@ def test_a_silent_stream_has_a_heartbeat(live: Live) -> None:
         assert [line for line in (next(lines) for _ in range(20)) if line.startswith(":")][:2] == [": heartbeat"] * 2
 
 
-def test_the_head_of_a_stream_is_all_of_it(live: Live) -> None:
+def test_head_of_a_stream_ends_at_once(live: Live) -> None:
     began = time.monotonic()
     answer = live.http.head(f"/v1/jobs/{live.hand.train()}/events", headers=STREAM)
     assert answer.status_code == 200 and answer.content == b"" and time.monotonic() - began < SECONDS
     assert answer.headers["content-type"].startswith("text/event-stream")
-    until_silent()  # or the reader that is gone is still listened for
+    until_silent()  # otherwise the poller still runs for the client that is gone
 
 
-def test_a_job_that_is_deleted_under_its_readers_ends_their_streams(live: Live) -> None:
+def test_deleting_a_job_ends_its_streams(live: Live) -> None:
     job_id = live.hand.train()
-    with live.stream(job_id) as told:
-        assert [next(told).id for _ in range(2)] == ["1", "2"]
+    with live.stream(job_id) as stream:
+        assert [next(stream).id for _ in range(2)] == ["1", "2"]
         with live.hand.db.write() as s:
             leases.finish(s, job_id, 1, Status.SUCCEEDED)
             jobs.delete(s, job_id)
-        end = next(told)
+        end = next(stream)
         assert end.event == "stream.end" and json.loads(end.data) == {"status": "deleted", "last_seq": 2}
-        assert next(told, None) is None
+        assert next(stream, None) is None
 
 
-def test_who_reads_slowly_holds_up_nobody_and_misses_nothing(live: Live) -> None:
+def test_a_slow_client_delays_no_other_and_misses_nothing(live: Live) -> None:
     job_id = live.hand.train()
     with socket.create_connection(("127.0.0.1", live.port)) as slow, live.stream(job_id) as quick:
         slow.sendall(f"GET /v1/jobs/{job_id}/events HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n".encode())
         for _ in range(10):
             _write_large_events(live.hand, job_id, 100)
         live.hand.finish(job_id, Status.SUCCEEDED)
-        numbers = [told.id for told in quick if told.event != "stream.end"]
+        numbers = [event.id for event in quick if event.event != "stream.end"]
         assert numbers == [str(seq) for seq in range(1, 1004)]
         text = b"".join(iter(lambda: slow.recv(65536), b"")).decode()
         assert [line[4:] for line in text.splitlines() if line.startswith("id: ")] == numbers
@@ -178,7 +180,7 @@ async def _read(port: int, job_id: str) -> list[str]:
 
 
 async def _crowd(live: Live, job_id: str, readers: int, threads: list[int]) -> list[list[str]]:
-    """So many readers at once, from before the job's work to its end."""
+    """Read the events of a job with `readers` clients at once, from the start of the job to its end."""
     reading = [asyncio.create_task(_read(live.port, job_id)) for _ in range(readers)]
     await asyncio.sleep(1)
     for step in range(3):
@@ -189,30 +191,30 @@ async def _crowd(live: Live, job_id: str, readers: int, threads: list[int]) -> l
     return await asyncio.gather(*reading)
 
 
-def test_three_hundred_readers_ask_no_more_of_the_database_than_three(live: Live) -> None:
-    asked, threads, seconds = {}, {}, {}
+def test_three_hundred_streams_need_no_more_statements_than_three(live: Live) -> None:
+    executed, threads, seconds = {}, {}, {}
     for readers in (3, 300):
         job_id, seen, began = live.hand.train(), list[int](), time.monotonic()
         with counted() as statements:
-            told = asyncio.run(_crowd(live, job_id, readers, seen))
-        assert told == [[str(seq) for seq in range(1, 64)]] * readers
-        asked[readers], threads[readers] = statements.count, max(seen)
+            received = asyncio.run(_crowd(live, job_id, readers, seen))
+        assert received == [[str(seq) for seq in range(1, 64)]] * readers
+        executed[readers], threads[readers] = statements.count, max(seen)
         seconds[readers] = time.monotonic() - began
-    # Four looks a second, of three statements at most: a crowd that takes longer may have asked for longer.
+    # Four polls per second, with three statements at most: more time allows for more statements.
     longer = 12 * max(0.0, seconds[300] - seconds[3])
-    assert asked[300] <= 1.3 * asked[3] + 10 + longer, (asked, seconds)
+    assert executed[300] <= 1.3 * executed[3] + 10 + longer, (executed, seconds)
     assert threads[300] <= threads[3] + 5, threads
 
 
-def test_nothing_is_asked_while_nobody_listens(live: Live) -> None:
+def test_the_database_is_not_polled_without_clients(live: Live) -> None:
     job_id = live.hand.train()
-    with live.stream(job_id) as told, counted() as heard:
-        next(told)
-        until(lambda: heard.count > 5)
+    with live.stream(job_id) as stream, counted() as statements:
+        next(stream)
+        until(lambda: statements.count > 5)
     until_silent()
 
 
-def test_who_waits_for_a_change_costs_little(live: Live) -> None:
+def test_waiting_for_a_change_needs_few_statements(live: Live) -> None:
     job_id, answers = live.hand.train(), list[int]()
     path = f"/v1/jobs/{job_id}"
     with counted() as one_read:
@@ -230,14 +232,14 @@ def test_who_waits_for_a_change_costs_little(live: Live) -> None:
         for thread in waiting:
             thread.join(SECONDS)
     assert answers == [200] * 10
-    # Each reads the job first, last and perhaps once between; to ask four times a second were ten times.
+    # Each request reads the job at the start, at the end and perhaps once between. Polling would read ten times more.
     assert statements.count < 10 * 4 * one_read.count + 50
 
 
-def test_a_service_that_stops_ends_streams_and_waits_at_once(
+def test_stopping_ends_streams_and_waits_at_once(
     sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # What is not ended at once is broken off only then, however long the machine stands still.
+    # uvicorn would abort requests only after this time, so that a slow machine does not fail the test.
     monkeypatch.setattr(serve, "_LAST_REQUESTS_SECONDS", SECONDS / 2)
     with serving(sqlite_settings) as live:
         job_id = live.hand.train()
@@ -245,26 +247,24 @@ def test_a_service_that_stops_ends_streams_and_waits_at_once(
         headers = {"If-None-Match": live.http.get(path).headers["ETag"], "Prefer": "wait=60"}
         waiting = threading.Thread(target=lambda: ended.append(live.http.get(path, headers=headers).status_code))
         waiting.start()
-        with live.stream(job_id) as told:
-            assert next(told).id == "1"
-            until(lambda: _listeners(live, job_id) == 2)
+        with live.stream(job_id) as stream:
+            assert next(stream).id == "1"
+            until(lambda: _followers(live, job_id) == 2)
             live.stop()
             assert FORCED not in caplog.text
-            # No end of the story: whoever hears this far comes again.
-            assert [news.event for news in told] == ["job.status"]
+            # The stream has no `stream.end`, so that clients reconnect.
+            assert [event.event for event in stream] == ["job.status"]
         waiting.join(SECONDS)
         assert ended == [304]
 
 
-def _listeners(live: Live, job_id: str) -> int:
-    """How many streams and waits there are of a job."""
+def _followers(live: Live, job_id: str) -> int:
+    """Return the number of streams and waits of a job."""
     channel = live.app.state.services.event_hub._channels.get(job_id)
     return channel.followers if channel is not None else 0
 
 
-def test_a_process_that_is_told_to_stop_does_not_wait_for_its_readers(
-    sqlite_settings: Settings, tmp_path: Path
-) -> None:
+def test_a_stopped_process_does_not_wait_for_its_streams(sqlite_settings: Settings, tmp_path: Path) -> None:
     settings = sqlite_settings.model_copy(update={"port": free_port()})
     url = f"http://127.0.0.1:{settings.port}"
     with ExitStack() as stack:
@@ -275,13 +275,13 @@ def test_a_process_that_is_told_to_stop_does_not_wait_for_its_readers(
         client = stack.enter_context(Client(url))
         until(lambda: _ready(client, service))
         job_id = client.submit({"dataset": "fashion-mnist-mini"})["id"]
-        told = client.events(job_id)
-        assert next(told)["seq"] == 1
+        events_of_job = client.events(job_id)
+        assert next(events_of_job)["seq"] == 1
         service.send_signal(signal.SIGTERM)
         assert service.wait(SECONDS) == 0
-        said = (tmp_path / "api.log").read_text()
-        assert "Shutting down" in said and FORCED not in said
-        told.close()  # type: ignore[attr-defined]
+        log_text = (tmp_path / "api.log").read_text()
+        assert "Shutting down" in log_text and FORCED not in log_text
+        events_of_job.close()  # type: ignore[attr-defined]
 
 
 def _ready(client: Client, service: subprocess.Popen[bytes]) -> bool:
@@ -291,46 +291,46 @@ def _ready(client: Client, service: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def test_a_client_finds_the_service_again_after_its_restart(sqlite_settings: Settings) -> None:
+def test_a_client_reconnects_after_a_restart(sqlite_settings: Settings) -> None:
     with ExitStack() as stack:
         with serving(sqlite_settings) as first:
             job_id = first.hand.train()
-            told = stack.enter_context(Client(first.url)).events(job_id)
+            events_of_job = stack.enter_context(Client(first.url)).events(job_id)
             seen = stack.enter_context(Client(first.url)).watch(job_id)
-            assert [next(told)["seq"] for _ in range(2)] == [1, 2]
+            assert [next(events_of_job)["seq"] for _ in range(2)] == [1, 2]
             assert next(seen)["status"] == "running"
         with serving(sqlite_settings, first.port) as second:
             second.hand.progress(job_id, 7)
             second.hand.finish(job_id, Status.CANCELLED)
-            assert [event["seq"] for event in told] == [3, 4]
+            assert [event["seq"] for event in events_of_job] == [3, 4]
             assert [job["status"] for job in seen][-1] == "cancelled"
 
 
-def test_a_client_that_was_never_answered_says_so() -> None:
+def test_a_client_raises_if_the_service_is_unreachable() -> None:
     with Client(f"http://127.0.0.1:{free_port()}") as client, pytest.raises(UnreachableError):
         next(client.events("job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C"))
 
 
-def test_a_client_is_told_of_a_job_that_is_not_there(live: Live) -> None:
+def test_a_client_raises_for_an_unknown_job(live: Live) -> None:
     with Client(live.url) as client, pytest.raises(ApiError, match="There is no job"):
         next(client.events("job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C"))
 
 
 @contextmanager
 def _away(server: str, database: str) -> Iterator[None]:
-    """Nobody gets into this database, and nobody stays in."""
-    door = sql.SQL("alter database {} with allow_connections {}")
+    """Make the database unavailable during the block: end all its connections, and refuse new ones."""
+    allow = sql.SQL("alter database {} with allow_connections {}")
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(door.format(sql.Identifier(database), sql.SQL("false")))
-        # Each is told, and gone only a moment later.
-        inside = "from pg_stat_activity where datname = %s and backend_type = 'client backend'"
-        until(lambda: not connection.execute(f"select pg_terminate_backend(pid) {inside}", [database]).fetchall())
+        connection.execute(allow.format(sql.Identifier(database), sql.SQL("false")))
+        # A backend ends a moment after its signal, so repeat until none is left.
+        backends = "from pg_stat_activity where datname = %s and backend_type = 'client backend'"
+        until(lambda: not connection.execute(f"select pg_terminate_backend(pid) {backends}", [database]).fetchall())
         yield
-        connection.execute(door.format(sql.Identifier(database), sql.SQL("true")))
+        connection.execute(allow.format(sql.Identifier(database), sql.SQL("true")))
 
 
 @pytest.mark.parametrize("settings", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
-def test_streams_outlive_a_database_that_is_away(settings: Settings, postgres_server: str) -> None:
+def test_streams_survive_an_outage_of_the_database(settings: Settings, postgres_server: str) -> None:
     with serving(settings) as live:
         live.app.state.services.event_hub.heartbeat_seconds = 0.1
         job_id, other = live.hand.train(), live.hand.submit()

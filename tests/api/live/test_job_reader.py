@@ -1,4 +1,4 @@
-"""Polls that come at once are answered by one read, each by one that began after it was asked."""
+"""Polls that arrive at the same time share one read, which begins after all of them have arrived."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def test_a_hundred_polls_at_once_are_one_statement_when_nothing_changed(hand: Ha
     assert again == first * 20
 
 
-def test_a_poll_of_a_job_that_waits_asks_no_more_for_a_hundred_than_for_one(hand: Hand, channel: JobReader) -> None:
+def test_a_poll_of_many_queued_jobs_needs_no_more_statements_than_one(hand: Hand, channel: JobReader) -> None:
     ids = [hand.submit() for _ in range(20)]
     counts = []
-    for asked in (ids[:1], ids):
+    for job_ids in (ids[:1], ids):
         with counted() as statements:
-            asyncio.run(_all(channel, *asked))
+            asyncio.run(_all(channel, *job_ids))
         counts.append(statements.count)
     assert counts[0] == counts[1] <= 6
 
 
 def test_every_change_is_seen(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
-    seen = [client.get(f"/v1/jobs/{job_id}").headers["ETag"]]
+    etags = [client.get(f"/v1/jobs/{job_id}").headers["ETag"]]
     for change in (
         lambda: hand.progress(job_id, 10, loss_d=0.5),
         lambda: hand.checkpoint(job_id, 10),
@@ -61,22 +61,22 @@ def test_every_change_is_seen(client: TestClient, hand: Hand) -> None:
         lambda: client.post(f"/v1/jobs/{job_id}/cancel"),
     ):
         change()
-        seen.append(client.get(f"/v1/jobs/{job_id}").headers["ETag"])
-    # Also one that nothing in the house would make.
+        etags.append(client.get(f"/v1/jobs/{job_id}").headers["ETag"])
+    # Also a change that no code of the service makes.
     with hand.db.write() as s:
         s.execute(update(Job).where(Job.id == job_id).values(labels={"team": "vision"}))
-    seen.append(client.get(f"/v1/jobs/{job_id}").headers["ETag"])
-    assert len(set(seen)) == len(seen)
+    etags.append(client.get(f"/v1/jobs/{job_id}").headers["ETag"])
+    assert len(set(etags)) == len(etags)
 
 
-def test_who_asks_while_a_read_is_under_way_gets_the_next_one(
+def test_a_request_during_a_read_gets_the_next_read(
     hand: Hand, channel: JobReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = hand.train()
-    look, rounds = channel._read_jobs, list[str]()
+    read_jobs, rounds = channel._read_jobs, list[str]()
 
     def changes_meanwhile(job_ids: set[str]) -> Any:
-        found = look(job_ids)
+        found = read_jobs(job_ids)
         rounds.append("round")
         hand.progress(job_id, 10 * len(rounds))
         return found
@@ -96,9 +96,7 @@ def test_who_asks_while_a_read_is_under_way_gets_the_next_one(
     assert len(rounds) == 2
 
 
-def test_what_is_not_there_and_what_cannot_be_read_is_said_to_those_who_asked(
-    hand: Hand, channel: JobReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_of_a_read_reach_the_callers(hand: Hand, channel: JobReader, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = hand.train()
     read, gone = asyncio.run(_all(channel, job_id, "job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C"))
     assert job_id.encode() in read.content and isinstance(gone, JobNotFoundError)
@@ -112,9 +110,7 @@ def test_what_is_not_there_and_what_cannot_be_read_is_said_to_those_who_asked(
     assert asyncio.run(_all(channel, job_id)) == [read]
 
 
-def test_not_more_is_kept_than_a_number_of_bodies(
-    hand: Hand, channel: JobReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cache_of_bodies_is_bounded(hand: Hand, channel: JobReader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_reader, "_MOST_CACHED", 2)
     ids = [hand.train() for _ in range(4)]
     assert [id.encode() in read.content for id, read in zip(ids, asyncio.run(_all(channel, *ids)), strict=True)]

@@ -1,4 +1,4 @@
-"""Pause, resume, retry, and a worker that shall drain, over HTTP."""
+"""Pause, resume, retry and drain over HTTP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ERROR: Final[dict[str, Any]] = {
 
 
 def _ask(client: TestClient, job_id: str, action: str) -> dict[str, Any]:
-    """The job as it is answered with, which is as it can be read."""
+    """Post the action, and return the job in its response, which equals the job that GET returns."""
     answer = client.post(f"/v1/jobs/{job_id}/{action}")
     assert answer.status_code == 200, answer.text
     read = client.get(f"/v1/jobs/{job_id}")
@@ -39,7 +39,7 @@ def _give_back(hand: Hand, job_id: str) -> None:
 
 
 def _failed(hand: Hand) -> str:
-    """A job that failed past its checkpoint of step 40, its best being of step 20."""
+    """Return a job that failed after its checkpoint of step 40; its best checkpoint is of step 20."""
     job_id = hand.train(name="clothes")
     hand.curve(job_id, np.full((50, 1), 0.5), "loss_d")
     for step in (20, 40):
@@ -51,7 +51,7 @@ def _failed(hand: Hand) -> str:
     return job_id
 
 
-def test_a_queued_job_is_paused_at_once_and_goes_on_when_resumed(client: TestClient, hand: Hand) -> None:
+def test_a_queued_job_is_paused_at_once_and_queued_when_resumed(client: TestClient, hand: Hand) -> None:
     job_id, other = hand.submit(), hand.submit()
     for _ in range(2):
         job = _ask(client, job_id, "pause")
@@ -62,7 +62,7 @@ def test_a_queued_job_is_paused_at_once_and_goes_on_when_resumed(client: TestCli
         assert (job["status"], job["attempt"], job["allowed_actions"]) == ("queued", 1, ["cancel", "pause"])
 
 
-def test_a_running_job_pauses_when_its_worker_gives_it_back(client: TestClient, hand: Hand) -> None:
+def test_a_running_job_is_paused_when_its_worker_releases_it(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     for _ in range(2):
         job = _ask(client, job_id, "pause")
@@ -74,7 +74,7 @@ def test_a_running_job_pauses_when_its_worker_gives_it_back(client: TestClient, 
     assert (job["status"], job["attempt"]) == ("queued", 2)
 
 
-def test_a_pause_can_be_taken_back(client: TestClient, hand: Hand) -> None:
+def test_a_requested_pause_can_be_withdrawn(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     _ask(client, job_id, "pause")
     assert _ask(client, job_id, "resume")["allowed_actions"] == ["cancel", "pause"]
@@ -82,7 +82,7 @@ def test_a_pause_can_be_taken_back(client: TestClient, hand: Hand) -> None:
         assert s.get_one(Job, job_id).pause_requested_at is None
 
 
-def test_what_is_being_cancelled_is_not_paused(client: TestClient, hand: Hand) -> None:
+def test_a_job_that_is_being_cancelled_is_not_paused(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     client.post(f"/v1/jobs/{job_id}/cancel")
     for action in ("pause", "resume"):
@@ -91,7 +91,7 @@ def test_what_is_being_cancelled_is_not_paused(client: TestClient, hand: Hand) -
 
 
 @pytest.mark.parametrize("action", ["pause", "resume"])
-def test_what_has_ended_is_neither_paused_nor_resumed(client: TestClient, hand: Hand, action: str) -> None:
+def test_an_ended_job_is_neither_paused_nor_resumed(client: TestClient, hand: Hand, action: str) -> None:
     job_id = hand.train()
     hand.finish(job_id, Status.SUCCEEDED)
     body = assert_problem(client.post(f"/v1/jobs/{job_id}/{action}"), 409, "invalid-transition")
@@ -99,13 +99,13 @@ def test_what_has_ended_is_neither_paused_nor_resumed(client: TestClient, hand: 
 
 
 @pytest.mark.parametrize("action", ["pause", "resume"])
-def test_neither_takes_a_field(client: TestClient, hand: Hand, action: str) -> None:
+def test_pause_and_resume_take_no_fields(client: TestClient, hand: Hand, action: str) -> None:
     answer = client.post(f"/v1/jobs/{hand.submit()}/{action}", json={"force": True})
     assert assert_problem(answer, 422, "invalid-spec")["errors"][0]["pointer"] == "/force"
 
 
 @pytest.mark.parametrize("body", [None, {}, {"from": "last"}])
-def test_a_retry_goes_on_from_the_last_checkpoint_as_a_new_job(
+def test_a_retry_continues_from_the_last_checkpoint_as_a_new_job(
     client: TestClient, hand: Hand, body: dict[str, str] | None
 ) -> None:
     old = _failed(hand)
@@ -120,7 +120,7 @@ def test_a_retry_goes_on_from_the_last_checkpoint_as_a_new_job(
     assert (job["status"], job["retry_of"], job["name"], job["error"]) == ("queued", old, "clothes", None)
     assert job["progress"]["step"] == 40 and job["progress"]["images_seen"] == 40 * 16
     assert job["last_checkpoint_id"] != job["best_checkpoint_id"]
-    assert client.get(f"/v1/jobs/{old}").content == before, "the old record never changes"
+    assert client.get(f"/v1/jobs/{old}").content == before, "the old job never changes"
 
     assert client.delete(f"/v1/jobs/{old}").status_code == 204
     series = client.get(f"{answer.headers['Location']}/metrics/series?names=loss_d,fcd").json()["series"]
@@ -133,11 +133,11 @@ def test_a_retry_goes_on_from_the_last_checkpoint_as_a_new_job(
     for row in listed:
         assert client.get(f"/v1/checkpoints/{row['id']}/content").content == b"weights"
     assert client.get(f"{answer.headers['Location']}/previews/0.png").status_code == 200
-    judged = client.get(f"{answer.headers['Location']}/evaluations").json()["data"]
-    assert [(row["step"], row["is_best"]) for row in judged] == [(40, False), (20, True)]
+    evaluations = client.get(f"{answer.headers['Location']}/evaluations").json()["data"]
+    assert [(row["step"], row["is_best"]) for row in evaluations] == [(40, False), (20, True)]
 
 
-def test_a_retry_from_scratch_takes_nothing_over(client: TestClient, hand: Hand) -> None:
+def test_a_retry_from_scratch_inherits_nothing(client: TestClient, hand: Hand) -> None:
     old = _failed(hand)
     job = client.post(f"/v1/jobs/{old}/retry", json={"from": "scratch"}).json()
     assert (job["retry_of"], job["progress"]["step"], job["last_checkpoint_id"]) == (old, 0, None)
@@ -155,7 +155,7 @@ def test_a_cancelled_job_without_a_checkpoint_is_retried_from_scratch(client: Te
 
 @pytest.mark.parametrize("status", ["queued", "running", "paused", "succeeded"])
 @pytest.mark.parametrize("origin", ["last", "scratch"])
-def test_a_retry_of_what_neither_failed_nor_was_cancelled_is_refused(
+def test_only_failed_and_cancelled_jobs_can_be_retried(
     client: TestClient, hand: Hand, status: str, origin: str
 ) -> None:
     job_id = hand.train() if status in ("running", "succeeded") else hand.submit()
@@ -168,8 +168,8 @@ def test_a_retry_of_what_neither_failed_nor_was_cancelled_is_refused(
     answer = client.post(f"/v1/jobs/{job_id}/retry", json={"from": origin})
     body = assert_problem(answer, 409, "invalid-transition")
     assert body["current_status"] == status and "retry" not in body["allowed_actions"]
-    assert len(client.get("/v1/jobs").json()["data"]) == 1, "nothing was made"
-    assert hand.artifacts.folders() == folders, "nor any file"
+    assert len(client.get("/v1/jobs").json()["data"]) == 1, "no job was created"
+    assert hand.artifacts.folders() == folders, "no file was created"
 
 
 def test_a_retry_that_cannot_be_stored_leaves_no_file(client: TestClient, hand: Hand) -> None:

@@ -1,4 +1,4 @@
-"""Who did what, as an administrator reads it: what changes something is noted, under the key that asked."""
+"""The audit log: every change is logged with the key of its request."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ ACTIONS: Final = {
     ("DELETE", "/v1/keys/{key_id}"): "key.revoke",
     ("PATCH", "/v1/tenants/{tenant}"): "tenant.limit",
 }
-"""What each route that changes something is noted as."""
+"""The action that the audit log has for each changing route."""
 
 
-class Office:
-    """A service that asks for keys, and an administrator's."""
+class AdminSession:
+    """A service that requires keys, and a client with an administrator's key."""
 
     def __init__(self, settings: Settings, client: TestClient) -> None:
         self.hand, self.client = Hand(settings, client), client
@@ -54,7 +54,7 @@ class Office:
         client.headers["Authorization"] = f"Bearer {made.key}"
 
     def ask(self, method: str, path: str, **sent: Any) -> Any:
-        """What is answered to a request that succeeds."""
+        """Send a request that must succeed, and return its body."""
         answer = self.client.request(
             method, path, headers={"X-Request-Id": f"{method} {path}"[-100:].replace(" ", "-")}, **sent
         )
@@ -67,17 +67,17 @@ class Office:
 
 
 @pytest.fixture
-def context(sqlite_settings: Settings) -> Iterator[Office]:
+def admin(sqlite_settings: Settings) -> Iterator[AdminSession]:
     settings = sqlite_settings.model_copy(update={"auth": "on", "webhooks": True, "webhook_allow_private": True})
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-        made = Office(settings, client)
+        made = AdminSession(settings, client)
         yield made
         made.hand.db.dispose()
 
 
-def _change_everything(context: Office) -> dict[str, str]:
-    """Each route of `ACTIONS` once; of each action, to which id."""
-    ask, hand = context.ask, context.hand
+def _change_everything(admin: AdminSession) -> dict[str, str]:
+    """Call each route of `ACTIONS` once. Return the id of the subject of each action."""
+    ask, hand = admin.ask, admin.hand
     job = ask("POST", "/v1/jobs", json=DEFAULT_JOB)["id"]
     for action in ("pause", "resume", "cancel"):
         ask("POST", f"/v1/jobs/{job}/{action}")
@@ -113,10 +113,10 @@ def _change_everything(context: Office) -> dict[str, str]:
     }
 
 
-def test_every_route_that_changes_something_is_noted(context: Office) -> None:
-    subjects = _change_everything(context)
-    found = context.acts(limit="200")
-    assert {row["actor"] for row in found} == {context.key_id}
+def test_every_changing_route_is_logged(admin: AdminSession) -> None:
+    subjects = _change_everything(admin)
+    found = admin.acts(limit="200")
+    assert {row["actor"] for row in found} == {admin.key_id}
     about = {(row["action"], row["subject"]) for row in found}
     assert set(subjects.items()) <= about, set(subjects.items()) - about
     assert {row["action"] for row in found} == set(ACTIONS.values())
@@ -126,10 +126,10 @@ def test_every_route_that_changes_something_is_noted(context: Office) -> None:
     assert not any("gan_live_" in str(row) or "whsec_" in str(row) for row in found)
 
 
-def test_a_new_route_that_changes_something_must_say_how_it_is_noted(context: Office) -> None:
+def test_every_changing_route_has_an_action(admin: AdminSession) -> None:
     changing = {
         (method, context.path)
-        for context in iter_route_contexts(context.client.app.routes)  # type: ignore[attr-defined]
+        for context in iter_route_contexts(admin.client.app.routes)  # type: ignore[attr-defined]
         if isinstance(context.original_route, APIRoute) and context.path is not None
         for method in context.methods or ()
         if method not in ("GET", "HEAD")
@@ -137,51 +137,51 @@ def test_a_new_route_that_changes_something_must_say_how_it_is_noted(context: Of
     assert changing == set(ACTIONS)
 
 
-def test_a_jobs_events_say_who_asked(context: Office) -> None:
-    job = context.ask("POST", "/v1/jobs", json=DEFAULT_JOB)["id"]
-    while context.hand.claim() != job:
+def test_a_jobs_events_have_the_actor(admin: AdminSession) -> None:
+    job = admin.ask("POST", "/v1/jobs", json=DEFAULT_JOB)["id"]
+    while admin.hand.claim() != job:
         pass
-    context.ask("POST", f"/v1/jobs/{job}/cancel")
-    context.hand.finish(job, Status.CANCELLED)
-    told = context.ask("GET", f"/v1/jobs/{job}/events")["data"]
-    assert [(event["data"]["status"], event["actor"]) for event in told] == [
-        ("queued", context.key_id),
+    admin.ask("POST", f"/v1/jobs/{job}/cancel")
+    admin.hand.finish(job, Status.CANCELLED)
+    events = admin.ask("GET", f"/v1/jobs/{job}/events")["data"]
+    assert [(event["data"]["status"], event["actor"]) for event in events] == [
+        ("queued", admin.key_id),
         ("running", None),
-        ("cancelled", context.key_id),
+        ("cancelled", admin.key_id),
     ]
 
 
-def test_a_replayed_request_is_noted_once(context: Office) -> None:
+def test_a_replayed_request_is_logged_once(admin: AdminSession) -> None:
     for _ in range(2):
-        context.client.post("/v1/jobs", json=DEFAULT_JOB, headers={"Idempotency-Key": "k"})
-    assert len(context.acts()) == 1
+        admin.client.post("/v1/jobs", json=DEFAULT_JOB, headers={"Idempotency-Key": "k"})
+    assert len(admin.acts()) == 1
 
 
-def test_it_is_filtered_and_read_in_pages(context: Office) -> None:
-    subjects = _change_everything(context)
+def test_the_log_is_filtered_and_paged(admin: AdminSession) -> None:
+    subjects = _change_everything(admin)
     job = subjects["job.submit"]
-    assert [row["action"] for row in context.acts(subject=job)] == [
+    assert [row["action"] for row in admin.acts(subject=job)] == [
         "job.cancel",
         "job.resume",
         "job.pause",
         "job.submit",
     ]
-    assert {row["subject"] for row in context.acts(tenant="vision")} >= {"vision", subjects["key.revoke"]}
-    assert context.acts(actor="local") == []
-    page = context.client.get("/v1/audit?limit=5").json()
-    rest = context.client.get("/v1/audit", params={"limit": 200, "cursor": page["next_cursor"]}).json()
+    assert {row["subject"] for row in admin.acts(tenant="vision")} >= {"vision", subjects["key.revoke"]}
+    assert admin.acts(actor="local") == []
+    page = admin.client.get("/v1/audit?limit=5").json()
+    rest = admin.client.get("/v1/audit", params={"limit": 200, "cursor": page["next_cursor"]}).json()
     assert page["has_more"] and not rest["has_more"]
-    assert [*page["data"], *rest["data"]] == context.acts(limit="200")
-    assert_problem(context.client.get("/v1/audit?cursor=x"), 422, "bad-cursor")
+    assert [*page["data"], *rest["data"]] == admin.acts(limit="200")
+    assert_problem(admin.client.get("/v1/audit?cursor=x"), 422, "bad-cursor")
 
 
-def test_where_nobody_is_asked_for_a_key_it_is_local(client: TestClient, hand: Hand) -> None:
+def test_without_keys_the_actor_is_local(client: TestClient, hand: Hand) -> None:
     job = hand.submit()
     (row,) = client.get("/v1/audit").json()["data"]
     assert (row["actor"], row["action"], row["subject"]) == (acts.LOCAL, "job.submit", job)
 
 
-def test_the_first_key_is_noted_too(sqlite_settings: Settings) -> None:
+def test_the_first_key_is_logged(sqlite_settings: Settings) -> None:
     from jobs.first_key import first_key
 
     assert first_key(sqlite_settings) is not None

@@ -1,4 +1,4 @@
-"""Data sets, presets, the schema, workers, health, and the documents about it all."""
+"""Data sets, presets, the schema, workers, health, metrics and the documentation."""
 
 from __future__ import annotations
 
@@ -62,19 +62,17 @@ def test_the_schema_describes_every_field(client: TestClient) -> None:
     assert schema["required"] == ["dataset"] and schema["additionalProperties"] is False
     for part in [schema, *schema["$defs"].values()]:
         for name, field in part["properties"].items():
-            # An object's own words stand where it is defined, when they are the field's too.
+            # A field that is an object may have its description in the definition of the object.
             defined = schema["$defs"].get(field.get("$ref", "").removeprefix("#/$defs/"), {})
             assert field.get("description") or defined.get("description"), name
 
 
-def test_a_job_may_be_submitted_as_the_preset_shows_it(client: TestClient) -> None:
+def test_the_spec_of_a_preset_can_be_submitted(client: TestClient) -> None:
     spec = client.get("/v1/presets/dcgan").json()["spec"]
     assert client.post("/v1/jobs", json=spec).json()["spec"] == spec
 
 
-def test_workers_are_listed_while_they_are_heard_of(
-    client: TestClient, hand: Hand, sqlite_settings: Settings
-) -> None:
+def test_workers_without_a_heartbeat_are_lost(client: TestClient, hand: Hand, sqlite_settings: Settings) -> None:
     with hand.db.write() as s:
         workers.register(s, "w1", "host", [{"index": 0, "name": "cpu (2 cores)", "memory_bytes": 1}])
     (row,) = client.get("/v1/workers").json()["data"]
@@ -92,7 +90,7 @@ def test_alive_and_ready(client: TestClient) -> None:
     assert set(body["parts"]) == {"database", "migrations", "broker"}
 
 
-def test_a_schema_that_is_behind_is_named(tmp_path: Path) -> None:
+def test_pending_migrations_are_named(tmp_path: Path) -> None:
     settings = small_settings(tmp_path)
     settings.data_dir.mkdir(parents=True)
     with TestClient(create_app(settings)) as client:
@@ -101,7 +99,7 @@ def test_a_schema_that_is_behind_is_named(tmp_path: Path) -> None:
     assert not body["parts"]["migrations"]["ok"] and "gantry migrate" in body["detail"]
 
 
-def test_a_database_that_is_down_is_named_and_a_submit_does_not_half_happen(tmp_path: Path) -> None:
+def test_a_database_that_is_down_is_named_and_nothing_is_submitted(tmp_path: Path) -> None:
     settings = small_settings(tmp_path, database_url=f"sqlite:///{tmp_path}/nowhere/gantry.db")
     with TestClient(create_app(settings)) as client:
         body = assert_problem(client.get("/readyz"), 503, "not-ready")
@@ -113,7 +111,7 @@ def test_a_database_that_is_down_is_named_and_a_submit_does_not_half_happen(tmp_
         assert client.get("/healthz").status_code == 200
 
 
-def test_a_broker_that_is_down_is_named_and_submitting_goes_on(sqlite_settings: Settings) -> None:
+def test_a_broker_that_is_down_is_named_and_submitting_still_works(sqlite_settings: Settings) -> None:
     settings = sqlite_settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0"})
     with TestClient(create_app(settings)) as client:
         body = assert_problem(client.get("/readyz"), 503, "not-ready")
@@ -123,8 +121,8 @@ def test_a_broker_that_is_down_is_named_and_submitting_goes_on(sqlite_settings: 
             started = time.perf_counter()
             assert client.post("/v1/jobs", json={"dataset": "fashion-mnist-mini"}).status_code == 201
             taken.append(time.perf_counter() - started)
-        # Each would have waited; a machine that stands still does so for one of them.
-        assert min(taken) < 4.0, "a broker is waited for 5 s"
+        # A submit that waits for the broker takes 5 s. The minimum of three ignores pauses of a busy machine.
+        assert min(taken) < 4.0, "a submit must not wait for the broker"
 
 
 def test_metrics_count_jobs_and_requests(client: TestClient, hand: Hand) -> None:
@@ -164,6 +162,6 @@ def test_the_docs_fetch_nothing_from_elsewhere(client: TestClient) -> None:
     "module",
     ["api.app", "gantry.cli.app", "gantry.local.up", "gantry.local.demo", "gantry.local.doctor", "api.__main__"],
 )
-def test_the_face_loads_no_torch(module: str) -> None:
+def test_the_api_and_the_client_load_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

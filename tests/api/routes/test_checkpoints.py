@@ -1,4 +1,4 @@
-"""Checkpoints: listed, asked for, downloaded."""
+"""Checkpoints: list, save and download."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_list_is_newest_first_and_marks_the_last(client: TestClient, hand: H
     assert client.get(f"/v1/jobs/{job_id}").json()["last_checkpoint_id"] == rows[2].id
 
 
-def test_saving_one_now_is_asked_of_a_running_job(client: TestClient, hand: Hand) -> None:
+def test_a_checkpoint_is_requested_of_a_running_job(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     answer = client.post(f"/v1/jobs/{job_id}/checkpoints")
     assert answer.status_code == 202 and answer.headers["Location"] == f"/v1/jobs/{job_id}/checkpoints"
@@ -66,7 +66,7 @@ def test_ranges_are_honoured(client: TestClient, hand: Hand) -> None:
     "header",
     ["items=0-9", "bytes", "bytes=", "bytes=,", "bytes=-", "bytes=a-b", "bytes=9-0", "bytes=0-1,9-0", "bytes=0-1,x"],
 )
-def test_a_range_that_cannot_be_read_is_ignored(client: TestClient, hand: Hand, header: str) -> None:
+def test_an_invalid_range_is_ignored(client: TestClient, hand: Hand, header: str) -> None:
     job_id = hand.train()
     drawn = hand.preview(job_id, 0, 3)
     addresses = {
@@ -97,7 +97,7 @@ def test_a_range_beyond_the_end_is_416(client: TestClient, hand: Hand, header: s
 @pytest.mark.parametrize(
     "query", ["part=all", "format=pickle", "part=full&format=onnx", "part=generator&format=pt", "parts=full"]
 )
-def test_a_part_that_is_not_made_is_422(client: TestClient, hand: Hand, query: str) -> None:
+def test_an_unknown_part_or_format_is_422(client: TestClient, hand: Hand, query: str) -> None:
     checkpoint = hand.checkpoint(hand.train(), 10)
     assert_problem(client.get(f"/v1/checkpoints/{checkpoint.id}/content?{query}"), 422, "invalid-parameters")
 
@@ -107,7 +107,7 @@ def test_an_unknown_checkpoint_is_404(client: TestClient, checkpoint_id: str) ->
     assert client.get(f"/v1/checkpoints/{checkpoint_id}/content").status_code == 404
 
 
-def test_a_file_that_is_not_what_was_written_is_never_sent(client: TestClient, hand: Hand) -> None:
+def test_a_damaged_file_is_never_sent(client: TestClient, hand: Hand) -> None:
     checkpoint = hand.checkpoint(hand.train(), 10)
     disk_path(hand.artifacts, checkpoint.weights_key).write_bytes(b"heavier")
     assert_problem(client.get(f"/v1/checkpoints/{checkpoint.id}/content"), 500, "artifact-lost")

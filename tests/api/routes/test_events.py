@@ -1,4 +1,4 @@
-"""What happened to a job, in pages and as a stream that ends."""
+"""Events of a job, as pages and as a stream of an ended job."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ STREAM = {"Accept": "text/event-stream"}
 
 
 def _blocks(text: str) -> list[dict[str, str]]:
-    """The blocks of a stream, field by field."""
+    """Return the blocks of a stream as fields by name."""
     return [dict(line.split(": ", 1) for line in block.split("\n")) for block in text.split("\n\n") if block]
 
 
 def write_events(hand: Hand, job_id: str, n: int) -> None:
-    """`n` events in one transaction, as fast as the record takes them."""
+    """Write `n` events in one transaction."""
     with hand.db.write() as s:
         for i in range(n):
             events.record(s, job_id, "job.progress", {"step": i, "note": "a\u2028b"}, attempt=1)
@@ -47,18 +47,18 @@ def test_events_are_numbered_and_paged(client: TestClient, hand: Hand) -> None:
     assert first["has_more"] and [event["seq"] for event in rest["data"]] == [3] and not rest["has_more"]
 
 
-def test_a_stream_tells_what_the_page_tells_and_ends(client: TestClient, hand: Hand) -> None:
+def test_a_stream_has_the_events_of_the_page_and_ends(client: TestClient, hand: Hand) -> None:
     path = f"/v1/jobs/{_ended(hand)}/events"
     page, answer = client.get(path).json()["data"], client.get(path, headers=STREAM)
-    retry, *told, end = _blocks(answer.text)
+    retry, *blocks, end = _blocks(answer.text)
     assert retry == {"retry": "1000"}
-    assert [json.loads(block["data"]) for block in told] == page and len(page) == 5
-    assert [(block["id"], block["event"]) for block in told] == [(str(e["seq"]), e["type"]) for e in page]
+    assert [json.loads(block["data"]) for block in blocks] == page and len(page) == 5
+    assert [(block["id"], block["event"]) for block in blocks] == [(str(e["seq"]), e["type"]) for e in page]
     assert end.keys() == {"event", "data"} and end["event"] == "stream.end"
     assert json.loads(end["data"]) == {"status": "succeeded", "last_seq": 5}
 
 
-def test_a_stream_is_not_to_be_kept_or_held_back(client: TestClient, hand: Hand) -> None:
+def test_a_stream_is_neither_cached_nor_buffered(client: TestClient, hand: Hand) -> None:
     answer = client.get(f"/v1/jobs/{_ended(hand)}/events", headers=STREAM)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["Cache-Control"] == "no-store" and answer.headers["X-Accel-Buffering"] == "no"
@@ -76,28 +76,28 @@ def test_a_stream_is_not_to_be_kept_or_held_back(client: TestClient, hand: Hand)
         ("", "99", None),
     ],
 )
-def test_a_stream_goes_on_after_the_event_that_the_caller_has(
+def test_a_stream_starts_after_the_last_event_of_the_caller(
     client: TestClient, hand: Hand, query: str, last: str | None, first: int | None
 ) -> None:
     headers = STREAM if last is None else {**STREAM, "Last-Event-ID": last}
     answer = client.get(f"/v1/jobs/{_ended(hand)}/events{query}", headers=headers)
-    _, *told, end = _blocks(answer.text)
-    assert [block["id"] for block in told] == ([] if first is None else [str(seq) for seq in range(first, 6)])
+    _, *blocks, end = _blocks(answer.text)
+    assert [block["id"] for block in blocks] == ([] if first is None else [str(seq) for seq in range(first, 6)])
     assert end["event"] == "stream.end"
 
 
-def test_a_long_record_is_streamed_whole(client: TestClient, hand: Hand) -> None:
+def test_a_long_history_is_streamed_completely(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     write_events(hand, job_id, 500)
     hand.finish(job_id, Status.FAILED, {"code": "internal", "message": "x", "retryable": True})
-    _, *told, end = _blocks(client.get(f"/v1/jobs/{job_id}/events", headers=STREAM).text)
-    assert [int(block["id"]) for block in told] == list(range(1, 504))
+    _, *blocks, end = _blocks(client.get(f"/v1/jobs/{job_id}/events", headers=STREAM).text)
+    assert [int(block["id"]) for block in blocks] == list(range(1, 504))
     assert json.loads(end["data"]) == {"status": "failed", "last_seq": 503}
 
 
 @pytest.mark.parametrize("seq", ["-1", "x", "", "1.5", str(2**53 + 1), "9" * 5000])
 @pytest.mark.parametrize("where", ["Last-Event-ID", "after"])
-def test_a_number_that_no_event_has_is_422(client: TestClient, hand: Hand, where: str, seq: str) -> None:
+def test_an_invalid_event_number_is_422(client: TestClient, hand: Hand, where: str, seq: str) -> None:
     path, named = f"/v1/jobs/{hand.submit()}/events", where == "after"
     sent: dict[str, Any] = {"params": {"after": seq}} if named else {}
     answer = client.get(path, headers=STREAM if named else {**STREAM, where: seq}, **sent)
@@ -133,20 +133,20 @@ def test_accept_decides_between_page_and_stream(client: TestClient, hand: Hand, 
     assert answer.headers["content-type"].split(";")[0] == media and answer.headers["Vary"] == "Accept"
 
 
-def test_what_is_neither_page_nor_stream_is_406(client: TestClient, hand: Hand) -> None:
+def test_another_type_than_page_or_stream_is_406(client: TestClient, hand: Hand) -> None:
     answer = client.get(f"/v1/jobs/{hand.submit()}/events", headers={"Accept": "text/csv"})
     body = assert_problem(answer, 406, "not-acceptable")
     assert body["valid_types"] == ["application/json", "text/event-stream"] and answer.headers["Vary"] == "Accept"
 
 
-def test_the_document_tells_of_the_stream(client: TestClient) -> None:
+def test_the_document_describes_the_stream(client: TestClient) -> None:
     about = client.get("/openapi.json").json()["paths"]["/v1/jobs/{job_id}/events"]["get"]
     content = about["responses"]["200"]["content"]
     assert content["text/event-stream"]["schema"] == {"type": "string"} and "application/json" in content
     assert "last-event-id" in {p["name"] for p in about["parameters"] if p["in"] == "header"}
 
 
-def test_without_its_record_the_service_says_so_before_a_stream(client: TestClient, hand: Hand) -> None:
+def test_a_stream_without_a_database_is_503(client: TestClient, hand: Hand) -> None:
     job_id = hand.submit()
     with hand.db.write() as s:
         s.connection().exec_driver_sql("alter table job_events rename to job_events_away")

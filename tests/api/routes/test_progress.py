@@ -1,4 +1,4 @@
-"""Curves, previews."""
+"""Curves and previews."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.api.conftest import Hand, assert_problem
 
 
 def _collapse(hand: Hand, steps: int = 5000, at: int = 1234) -> str:
-    """A job whose loss_d is 1 throughout, but -50 for one step, and whose loss_g is NaN at two."""
+    """Return a job whose loss_d is 1, except -50 at one step, and whose loss_g is not finite at two steps."""
     job_id = hand.train()
     values = np.ones((steps, 2), np.float32)
     values[at - 1, 0] = -50
@@ -52,7 +52,7 @@ def test_a_reduced_curve_keeps_a_collapse_of_one_step(client: TestClient, hand: 
     assert body["reduced"] is True and body["source_points"] == 5000 and body["reduce"] == "minmax"
 
 
-def test_a_whole_curve_is_whole_and_its_nan_is_null(client: TestClient, hand: Hand) -> None:
+def test_an_unreduced_curve_has_all_points_and_null_for_nan(client: TestClient, hand: Hand) -> None:
     answer = client.get(f"/v1/jobs/{_collapse(hand)}/metrics/series?names=loss_g&reduce=none")
     body = json.loads(answer.text, parse_constant=lambda name: pytest.fail(name))
     points = body["series"]["loss_g"]
@@ -60,7 +60,7 @@ def test_a_whole_curve_is_whole_and_its_nan_is_null(client: TestClient, hand: Ha
     assert body["reduced"] is False and body["nonfinite_count"] == 2
 
 
-def test_numbers_are_the_shortest_that_mean_them(client: TestClient, hand: Hand) -> None:
+def test_numbers_have_their_shortest_form(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     hand.curve(job_id, np.array([[0.1], [1e-20]]), "loss_d")
     assert client.get(f"/v1/jobs/{job_id}/metrics/series").json()["series"] == {"loss_d": [[1, 0.1], [2, 1e-20]]}
@@ -74,7 +74,7 @@ def test_numbers_are_the_shortest_that_mean_them(client: TestClient, hand: Hand)
         ("after_step=10&from_step=5&to_step=11", 11, 11),
     ],
 )
-def test_a_stretch_of_a_curve(client: TestClient, hand: Hand, query: str, first: int, last: int) -> None:
+def test_a_range_of_steps_of_a_curve(client: TestClient, hand: Hand, query: str, first: int, last: int) -> None:
     answer = client.get(f"/v1/jobs/{_collapse(hand)}/metrics/series?names=loss_d&reduce=none&{query}")
     points = answer.json()["series"]["loss_d"]
     assert (points[0][0], points[-1][0]) == (first, last)
@@ -89,7 +89,7 @@ def test_curves_as_csv(client: TestClient, hand: Hand) -> None:
     assert lines[11] == "11,1.0,nan" and lines[21] == "21,1.0,inf" and len(lines) == 31
 
 
-def test_curves_as_a_picture(client: TestClient, hand: Hand) -> None:
+def test_curves_as_a_plot(client: TestClient, hand: Hand) -> None:
     job_id = _collapse(hand, steps=300, at=5)
     answer = client.get(f"/v1/jobs/{job_id}/metrics/series", headers={"Accept": "image/png"})
     assert answer.headers["content-type"] == "image/png"
@@ -97,14 +97,12 @@ def test_curves_as_a_picture(client: TestClient, hand: Hand) -> None:
     assert picture.size == (960, 540) and len(picture.getcolors(1 << 20) or ()) > 10
 
 
-def test_a_picture_of_no_points_is_a_picture_still(client: TestClient, hand: Hand) -> None:
+def test_a_plot_without_points_is_a_picture(client: TestClient, hand: Hand) -> None:
     answer = client.get(f"/v1/jobs/{hand.submit()}/metrics/series", headers={"Accept": "image/png"})
     assert Image.open(io.BytesIO(answer.content)).format == "PNG"
 
 
-def test_when_too_many_wait_for_a_picture_the_next_is_told_to_come_back(
-    client: TestClient, hand: Hand, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_waiting_pictures_are_503(client: TestClient, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = _collapse(hand, 30, 5)
     hand.preview(job_id, 0, shade=9)
     curves = partial(client.get, f"/v1/jobs/{job_id}/metrics/series", headers={"Accept": "image/png"})
@@ -115,7 +113,7 @@ def test_when_too_many_wait_for_a_picture_the_next_is_told_to_come_back(
         for busy in (curves(), _film(client, job_id)):
             assert_problem(busy, 503, "pictures-busy")
             assert busy.headers["Retry-After"] == "5"
-        assert client.get(f"/v1/jobs/{job_id}/metrics/series").status_code == 200, "numbers wait for no picture"
+        assert client.get(f"/v1/jobs/{job_id}/metrics/series").status_code == 200, "JSON does not wait for pictures"
     assert (curves().status_code, _film(client, job_id).status_code) == (200, 200)
 
 
@@ -130,37 +128,37 @@ def test_when_too_many_wait_for_a_picture_the_next_is_told_to_come_back(
         ("from_step=9&to_step=8", "/to_step"),
     ],
 )
-def test_a_series_that_cannot_be_is_refused(client: TestClient, hand: Hand, query: str, pointer: str) -> None:
+def test_an_invalid_request_for_series_is_refused(client: TestClient, hand: Hand, query: str, pointer: str) -> None:
     answer = client.get(f"/v1/jobs/{_collapse(hand, 30, 5)}/metrics/series?{query}")
     assert answer.status_code == 422
     assert [e["pointer"] for e in answer.json()["errors"]] == [pointer]
 
 
-def test_an_unknown_metric_is_answered_with_the_valid_ones(client: TestClient, hand: Hand) -> None:
+def test_an_unknown_metric_gets_the_valid_ones(client: TestClient, hand: Hand) -> None:
     answer = client.get(f"/v1/jobs/{_collapse(hand, 30, 5)}/metrics/series?names=loss_d,loss_x")
     assert assert_problem(answer, 422, "unknown-metric")["valid_names"] == ["loss_d", "loss_g"]
 
 
-def test_another_type_is_406_and_says_which_there_are(client: TestClient, hand: Hand) -> None:
+def test_an_unavailable_type_is_406_with_the_available_ones(client: TestClient, hand: Hand) -> None:
     answer = client.get(f"/v1/jobs/{hand.submit()}/metrics/series", headers={"Accept": "text/html"})
     assert "text/csv" in assert_problem(answer, 406, "not-acceptable")["valid_types"]
     assert answer.headers["Vary"] == "Accept"
 
 
 @pytest.mark.parametrize("media", ["application/json", "text/csv", "image/png"])
-def test_what_was_negotiated_says_so_to_caches(client: TestClient, hand: Hand, media: str) -> None:
+def test_negotiated_responses_have_vary(client: TestClient, hand: Hand, media: str) -> None:
     answer = client.get(f"/v1/jobs/{_collapse(hand, 30, 5)}/metrics/series", headers={"Accept": media})
     assert answer.status_code == 200 and answer.headers["Vary"] == "Accept"
 
 
 @pytest.mark.parametrize("names", ["", ",", "loss_d,", " "])
-def test_an_empty_name_is_not_all_of_them(client: TestClient, hand: Hand, names: str) -> None:
+def test_an_empty_name_does_not_mean_all(client: TestClient, hand: Hand, names: str) -> None:
     answer = client.get(f"/v1/jobs/{_collapse(hand, 30, 5)}/metrics/series", params={"names": names})
     body = assert_problem(answer, 422, "invalid-parameters")
     assert body["errors"][0]["pointer"] == "/names" and "empty word" in body["detail"]
 
 
-def test_a_job_without_previews_says_whether_there_will_be_one(client: TestClient, hand: Hand) -> None:
+def test_the_animation_of_a_job_without_previews_is_409(client: TestClient, hand: Hand) -> None:
     job_id = hand.submit()
     detail = assert_problem(_film(client, job_id), 409, "no-preview")["detail"]
     assert "The first one is drawn before the first step" in detail
@@ -173,7 +171,7 @@ def _film(client: TestClient, job_id: str) -> Any:
     return client.get(f"/v1/jobs/{job_id}/previews.gif")
 
 
-def test_previews_are_listed_shown_and_strung_together(client: TestClient, hand: Hand) -> None:
+def test_previews_are_listed_shown_and_animated(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     assert client.get(f"/v1/jobs/{job_id}/previews").json() == []
     assert_problem(_film(client, job_id), 409, "no-preview")
@@ -191,7 +189,7 @@ def test_previews_are_listed_shown_and_strung_together(client: TestClient, hand:
     assert client.get(f"/v1/jobs/{job_id}/previews.gif", headers=headers).status_code == 304
 
 
-def test_a_film_reads_no_preview_before_its_turn_has_come(
+def test_an_animation_reads_no_preview_while_it_waits(
     client: TestClient, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = hand.train()
@@ -219,14 +217,14 @@ def test_a_preview_that_was_not_drawn_is_404(client: TestClient, hand: Hand, ste
     assert client.get(f"/v1/jobs/{hand.train()}/previews/{step}.png").status_code == 404
 
 
-def test_a_preview_whose_file_is_lost_is_a_500_that_says_so(client: TestClient, hand: Hand) -> None:
+def test_a_preview_with_a_lost_file_is_500(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     hand.preview(job_id, 0, 3)
     hand.artifacts.delete_prefix(job_id)
     assert_problem(client.get(f"/v1/jobs/{job_id}/previews/0.png"), 500, "artifact-lost")
 
 
-def test_an_unreduced_curve_comes_in_stretches_that_join(client: TestClient, hand: Hand) -> None:
+def test_an_unreduced_curve_is_read_in_parts(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     hand.curve(job_id, np.arange(10.0).reshape(10, 1), "loss_d")
     url = f"/v1/jobs/{job_id}/metrics/series?names=loss_d&reduce=none&max_points=4"

@@ -1,4 +1,4 @@
-"""Evaluations, the best checkpoint, and what is wrong with a run."""
+"""Evaluations, the best checkpoint, and the health of a job."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_evaluations_are_listed_newest_first_and_one_is_the_best(client: TestCli
     assert listed[0]["created_at"].endswith("Z")
 
 
-def test_figures_are_curves_too(client: TestClient, hand: Hand) -> None:
+def test_metrics_of_evaluations_are_curves(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     hand.evaluate(job_id, 10, 9.0)
     hand.evaluate(job_id, 20, 4.5)
@@ -35,7 +35,7 @@ def test_figures_are_curves_too(client: TestClient, hand: Hand) -> None:
     assert series == {"fcd": [[10, 9.0], [20, 4.5]], "coverage": [[10, 0.5], [20, 0.5]]}
 
 
-def test_the_best_checkpoint_is_named_and_drawn_from(client: TestClient, hand: Hand) -> None:
+def test_the_best_checkpoint_is_named_and_sampled(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     best, last = hand.checkpoint(job_id, 10, best=True), hand.checkpoint(job_id, 20)
     job = client.get(f"/v1/jobs/{job_id}").json()
@@ -51,7 +51,7 @@ def test_the_best_checkpoint_is_named_and_drawn_from(client: TestClient, hand: H
     assert source("") == source("checkpoint=best") == best.id and source("checkpoint=last") == last.id
 
 
-def test_without_an_evaluation_there_is_no_best(client: TestClient, hand: Hand) -> None:
+def test_without_evaluations_there_is_no_best_checkpoint(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     hand.checkpoint(job_id, 10)
     answer = client.get(f"/v1/jobs/{job_id}/samples?checkpoint=best")
@@ -63,8 +63,8 @@ def test_a_finding_is_in_the_job_and_among_its_events(client: TestClient, hand: 
     job_id = hand.train()
     hand.find(job_id, "failing", FINDING)
     assert client.get(f"/v1/jobs/{job_id}").json()["health"] == {"verdict": "failing", "findings": [FINDING]}
-    told = client.get(f"/v1/jobs/{job_id}/events").json()["data"][-1]
-    assert told["type"] == "health.finding" and told["data"] == {**FINDING, "verdict": "failing"}
+    event = client.get(f"/v1/jobs/{job_id}/events").json()["data"][-1]
+    assert event["type"] == "health.finding" and event["data"] == {**FINDING, "verdict": "failing"}
 
 
 def test_a_new_finding_changes_the_etag(client: TestClient, hand: Hand) -> None:
@@ -74,7 +74,7 @@ def test_a_new_finding_changes_the_etag(client: TestClient, hand: Hand) -> None:
     assert client.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": etag}).status_code == 200
 
 
-def test_a_remedy_is_a_field_of_a_body(client: TestClient, hand: Hand) -> None:
+def test_a_remedy_can_be_submitted(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     spec = client.get(f"/v1/jobs/{job_id}").json()["spec"]
     spec["optimizers"]["d"]["learning_rate"] = 0.0001
@@ -82,7 +82,7 @@ def test_a_remedy_is_a_field_of_a_body(client: TestClient, hand: Hand) -> None:
     assert answer.status_code == 201 and answer.json()["spec"] == spec
 
 
-def test_evaluations_of_a_job_that_makes_none_are_none(client: TestClient, hand: Hand) -> None:
+def test_a_job_without_evaluations_has_an_empty_list(client: TestClient, hand: Hand) -> None:
     job_id = hand.submit(evaluation={"enabled": False})
     body = client.get(f"/v1/jobs/{job_id}/evaluations").json()
     assert body == {"data": [], "has_more": False, "next_cursor": None}
@@ -90,6 +90,6 @@ def test_evaluations_of_a_job_that_makes_none_are_none(client: TestClient, hand:
     assert_problem(answer, 422, "bad-cursor")
 
 
-def test_a_preset_says_what_it_should_reach(client: TestClient) -> None:
+def test_a_preset_has_the_results_that_it_should_reach(client: TestClient) -> None:
     for row in client.get("/v1/presets").json()["data"]:
         assert row["reach"] == PRESETS[row["name"]].reach

@@ -1,4 +1,4 @@
-"""What a request for samples means; and, with a real sampler, the images themselves."""
+"""The plan of a request for samples; and, with a real sampler, the images themselves."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def test_a_name_that_is_a_number_wins_over_the_id() -> None:
 )
 def test_image_i_of_a_label_has_seed_plus_i(n: int, seed: int, labels: list[str]) -> None:
     plan = make_plan(labels, CLASSES, n=n, seed=seed, truncation=1.0)
-    asked = [int(label) for label in labels] or list(range(10))
-    assert [image.class_id for image in plan.images] == [c for c in asked for _ in range(n)]
-    assert [image.seed for image in plan.images] == [seed + i for _ in asked for i in range(n)]
+    class_ids = [int(label) for label in labels] or list(range(10))
+    assert [image.class_id for image in plan.images] == [c for c in class_ids for _ in range(n)]
+    assert [image.seed for image in plan.images] == [seed + i for _ in class_ids for i in range(n)]
     assert len(plan.images) % plan.rows == 0 and len(plan.row_labels) == plan.rows
 
 
 @given(n=st.integers(1, 64))
-def test_without_classes_the_rows_are_filled(n: int) -> None:
+def test_without_classes_all_rows_are_full(n: int) -> None:
     plan = make_plan((), (), n=n, seed=0, truncation=1.0)
     assert len(plan.images) == n and n % plan.rows == 0 and plan.row_labels == []
 
@@ -74,7 +74,7 @@ def test_a_label_needs_a_conditional_generator() -> None:
 
 def test_more_than_1024_images_are_refused() -> None:
     make_plan(["0"] * 16, CLASSES, n=64, seed=0, truncation=1.0)
-    with pytest.raises(BadParametersError, match="60 each"):
+    with pytest.raises(BadParametersError, match="60 of each"):
         make_plan(["0"] * 17, CLASSES, n=64, seed=0, truncation=1.0)
 
 
@@ -102,7 +102,7 @@ def test_sampling_before_a_checkpoint_is_409(client: TestClient, hand: Hand) -> 
     assert_problem(client.get(f"/v1/jobs/{hand.train()}/samples?label=Sneaker"), 409, "no-checkpoint")
 
 
-def test_an_unknown_label_is_answered_with_the_valid_ones(client: TestClient, hand: Hand) -> None:
+def test_an_unknown_label_gets_the_valid_ones(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     hand.checkpoint(job_id, 5)
     body = assert_problem(client.get(f"/v1/jobs/{job_id}/samples?label=Socks"), 422, "unknown-label")
@@ -134,7 +134,7 @@ def test_a_label_for_an_unconditional_generator_is_refused(client: TestClient, h
         ("n=64&" + "&".join(["label=1"] * 17), "/n"),
     ],
 )
-def test_a_sample_that_cannot_be_is_refused(client: TestClient, hand: Hand, query: str, pointer: str) -> None:
+def test_an_invalid_request_for_samples_is_refused(client: TestClient, hand: Hand, query: str, pointer: str) -> None:
     job_id = hand.train()
     hand.checkpoint(job_id, 5)
     answer = client.get(f"/v1/jobs/{job_id}/samples?{query}")
@@ -142,7 +142,7 @@ def test_a_sample_that_cannot_be_is_refused(client: TestClient, hand: Hand, quer
     assert [e["pointer"] for e in answer.json()["errors"]] == [pointer]
 
 
-def test_the_manifest_and_304_need_no_sampler(client: TestClient, hand: Hand) -> None:
+def test_manifests_and_304_need_no_sampler(client: TestClient, hand: Hand) -> None:
     job_id = hand.train()
     checkpoint = hand.checkpoint(job_id, 5)
     path = f"/v1/jobs/{job_id}/samples?label=Sneaker&label=9&n=2&seed=7"
@@ -184,12 +184,8 @@ def test_a_sampler_that_is_down_is_503(client: TestClient, hand: Hand) -> None:
 
 
 @contextmanager
-def _playing_sampler(
-    settings: Settings, socket: Path, code: str = "", drawn: bytes | None = None
-) -> Iterator[Settings]:
-    """A server in the sampler's place that refuses everything with `code`, as the real one under load; or has
-    `drawn` it.
-    """
+def _fake_sampler(settings: Settings, socket: Path, code: str = "", drawn: bytes | None = None) -> Iterator[Settings]:
+    """Run a fake sampler that responds to every request with the images `drawn`, or else with the error `code`."""
     body = json.dumps({"code": code, "detail": "x"}).encode() if drawn is None else drawn
 
     class Refuse(BaseHTTPRequestHandler):
@@ -202,7 +198,7 @@ def _playing_sampler(
             self.wfile.write(body)
 
         def log_message(self, *words: object) -> None:
-            """Says nothing."""
+            """Log nothing."""
 
         def address_string(self) -> str:
             return "unix"
@@ -218,12 +214,12 @@ def _playing_sampler(
             socket.unlink()
 
 
-def test_a_busy_sampler_is_a_warning_and_not_an_error(
+def test_a_busy_sampler_is_logged_as_a_warning(
     sqlite_settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     socket = tmp_path_factory.mktemp("s") / "s.sock"
     with (
-        _playing_sampler(sqlite_settings, socket, "sampler-busy") as settings,
+        _fake_sampler(sqlite_settings, socket, "sampler-busy") as settings,
         TestClient(create_app(settings)) as client,
     ):
         hand = Hand(settings, client)
@@ -238,7 +234,7 @@ def test_a_busy_sampler_is_a_warning_and_not_an_error(
     assert [line["log_level"] for line in failed] == ["warning", "warning"]
 
 
-def test_a_dry_run_without_a_sampler_says_what_it_is_for(client: TestClient) -> None:
+def test_a_dry_run_without_a_sampler_explains_its_use(client: TestClient) -> None:
     with capture_logs() as lines:
         answer = client.post("/v1/jobs?dry_run=true", json={"dataset": "fashion-mnist-mini"})
     assert "estimate of a dry run" in assert_problem(answer, 503, "sampler-unavailable")["detail"]
@@ -246,7 +242,7 @@ def test_a_dry_run_without_a_sampler_says_what_it_is_for(client: TestClient) -> 
 
 
 @pytest.mark.parametrize("query", ["checkpoint=newest", "n=x", "truncation=2", "seed=-1"])
-def test_a_refusal_holds_words_and_no_regular_expression(client: TestClient, query: str) -> None:
+def test_a_problem_contains_no_regular_expression(client: TestClient, query: str) -> None:
     detail = client.get(f"/v1/jobs/job_0/samples?{query}").json()["detail"]
     assert not set(detail) & set("^$|\\{}[]"), detail
     assert (
@@ -254,8 +250,8 @@ def test_a_refusal_holds_words_and_no_regular_expression(client: TestClient, que
     )
 
 
-# Writes a generator with random weights: the sampler must run, not have learnt. The label is joined to z, as a
-# BatchNorm of the class's own is the same for all classes before training.
+# Write a generator with random weights: training does not matter here. The label is concatenated to z, because
+# class-conditional BatchNorm is the same for all classes before training.
 _WRITE_WEIGHTS = """
 import sys
 import torch
@@ -289,7 +285,7 @@ def _sampler(settings: Settings, socket: Path) -> Iterator[None]:
         end(process, 10)
 
 
-def test_a_repeat_is_answered_while_the_sampler_is_stopped(
+def test_cached_samples_are_served_without_the_sampler(
     sqlite_settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     socket = tmp_path_factory.mktemp("s") / "s.sock"
@@ -299,11 +295,11 @@ def test_a_repeat_is_answered_while_the_sampler_is_stopped(
         job_id = hand.train()
         hand.checkpoint(job_id, 5)
         path = f"/v1/jobs/{job_id}/samples"
-        with _playing_sampler(settings, socket, drawn=b"images"):
+        with _fake_sampler(settings, socket, drawn=b"images"):
             first = client.get(f"{path}?n=2")
         assert first.content == b"images"
         assert_problem(client.get(f"{path}?n=3"), 503, "sampler-unavailable")
-    # Another process, later: it has nothing but the data folder and the record.
+    # A new process, which shares only the data folder and the database.
     with TestClient(create_app(settings)) as client:
         again = client.get(f"{path}?n=2")
         assert (again.content, again.headers["ETag"]) == (b"images", first.headers["ETag"])
@@ -313,37 +309,37 @@ def test_a_repeat_is_answered_while_the_sampler_is_stopped(
         assert_problem(client.get(f"{path}?n=2"), 503, "sampler-unavailable")
 
 
-def test_304_reads_no_answer_from_disk(client: TestClient, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_304_does_not_read_the_cache(client: TestClient, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = hand.train()
     hand.checkpoint(job_id, 5)
-    asked: list[str] = []
+    looked_up: list[str] = []
 
-    def get(answers: SampleCache, job_id: str, etag: str) -> bytes:
-        asked.append(etag)
+    def get(cache: SampleCache, job_id: str, etag: str) -> bytes:
+        looked_up.append(etag)
         return b"images"
 
     monkeypatch.setattr(SampleCache, "get", get)
     answer = client.get(f"/v1/jobs/{job_id}/samples")
-    assert answer.content == b"images" and asked == [answer.headers["ETag"]]
+    assert answer.content == b"images" and looked_up == [answer.headers["ETag"]]
     same = client.get(f"/v1/jobs/{job_id}/samples", headers={"If-None-Match": answer.headers["ETag"]})
-    assert same.status_code == 304 and len(asked) == 1
-    assert client.get(f"/v1/jobs/{job_id}/samples", headers=MANIFEST).status_code == 200 and len(asked) == 1
+    assert same.status_code == 304 and len(looked_up) == 1
+    assert client.get(f"/v1/jobs/{job_id}/samples", headers=MANIFEST).status_code == 200 and len(looked_up) == 1
 
 
-def test_a_deleted_jobs_answers_are_gone(client: TestClient, hand: Hand, sqlite_settings: Settings) -> None:
+def test_deleting_a_job_removes_its_cached_samples(client: TestClient, hand: Hand, sqlite_settings: Settings) -> None:
     job_id = hand.train()
     hand.checkpoint(job_id, 5)
-    answers = SampleCache(sqlite_settings.samples_cache_dir, 1000)
+    cache = SampleCache(sqlite_settings.samples_cache_dir, 1000)
     path = f"/v1/jobs/{job_id}/samples"
     etag = make_plan((), CLASSES, n=8, seed=0, truncation=1.0).etag(hand.checkpoint(job_id, 6).id, "png")
-    answers.put(job_id, etag, b"images")
+    cache.put(job_id, etag, b"images")
     assert client.get(path).content == b"images"
     assert len(client.get(f"/v1/jobs/{job_id}/classes").json()) == len(CLASSES)
     hand.finish(job_id, Status.SUCCEEDED)
     assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
     assert_problem(client.get(path), 404, "job-not-found")
     assert_problem(client.get(f"/v1/jobs/{job_id}/classes"), 404, "job-not-found")
-    assert answers.get(job_id, etag) is None and not list(sqlite_settings.samples_cache_dir.iterdir())
+    assert cache.get(job_id, etag) is None and not list(sqlite_settings.samples_cache_dir.iterdir())
 
 
 def _image(answer: httpx2.Response, index: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Bringing images over HTTP: what is taken, what is refused, and that a refusal leaves nothing behind."""
+"""Uploads of data sets over HTTP; a refused upload leaves no files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def post(client: TestClient, content: Mapping[str, bytes] | bytes, tmp_path: Pat
 
 
 def left(settings: Settings) -> list[str]:
-    """What lies in the data sets' folder."""
+    """Return the files and folders in the folder of the data sets."""
     root = settings.data_dir / "datasets" / "default"
     return sorted(watch.files(root))
 
@@ -47,7 +47,7 @@ def validated(hand: Hand, settings: Settings) -> None:
         pass
 
 
-def test_a_zip_becomes_a_data_set_that_a_job_may_name(
+def test_a_zip_becomes_a_data_set_for_jobs(
     client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     made = post(client, CLASSES, tmp_path)
@@ -76,7 +76,7 @@ def test_a_name_and_a_size_may_be_given(
     assert client.get("/v1/datasets/my shoes").json()["height"] == 16
 
 
-def test_the_digest_of_the_file_may_be_announced(client: TestClient, tmp_path: Path) -> None:
+def test_the_digest_of_the_file_may_be_sent(client: TestClient, tmp_path: Path) -> None:
     data = write(tmp_path / "shoes.zip", CLASSES).read_bytes()
     assert post(client, data, tmp_path, sha256=hashlib.sha256(data).hexdigest().upper()).status_code == 201
 
@@ -95,7 +95,7 @@ def test_the_digest_of_the_file_may_be_announced(client: TestClient, tmp_path: P
         (b"no zip", "corrupt-archive", "not a zip"),
     ],
 )
-def test_an_archive_that_cannot_be_is_refused_and_leaves_nothing(
+def test_an_invalid_archive_is_refused_and_nothing_is_stored(
     client: TestClient,
     sqlite_settings: Settings,
     tmp_path: Path,
@@ -108,15 +108,13 @@ def test_an_archive_that_cannot_be_is_refused_and_leaves_nothing(
     assert left(sqlite_settings) == [] and listed(client) == []
 
 
-def test_of_many_files_that_are_wrong_each_is_named_and_the_sentence_stays_short(
-    client: TestClient, tmp_path: Path
-) -> None:
+def test_all_wrong_files_are_listed_and_the_detail_stays_short(client: TestClient, tmp_path: Path) -> None:
     many = {f"bag/{number:03d}.txt": b"x" for number in range(30)}
     answer = post(client, {**CLASSES, **many, "boot/": b""}, tmp_path)
     assert answer.status_code == 422 and answer.json()["code"] == "unsupported-image"
-    told = [error["detail"] for error in answer.json()["errors"]]
-    assert len(told) == 31 and all(any(name in detail for detail in told) for name in (*many, "boot"))
-    assert answer.json()["detail"] == " ".join([*told[:10], "`errors` lists 21 more."])
+    details = [error["detail"] for error in answer.json()["errors"]]
+    assert len(details) == 31 and all(any(name in detail for detail in details) for name in (*many, "boot"))
+    assert answer.json()["detail"] == " ".join([*details[:10], "`errors` lists 21 more."])
 
 
 @pytest.mark.parametrize(
@@ -132,7 +130,7 @@ def test_of_many_files_that_are_wrong_each_is_named_and_the_sentence_stays_short
         ({"sha256": "0" * 64}, "/sha256", "checksum-mismatch"),
     ],
 )
-def test_a_field_that_cannot_be_is_pointed_at(
+def test_an_invalid_field_is_refused_with_a_pointer(
     client: TestClient, sqlite_settings: Settings, tmp_path: Path, fields: dict[str, str], pointer: str, code: str
 ) -> None:
     body = assert_problem(post(client, CLASSES, tmp_path, **fields), 422, code)
@@ -140,7 +138,7 @@ def test_a_field_that_cannot_be_is_pointed_at(
     assert left(sqlite_settings) == []
 
 
-def test_a_form_that_is_none_is_refused(client: TestClient, sqlite_settings: Settings) -> None:
+def test_an_invalid_form_is_refused(client: TestClient, sqlite_settings: Settings) -> None:
     assert_problem(client.post("/v1/datasets", json={}), 415, "unsupported-media-type")
     assert_problem(client.post("/v1/datasets", data={"name": "x"}, files={}), 415, "unsupported-media-type")
     form = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -152,10 +150,10 @@ def test_a_form_that_is_none_is_refused(client: TestClient, sqlite_settings: Set
     assert left(sqlite_settings) == []
 
 
-def test_an_upload_that_is_too_large_is_stopped_on_its_way(
+def test_a_too_large_upload_is_stopped_early(
     client: TestClient, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(multipart, "_MEGABYTE", 100)  # of which 2,048 may come
+    monkeypatch.setattr(multipart, "_MEGABYTE", 100)  # the limit is 2,048 of these
     head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.zip"\r\n\r\n'
     form = {"Content-Type": "multipart/form-data; boundary=b"}
     sent = []
@@ -173,7 +171,7 @@ def test_an_upload_that_is_too_large_is_stopped_on_its_way(
     assert left(sqlite_settings) == []
 
 
-def test_an_upload_that_the_disk_would_not_hold_is_refused_at_its_first_byte(
+def test_an_upload_larger_than_the_free_disk_is_refused_at_its_first_byte(
     client: TestClient, sqlite_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multipart, "_RESERVED_BYTES", 1 << 60)
@@ -181,14 +179,14 @@ def test_an_upload_that_the_disk_would_not_hold_is_refused_at_its_first_byte(
     assert left(sqlite_settings) == []
 
 
-def test_a_folder_that_cannot_be_written_is_said(
+def test_a_folder_that_cannot_be_written_is_503(
     client: TestClient, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     (sqlite_settings.data_dir / "datasets").write_text("a file where the folder should be")
     assert "cannot store the upload" in assert_problem(post(client, CLASSES, tmp_path), 503, "unavailable")["detail"]
 
 
-def test_when_too_many_are_judged_the_next_is_told_to_come_back(
+def test_too_many_inspections_are_503(
     client: TestClient, sqlite_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -204,7 +202,7 @@ def test_a_large_body_elsewhere_is_still_refused(client: TestClient) -> None:
     assert_problem(client.post("/v1/jobs", content=b" " * 300_000), 413, "body-too-large")
 
 
-def test_images_that_are_damaged_are_named_and_their_files_go(
+def test_damaged_images_are_named_and_the_files_removed(
     client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     bad = {**CLASSES, "bag/broken.png": broken(), "shoe/fake.jpg": b"GIF89a"}
@@ -216,7 +214,7 @@ def test_images_that_are_damaged_are_named_and_their_files_go(
     assert all(p["file"] in p["detail"] for p in failed["problems"])
     assert left(sqlite_settings) == []
     assert_problem(client.post("/v1/jobs", json={"dataset": "shoes"}), 409, "dataset-not-ready")
-    assert post(client, CLASSES, tmp_path).status_code == 201, "one that failed makes way"
+    assert post(client, CLASSES, tmp_path).status_code == 201, "a failed data set frees its name"
     assert listed(client) == ["shoes"]
 
 
@@ -227,7 +225,7 @@ def test_a_name_that_is_taken_is_refused(client: TestClient, sqlite_settings: Se
     assert left(sqlite_settings) == [first, f"{first}/upload.zip"]
 
 
-def test_a_repeated_upload_makes_no_double(client: TestClient, sqlite_settings: Settings, tmp_path: Path) -> None:
+def test_a_repeated_upload_creates_nothing(client: TestClient, sqlite_settings: Settings, tmp_path: Path) -> None:
     client.headers["Idempotency-Key"] = "k"
     first, second = (post(client, CLASSES, tmp_path) for _ in range(2))
     assert first.json() == second.json() and second.headers["Idempotency-Replayed"] == "true"
@@ -251,7 +249,7 @@ def test_deleting_removes_row_and_files_and_is_refused_while_in_use(
     assert_problem(client.delete("/v1/datasets/fashion-mnist"), 409, "dataset-built-in")
 
 
-def test_progress_is_shown_while_it_is_validating(
+def test_progress_is_shown_while_a_data_set_is_validating(
     client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     made = post(client, CLASSES, tmp_path).json()
@@ -263,7 +261,7 @@ def test_progress_is_shown_while_it_is_validating(
     assert shown["progress"] == progress and shown["preparation"] == plan
 
 
-def test_a_lost_relays_data_set_is_another_ones_after_its_lease(
+def test_a_data_set_of_a_lost_relay_is_validated_after_its_lease(
     client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     made = post(client, CLASSES, tmp_path).json()

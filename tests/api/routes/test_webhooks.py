@@ -1,4 +1,4 @@
-"""Webhooks as a caller of the API meets them."""
+"""Webhooks over HTTP."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ PUBLIC = "https://hooks.example/gantry"
 
 @pytest.fixture(autouse=True)
 def _named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name server that knows hooks.example, wherever the tests run."""
-    ask = socket.getaddrinfo
+    """Resolve hooks.example, which no name server knows."""
+    resolve = socket.getaddrinfo
 
-    def answer(host: Any, *args: Any, **more: Any) -> Any:
-        return ask("93.184.216.34" if host == "hooks.example" else host, *args, **more)
+    def fake(host: Any, *args: Any, **more: Any) -> Any:
+        return resolve("93.184.216.34" if host == "hooks.example" else host, *args, **more)
 
-    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    monkeypatch.setattr(socket, "getaddrinfo", fake)
 
 
 @pytest.fixture
 def open_settings(sqlite_settings: Settings) -> Settings:
-    """Webhooks are on, and lead to this host as well."""
+    """Settings with webhooks enabled, also for addresses of this host."""
     return sqlite_settings.model_copy(update={"webhooks": True, "webhook_allow_private": True})
 
 
@@ -50,7 +50,7 @@ def caller(open_settings: Settings) -> Iterator[TestClient]:
 
 @pytest.fixture
 def strict(sqlite_settings: Settings) -> Iterator[TestClient]:
-    """Webhooks are on, and lead to public addresses alone."""
+    """A client of a service with webhooks enabled for public addresses only."""
     made = sqlite_settings.model_copy(update={"webhooks": True})
     with TestClient(create_app(made), raise_server_exceptions=False) as started:
         yield started
@@ -58,7 +58,7 @@ def strict(sqlite_settings: Settings) -> Iterator[TestClient]:
 
 @pytest.fixture
 def delivered(open_settings: Settings) -> Iterator[None]:
-    """A relay's postman at work."""
+    """A running dispatcher."""
     stop = threading.Event()
     dispatcher = WebhookDispatcher(open_settings, stop)
     dispatcher.start()
@@ -80,7 +80,7 @@ def _deliveries(client: TestClient, hook: str) -> list[dict[str, Any]]:
     return data
 
 
-def test_one_is_registered_listed_changed_and_deleted(strict: TestClient) -> None:
+def test_a_webhook_is_registered_listed_changed_and_deleted(strict: TestClient) -> None:
     made = _add(strict, events=["job.status", "health.finding"])
     assert made["secret"].startswith("whsec_")
     shown = {name: value for name, value in made.items() if name != "secret"}
@@ -100,7 +100,7 @@ def test_one_is_registered_listed_changed_and_deleted(strict: TestClient) -> Non
         assert_problem(strict.get(address), 404, "webhook-not-found")
 
 
-def test_left_out_events_are_statuses(strict: TestClient) -> None:
+def test_omitted_events_default_to_job_status(strict: TestClient) -> None:
     assert _add(strict)["events"] == ["job.status"]
 
 
@@ -116,9 +116,11 @@ def test_left_out_events_are_statuses(strict: TestClient) -> None:
         ({"url": PUBLIC, "tenant": "another"}, "/tenant", "unknown-field"),
     ],
 )
-def test_a_body_that_cannot_be(strict: TestClient, body: dict[str, Any], pointer: str, code: str) -> None:
-    told = assert_problem(strict.post("/v1/webhooks", json=body), 422, "invalid-request")
-    assert [(e["pointer"], e["code"]) for e in told["errors"]] == [(pointer, code)]
+def test_an_invalid_body_is_refused_with_a_pointer(
+    strict: TestClient, body: dict[str, Any], pointer: str, code: str
+) -> None:
+    problem = assert_problem(strict.post("/v1/webhooks", json=body), 422, "invalid-request")
+    assert [(e["pointer"], e["code"]) for e in problem["errors"]] == [(pointer, code)]
 
 
 @pytest.mark.parametrize(
@@ -136,16 +138,14 @@ def test_a_body_that_cannot_be(strict: TestClient, body: dict[str, Any], pointer
         *("https://[::ffff:192.168.0.1]/", "https://2130706433/", "file:///etc/passwd", "https://", "nonsense"),
     ],
 )
-def test_an_address_that_is_not_called_is_not_registered(strict: TestClient, url: str) -> None:
-    told = assert_problem(strict.post("/v1/webhooks", json={"url": url}), 422, "url-not-allowed")
-    assert [(e["pointer"], e["code"]) for e in told["errors"]] == [("/url", "url-not-allowed")]
-    assert "pw" not in told["detail"]
+def test_a_forbidden_address_is_not_registered(strict: TestClient, url: str) -> None:
+    body = assert_problem(strict.post("/v1/webhooks", json={"url": url}), 422, "url-not-allowed")
+    assert [(e["pointer"], e["code"]) for e in body["errors"]] == [("/url", "url-not-allowed")]
+    assert "pw" not in body["detail"]
     assert strict.get("/v1/webhooks").json()["data"] == []
 
 
-def test_when_too_many_hosts_are_looked_up_the_next_is_told_to_come_back(
-    strict: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_name_lookups_are_503(strict: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         webhooks, "_lookups", places := ConcurrencyLimiter(1, NameLookupBusyError, "Come back in a moment.")
     )
@@ -156,20 +156,20 @@ def test_when_too_many_hosts_are_looked_up_the_next_is_told_to_come_back(
     _add(strict)
 
 
-def test_a_change_that_cannot_be(strict: TestClient) -> None:
+def test_an_invalid_change_is_refused_with_a_pointer(strict: TestClient) -> None:
     path = f"/v1/webhooks/{_add(strict)['id']}"
     for body, pointer in (
         ({"enabled": "yes"}, "/enabled"),
         ({"url": PUBLIC}, "/url"),
         ({"events": [1]}, "/events/0"),
     ):
-        told = assert_problem(strict.patch(path, json=body), 422, "invalid-request")
-        assert told["errors"][0]["pointer"] == pointer
+        problem = assert_problem(strict.patch(path, json=body), 422, "invalid-request")
+        assert problem["errors"][0]["pointer"] == pointer
 
 
-def test_they_are_off_until_somebody_turns_them_on(client: TestClient, strict: TestClient) -> None:
-    told = assert_problem(client.post("/v1/webhooks", json={"url": PUBLIC}), 409, "webhooks-off")
-    assert "GANTRY_WEBHOOKS=true" in told["detail"]
+def test_webhooks_are_off_by_default(client: TestClient, strict: TestClient) -> None:
+    body = assert_problem(client.post("/v1/webhooks", json={"url": PUBLIC}), 409, "webhooks-off")
+    assert "GANTRY_WEBHOOKS=true" in body["detail"]
     path = f"/v1/webhooks/{_add(strict)['id']}"
     for method, address in (("POST", f"{path}/test"), ("POST", f"{path}/deliveries/msg_x/redeliver")):
         assert_problem(client.request(method, address), 409, "webhooks-off")
@@ -178,7 +178,7 @@ def test_they_are_off_until_somebody_turns_them_on(client: TestClient, strict: T
     assert client.get(path).status_code == 200 and client.delete(path).status_code == 204
 
 
-def test_registered_twice_with_one_key_it_is_there_once(strict: TestClient) -> None:
+def test_a_repeated_registration_creates_one_webhook(strict: TestClient) -> None:
     key = {"Idempotency-Key": "k"}
     first, second = (strict.post("/v1/webhooks", json={"url": PUBLIC}, headers=key) for _ in range(2))
     assert first.content == second.content and second.headers["Idempotency-Replayed"] == "true"
@@ -187,7 +187,7 @@ def test_registered_twice_with_one_key_it_is_there_once(strict: TestClient) -> N
     assert_problem(other, 422, "idempotency-key-reused")
 
 
-def test_the_twenty_first_is_refused(strict: TestClient) -> None:
+def test_the_twenty_first_webhook_is_refused(strict: TestClient) -> None:
     for _ in range(20):
         _add(strict)
     assert_problem(strict.post("/v1/webhooks", json={"url": PUBLIC}), 409, "too-many-webhooks")
@@ -197,17 +197,17 @@ def test_the_twenty_first_is_refused(strict: TestClient) -> None:
 
 
 @pytest.mark.usefixtures("delivered")
-def test_a_jobs_moves_are_told_signed_and_logged(caller: TestClient) -> None:
+def test_status_changes_are_delivered_signed_and_logged(caller: TestClient) -> None:
     with receiving() as receiver:
         hook = _add(caller, receiver.url)
         job_id = caller.post("/v1/jobs", json=DEFAULT_JOB).json()["id"]
         caller.post(f"/v1/jobs/{job_id}/cancel")
         until(lambda: [d["state"] for d in _deliveries(caller, hook["id"])] == ["delivered"] * 2)
-    told = [Webhook(hook["secret"]).verify(request.body, dict(request.headers)) for request in receiver.requests]
-    assert [(t["type"], t["data"]["job_id"]) for t in told] == [("job.status", job_id)] * 2
-    assert [t["data"]["status"] for t in told] == ["queued", "cancelled"]
+    payloads = [Webhook(hook["secret"]).verify(request.body, dict(request.headers)) for request in receiver.requests]
+    assert [(t["type"], t["data"]["job_id"]) for t in payloads] == [("job.status", job_id)] * 2
+    assert [t["data"]["status"] for t in payloads] == ["queued", "cancelled"]
     last, first = _deliveries(caller, hook["id"])
-    assert first["payload"] == told[0] and first["id"] == receiver.requests[0].headers["webhook-id"]
+    assert first["payload"] == payloads[0] and first["id"] == receiver.requests[0].headers["webhook-id"]
     assert caller.get(f"/v1/webhooks/{hook['id']}/deliveries/{last['id']}").json() == last
     (tried,) = first["tries"]
     assert (tried["attempt"], tried["status"], tried["error"], first["next_at"]) == (1, 200, None, None)
@@ -218,12 +218,12 @@ def test_a_jobs_moves_are_told_signed_and_logged(caller: TestClient) -> None:
 
 @pytest.fixture
 def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was not taken is not told again before the test is over, by itself."""
+    """Delay retries until after the end of the test."""
     monkeypatch.setattr(deliveries, "RETRY_DELAYS", (3600,) * len(deliveries.RETRY_DELAYS))
 
 
 @pytest.mark.usefixtures("_unhurried", "delivered")
-def test_a_test_is_told_and_can_be_told_again(caller: TestClient) -> None:
+def test_a_test_event_is_delivered_and_can_be_redelivered(caller: TestClient) -> None:
     with receiving(500, 200) as receiver:
         hook = _add(caller, receiver.url)["id"]
         made = caller.post(f"/v1/webhooks/{hook}/test", headers={"Idempotency-Key": "t"})
@@ -240,7 +240,7 @@ def test_a_test_is_told_and_can_be_told_again(caller: TestClient) -> None:
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1 and len(receiver.requests) == 2
 
 
-def test_disabled_it_is_told_nothing_and_says_what_to_do(caller: TestClient, hand: Hand) -> None:
+def test_a_disabled_webhook_gets_no_deliveries(caller: TestClient, hand: Hand) -> None:
     receiver = Receiver()
     hook = _add(caller, receiver.url)["id"]
     hand.submit()
@@ -249,6 +249,6 @@ def test_disabled_it_is_told_nothing_and_says_what_to_do(caller: TestClient, han
     (row,) = _deliveries(caller, hook)
     assert row["state"] == "failed" and row["tries"] == []
     for address in (f"/v1/webhooks/{hook}/test", f"/v1/webhooks/{hook}/deliveries/{row['id']}/redeliver"):
-        told = assert_problem(caller.post(address), 409, "webhook-disabled")
-        assert '"enabled": true' in told["detail"]
+        body = assert_problem(caller.post(address), 409, "webhook-disabled")
+        assert '"enabled": true' in body["detail"]
     receiver.server.server_close()
