@@ -70,7 +70,7 @@ OPEN: Final = Depends(RequiresScope(None))
 
 
 class Authenticator:
-    """Looks keys up, remembers them for `REMEMBERED_SECONDS`, and counts their requests; one per process."""
+    """The check of keys, one per process: it remembers lookups for `REMEMBERED_SECONDS` and counts requests."""
 
     def __init__(self, db: Database, rates: RateLimiter, *, required: bool) -> None:
         self._required = required

@@ -45,7 +45,7 @@ class _JobsCollector(Collector):
 
 
 class _RequestMetrics:
-    """Counts requests, and measures the time until each response begins; a stream may never end.
+    """The count of requests, and the time until each response begins (a stream may never end).
 
     The label is the route that the router has found. The usual libraries match the routes a second time, which
     doubles the time of routing.

@@ -29,7 +29,7 @@ _log = structlog.get_logger("gantry.api")
 
 
 class RateLimiter:
-    """Counts the requests of every key and tenant; one per process."""
+    """The counters of requests of every key and tenant; one per process."""
 
     def __init__(self, settings: Settings) -> None:
         self._shared = SlidingWindowCounterRateLimiter(store) if (store := _redis(settings.broker)) else None

@@ -36,7 +36,7 @@ class UnsupportedMediaTypeError(SingleProblemError):
 
 
 class NotAcceptableError(SingleProblemError):
-    """None of the media types in Accept is available; `valid` are those that are."""
+    """An Accept header without an available media type; `valid` are the available ones."""
 
     code = "not-acceptable"
 

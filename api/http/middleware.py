@@ -25,7 +25,7 @@ _METHODS_WITH_BODIES: Final = ("POST", "PUT", "PATCH", "DELETE")
 
 
 class AccessLog:
-    """Logs one line per request, and adds the id of the request to every log line in between."""
+    """The access log: one line per request. It also adds the id of the request to all log lines in between."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -52,7 +52,7 @@ class AccessLog:
 
 
 class HeadRequests:
-    """Responds to HEAD like to GET, without the body."""
+    """The responses to HEAD: those of GET, without the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -77,7 +77,7 @@ class HeadRequests:
 
 
 class BodyLimit(RequestBodyLimitMiddleware):
-    """Refuses a body of more than `most_bytes`, counted while it arrives. `exempt` routes have their own limit."""
+    """A limit of `most_bytes` for bodies, counted while they arrive. `exempt` routes have their own limit."""
 
     def __init__(self, app: ASGIApp, most_bytes: int, exempt: Callable[[Scope], bool]) -> None:
         super().__init__(app, max_body_size=most_bytes)
@@ -91,7 +91,7 @@ class BodyLimit(RequestBodyLimitMiddleware):
 
 
 class BodyTimeout:
-    """Refuses with 408 a body that does not arrive within `seconds`. `exempt` routes have their own limit.
+    """A limit of `seconds` for the arrival of a body; later it is a 408. `exempt` routes have their own limit.
 
     Without it a client that sends one byte per minute would hold its connection for days.
     """
@@ -121,7 +121,7 @@ class BodyTimeout:
 
 
 class ProblemResponses:
-    """Replaces the error responses of libraries by problems of the same status."""
+    """The replacement of error responses of libraries by problems of the same status."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

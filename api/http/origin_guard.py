@@ -27,7 +27,7 @@ _KEYS_HELP: Final = "Set GANTRY_AUTH=on to require keys; then every client with 
 
 
 class OriginGuard:
-    """Refuses requests and WebSockets of other pages with 403, before any other code handles them."""
+    """A middleware that refuses requests and WebSockets of other pages with 403, before any other code sees them."""
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str], origins: Sequence[str]) -> None:
         self.app, self._hosts, self._origins = app, hosts, origins

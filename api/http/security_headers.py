@@ -61,7 +61,7 @@ def _over_tls(scope: Scope) -> dict[str, str]:
 
 
 class SecurityHeaders:
-    """Adds the headers that `rules` returns to every response that does not have them."""
+    """A middleware that adds the headers of `rules` to every response that does not have them."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self.app, self._rules = app, rules

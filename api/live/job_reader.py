@@ -1,7 +1,7 @@
 """Reads of jobs for clients that poll: requests that arrive during a read share the next one.
 
 Two hundred polling clients cost little more than one, and each still gets a state that was read after its request.
-Each read asks the database for the jobs' stamps. Response bodies are kept, and reused while the stamp stays the same.
+Each read asks the database for the versions of the rows. A response body is reused while the version is the same.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Batch:
 
 
 class JobReader:
-    """Reads jobs in batches; one per process."""
+    """The reader of jobs, in batches; one per process."""
 
     def __init__(self, db: Database, lease_seconds: float) -> None:
         self._db, self._lease_seconds = db, lease_seconds
@@ -77,21 +77,21 @@ class JobReader:
 
     def _read_jobs(self, job_ids: set[str]) -> Mapping[str, JobSnapshot]:
         with self._db.read() as s:
-            stamps = jobs.row_versions(s, job_ids)
-            changed = [job_id for job_id, stamp in stamps.items() if not self._is_current(job_id, stamp)]
+            versions = jobs.row_versions(s, job_ids)
+            changed = [job_id for job_id, version in versions.items() if not self._is_current(job_id, version)]
             snapshots = self._render(s, changed) if changed else {}
         for job_id, snapshot in snapshots.items():
-            self._cache[job_id] = stamps[job_id], snapshot
+            self._cache[job_id] = versions[job_id], snapshot
         for job_id in set(changed) - snapshots.keys():
             self._cache.pop(job_id, None)  # deleted between the two queries
-        result = {job_id: self._cache[job_id][1] for job_id in stamps if job_id in self._cache}
+        result = {job_id: self._cache[job_id][1] for job_id in versions if job_id in self._cache}
         while len(self._cache) > _MOST_CACHED:
             del self._cache[next(iter(self._cache))]
         return result
 
-    def _is_current(self, job_id: str, stamp: tuple[Any, ...]) -> bool:
-        # The stamp of a queued job does not show its place in the queue, which changes with other jobs.
-        return stamp[0] != Status.QUEUED and job_id in self._cache and self._cache[job_id][0] == stamp
+    def _is_current(self, job_id: str, version: tuple[Any, ...]) -> bool:
+        # The version of a queued job does not show its place in the queue, which changes with other jobs.
+        return version[0] != Status.QUEUED and job_id in self._cache and self._cache[job_id][0] == version
 
     def _render(self, s: Session, job_ids: Collection[str]) -> dict[str, JobSnapshot]:
         details = list(jobs.fetch_details(s, job_ids).values())

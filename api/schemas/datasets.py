@@ -31,7 +31,7 @@ class FileProblem(ResponseModel):
 
 
 class Preparation(ResponseModel):
-    """How the service prepares every image of an upload."""
+    """The preparation of every image of an upload."""
 
     side: int
     channels: int
