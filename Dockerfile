@@ -1,5 +1,6 @@
-# One image, every process: the command says which. Build with TORCH_INDEX_URL set to PyTorch's CPU index for a small
-# image without CUDA; the default takes the package index's own build, which on Linux x86-64 brings CUDA along.
+# One image for all processes of the service: the command selects the process. Set TORCH_INDEX_URL to PyTorch's CPU
+# index to build a small image without CUDA. The default is the build of the package index, which on Linux x86-64
+# includes CUDA.
 FROM python:3.12-slim AS build
 ARG TORCH_INDEX_URL=""
 WORKDIR /src

@@ -9,17 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from gantry.client import ApiError, BadSettingError, Client, UnreachableError
+    from gantry.client import Client
+    from gantry.errors import ApiError, BadSettingError, UnreachableError
     from gantry.extras import MissingExtraError
 
 __all__ = ["ApiError", "BadSettingError", "Client", "MissingExtraError", "UnreachableError", "__version__"]
 
 _MODULES: Final = {
-    "ApiError": "gantry.client",
-    "BadSettingError": "gantry.client",
+    "ApiError": "gantry.errors",
+    "BadSettingError": "gantry.errors",
     "Client": "gantry.client",
     "MissingExtraError": "gantry.extras",
-    "UnreachableError": "gantry.client",
+    "UnreachableError": "gantry.errors",
 }
 
 

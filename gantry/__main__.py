@@ -1,4 +1,4 @@
-"""`python -m gantry`: the same as the command `gantry`."""
+"""`python -m gantry`: the command `gantry`."""
 
 from gantry.cli.app import main
 

@@ -1,4 +1,4 @@
-"""A folder of images as a zip, ready to be uploaded."""
+"""A folder of images as a zip file that can be uploaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def as_archive(path: Path) -> Iterator[Path]:
-    """Yield a temporary zip of the folder at `path`; yield a file unchanged. Raises `OSError`."""
+    """Yield a temporary zip of the folder at `path`, or `path` itself if it is a file. Raises `OSError`."""
     if not path.is_dir():
         yield path
         return

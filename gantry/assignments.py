@@ -1,4 +1,4 @@
-"""`a.b=c`: one field of a request body, as people write it on a command line; and bodies written as YAML."""
+"""Fields of a request body from text: assignments `a.b=c` from the command line, and bodies in YAML."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ __all__ = ["AssignmentError", "YAMLError", "assign", "read_yaml"]
 
 
 class AssignmentError(ValueError):
-    """The text is not of the form `a.b=c`, or `a.b` cannot hold a field."""
+    """The text is not an assignment `a.b=c`, or `a` is a value that cannot have a field `b`."""
 
 
 def read_yaml(text: str) -> Any:
-    """Return what `text` says in YAML 1.2, where 2e-5 is a number. Raises `YAMLError`."""
+    """Return the content of `text`, read as YAML 1.2, in which 2e-5 is a number. Raises `YAMLError`."""
     return YAML(typ="safe", pure=True).load(text)
 
 
 def assign(body: dict[str, Any], assignment: str) -> None:
-    """Set the field `a.b` of the nested `body` to `c`, for the assignment `a.b=c`. `c` is read as YAML.
+    """Set the field `a.b` of the nested `body` to `c`, for the assignment `a.b=c`.
 
-    Raises `AssignmentError`.
+    `c` is read as YAML; if it is not valid YAML, it is a string. Raises `AssignmentError`.
     """
     path, equals, value = assignment.partition("=")
-    *parents, last = (part.strip() for part in path.split("."))
-    if not equals or not all([*parents, last]):
-        raise AssignmentError(f"a.b=c is needed; {assignment!r} is not that.")
+    *parents, field = (part.strip() for part in path.split("."))
+    if not equals or not all([*parents, field]):
+        raise AssignmentError(f"{assignment!r} is not of the form a.b=c.")
     for name in parents:
         body = body.setdefault(name, {})
         if not isinstance(body, dict):
-            raise AssignmentError(f"{assignment}: {name} is a value, not an object.")
+            raise AssignmentError(f"{assignment}: {name} is a value and has no fields.")
     try:
-        body[last] = read_yaml(value)
+        body[field] = read_yaml(value)
     except YAMLError:
-        body[last] = value
+        body[field] = value

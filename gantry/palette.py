@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-# The colours of Okabe and Ito (2008), which people with any colour vision tell apart.
+# The palette of Okabe and Ito (2008). People with any kind of colour vision can distinguish its colours.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 

@@ -1,4 +1,4 @@
-"""How the client shows the quality metrics of an evaluation: their labels, and which of them stand in a short list.
+"""How the client shows the quality metrics of an evaluation: their labels, and which of them a summary contains.
 
 The client shows every metric that the API returns. A metric without an entry here is shown under its own name, as
 one where higher is better. `tests/gantry/test_quality.py` compares this table with `gan/spec/metrics.py`, which the

@@ -1,24 +1,25 @@
-"""A finding's remedy, laid over the spec of the job that it is about."""
+"""The remedies of a job's findings, applied to its spec."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Any
 
-from jsonpointer import set_pointer
+from jsonpointer import JsonPointer
 
-from gantry.client import Json
+from gantry.connection import Json
 
 
 class NoSuchFindingError(Exception):
-    """The job has no such finding, or one without a remedy."""
+    """The job has no finding with this code, or the finding has no remedy."""
 
     def __init__(self, code: str, known: Sequence[str]) -> None:
         super().__init__(f"The job has no finding {code!r} with a remedy; it has: {', '.join(known) or 'none'}.")
 
 
 def remedied(job: Json, codes: Sequence[str]) -> Json:
-    """A body for POST /v1/jobs: the job's spec, with every field that these findings' remedies point at set anew.
+    """Return a body for POST /v1/jobs: the job's spec with the remedies of the findings `codes` applied.
 
     Raises `NoSuchFindingError`.
     """
@@ -28,5 +29,14 @@ def remedied(job: Json, codes: Sequence[str]) -> Json:
         if code not in by_code:
             raise NoSuchFindingError(code, list(by_code))
         for remedy in by_code[code]:
-            set_pointer(body, remedy["pointer"], remedy["value"])
+            _set(body, remedy["pointer"], remedy["value"])
     return body
+
+
+def _set(body: Json, pointer: str, value: Any) -> None:
+    """Set the field at `pointer`. Missing objects on the way are created, as jsonpointer's own function does not."""
+    *parents, last = JsonPointer(pointer).parts
+    target: Any = body
+    for part in parents:
+        target = target[int(part)] if isinstance(target, list) else target.setdefault(part, {})
+    target[int(last) if isinstance(target, list) else last] = value

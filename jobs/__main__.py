@@ -1,18 +1,13 @@
-"""`python -m jobs COMMAND`: what an operator asks of the record on the service's own machine.
+"""`python -m jobs COMMAND`: maintenance of the record, on the machine of the service.
 
-    settings [--json]   every GANTRY_* variable with its value here, its default and what it is
-    migrate             bring the database's schema to this version
-    first-key           make an administrator's key if there is none yet, and print it
-    prepare             both, for `gantry up`: prints {"first_key": KEY or null} as JSON
-    check               check the parts that the settings name, as JSON
-
-The command `gantry` starts these as processes of their own, so that it needs no database library itself.
+The command `gantry` runs these commands as processes, because the client does not import the service.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -23,19 +18,29 @@ from jobs.runtime.startup import restrict_file_permissions
 
 
 def main() -> int:
-    """Run one command. Returns its exit code: 0, 1 if it is refused, 2 if a setting is not usable."""
+    """Run one command. Return its exit code: 0 success, 1 refused, 2 a setting is not valid."""
     parser = argparse.ArgumentParser(prog="python -m jobs", description="Maintenance of the record.")
-    parser.add_argument("command", choices=sorted(_COMMANDS))
-    parser.add_argument("--json", action="store_true", help="As JSON, for programs.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (about, _) in _COMMANDS.items():
+        command = commands.add_parser(name, help=about, description=about)
+        command.set_defaults(json=False)
+        if name == "settings":
+            command.add_argument("--json", action="store_true", help="Print JSON, for programs.")
     arguments = parser.parse_args()
     restrict_file_permissions()
     try:
-        return _COMMANDS[arguments.command](load_settings(), arguments.json)
+        code = _COMMANDS[arguments.command][1](load_settings(), arguments.json)
+        sys.stdout.flush()
+        return code
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     except UnavailableError as error:
         print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of the output has closed it, as `head` does. Python must not write the rest when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
@@ -51,15 +56,16 @@ def _settings(settings: Settings, as_json: bool) -> int:
 
 
 def _setting(settings: Settings, name: str) -> dict[str, Any]:
-    """Return one setting. The value of a secret, or of a URL, which may hold a password, is not shown."""
+    """Return one setting. The value of a key, or of a URL, which may contain a password, is hidden."""
     about, value = Settings.model_fields[name], getattr(settings, name)
-    secret = name.endswith(("_url", "key")) and value != about.default
+    is_secret = name.endswith(("_url", "key")) and value != about.default
     default = "empty" if about.default == "" else about.default
-    return {"value": "(set)" if secret else value, "default": default, "about": about.description}
+    return {"value": "(set)" if is_secret else value, "default": default, "about": about.description}
 
 
+# The other commands import what they need when they run: `settings` must not wait for the database library.
 def _migrate(settings: Settings, as_json: bool) -> int:
-    from jobs.db import migrate  # noqa: PLC0415 - `settings` needs no database library
+    from jobs.db import migrate  # noqa: PLC0415
 
     migrate(settings)
     print("The schema is current.")
@@ -70,10 +76,8 @@ def _first_key(settings: Settings, as_json: bool) -> int:
     from jobs.first_key import first_key  # noqa: PLC0415
 
     if (key := first_key(settings)) is None:
-        print(
-            "There is an administrator's key already; with it, `gantry keys create --scope admin` makes more.",
-            file=sys.stderr,
-        )
+        sentence = "There is an administrator's key already. Use it to make more: `gantry keys create --scope admin`."
+        print(sentence, file=sys.stderr)
         return 1
     print(key)
     return 0
@@ -91,16 +95,18 @@ def _prepare(settings: Settings, as_json: bool) -> int:
 def _check(settings: Settings, as_json: bool) -> int:
     from jobs.checks import check_all  # noqa: PLC0415
 
-    print(json.dumps({name: {"ok": ok, "detail": detail} for name, (ok, detail) in check_all(settings).items()}))
+    print(
+        json.dumps({name: {"ok": works, "detail": detail} for name, (works, detail) in check_all(settings).items()})
+    )
     return 0
 
 
-_COMMANDS: Final[dict[str, Callable[[Settings, bool], int]]] = {
-    "settings": _settings,
-    "migrate": _migrate,
-    "first-key": _first_key,
-    "prepare": _prepare,
-    "check": _check,
+_COMMANDS: Final[dict[str, tuple[str, Callable[[Settings, bool], int]]]] = {
+    "settings": ("List every GANTRY_* variable with its value, its default and its meaning.", _settings),
+    "migrate": ("Update the database's schema to this version.", _migrate),
+    "first-key": ("Create an administrator's key if there is none, and print it.", _first_key),
+    "prepare": ("Migrate, and create the first key if the service asks for keys. Prints JSON.", _prepare),
+    "check": ("Check the parts that the settings name. Prints JSON.", _check),
 }
 
 

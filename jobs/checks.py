@@ -1,6 +1,6 @@
-"""Checks of what this process's settings name: database, broker, data folder and workers. Used by `gantry doctor`.
+"""Checks of the parts that the settings name: database, broker, storage, workers. `gantry doctor` prints them.
 
-A check changes nothing: if a part is missing, its detail says which command makes it.
+A check changes nothing. If a part is missing, its detail says which command creates it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ Check = tuple[bool, str]
 """Whether the part works, and a detail for people."""
 
 _SQLITE: Final = "sqlite:///"
+_MAX_WORKERS: Final = 200
 
 
 def check_all(settings: Settings) -> dict[str, Check]:
@@ -27,62 +28,63 @@ def check_all(settings: Settings) -> dict[str, Check]:
     return {name: check(settings) for name, check in _CHECKS.items()}
 
 
-def _database(settings: Settings) -> Check:
+def _check_database(settings: Settings) -> Check:
     if (missing := _missing_file(settings)) is not None:
-        return False, f"{missing} is not there yet: `gantry up` or `gantry migrate` makes it"
+        return False, f"{missing} does not exist yet: `gantry up` or `gantry migrate` creates it"
     db = Database(settings.database)
     try:
         db.check()
     except MigrationsPendingError as error:
         return False, str(error)
     except UnavailableError as error:
-        return False, f"{error} Check that its server runs and that GANTRY_DATABASE_URL names it"
+        return False, f"{error} Check that its server runs, and that GANTRY_DATABASE_URL is its address"
     finally:
         db.dispose()
     return True, f"{db.dialect}, schema current"
 
 
 def _missing_file(settings: Settings) -> Path | None:
-    """Return the path of SQLite's file if it does not exist. Opening it would create it."""
+    """Return the path of SQLite's file if it does not exist. To open the database would create it."""
     file = Path(settings.database.removeprefix(_SQLITE).split("?")[0])
     return file if settings.database.startswith(_SQLITE) and not file.is_file() else None
 
 
-def _broker(settings: Settings) -> Check:
+def _check_broker(settings: Settings) -> Check:
     kind = settings.broker.split(":")[0]
     if kind == "filesystem" and not settings.queue_dir.is_dir():
-        return False, f"{settings.queue_dir} is not there yet: `gantry up` makes it"
+        return False, f"{settings.queue_dir} does not exist yet: `gantry up` creates it"
     try:
         broker.check(broker.make_app(settings))
     except (UnavailableError, OSError) as error:
-        files = f"{settings.queue_dir} must be writable"
-        return False, f"{error} {files if kind == 'filesystem' else 'It must run where GANTRY_BROKER_URL says'}"
+        if kind == "filesystem":
+            return False, f"{error} {settings.queue_dir} must be writable"
+        return False, f"{error} Check that its server runs, and that GANTRY_BROKER_URL is its address"
     return True, kind
 
 
-def _folder(settings: Settings) -> Check:
+def _check_storage(settings: Settings) -> Check:
     return open_storage(settings).check()
 
 
-def _devices(settings: Settings) -> Check:
+def _check_devices(settings: Settings) -> Check:
     if _missing_file(settings) is not None:
-        return False, "not known before there is a database: `gantry up` makes it, and starts a worker"
+        return False, "unknown, because there is no database yet: `gantry up` creates it and starts a worker"
     db = Database(settings.database)
     try:
         with db.read() as s:
-            now, rows = clock.read(s), workers.page(s, limit=200).data
+            now, rows = clock.read(s), workers.page(s, limit=_MAX_WORKERS).data
     except UnavailableError:
-        return False, "not known while the database is down"
+        return False, "unknown, because the database does not answer"
     finally:
         db.dispose()
     alive = [row for row in rows if workers.status_of(row, now, settings.lease_seconds) != "lost"]
     names = [device["name"] for row in alive for device in row.devices]
-    return bool(alive), ", ".join(names) or "no worker is running: start `gantry up`, or `gantry worker`"
+    return bool(alive), ", ".join(names) or "no worker runs: start `gantry up`, or `gantry worker`"
 
 
 _CHECKS: Final[dict[str, Callable[[Settings], Check]]] = {
-    "database": _database,
-    "broker": _broker,
-    "data folder": _folder,
-    "devices": _devices,
+    "database": _check_database,
+    "broker": _check_broker,
+    "data folder": _check_storage,
+    "devices": _check_devices,
 }

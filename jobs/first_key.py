@@ -1,4 +1,4 @@
-"""The first key, which nobody can ask for over the API, as that takes a key: made in the record itself."""
+"""The first administrator's key. It is written into the database, because the API needs a key to create keys."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Final
 from jobs.db import Database
 from jobs.keys import Scope
 from jobs.models import DEFAULT_TENANT
-from jobs.runtime.settings import Settings, load_settings
+from jobs.runtime.settings import Settings
 from jobs.store.callers import acts, api_keys
 
 _NAME: Final = "first"
 
 
-def first_key(settings: Settings | None = None) -> str | None:
-    """A key of an administrator's; None: there is one already. Raises `DatabaseUnavailableError`, `MigrationsPendingError`."""
-    settings = settings or load_settings()
+def first_key(settings: Settings) -> str | None:
+    """Create an administrator's key and return it, or return None if there is a valid one already.
+
+    Raises `DatabaseUnavailableError`, `MigrationsPendingError`.
+    """
     db = Database(settings.database)
     try:
         with db.write() as s:

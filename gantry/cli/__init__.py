@@ -1,1 +1,1 @@
-"""The command `gantry`, a file a noun."""
+"""The command `gantry`, one file for each noun."""

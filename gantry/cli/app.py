@@ -1,6 +1,6 @@
-"""The command `gantry`. An error is one sentence on stderr and exit code 1, or 2 if a setting is not usable.
+"""The command `gantry`. An error is one sentence on stderr and exit code 1, or 2 if a setting is not valid.
 
-A command imports what is slow to load only when it runs, so that `gantry --help` answers at once.
+Commands import slow modules when they run, so that `gantry --help` starts fast.
 """
 
 from __future__ import annotations
@@ -12,24 +12,28 @@ import typer
 from jsonpointer import JsonPointer
 from typer.core import TyperGroup
 
-from gantry.cli import datasets, downloads, jobs, keys, service, webhooks
+from gantry.cli import audit, datasets, jobs, keys, presets, results, service, submit, tenants, webhooks, workers
+from gantry.errors import ApiError, BadSettingError, UnreachableError
+from gantry.extras import MissingExtraError
+from gantry.local.errors import LocalServiceError
 
 JOBS: Final = "Jobs"
 SERVICE: Final = "Running the service"
 
-HELP: Final = """Gantry trains GANs for people who ask over HTTP.
+HELP: Final = """Train GANs on a Gantry service.
 
-Begin with `gantry up` in one terminal, and in another:
+To begin, run `gantry up` in one terminal, and in another:
 `gantry submit --dataset fashion-mnist-mini --watch`.
 
-GANTRY_URL says where the service is. --json prints for programs.
-Exit codes: 0 succeeded, 1 failed or refused, 2 asked wrongly, 130 interrupted."""
+GANTRY_URL is the address of the service. --json prints JSON, for programs.
+Exit codes: 0 success, 1 failed or refused, 2 wrong usage, 130 interrupted."""
 
 
 class Sections(TyperGroup):
-    """Commands under two headings, in the order of this file."""
+    """Commands under two headings. Typer prints headings only with its rich help, which loads more slowly."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands into the help text."""
         limit = formatter.width - 4 - max(map(len, self.commands))
         for heading in (JOBS, SERVICE):
             rows = [
@@ -51,29 +55,30 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    jobs.submit, jobs.jobs, jobs.show, jobs.watch, jobs.events,
-    downloads.samples, downloads.curves, downloads.previews, downloads.weights,
+    submit.submit, jobs.jobs, jobs.show, jobs.watch, jobs.events,
+    results.samples, results.curves, results.previews, results.weights,
     jobs.pause, jobs.resume, jobs.cancel, jobs.retry, jobs.delete,
-    jobs.presets, jobs.workers,
+    presets.presets, workers.workers,
 ):  # fmt: skip
     app.command(rich_help_panel=JOBS)(command)
 app.add_typer(datasets.app, name="datasets", rich_help_panel=JOBS)
 app.add_typer(webhooks.app, name="webhooks", rich_help_panel=JOBS)
 
-app.add_typer(keys.keys, name="keys", rich_help_panel=SERVICE)
-app.add_typer(keys.tenants, name="tenants", rich_help_panel=SERVICE)
-app.command(rich_help_panel=SERVICE)(keys.audit)
-service.worker_app.command()(jobs.drain)
-app.add_typer(service.worker_app, name="worker", rich_help_panel=SERVICE)
-for run in (
+for service_command in (
     service.up, service.api, service.relay, service.ui, service.sampler,
     service.migrate, service.settings, service.openapi, service.doctor, service.demo,
+    audit.audit,
 ):  # fmt: skip
-    app.command(rich_help_panel=SERVICE)(run)
+    app.command(rich_help_panel=SERVICE)(service_command)
+service.worker_app.command()(workers.drain)
+app.add_typer(service.worker_app, name="worker", rich_help_panel=SERVICE)
+keys.app.command("first")(service.first_key)
+app.add_typer(keys.app, name="keys", rich_help_panel=SERVICE)
+app.add_typer(tenants.app, name="tenants", rich_help_panel=SERVICE)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from gantry import __version__  # noqa: PLC0415
 
         typer.echo(f"gantry {__version__}")
@@ -86,15 +91,11 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Options of the command itself, before any subcommand. Typer takes its help from `HELP`."""
+    """Define the options of `gantry` itself. The help text is `HELP`."""
 
 
 def main() -> None:
-    """Run the command. Every error that is foreseen is a sentence on stderr and an exit code."""
-    from gantry.client import ApiError, BadSettingError, UnreachableError  # noqa: PLC0415
-    from gantry.extras import MissingExtraError  # noqa: PLC0415
-    from gantry.local.errors import LocalServiceError  # noqa: PLC0415
-
+    """Run the command. Print an expected error as a sentence on stderr, and exit with its code."""
     try:
         app(prog_name="gantry")
     except BadSettingError as error:
@@ -114,14 +115,15 @@ def fail(sentence: str, code: int = 1) -> NoReturn:
 
 
 def _sentences(problems: list[Any]) -> str:
-    """Return a line for each problem, after the path of its field where the sentence does not name it."""
-    return "\n".join(_located(problem["pointer"], problem["detail"]) for problem in problems)
+    """Return one line for each invalid field of a request."""
+    return "\n".join(_with_field(problem["pointer"], problem["detail"]) for problem in problems)
 
 
-def _located(pointer: str, detail: str) -> str:
+def _with_field(pointer: str, detail: str) -> str:
+    """Return `detail` after the path of its field, unless `detail` names the field itself."""
     path = JsonPointer(pointer).parts
-    named = len(path) == 1 or ".".join(path) in detail or ".".join(path[:-1]) + ";" in detail
-    return detail if not path or named else f"{'.'.join(path)}: {detail}"
+    is_named = len(path) == 1 or ".".join(path) in detail or ".".join(path[:-1]) + ";" in detail
+    return detail if not path or is_named else f"{'.'.join(path)}: {detail}"
 
 
 if __name__ == "__main__":

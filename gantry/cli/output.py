@@ -1,4 +1,4 @@
-"""Options that many commands share, and how an answer is printed: a sentence for people, JSON for programs."""
+"""Options that many commands share, and how a command prints its result: text for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from typing import Annotated
 
 import typer
 
-from gantry.client import Json
+from gantry.connection import Json
 
-Url = Annotated[str, typer.Option("--url", envvar="GANTRY_URL", help="Where the service is.")]
+Url = Annotated[str, typer.Option("--url", envvar="GANTRY_URL", help="Address of the service.")]
 
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
-Limit = Annotated[int, typer.Option(min=1, max=200, help="How many.")]
+Limit = Annotated[int, typer.Option(min=1, max=200, help="How many to list at most.")]
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
 
 
 @contextmanager
 def until_interrupted(what: str) -> Iterator[None]:
-    """Ctrl-C ends the looking, and nothing else."""
+    """Exit with code 130 on Ctrl-C, with a message that `what` continues."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"Not watching any more; {what} goes on.", err=True)
+        typer.echo(f"Stopped watching; {what} continues.", err=True)
         raise typer.Exit(130) from None
 
 
-def print_json(answer: Json | list[Json]) -> None:
-    """For programs."""
-    typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+def print_json(result: Json | list[Json]) -> None:
+    """Print `result` as JSON."""
+    typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
 
 
-def print_answer(answer: Json, sentence: str, as_json: bool) -> None:
-    """What came of it: a sentence for people, the whole answer for programs."""
+def print_result(result: Json, sentence: str, as_json: bool) -> None:
+    """Print `sentence`, or the whole `result` as JSON."""
     if as_json:
-        print_json(answer)
+        print_json(result)
     else:
         typer.echo(sentence)
 
 
-def tell_deleted(name: str, as_json: bool) -> None:
-    """That it is no more."""
-    print_answer({"deleted": name}, f"{name} is deleted.", as_json)
+def print_deleted(name: str, as_json: bool) -> None:
+    """Print that `name` is deleted."""
+    print_result({"deleted": name}, f"{name} is deleted.", as_json)
 
 
 def print_page(page: Json, table: Callable[[Sequence[Json]], str], as_json: bool) -> None:
-    """A page of a list, as a table for people."""
+    """Print a page of a list, formatted by `table` or as JSON. A note on stderr says if the list continues."""
     if as_json:
         print_json(page)
         return

@@ -57,7 +57,7 @@ def ui(
 
 @worker_app.callback()
 def worker(context: typer.Context) -> None:
-    """Run only a training worker, which runs one job at a time. `drain ID` stops a worker on any host."""
+    """Run only a training worker. It runs one job at a time. `drain ID` stops a worker on any host."""
     if context.invoked_subcommand is None:
         require("`gantry worker`", "worker")
         _replace_process("worker")
@@ -76,7 +76,7 @@ def migrate() -> None:
 
 
 def settings(as_json: AsJson = False) -> None:
-    """List every GANTRY_* variable with its value, its default and its meaning."""
+    """List every GANTRY_* variable. Print its value, its default and its meaning."""
     require("`gantry settings`", "record")
     _replace_process("jobs", "settings", *(["--json"] if as_json else []))
 

@@ -1,1 +1,1 @@
-"""The whole service on this machine: `gantry up`, `gantry demo`, `gantry doctor`."""
+"""The service on this machine: `gantry up`, `gantry demo` and `gantry doctor`. They start `python -m` processes."""

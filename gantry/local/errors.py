@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class LocalServiceError(Exception):
-    """The service on this machine cannot do what the command asks; `code` is the command's exit code."""
+    """A command cannot run the service on this machine. `code` is the exit code of the command."""
 
     def __init__(self, sentence: str, code: int = 1) -> None:
         super().__init__(sentence)
@@ -20,4 +20,4 @@ class DemoError(LocalServiceError):
 
 
 class LocalCommandError(LocalServiceError):
-    """A process of the service refused a request, with its own exit code."""
+    """A command of the service, `python -m jobs ...`, failed. The exit code is that of the command."""

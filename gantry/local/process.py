@@ -1,6 +1,6 @@
-"""Child processes of `gantry up` and `gantry demo`: each leads a session of its own and ends with its parent.
+"""Child processes of `gantry up` and `gantry demo`. Each leads a session of its own and ends with its parent.
 
-`jobs.runtime.process` is the service's own kit; the client does not import the service.
+`jobs.runtime.process` does the same for the service. The client does not import the service.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def start(
 
 
 def stop(processes: Iterable[tuple[subprocess.Popen[bytes], float]]) -> None:
-    """Send SIGTERM to each process that runs, wait for its grace in seconds, then kill its session."""
+    """Send SIGTERM to each process that runs, wait for its grace period in seconds, then kill its session."""
     running = [(process, grace) for process, grace in processes if process.poll() is None]
     for process, _ in running:
         process.terminate()
@@ -58,6 +58,6 @@ def stop(processes: Iterable[tuple[subprocess.Popen[bytes], float]]) -> None:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process and all others of its session; do not wait."""
+    """Kill the process and all others of its session. Do not wait for their end."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

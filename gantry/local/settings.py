@@ -1,4 +1,4 @@
-"""The settings of a service on this machine, read from `python -m jobs settings`: the client imports no server."""
+"""The settings of the service on this machine, read from `python -m jobs settings`: the client imports no service."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,12 +14,13 @@ from gantry.local.environment import service_environment
 from gantry.local.errors import LocalCommandError
 
 PREFIX: Final = "GANTRY_"
-_ADDRESSES_OF_ALL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only asked, not bound
+# Address that a server listens on -> address at which this machine reaches it.
+_ALL_ADDRESSES: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 
 
 @dataclass(frozen=True)
 class LocalSettings:
-    """What `gantry up` and `gantry doctor` need to know of the settings."""
+    """The settings that `gantry up` and `gantry doctor` need."""
 
     data_dir: Path
     host: str
@@ -28,16 +29,17 @@ class LocalSettings:
     sampler_url: str
     grace_seconds: float
     environment: Mapping[str, str]
-    """The variables with which every process of the service is started."""
+    """The variables of every process of the service."""
 
     def given(self, name: str) -> bool:
         """Return whether the setting `name` was given by a variable or a flag."""
         return f"{PREFIX}{name.upper()}" in self.environment
 
     def with_values(self, **values: object) -> LocalSettings:
-        """Return these settings with other values, for this process and for those that it starts."""
-        known = {name: value for name, value in values.items() if name in self.__dataclass_fields__}
-        return LocalSettings(**{**self.__dict__, **known, "environment": {**self.environment, **_variables(values)}})
+        """Return these settings with other values, here and in the variables of the service's processes."""
+        own = {field.name for field in fields(self)}
+        changes: dict[str, Any] = {name: value for name, value in values.items() if name in own}
+        return replace(self, environment={**self.environment, **_variables(values)}, **changes)
 
     @property
     def api_url(self) -> str:
@@ -46,22 +48,22 @@ class LocalSettings:
 
     def url_of(self, port: int) -> str:
         """Return the address at which this machine reaches `port` of the service's host."""
-        host = _ADDRESSES_OF_ALL.get(self.host, self.host)
+        host = _ALL_ADDRESSES.get(self.host, self.host)
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def load_settings(**flags: object) -> LocalSettings:
-    """Return the settings of this process's environment; `flags` that are not None win over variables.
+    """Return the settings from this process's variables. Flags that are not None take precedence over variables.
 
-    Raises `LocalCommandError` if a setting is not usable.
+    Raises `LocalCommandError` if a setting is not valid.
     """
-    # GANTRY_KEY is the caller's key; the service's processes do not need it.
+    # GANTRY_KEY is the key of this command's user. The service's processes do not need it.
     own = {name: value for name, value in service_environment().items() if name != f"{PREFIX}KEY"}
     environment = {**own, **_variables({name: value for name, value in flags.items() if value is not None})}
-    values = {name: setting["value"] for name, setting in json.loads(run("settings", environment, "--json")).items()}
+    settings = json.loads(run_jobs("settings", environment, "--json"))
 
     def value(name: str) -> Any:
-        return values[f"{PREFIX}{name.upper()}"]
+        return settings[f"{PREFIX}{name.upper()}"]["value"]
 
     data_dir = Path(value("data_dir"))
     return LocalSettings(
@@ -69,15 +71,15 @@ def load_settings(**flags: object) -> LocalSettings:
         host=value("host"),
         port=value("port"),
         ui_port=value("ui_port"),
-        # From the environment, as the command does not print URLs that may hold a password.
+        # `python -m jobs settings` hides a URL that was given, because a URL may contain a password.
         sampler_url=environment.get(f"{PREFIX}SAMPLER_URL") or value("sampler_url"),
         grace_seconds=value("grace_seconds"),
         environment={**environment, f"{PREFIX}DATA_DIR": str(data_dir.absolute())},
     )
 
 
-def run(command: str, environment: Mapping[str, str], *arguments: str) -> str:
-    """Return what `python -m jobs COMMAND` prints. Raises `LocalCommandError` if it fails."""
+def run_jobs(command: str, environment: Mapping[str, str], *arguments: str) -> str:
+    """Run `python -m jobs COMMAND` and return its output. Raises `LocalCommandError` if it fails."""
     argv = [sys.executable, "-m", "jobs", command, *arguments]
     done = subprocess.run(argv, env=dict(environment), capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -1,1 +1,1 @@
-"""How jobs, uploads and images look in a terminal."""
+"""How jobs, data sets and pictures look in a terminal."""

@@ -1,4 +1,7 @@
-"""Pictures in the terminal: in pixels where it can (Sixel, Kitty's), else as half blocks, two a character."""
+"""Pictures in the terminal: as pixels if it supports Sixel or Kitty's protocol, else as half blocks.
+
+A half block is a character that shows two pixels, one above the other.
+"""
 
 from __future__ import annotations
 
@@ -18,61 +21,63 @@ if TYPE_CHECKING:
 
     Renderable = type[SixelImage] | type[TGPImage] | type[HalfcellImage] | type[UnicodeImage]
 
-_GAP: Final = 1
+_GAP_PIXELS: Final = 1
 _NO_LABEL: Final = "no classes"
 
 
 class TerminalSilentError(Exception):
-    """Nothing can be shown here, in a sentence."""
+    """The terminal cannot be asked what it supports."""
 
 
 def can_show() -> bool:
-    """Whether a person looks at this process, on a terminal that has colours."""
+    """Return whether this process runs in a terminal with colours, with a person at its keyboard."""
     return sys.stdin.isatty() and sys.stdout.isatty() and Console().color_system is not None
 
 
 class TerminalImages:
-    """Where pictures are shown; in a pipe, as coloured half blocks."""
+    """Shows pictures in the terminal. In a pipe they are coloured half blocks."""
 
     def __init__(self) -> None:
-        here = can_show()
+        """Ask the terminal what it supports. Raises `TerminalSilentError`."""
+        interactive = can_show()
         if sys.stdout.isatty() and not sys.stdin.isatty():
             raise TerminalSilentError(
-                "The terminal cannot be asked what it can draw while stdin is something else; take -o."
+                "The terminal cannot be asked what it can show, because stdin is not the terminal. Use -o."
             )
-        # Asks the terminal, once, when it is imported.
+        # This module asks the terminal once, when it is imported.
         from textual_image import renderable  # noqa: PLC0415
 
-        self.console = Console() if here else Console(force_terminal=True, color_system="truecolor")
-        self.has_pixels = here and renderable.Image in (renderable.SixelImage, renderable.TGPImage)
-        self._image: Renderable = renderable.Image if self.has_pixels else renderable.HalfcellImage
+        self.console = Console() if interactive else Console(force_terminal=True, color_system="truecolor")
+        self.has_pixels = interactive and renderable.Image in (renderable.SixelImage, renderable.TGPImage)
+        self._renderable: Renderable = renderable.Image if self.has_pixels else renderable.HalfcellImage
 
     def show(self, png: bytes) -> None:
-        """A picture, as large as the terminal."""
-        self._put(read_png(png))
+        """Show a PNG file, as large as the terminal."""
+        self._print(read_png(png))
 
     def show_samples(self, samples: Sequence[Sample]) -> None:
-        """A row of images under the name of each class."""
+        """Show a row of images below the name of each class."""
         for label, row in groupby(samples, key=lambda sample: sample.label):
             self.console.print(Text(label or _NO_LABEL))
-            self._put(_strip([sample.image for sample in row]))
+            self._print(_side_by_side([sample.image for sample in row]))
 
-    def name(self, colours: Mapping[str, str]) -> None:
-        """Names in colours: what is what in a picture whose letters are too small here."""
+    def show_legend(self, colours: Mapping[str, str]) -> None:
+        """Show each name in its colour, because the letters in a plot are too small to read here."""
         self.console.print(Text("  ").join(Text(f"━ {name}", style=colour) for name, colour in colours.items()))
 
-    def _put(self, shown: Image.Image) -> None:
+    def _print(self, image: Image.Image) -> None:
         if self.has_pixels:
-            self.console.print(self._image(shown, width="auto", height="auto"))
+            self.console.print(self._renderable(image, width="auto", height="auto"))
         else:
-            # As many columns as there are; the lines roll.
-            self.console.print(self._image(shown, width=min(self.console.width, shown.width), height="auto"))
+            # Limit the width only: a picture may be higher than the terminal, which scrolls.
+            width = min(self.console.width, image.width)
+            self.console.print(self._renderable(image, width=width, height="auto"))
 
 
-def _strip(images: Sequence[Image.Image]) -> Image.Image:
-    """Side by side, all of one size."""
+def _side_by_side(images: Sequence[Image.Image]) -> Image.Image:
+    """Return one image with all `images`, which have the same size, in a row."""
     width, height = images[0].size
-    strip = Image.new("RGB", (len(images) * (width + _GAP) - _GAP, height), "white")
+    row = Image.new("RGB", (len(images) * (width + _GAP_PIXELS) - _GAP_PIXELS, height), "white")
     for number, image in enumerate(images):
-        strip.paste(image.convert("RGB"), (number * (width + _GAP), 0))
-    return strip
+        row.paste(image.convert("RGB"), (number * (width + _GAP_PIXELS), 0))
+    return row

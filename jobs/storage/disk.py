@@ -168,7 +168,7 @@ class DiskStorage(Storage):
         # The first job creates the folder of artifacts, which may be another disk.
         folder = next((path for path in (self._path(keys.ARTIFACTS), self._root) if path.is_dir()), self._root)
         if not folder.is_dir():
-            return False, f"{folder} is not there yet: `gantry up` or `gantry migrate` makes it"
+            return False, f"{folder} does not exist yet: `gantry up` or `gantry migrate` creates it"
         if not os.access(folder, os.W_OK | os.X_OK):
             return False, f"{folder} cannot be written: let this user write there, or set another GANTRY_DATA_DIR"
         free = shutil.disk_usage(folder).free

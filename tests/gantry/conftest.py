@@ -1,7 +1,17 @@
-"""The fixtures of the API tests: a service to talk to."""
+"""One service for all tests of this folder."""
 
 from __future__ import annotations
 
-from tests.api.conftest import client, hand, served
+from collections.abc import Iterator
 
-__all__ = ["client", "hand", "served"]
+import pytest
+
+from jobs.runtime.settings import Settings
+from tests.api.shell import service
+
+
+@pytest.fixture(scope="package")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The settings of a running API process without a worker. All tests of this folder share it."""
+    with service(tmp_path_factory.mktemp("served")) as settings:
+        yield settings

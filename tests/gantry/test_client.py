@@ -1,4 +1,4 @@
-"""The client from Python, against a real server; docs/python.md tries the rest of it, with a job that trains."""
+"""The client with a running service. The code of docs/python.md tests the rest, with a job that trains."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def client(live: Live) -> Iterator[Client]:
         yield made
 
 
-class _Hears(http.server.BaseHTTPRequestHandler):
-    """Keeps what it was asked with."""
+class _Recorder(http.server.BaseHTTPRequestHandler):
+    """Records the Authorization header of each request."""
 
-    heard: list[str | None]
+    headers_seen: list[str | None]
 
     def do_GET(self) -> None:
-        self.heard.append(self.headers["Authorization"])
+        self.headers_seen.append(self.headers["Authorization"])
         self.send_response(200)
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -47,9 +47,9 @@ class _Hears(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_a_key_goes_with_every_request_and_nothing_without_one() -> None:
-    _Hears.heard = []
-    with http.server.HTTPServer(("127.0.0.1", 0), _Hears) as server:
+def test_every_request_carries_the_key_and_none_without_one() -> None:
+    _Recorder.headers_seen = []
+    with http.server.HTTPServer(("127.0.0.1", 0), _Recorder) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}"
@@ -57,25 +57,25 @@ def test_a_key_goes_with_every_request_and_nothing_without_one() -> None:
             keyed.ready(), keyed.job("job_1"), plain.ready()
         server.shutdown()
         thread.join()
-    assert _Hears.heard == ["Bearer gk_secret", "Bearer gk_secret", None]
+    assert _Recorder.headers_seen == ["Bearer gk_secret", "Bearer gk_secret", None]
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "problem"),
     [
         ("127.0.0.1:8000", "must start with http:// or https://"),
         ("ftp://127.0.0.1", "must start with http:// or https://"),
         ("", "must start with http:// or https://"),
-        ("http://", "names no host"),
-        ("http://127.0.0.1:abc", "has a host or a port that cannot be"),
-        ("http://127.0.0.1:99999", "has a host or a port that cannot be"),
-        ("http://[bad", "has a host or a port that cannot be"),
-        ("http://127.0.0.1\n", "has a host or a port that cannot be"),
-        ("http://\udcff", "has a host or a port that cannot be"),
+        ("http://", "has no host"),
+        ("http://127.0.0.1:abc", "has an invalid host or port"),
+        ("http://127.0.0.1:99999", "has an invalid host or port"),
+        ("http://[bad", "has an invalid host or port"),
+        ("http://127.0.0.1\n", "has an invalid host or port"),
+        ("http://\udcff", "has an invalid host or port"),
     ],
 )
-def test_an_address_that_cannot_be_is_said(url: str, said: str) -> None:
-    with pytest.raises(BadSettingError, match=f"GANTRY_URL.* {said}; it looks like http://127.0.0.1:8000"):
+def test_an_invalid_address_is_an_error(url: str, problem: str) -> None:
+    with pytest.raises(BadSettingError, match=f"GANTRY_URL.* {problem}; an example is http://127.0.0.1:8000"):
         Client(url)
 
 
@@ -83,7 +83,9 @@ def test_an_address_that_cannot_be_is_said(url: str, said: str) -> None:
     "key", ["se\ncret", "secret\n", " secret", "secret ", "se\x01cret", "sécret", "\udcffsecret"]
 )
 @pytest.mark.parametrize("given", [True, False])
-def test_a_key_that_cannot_be_is_said_and_not_shown(key: str, given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_key_is_an_error_that_does_not_show_it(
+    key: str, given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not given:
         monkeypatch.setenv("GANTRY_KEY", key)
     with pytest.raises(BadSettingError, match="GANTRY_KEY") as refused:
@@ -92,7 +94,7 @@ def test_a_key_that_cannot_be_is_said_and_not_shown(key: str, given: bool, monke
 
 
 @pytest.mark.parametrize(
-    ("status", "actions", "said"),
+    ("status", "actions", "pending"),
     [
         ("running", ["cancel", "pause"], ""),
         ("running", ["cancel", "resume"], "pausing"),
@@ -101,13 +103,11 @@ def test_a_key_that_cannot_be_is_said_and_not_shown(key: str, given: bool, monke
         ("succeeded", ["delete"], ""),
     ],
 )
-def test_what_a_running_job_was_told_is_seen_by_what_it_may_still_be_asked(
-    status: str, actions: list[str], said: str
-) -> None:
-    assert stopping({"status": status, "allowed_actions": actions}) == said
+def test_the_allowed_actions_show_what_a_running_job_was_asked(status: str, actions: list[str], pending: str) -> None:
+    assert stopping({"status": status, "allowed_actions": actions}) == pending
 
 
-def test_curves_are_arrays_and_what_is_not_finite_is_nan(client: Client, live: Live) -> None:
+def test_curves_are_arrays_in_which_infinite_values_are_nan(client: Client, live: Live) -> None:
     job_id = live.hand.train()
     values = np.ones((5000, 2))
     values[1233, 0], values[10, 1] = -50, np.inf
@@ -151,34 +151,34 @@ def test_waiting_ends_with_the_job(client: Client, live: Live) -> None:
     assert client.wait(job_id, seconds=60)["status"] == "succeeded"
 
 
-def test_waiting_has_an_end_where_the_job_has_none(client: Client, live: Live) -> None:
+def test_waiting_ends_after_the_given_seconds(client: Client, live: Live) -> None:
     job_id = live.hand.train()
     began = time.monotonic()
-    with pytest.raises(TimeoutError, match=f"{job_id} has not ended after 1.5 s; it goes on"):
+    with pytest.raises(TimeoutError, match=f"{job_id} has not ended after 1.5 s; it continues"):
         client.wait(job_id, seconds=1.5)
     assert 1.5 <= time.monotonic() - began < 30
     assert client.job(job_id)["status"] == "running"
 
 
-def test_what_the_service_refuses_has_a_code(client: Client) -> None:
+def test_a_refusal_has_a_code_and_a_pointer(client: Client) -> None:
     with pytest.raises(ApiError) as refused:
         client.submit({"dataset": "fashion-mnist-mini", "total_stepz": 1})
     assert refused.value.status == 422 and refused.value.problem["errors"][0]["pointer"] == "/total_stepz"
     with pytest.raises(ApiError, match="There is no preset 'nine'"):
         client.preset("nine")
-    with Client(f"http://127.0.0.1:{free_port()}") as nobody, pytest.raises(UnreachableError):
-        nobody.ready()
+    with Client(f"http://127.0.0.1:{free_port()}") as unserved, pytest.raises(UnreachableError):
+        unserved.ready()
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "said"),
+    ("status", "headers", "message"),
     [
-        (301, {"Location": "https://gantry.example/v1/jobs"}, "set GANTRY_URL by https://gantry.example/v1/jobs"),
+        (301, {"Location": "https://gantry.example/v1/jobs"}, "set GANTRY_URL to https://gantry.example/v1/jobs"),
         (200, {"Content-Type": "text/html"}, "is not Gantry"),
         (502, {"Content-Type": "text/html"}, "answered 502"),
     ],
 )
-def test_what_is_not_the_service_is_said(status: int, headers: dict[str, str], said: str) -> None:
+def test_another_server_is_an_error(status: int, headers: dict[str, str], message: str) -> None:
     class OtherService(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
@@ -189,11 +189,11 @@ def test_what_is_not_the_service_is_said(status: int, headers: dict[str, str], s
 
     with http.server.HTTPServer(("127.0.0.1", 0), OtherService) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with Client(f"http://127.0.0.1:{server.server_port}") as client, pytest.raises(ApiError, match=said):
+        with Client(f"http://127.0.0.1:{server.server_port}") as client, pytest.raises(ApiError, match=message):
             client.jobs()
         server.shutdown()
 
 
-def test_a_file_that_is_not_there_is_said_before_anything_is_sent(client: Client) -> None:
+def test_a_missing_file_is_an_error_before_a_request_is_sent(client: Client) -> None:
     with pytest.raises(FileNotFoundError):
         client.upload("nowhere.zip")

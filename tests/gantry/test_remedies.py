@@ -1,4 +1,4 @@
-"""A finding's remedy, laid over the spec of its job."""
+"""The remedies of findings, applied to the spec of their job."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _set(pointer: str, value: Any) -> dict[str, Any]:
     return {"pointer": pointer, "value": value, "why": "So."}
 
 
-def test_each_field_is_replaced_whole_and_the_job_is_left_as_it_is() -> None:
+def test_each_field_is_replaced_and_the_job_does_not_change() -> None:
     job = _job(_set("/loss/kind", "hinge"), _set("/penalties", []), _set("/stabilizers/real_label", 0.9))
     body = remedied(job, ["found"])
     assert body == {
@@ -44,11 +44,11 @@ def test_a_pointer_may_lead_into_a_list_and_through_odd_names() -> None:
     assert fields_of("/a~01/b") == ["a~1", "b"]
 
 
-def test_without_a_code_the_spec_is_taken_as_it_is() -> None:
+def test_without_a_code_the_spec_does_not_change() -> None:
     assert remedied(_job(_set("/seed", 4)), []) == _job()["spec"]
 
 
 @pytest.mark.parametrize("code", ["nope", "equilibrium"])
-def test_a_finding_that_is_not_there_or_has_no_remedy_names_those_that_have_one(code: str) -> None:
+def test_the_error_for_an_unknown_finding_names_those_with_a_remedy(code: str) -> None:
     with pytest.raises(NoSuchFindingError, match=r"it has: found\."):
         remedied(_job(_set("/seed", 4)), [code])

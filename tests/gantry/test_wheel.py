@@ -18,7 +18,8 @@ import pytest
 from jobs.db import Database
 from jobs.runtime.settings import Settings
 from jobs.store import metrics
-from tests.api.shell import claim, url_of
+from tests.api.shell import url_of
+from tests.gantry.command import claim
 
 ROOT: Final = Path(__file__).parent.parent.parent
 PACKAGES: Final = ("gantry", "api", "gan", "jobs", "worker", "migrations")

@@ -186,7 +186,7 @@ def _until_alive(http: httpx2.Client, server: subprocess.Popen[bytes]) -> None:
 def test_an_address_that_cannot_be_is_one_sentence_and_exit_2(url: str) -> None:
     argv = [sys.executable, "-m", "api.ui", "--api", url, "--port", str(free_port())]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "it looks like http://127.0.0.1:8000" in done.stderr
+    assert done.returncode == 2 and "an example is http://127.0.0.1:8000" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

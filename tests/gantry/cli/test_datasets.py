@@ -1,4 +1,4 @@
-"""`gantry datasets` against a real server, beside a relay's intake."""
+"""`gantry datasets` with a running service that validates uploads."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gantry import client as client_module
 from gantry.client import Client, Json
-from gantry.terminal import upload
+from gantry.endpoints import datasets
+from gantry.terminal.datasets import follow, upload_progress
 from jobs.relay.validation import UploadValidator
 from jobs.runtime.settings import Settings
-from tests.api.shell import gantry
 from tests.gan.uploads.zips import broken, files, write
+from tests.gantry.command import gantry
 
 CLASSES = files("bag", "shoe", size=(20, 20))
 
 
 @pytest.fixture
-def taking_in(served: Settings) -> Iterator[Settings]:
-    """The service, with somebody who validates."""
+def validating(served: Settings) -> Iterator[Settings]:
+    """The service, and a thread that validates uploads."""
     stop = threading.Event()
     thread = UploadValidator(served, stop)
     thread.start()
@@ -35,51 +35,53 @@ def taking_in(served: Settings) -> Iterator[Settings]:
     assert not thread.is_alive()
 
 
-def test_a_data_set_is_added_listed_shown_and_deleted(taking_in: Settings, tmp_path: Path) -> None:
+def test_a_data_set_is_added_listed_shown_and_deleted(validating: Settings, tmp_path: Path) -> None:
     zipped = write(tmp_path / "my shoes.zip", CLASSES)
-    done = gantry("datasets", "add", str(zipped), "--size", "16", settings=taking_in)
+    done = gantry("datasets", "add", str(zipped), "--size", "16", settings=validating)
     assert done.returncode == 0, done.stderr
     assert "my shoes" in done.stdout and "72 images of 16 x 16 RGB, and 8 held out" in done.stdout
     assert "central square" in done.stdout and "shoe: 36" in done.stdout
-    shown = json.loads(gantry("datasets", "show", "my shoes", "--json", settings=taking_in).stdout)
+    shown = json.loads(gantry("datasets", "show", "my shoes", "--json", settings=validating).stdout)
     assert shown["status"] == "ready"
-    listed = gantry("datasets", "list", settings=taking_in).stdout
+    listed = gantry("datasets", "list", settings=validating).stdout
     assert shown["id"] in listed and "fashion-mnist-mini" in listed
-    again = gantry("datasets", "add", str(zipped), settings=taking_in)
+    again = gantry("datasets", "add", str(zipped), settings=validating)
     assert again.returncode == 1 and "There is a data set 'my shoes' already" in again.stderr
-    assert gantry("datasets", "delete", "my shoes", settings=taking_in).stdout == "my shoes is deleted.\n"
-    gone = gantry("datasets", "show", "my shoes", settings=taking_in)
+    assert gantry("datasets", "delete", "my shoes", settings=validating).stdout == "my shoes is deleted.\n"
+    gone = gantry("datasets", "show", "my shoes", settings=validating)
     assert gone.returncode == 1 and "There is no data set 'my shoes'." in gone.stderr
 
 
-def test_a_folder_is_taken_as_a_zip_of_it(taking_in: Settings, tmp_path: Path) -> None:
+def test_a_folder_is_uploaded_as_a_zip(validating: Settings, tmp_path: Path) -> None:
     for name, content in CLASSES.items():
         (tmp_path / "my.bags" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "my.bags" / name).write_bytes(content)
-        os.utime(tmp_path / "my.bags" / name, (0, 0))  # as some archives leave files, and before a zip's time begins
-    done = gantry("datasets", "add", str(tmp_path / "my.bags"), "--size", "16", settings=taking_in)
+        os.utime(
+            tmp_path / "my.bags" / name, (0, 0)
+        )  # some archive tools do this; a zip cannot store times before 1980
+    done = gantry("datasets", "add", str(tmp_path / "my.bags"), "--size", "16", settings=validating)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("my.bags (ds_") and "shoe: 36" in done.stdout
-    assert json.loads(gantry("datasets", "delete", "my.bags", "--json", settings=taking_in).stdout)["deleted"]
+    assert json.loads(gantry("datasets", "delete", "my.bags", "--json", settings=validating).stdout)["deleted"]
 
 
-def test_a_refusal_names_every_file_and_is_exit_1(taking_in: Settings, tmp_path: Path) -> None:
+def test_a_refusal_names_every_file_and_is_exit_1(validating: Settings, tmp_path: Path) -> None:
     odd = write(tmp_path / "odd.zip", {**CLASSES, "notes.txt": b"x", "bag/a.gif": b"x"})
-    done = gantry("datasets", "add", str(odd), settings=taking_in)
+    done = gantry("datasets", "add", str(odd), settings=validating)
     assert done.returncode == 1 and "notes.txt" in done.stderr and "bag/a.gif" in done.stderr
     ill = write(tmp_path / "ill.zip", {**CLASSES, "bag/broken.png": broken()})
-    done = gantry("datasets", "add", str(ill), settings=taking_in)
+    done = gantry("datasets", "add", str(ill), settings=validating)
     assert done.returncode == 1 and "ill" in done.stdout and "corrupt-image: 'bag/broken.png'" in done.stdout
-    gantry("datasets", "delete", "ill", settings=taking_in)
+    gantry("datasets", "delete", "ill", settings=validating)
 
 
-def test_a_file_that_is_not_there_is_said(served: Settings) -> None:
+def test_a_missing_file_is_named(served: Settings) -> None:
     done = gantry("datasets", "add", "nowhere.zip", settings=served)
     assert done.returncode == 2 and "nowhere.zip" in done.stderr and "No such file" in done.stderr
 
 
-class Printed(Client):
-    """A service that tells what it is given to tell."""
+class ClientOfStates(Client):
+    """A client that reports a data set in the given states, one after the other."""
 
     def __init__(self, *states: Json) -> None:
         super().__init__("http://127.0.0.1:9")
@@ -89,20 +91,20 @@ class Printed(Client):
         return next(self._states)
 
 
-def test_the_progress_line_tells_phase_and_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_LOOK_SECONDS", 0.15)
+def test_the_progress_line_has_phase_and_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "_POLL_SECONDS", 0.15)
     begun: Json = {"id": "ds_1", "status": "validating", "preparation": None, "progress": None}
     checking = {**begun, "progress": {"phase": "checking", "done": 1234, "total": 5678}}
     planned = {**checking, "preparation": {"words": "Each image is cropped."}}
     screen = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with Printed(checking, planned, planned, {**begun, "status": "ready"}) as client:
-        assert upload.follow(client, begun, screen)["status"] == "ready"
+    with ClientOfStates(checking, planned, planned, {**begun, "status": "ready"}) as client:
+        assert follow(client, begun, screen)["status"] == "ready"
     text = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "1,234/5,678 images" in text and text.count("Each image is cropped.") == 1
 
 
-def test_an_upload_tells_how_much_is_sent() -> None:
+def test_an_upload_shows_its_progress() -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with upload.uploading(screen, io.BytesIO(b"abc"), 3) as told:
-        assert told.read() == b"abc"
+    with upload_progress(screen, io.BytesIO(b"abc"), 3) as wrapped:
+        assert wrapped.read() == b"abc"
     assert "uploading" in screen.file.getvalue()  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The demo's folder: its own leavings go, anybody else's data stay. The demo itself is run by `make demo`."""
+"""The data folder of the demo: an earlier demo's data is deleted, other data is kept. `make demo` runs the demo."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from pathlib import Path
 
 import pytest
 
+from gantry.local.data_folder import LOCK_FILE, locked
 from gantry.local.demo import fresh_folder
 from gantry.local.errors import DemoError
-from gantry.local.up import LOCK, alone
 
 
-def test_what_an_earlier_demo_left_is_dropped(tmp_path: Path) -> None:
+def test_the_data_of_an_earlier_demo_is_deleted(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    (data / LOCK).touch()
+    (data / LOCK_FILE).touch()
     (data / "gantry.db").touch()
     assert list(fresh_folder(data).iterdir()) == []
 
 
-def test_data_that_a_service_runs_on_is_left_alone(tmp_path: Path) -> None:
+def test_the_data_of_a_running_service_is_kept(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "gantry.db").touch()
-    with alone(data / LOCK, data), pytest.raises(DemoError, match="Another `gantry up` runs"):
+    with locked(data), pytest.raises(DemoError, match="Another `gantry up` runs"):
         fresh_folder(data)
     assert (data / "gantry.db").exists()
 
 
-def test_data_that_no_demo_made_is_left_alone(tmp_path: Path) -> None:
+def test_data_that_no_demo_made_is_kept(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "thesis.txt").touch()
@@ -37,7 +37,7 @@ def test_data_that_no_demo_made_is_left_alone(tmp_path: Path) -> None:
     assert (data / "thesis.txt").exists()
 
 
-def test_an_empty_or_a_missing_folder_will_do_and_is_private(tmp_path: Path) -> None:
+def test_an_empty_or_missing_folder_is_used_and_is_private(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert fresh_folder(tmp_path / "empty").is_dir()
     assert fresh_folder(tmp_path / "new" / "data").stat().st_mode & 0o077 == 0

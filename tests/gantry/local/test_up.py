@@ -1,4 +1,4 @@
-"""`gantry up` as a person meets it: it starts, tends and stops real processes."""
+"""`gantry up` starts, restarts and stops real processes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ import pytest
 
 from gantry.client import Client
 from gantry.local.errors import LocalCommandError, UpError
-from gantry.local.ports import port_of
+from gantry.local.ports import dashboard_socket, port_of
+from gantry.local.service_processes import processes_of
 from gantry.local.settings import LocalSettings, load_settings
-from gantry.local.up import children, dashboard_socket
 from tests.ports import free_port
 
 
@@ -37,7 +37,7 @@ def _up(data: Path, port: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def _read_until(process: subprocess.Popen[str], text: str) -> list[str]:
-    """The lines up to the one that holds `text`."""
+    """Return the lines up to the one that contains `text`."""
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
@@ -48,7 +48,7 @@ def _read_until(process: subprocess.Popen[str], text: str) -> list[str]:
 
 
 def _children(pid: int) -> dict[int, str]:
-    """Every descendant of a process, with its command line."""
+    """Return every descendant of a process, with its command line."""
     listing = subprocess.run(
         ["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout
@@ -77,13 +77,13 @@ def _gone(pids: set[int]) -> bool:
     return False
 
 
-def test_the_whole_service_starts_is_tended_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_the_service_starts_restarts_its_processes_and_leaves_none_behind(tmp_path: Path) -> None:
     data, port = tmp_path / "data", free_port()
     with _up(data, port) as up:
         lines = _read_until(up, "Ctrl-C stops it.")
         assert f"http://127.0.0.1:{port}" in lines[0] and sum("gantry " in line for line in lines) >= 3
         assert f"export GANTRY_URL=http://127.0.0.1:{port}" in "\n".join(lines)
-        # The doctor waits 5 s for each; a machine that stands still for as long is asked again.
+        # The doctor waits 5 s for each part. A busy machine may take longer, so it is asked again.
         for _ in range(3):
             findings = _findings(data)
             if {name for name, finding in findings.items() if not finding["ok"]} <= {"devices"}:
@@ -99,7 +99,7 @@ def test_the_whole_service_starts_is_tended_and_leaves_nothing_behind(tmp_path: 
         served = next(pid for pid, args in family.items() if "-m api --fd" in args)
         os.kill(served, signal.SIGKILL)
         with Client(f"http://127.0.0.1:{port}") as client:
-            assert client.ready()["status"] == "ready", "whoever comes meanwhile waits, and is not refused"
+            assert client.ready()["status"] == "ready", "a request meanwhile waits and is not refused"
         _read_until(up, "The api ended")
 
         relay = next(pid for pid, args in family.items() if args.endswith("-m jobs.relay"))
@@ -118,7 +118,7 @@ def test_the_whole_service_starts_is_tended_and_leaves_nothing_behind(tmp_path: 
         assert _gone(set(family))
 
 
-def test_a_killed_service_takes_its_processes_with_it(tmp_path: Path) -> None:
+def test_the_processes_of_a_killed_service_end(tmp_path: Path) -> None:
     with _up(tmp_path / "data", free_port()) as up:
         _read_until(up, "Ctrl-C stops it.")
         family = _children(up.pid)
@@ -128,11 +128,11 @@ def test_a_killed_service_takes_its_processes_with_it(tmp_path: Path) -> None:
         assert _gone(set(family))
 
 
-def test_a_second_interrupt_ends_all_at_once(tmp_path: Path) -> None:
+def test_a_second_interrupt_kills_all_processes(tmp_path: Path) -> None:
     with _up(tmp_path / "data", free_port()) as up:
         _read_until(up, "Ctrl-C stops it.")
         family = _children(up.pid)
-        # One that cannot end: or all would have ended by themselves before the second signal comes.
+        # A stopped process cannot end. Without it, all would end before the second signal comes.
         os.kill(next(pid for pid, args in family.items() if args.endswith("-m jobs.relay")), signal.SIGSTOP)
         up.send_signal(signal.SIGINT)
         _read_until(up, "Stopping")
@@ -143,8 +143,8 @@ def test_a_second_interrupt_ends_all_at_once(tmp_path: Path) -> None:
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        said = _refused(tmp_path / "data", taken.getsockname()[1])
-    assert "Cannot listen on 127.0.0.1" in said and "--port" in said
+        message = _refused(tmp_path / "data", taken.getsockname()[1])
+    assert "Cannot listen on 127.0.0.1" in message and "--port" in message
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
@@ -165,13 +165,13 @@ def _findings(data: Path) -> dict[str, dict[str, object]]:
     return found
 
 
-def test_the_dashboard_takes_another_port_only_if_its_own_was_not_given(tmp_path: Path) -> None:
+def test_the_dashboard_takes_another_port_only_if_none_was_chosen(tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path / "data")
     with socket.create_server(("127.0.0.1", free_port())) as other:
         taken = port_of(other)
-        # Not the usual port: a service beside this test may take and free it at any moment.
-        usual = replace(settings, ui_port=taken)
-        with dashboard_socket(usual) as moved:
+        # Not the default port: another service on this machine may take and free it at any moment.
+        other_port = replace(settings, ui_port=taken)
+        with dashboard_socket(other_port) as moved:
             assert port_of(moved) != taken
         with pytest.raises(UpError, match=rf"dashboard cannot listen on .*:{taken}: .*GANTRY_UI_PORT"):
             dashboard_socket(settings.with_values(ui_port=taken))
@@ -180,9 +180,7 @@ def test_the_dashboard_takes_another_port_only_if_its_own_was_not_given(tmp_path
         assert port_of(own) == asked.ui_port
 
 
-def test_settings_come_from_the_service_and_a_bad_one_is_its_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_come_from_the_service_as_do_their_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANTRY_GRACE_SECONDS", "7")
     monkeypatch.setenv("GANTRY_KEY", "gan_live_of_the_caller")
     settings = load_settings(port=1234, data_dir=tmp_path, host=None)
@@ -194,16 +192,18 @@ def test_settings_come_from_the_service_and_a_bad_one_is_its_sentence(
     assert refused.value.code == 2
 
 
-def test_there_is_a_worker_for_each_gpu_and_each_sees_its_own(tmp_path: Path) -> None:
-    two = [child for child in children(_settings(tmp_path), ["GPU-a", "GPU-b"]) if child.name.startswith("worker")]
+def test_there_is_a_worker_for_each_gpu_which_sees_no_other(tmp_path: Path) -> None:
+    two = [
+        child for child in processes_of(_settings(tmp_path), ["GPU-a", "GPU-b"]) if child.name.startswith("worker")
+    ]
     assert [(child.name, child.env["CUDA_VISIBLE_DEVICES"]) for child in two] == [
         ("worker-0", "GPU-a"),
         ("worker-1", "GPU-b"),
     ]
 
 
-def test_without_a_gpu_there_is_one_worker_with_the_environment_as_it_is(tmp_path: Path) -> None:
-    (one,) = (child for child in children(_settings(tmp_path), []) if child.name.startswith("worker"))
+def test_without_a_gpu_there_is_one_worker_with_the_same_environment(tmp_path: Path) -> None:
+    (one,) = (child for child in processes_of(_settings(tmp_path), []) if child.name.startswith("worker"))
     assert one.name == "worker" and one.env == {}
 
 

@@ -169,7 +169,7 @@ def test_a_file_where_a_folder_should_be_is_an_error_of_the_system(disk: DiskSto
 
 
 def test_the_check_says_what_to_do(disk: DiskStorage, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert disk.check() == (False, f"{root} is not there yet: `gantry up` or `gantry migrate` makes it")
+    assert disk.check() == (False, f"{root} does not exist yet: `gantry up` or `gantry migrate` creates it")
     disk.put_bytes("artifacts/acme/job_a/x", b"")
     assert disk.check()[1].startswith(f"{root / 'artifacts'}, ")
     monkeypatch.setattr("jobs.storage.disk._LITTLE_SPACE_BYTES", 1 << 62)

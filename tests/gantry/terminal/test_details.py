@@ -1,0 +1,32 @@
+"""Jobs as text."""
+
+from __future__ import annotations
+
+import pytest
+
+from gantry.terminal.details import status_text
+
+
+@pytest.mark.parametrize(
+    ("status", "attempt", "reason", "actions", "text"),
+    [
+        ("running", 1, None, ["cancel", "pause"], "running"),
+        ("running", 2, {"code": "worker_lost"}, ["cancel", "pause"], "attempt 2"),
+        ("running", 2, {"code": "preparing"}, ["cancel", "pause"], "preparing"),
+        ("running", 2, {"code": "preparing"}, ["cancel", "resume"], "pausing"),
+        ("running", 1, None, [], "cancelling"),
+        ("paused", 2, None, ["cancel", "resume"], "paused"),
+        ("succeeded", 1, {"code": "stopped_early"}, ["delete"], "succeeded"),
+    ],
+)
+def test_a_status_is_one_or_two_words(
+    status: str, attempt: int, reason: dict[str, str] | None, actions: list[str], text: str
+) -> None:
+    job = {
+        "queue": None,
+        "status": status,
+        "attempt": attempt,
+        "status_reason": reason,
+        "allowed_actions": actions,
+    }
+    assert status_text(job) == text
