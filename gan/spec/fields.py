@@ -115,7 +115,7 @@ class DiscriminatorSpec(SpecModel):
 
 
 class ConditioningSpec(SpecModel):
-    """How G and D get the class label."""
+    """The paths of the class label into G and D."""
 
     kind: ConditioningKind = Field(
         "concat",
@@ -176,14 +176,14 @@ class OptimizerSpec(SpecModel):
 
 
 class OptimizersSpec(SpecModel):
-    """The optimizers of G and D."""
+    """One optimizer for each of G and D."""
 
     g: OptimizerSpec = Field(OptimizerSpec(), description="Optimizer of G.")
     d: OptimizerSpec = Field(OptimizerSpec(), description="Optimizer of D.")
 
 
 class AlternationSpec(SpecModel):
-    """The order in which D and G are updated."""
+    """The numbers of updates of D and G, and their order."""
 
     unit: Literal["step", "epoch", "odd_even"] = Field(
         "step",
@@ -196,7 +196,7 @@ class AlternationSpec(SpecModel):
 
 
 class StabilizersSpec(SpecModel):
-    """Techniques that stabilise training."""
+    """Optional techniques that make training more stable."""
 
     real_label: float = Field(
         1.0,
