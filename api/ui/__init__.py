@@ -1,4 +1,4 @@
-"""The dashboard: a process of its own, which knows the service by its public HTTP API alone.
+"""The dashboard. It runs in a separate process and uses only the public HTTP API of the service.
 
-It holds a connection to each open page, so there is one process of it, whatever the number of API processes.
+It keeps one connection to each open page. So there is exactly one dashboard process for any number of API processes.
 """

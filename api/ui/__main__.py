@@ -1,4 +1,4 @@
-"""`python -m api.ui`: the dashboard in this process, until it is told to stop."""
+"""`python -m api.ui`: run the dashboard in this process until a signal stops it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ from api.ui.server import create_app
 from jobs.runtime import listening
 from jobs.runtime.startup import begin
 
-_LAST_REQUESTS_SECONDS: Final = 1
-_DID_NOT_START: Final = 3
+_GRACEFUL_SHUTDOWN_SECONDS: Final = 1
+_EXIT_NOT_STARTED: Final = 3
 
 
 def main() -> int:
-    """Exit code: 0 after a clean stop, 2 when a setting cannot be, 3 when the address is taken."""
-    parser = argparse.ArgumentParser(prog="python -m api.ui", description="The dashboard.")
-    parser.add_argument("--api", help="Where the service is; else GANTRY_URL.")
-    parser.add_argument("--host", help="Address to listen on; else GANTRY_HOST.")
-    parser.add_argument("--port", type=int, help="Port to listen on; else GANTRY_UI_PORT.")
+    """Run the dashboard and return the exit code.
+
+    It is 0 after a clean stop, 2 for an invalid setting and 3 if the address is in use.
+    """
+    parser = argparse.ArgumentParser(prog="python -m api.ui", description="Run the dashboard.")
+    parser.add_argument("--api", help="URL of the service. Default: GANTRY_URL.")
+    parser.add_argument("--host", help="Address to listen on. Default: GANTRY_HOST.")
+    parser.add_argument("--port", type=int, help="Port to listen on. Default: GANTRY_UI_PORT.")
     listening.add_argument(parser)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     settings = begin("ui")
-    if asked.host:
-        settings = settings.model_copy(update={"host": asked.host})
+    if arguments.host:
+        settings = settings.model_copy(update={"host": arguments.host})
     try:
-        app = create_app(asked.api or settings.url, exposed=not settings.on_loopback)
+        app = create_app(arguments.api or settings.url, exposed=not settings.on_loopback)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
@@ -41,18 +44,18 @@ def main() -> int:
         uvicorn.Config(
             guarded(app, settings),
             host=settings.host,
-            port=asked.port or settings.ui_port,
+            port=arguments.port or settings.ui_port,
             http=BoundedHttpProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=_LAST_REQUESTS_SECONDS,
+            timeout_graceful_shutdown=_GRACEFUL_SHUTDOWN_SECONDS,
         )
     )
     with suppress(KeyboardInterrupt):
-        server.run(listening.handed_over(asked))
-    return 0 if server.started else _DID_NOT_START
+        server.run(listening.handed_over(arguments))
+    return 0 if server.started else _EXIT_NOT_STARTED
 
 
 if __name__ == "__main__":

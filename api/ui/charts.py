@@ -1,50 +1,51 @@
-"""What ECharts is told to draw: plain dictionaries, so that they can be read and tested."""
+"""The options of the ECharts charts, as plain dictionaries that tests can read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from api.ui import words
+from api.ui import formatting
+from gantry import palette
 from gantry.client import Json
 from gantry.quality import shown
 
 Series = Sequence[Sequence[float | None]]
-"""[step, value] pairs."""
+"""[step, value] pairs; a value of None is a gap."""
 
 LOSSES: Final = ("loss_d", "loss_g")
 ACCURACY: Final = "d_accuracy"
 NAMES: Final = {"loss_d": "D loss", "loss_g": "G loss", "d_accuracy": "D accuracy"}
 
-# Seen on white and on black alike; told apart by those who see few colours (Okabe and Ito).
-PALETTE: Final = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f"]
-_INK: Final = "#7a808a"
-_GRID: Final = "rgba(128, 128, 128, 0.2)"
-_TAG: Final = {"color": "#222", "backgroundColor": "rgba(255, 255, 255, 0.85)", "padding": [2, 4]}
+# Grey stands for the last colour of the palette, which is black: black lines cannot be seen on a dark page.
+PALETTE: Final = [*palette.COLOURS[:-1], "#7f7f7f"]
+_TEXT_COLOUR: Final = "#7a808a"
+_GRID_COLOUR: Final = "rgba(128, 128, 128, 0.2)"
+_MARK_LABEL: Final = {"color": "#222", "backgroundColor": "rgba(255, 255, 255, 0.85)", "padding": [2, 4]}
 _SEVERITY: Final = {"info": "#56b4e9", "warning": "#e69f00", "critical": "#d52b1e"}
 
 
 def curves(series: Mapping[str, Series], findings: Sequence[Json] = (), *, log: bool = False) -> dict[str, Any]:
-    """Both losses, and D's accuracy on an axis of its own; each finding a line where it began."""
+    """Return a chart of both losses, and of D's accuracy on its own axis. Vertical lines mark findings."""
     drawn = [_line(NAMES.get(name, name), series[name]) for name in LOSSES if name in series]
     if ACCURACY in series:
-        # Behind the losses: it is as restless as they are.
-        faint = {"yAxisIndex": 1, "z": 1, "lineStyle": {"width": 1, "opacity": 0.5}}
-        drawn.append(_line(NAMES[ACCURACY], series[ACCURACY]) | faint)
+        # Thin, pale and behind the losses, because the accuracy is as noisy as they are.
+        thin_line = {"yAxisIndex": 1, "z": 1, "lineStyle": {"width": 1, "opacity": 0.5}}
+        drawn.append(_line(NAMES[ACCURACY], series[ACCURACY]) | thin_line)
     if drawn:
         drawn[0]["markLine"] = _marks(findings)
     right = {**_axis("D accuracy"), "min": 0, "max": 1, "splitLine": {"show": False}}
-    return _frame(drawn, [{**_axis("loss"), "type": "log" if log else "value", "scale": True}, right])
+    return _options(drawn, [{**_axis("loss"), "type": "log" if log else "value", "scale": True}, right])
 
 
 def compared(series: Mapping[str, Series], name: str, *, log: bool = False) -> dict[str, Any]:
-    """One curve of several jobs; `series` is by the job's title."""
+    """Return a chart of the curve `name` of several jobs. `series` maps the title of each job to its points."""
     left = {**_axis(NAMES.get(name, name)), "type": "log" if log else "value", "scale": True}
-    return _frame([_line(title, points) for title, points in series.items()], [left])
+    return _options([_line(title, points) for title, points in series.items()], [left])
 
 
 def quality(evaluations: Sequence[Json], names: Sequence[str]) -> dict[str, Any]:
-    """Figures of quality over steps; the distances, which know no upper end, on an axis of their own."""
+    """Return a chart of quality metrics over steps. Distances have no upper bound, so they have their own axis."""
     rows = sorted(evaluations, key=lambda e: e["step"])
     drawn = []
     for name in names:
@@ -52,19 +53,21 @@ def quality(evaluations: Sequence[Json], names: Sequence[str]) -> dict[str, Any]
         distance = shown(name).lower_is_better
         drawn.append(_line(name, points) | {"showSymbol": True, "yAxisIndex": 0 if distance else 1})
     right = {**_axis("share"), "splitLine": {"show": False}}
-    return _frame(drawn, [{**_axis("distance"), "scale": True}, right])
+    return _options(drawn, [{**_axis("distance"), "scale": True}, right])
 
 
-def in_words(series: Mapping[str, Series]) -> str:
-    """A chart for those who do not see it: where each curve begins and ends."""
-    said = []
+def describe(series: Mapping[str, Series]) -> str:
+    """Return a text alternative of a chart: the first and the last value of each curve."""
+    sentences = []
     for name, points in series.items():
-        seen = [(step, y) for step, y in points if y is not None]
-        if seen:
-            (first, begin), (last, end) = seen[0], seen[-1]
+        known = [(step, y) for step, y in points if y is not None]
+        if known:
+            (first, begin), (last, end) = known[0], known[-1]
             label = NAMES.get(name, name)
-            said.append(f"{label}: {words.figure(begin)} at step {first}, {words.figure(end)} at step {last}.")
-    return " ".join(said) or "No points yet."
+            sentences.append(
+                f"{label}: {formatting.number(begin)} at step {first}, {formatting.number(end)} at step {last}."
+            )
+    return " ".join(sentences) or "No points yet."
 
 
 def _line(name: str, points: Series) -> dict[str, Any]:
@@ -84,8 +87,8 @@ def _marks(findings: Sequence[Json]) -> dict[str, Any]:
         {
             "xAxis": finding["began_at_step"],
             "name": finding["code"],
-            "lineStyle": {"color": _SEVERITY.get(finding["severity"], _INK), "type": "dashed"},
-            "label": {"formatter": finding["code"], "position": "insideEndTop", **_TAG},
+            "lineStyle": {"color": _SEVERITY.get(finding["severity"], _TEXT_COLOUR), "type": "dashed"},
+            "label": {"formatter": finding["code"], "position": "insideEndTop", **_MARK_LABEL},
         }
         for finding in findings
     ]
@@ -96,18 +99,18 @@ def _axis(name: str) -> dict[str, Any]:
     return {
         "type": "value",
         "name": name,
-        "nameTextStyle": {"color": _INK},
-        "axisLabel": {"color": _INK},
-        "splitLine": {"lineStyle": {"color": _GRID}},
+        "nameTextStyle": {"color": _TEXT_COLOUR},
+        "axisLabel": {"color": _TEXT_COLOUR},
+        "splitLine": {"lineStyle": {"color": _GRID_COLOUR}},
     }
 
 
-def _frame(series: list[dict[str, Any]], axes: list[dict[str, Any]]) -> dict[str, Any]:
+def _options(series: list[dict[str, Any]], axes: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "color": PALETTE,
         "animation": False,
         "textStyle": {"fontFamily": "inherit"},
-        "legend": {"top": 0, "type": "scroll", "textStyle": {"color": _INK}},
+        "legend": {"top": 0, "type": "scroll", "textStyle": {"color": _TEXT_COLOUR}},
         "grid": {"left": 8, "right": 24, "top": 56, "bottom": 64, "containLabel": True},
         "tooltip": {"trigger": "axis"},
         "xAxis": {**_axis("step"), "nameLocation": "middle", "nameGap": 24, "min": "dataMin", "max": "dataMax"},

@@ -1,6 +1,6 @@
-"""A dashboard that others can reach leads to a service that asks for keys, or nowhere.
+"""The guard of a dashboard that other machines can reach: it requires a service that asks for API keys.
 
-A service that asks nobody for a key listens on its own machine alone; a dashboard before it would be the way around.
+A service without keys listens on its own machine only. A dashboard on the network would bypass that limit.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ from api.ui.sessions import Sessions
 from gantry.client import ApiError, UnreachableError
 
 _TRUSTED_SECONDS: Final = 60.0
-_OPEN: Final = (
-    "This dashboard listens on a network, and the service behind it asks nobody for a key: whoever came here could "
-    "do anything. Start the service with GANTRY_AUTH=on, or the dashboard on 127.0.0.1.\n"
+_NO_KEYS: Final = (
+    "This dashboard can be reached over the network, but the service behind it does not ask for API keys: every "
+    "visitor could do anything. Start the service with GANTRY_AUTH=on, or start the dashboard on 127.0.0.1.\n"
 )
-_UNKNOWN: Final = "The service does not say whether it asks for keys, and so nothing of it is shown. Try again.\n"
+_UNKNOWN: Final = (
+    "The dashboard cannot check whether the service asks for API keys, so it shows nothing. Try again.\n"
+)
 
 
 class ExposureGuard:
-    """Lets nobody through before the service has refused a stranger, which it is asked for once a minute."""
+    """The ASGI middleware that blocks requests until the service has refused a request without a key.
+
+    It repeats this check at most once a minute. A block is a 403 or 503 in HTTP and close code 1008 on a WebSocket.
+    """
 
     def __init__(self, app: ASGIApp, sessions: Sessions) -> None:
         self.app, self._session = app, sessions.of(None)
@@ -33,26 +38,27 @@ class ExposureGuard:
         if scope["type"] not in ("http", "websocket") or scope["path"] == "/healthz":
             await self.app(scope, receive, send)
             return
-        why = await self._why_not()
-        if why is None:
+        reason = await self._block_reason()
+        if reason is None:
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
-            await PlainTextResponse(why, 403 if why is _OPEN else 503)(scope, receive, send)
+            await PlainTextResponse(reason, 403 if reason is _NO_KEYS else 503)(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    async def _why_not(self) -> str | None:
+    async def _block_reason(self) -> str | None:
+        """Return why requests are blocked, or None if the service asks for keys."""
         if self._trusted_until is not None and time.monotonic() < self._trusted_until:
             return None
         try:
-            await self._session.ask(self._session.client.jobs, limit=1)
+            await self._session.call(self._session.client.jobs, limit=1)
         except ApiError as error:
             if error.status != 401:
                 return _UNKNOWN
         except UnreachableError:
-            # One that asked for keys, and is started again: the pages say so themselves.
+            # The service asked for keys before and may be restarting: the pages show that it does not answer.
             return _UNKNOWN if self._trusted_until is None else None
         else:
-            return _OPEN
+            return _NO_KEYS
         self._trusted_until = time.monotonic() + _TRUSTED_SECONDS
         return None

@@ -1,4 +1,4 @@
-"""Pictures, downloads and uploads, passed on: a browser reaches the dashboard, and need not reach the service."""
+"""A proxy for images, downloads and uploads: the browser needs to reach the dashboard only, not the service."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api.ui import sparks
+from api.ui import sparklines
 from api.ui.charts import LOSSES
-from api.ui.sessions import Desk, Sessions
+from api.ui.sessions import BrowserSession, Sessions
 from gantry.client import ApiError, UnreachableError
 
 PREFIX: Final = "/files"
 AS_ZIP: Final = ("format", "zip")
-"""Added to the query of samples: as a zip."""
-OURS: Final = "X-Gantry-Dashboard"
-"""A header that a page of another site cannot send without being asked for it first: uploads must carry it."""
+"""The query parameter that asks for samples as a zip."""
+UPLOAD_HEADER: Final = "X-Gantry-Dashboard"
+"""The header that every upload must have. A page of another site cannot send it without a CORS preflight request."""
 
 _JOB: Final = r"v1/jobs/[A-Za-z0-9_]+"
-# What is passed on: of all addresses these.
-_READ: Final = re.compile(
+# The proxy forwards GET requests to these paths only.
+_READABLE_PATH: Final = re.compile(
     rf"{_JOB}/(previews/\d+\.png|previews\.gif|samples|metrics/series)|v1/checkpoints/[A-Za-z0-9_]+/content"
     r"|v1/datasets/ds_[A-Za-z0-9]+/contact-sheet"
 )
 UPLOADS: Final = "/v1/datasets"
-_ASKED: Final = ("accept", "if-none-match", "range", "if-range")
-_SENT: Final = ("content-type", "content-length")
-_ANSWERED: Final = (
+_REQUEST_HEADERS: Final = ("accept", "if-none-match", "range", "if-range")
+_UPLOAD_HEADERS: Final = ("content-type", "content-length")
+_RESPONSE_HEADERS: Final = (
     "content-type",
     "content-length",
     "content-disposition",
@@ -41,90 +41,91 @@ _ANSWERED: Final = (
     "etag",
     "cache-control",
 )
-_LIMITS: Final = httpx2.Timeout(150, connect=5)
-# The most that GANTRY_UPLOAD_SECONDS may be: the service has a limit of its own.
+_TIMEOUT: Final = httpx2.Timeout(150, connect=5)
+# The largest value that GANTRY_UPLOAD_SECONDS allows. The service applies its own limit.
 _UPLOAD_SECONDS: Final = 86_400
-_NO_PICTURE: Final = '<svg xmlns="http://www.w3.org/2000/svg" width="116" height="58"/>'
-# The address changes with time: see `pages.jobs.row`.
-_FOR_A_WHILE: Final = {"Cache-Control": "private, max-age=600"}
+_EMPTY_IMAGE: Final = '<svg xmlns="http://www.w3.org/2000/svg" width="116" height="58"/>'
+# `pages.jobs.row` changes the URL over time, so browsers may cache the response.
+_CACHE_HEADERS: Final = {"Cache-Control": "private, max-age=600"}
 
 
 def register(sessions: Sessions) -> None:
-    """The addresses under `PREFIX`, and those of small pictures."""
+    """Add the routes below `PREFIX`, and those of thumbnails and sparklines."""
 
     @app.get(PREFIX + "/{path:path}", include_in_schema=False)
-    async def passed_on(path: str, request: Request) -> Response:
-        if _READ.fullmatch(path) is None:
+    async def download(path: str, request: Request) -> Response:
+        if _READABLE_PATH.fullmatch(path) is None:
             return Response(status_code=404)
-        return await _pass_on(sessions.of(request), f"/{path}", request)
+        return await _forward_get(sessions.of(request), f"/{path}", request)
 
     @app.post(PREFIX + UPLOADS, include_in_schema=False)
     async def upload(request: Request) -> Response:
-        if OURS not in request.headers:
+        if UPLOAD_HEADER not in request.headers:
             return Response(status_code=403)
-        return await _send_on(sessions.of(request), request)
+        return await _forward_upload(sessions.of(request), request)
 
     @app.get("/thumbs/{job_id}", include_in_schema=False)
     async def last_preview(job_id: str, request: Request) -> Response:
-        """The newest preview of a job; an empty picture while there is none."""
+        """Return the newest preview of a job, or an empty image while there is none."""
         session = sessions.of(request)
         try:
-            drawn = await session.ask(session.client.previews, job_id)
+            previews = await session.call(session.client.previews, job_id)
         except (ApiError, UnreachableError):
-            drawn = []
-        if not drawn:
-            return Response(_NO_PICTURE, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
-        return await _pass_on(session, drawn[-1]["url"], request, with_query=False)
+            previews = []
+        if not previews:
+            return Response(_EMPTY_IMAGE, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
+        return await _forward_get(session, previews[-1]["url"], request, with_query=False)
 
     @app.get("/sparks/{job_id}", include_in_schema=False)
     async def losses(job_id: str, request: Request) -> Response:
-        """Both losses of a job, small; an empty picture while there are none."""
+        """Return a sparkline of both losses of a job, or an empty image if the service does not give them."""
         try:
-            series = await sessions.of(request).curves(job_id, LOSSES, sparks.POINTS)
+            series = await sessions.of(request).curves(job_id, LOSSES, sparklines.POINTS)
         except (ApiError, UnreachableError):
-            return Response(_NO_PICTURE, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
-        return Response(sparks.draw(series), media_type="image/svg+xml", headers=_FOR_A_WHILE)
+            return Response(_EMPTY_IMAGE, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
+        return Response(sparklines.draw(series), media_type="image/svg+xml", headers=_CACHE_HEADERS)
 
 
-def _http(session: Desk) -> httpx2.AsyncClient:
-    trusts = session.client.trusts_environment
-    return httpx2.AsyncClient(base_url=session.url, headers=session.headers, timeout=_LIMITS, trust_env=trusts)
+def _http(session: BrowserSession) -> httpx2.AsyncClient:
+    trust_env = session.client.trusts_environment
+    return httpx2.AsyncClient(base_url=session.url, headers=session.headers, timeout=_TIMEOUT, trust_env=trust_env)
 
 
-async def _pass_on(session: Desk, path: str, request: Request, *, with_query: bool = True) -> Response:
+async def _forward_get(session: BrowserSession, path: str, request: Request, *, with_query: bool = True) -> Response:
     http = _http(session)
-    asked = {name: request.headers[name] for name in _ASKED if name in request.headers}
+    headers = {name: request.headers[name] for name in _REQUEST_HEADERS if name in request.headers}
     query = httpx2.QueryParams(request.url.query if with_query else "")
     if AS_ZIP in query.multi_items():
-        # A link cannot say what it accepts.
+        # A link cannot set an Accept header, so the query parameter stands for it.
         query = query.remove(AS_ZIP[0])
-        asked["accept"] = "application/zip"
-    built = http.build_request("GET", path, params=query, headers={**asked, "Accept-Encoding": "identity"})
+        headers["accept"] = "application/zip"
+    forwarded = http.build_request("GET", path, params=query, headers={**headers, "Accept-Encoding": "identity"})
     try:
-        answer = await http.send(built, stream=True)
+        response = await http.send(forwarded, stream=True)
     except httpx2.TransportError:
         await http.aclose()
-        return _away()
-    headers = {name: answer.headers[name] for name in _ANSWERED if name in answer.headers}
-    return StreamingResponse(answer.aiter_raw(), answer.status_code, headers, background=BackgroundTask(http.aclose))
+        return _unreachable()
+    headers = {name: response.headers[name] for name in _RESPONSE_HEADERS if name in response.headers}
+    cleanup = BackgroundTask(http.aclose)
+    return StreamingResponse(response.aiter_raw(), response.status_code, headers, background=cleanup)
 
 
-async def _send_on(session: Desk, request: Request) -> Response:
-    """As it comes: no upload is gathered here, and none is begun for somebody whom the service would refuse."""
-    headers = {name: request.headers[name] for name in _SENT if name in request.headers}
+async def _forward_upload(session: BrowserSession, request: Request) -> Response:
+    """Stream an upload to the service without storing it. Do not start if the service refuses the caller's key."""
+    headers = {name: request.headers[name] for name in _UPLOAD_HEADERS if name in request.headers}
     async with _http(session) as http:
         try:
-            # The client sends a body to its end before it looks for an answer, however early that came.
-            answer = await http.get(UPLOADS, params={"limit": 1})
-            # Who may not read may be one who may upload; whoever has no key, or one that nobody can look up, may not.
-            if answer.is_success or answer.status_code == 403:
+            # httpx2 sends the whole body before it reads a response, even an early one. So check the key first.
+            response = await http.get(UPLOADS, params={"limit": 1})
+            # With a 403 the key may not read, but it may still upload. With a 401 it is invalid, with a 503 unknown.
+            if response.is_success or response.status_code == 403:
                 async with asyncio.timeout(_UPLOAD_SECONDS):
-                    answer = await http.post(UPLOADS, content=request.stream(), headers=headers)
+                    response = await http.post(UPLOADS, content=request.stream(), headers=headers)
         except (httpx2.TransportError, TimeoutError):
-            return _away()
-    told = {} if answer.is_success else {"Connection": "close"}
-    return Response(answer.content, answer.status_code, told, answer.headers.get("content-type"))
+            return _unreachable()
+    connection = {} if response.is_success else {"Connection": "close"}
+    return Response(response.content, response.status_code, connection, response.headers.get("content-type"))
 
 
-def _away() -> Response:
+def _unreachable() -> Response:
     return Response("The service does not answer.", status_code=502, media_type="text/plain")

@@ -1,4 +1,4 @@
-"""What every page stands in: the head, the way around, dark or light, and what is shown when something is wrong."""
+"""The frame of every page: header, navigation, dark mode, error panels; and small elements that the pages share."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from nicegui import ui
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from api.ui import words
-from api.ui.sessions import Desk, Sessions
+from api.ui import formatting
+from api.ui.sessions import BrowserSession, Sessions
 from api.ui.style import STYLE
 from gantry.client import ApiError, UnreachableError
 
@@ -43,81 +43,85 @@ VERDICT_COLOURS: Final = {
 }
 
 
-async def page(sessions: Sessions, current: str, build: Callable[[Desk], Awaitable[None]]) -> Response | None:
-    """A page around what `build` puts there; or, where the service does not let it, what is wrong and what to do.
+async def page(
+    sessions: Sessions, current: str, build: Callable[[BrowserSession], Awaitable[None]]
+) -> Response | None:
+    """Build a page with the content of `build`, or with an error panel if the service fails or refuses.
 
-    Where it asks for a key: the way to the page where one signs in.
+    Returns a redirect to the sign-in page if the service answers 401, else None.
     """
     request = ui.context.client.request
     session = sessions.of(request)
-    _head(current, session)
+    _header(current, session)
     ui.link_target("main")
-    with ui.column().classes("w-full gap-4") as place:
+    with ui.column().classes("w-full gap-4") as content:
         try:
             await build(session)
         except UnreachableError as error:
-            place.clear()
-            away(session, error)
+            content.clear()
+            show_unreachable(session, error)
         except ApiError as error:
             if error.status == 401 and request is not None:
-                return RedirectResponse(f"{address('')}{sign_in(request)}", status_code=303)
-            place.clear()
-            refused(error)
+                return RedirectResponse(f"{mounted('')}{sign_in_path(request)}", status_code=303)
+            content.clear()
+            show_refusal(error)
     return None
 
 
-def sign_in(request: Request) -> str:
-    """The page where one signs in, and comes back from to the page of this request."""
+def sign_in_path(request: Request) -> str:
+    """Return the path of the sign-in page that leads back to the page of this request."""
     path = request.url.path.removeprefix(request.scope.get("root_path", ""))
     then = f"{path}?{request.url.query}" if request.url.query else path
     return f"/sign-in?{urlencode({'then': then})}"
 
 
 def heading(text: str, aside: str = "") -> None:
-    """The page's one h1."""
+    """Add the only h1 of the page, with an optional grey text beside it."""
     with ui.row().classes("w-full items-baseline gap-3"):
-        _text("h1", text, 1.5)
+        _heading_label("h1", text, 1.5)
         if aside:
             ui.label(aside).classes("gantry-dim")
 
 
 def section(text: str) -> None:
-    """An h2."""
-    _text("h2", text, 1.15)
+    """Add an h2."""
+    _heading_label("h2", text, 1.15)
 
 
-def away(session: Desk, error: UnreachableError) -> None:
-    """Nobody answers."""
+def show_unreachable(session: BrowserSession, error: UnreachableError) -> None:
+    """Show that the service does not answer."""
     with panel("alert"):
         heading("The service does not answer")
         ui.label(str(error)).classes("break-words")
-        ui.label(f"The dashboard asks {session.url}. Jobs that train go on without it.").classes("gantry-dim")
+        ui.label(f"The dashboard uses the service at {session.url}. Jobs that are training continue.").classes(
+            "gantry-dim"
+        )
         ui.button("Try again", icon="refresh", on_click=lambda: ui.navigate.reload())
 
 
-def refused(error: ApiError) -> None:
-    """The service said no."""
+def show_refusal(error: ApiError) -> None:
+    """Show the error with which the service refused a request; a 404 sets the status of the page, too."""
     if error.status == 404:
         ui.context.client.status_code = 404
     with panel("alert"):
-        heading("There is no such page" if error.status == 404 else "The service refused")
+        heading("There is no such page" if error.status == 404 else "The service refused the request")
         ui.label(str(error)).classes("break-words")
         if error.status == 404:
-            ui.label("It may have been deleted, or the address has a mistake.").classes("gantry-dim")
+            ui.label("It may have been deleted, or the address is wrong.").classes("gantry-dim")
         ui.link("All jobs", "/").classes("gantry-link")
 
 
-async def lost(_: Desk) -> None:
-    """An address that leads nowhere."""
+async def show_not_found(_: BrowserSession) -> None:
+    """Show a 404 for an unknown path."""
     ui.context.client.status_code = 404
     with panel("alert"):
         heading("There is no such page")
-        ui.label("The address has a mistake.").classes("gantry-dim")
+        ui.label("The address is wrong.").classes("gantry-dim")
         ui.link("All jobs", "/").classes("gantry-link")
 
 
-def empty(sentence: str, link: str = "", target: str = "") -> None:
-    """Nothing there yet, and what would change that."""
+def show_empty(sentence: str, link: str = "", target: str = "") -> None:
+    """Show that there is nothing yet, with an optional link to what creates the first one."""
     with panel("status"):
         ui.label(sentence)
         if link:
@@ -126,61 +130,63 @@ def empty(sentence: str, link: str = "", target: str = "") -> None:
 
 @contextmanager
 def panel(role: str = "group") -> Iterator[ui.column]:
+    """Open a bordered column with this ARIA role."""
     with ui.column().classes("gantry-panel gap-2").props(f"role={role}") as column:
         yield column
 
 
-def pulse(session: Desk, seconds: float, refresh: Callable[[], Awaitable[bool]]) -> ui.timer:
-    """Call `refresh` again and again, until it answers False; a banner stands while the service is away."""
+def poll(session: BrowserSession, seconds: float, refresh: Callable[[], Awaitable[bool]]) -> ui.timer:
+    """Call `refresh` every `seconds` until it returns False. Show a banner while the service fails or refuses."""
     with ui.row().classes("gantry-panel items-center").props("role=status aria-live=polite") as banner:
-        said = ui.label()
-        entry = ui.link("Sign in", _again()).classes("gantry-link")
-    banner.visible = entry.visible = False
+        message = ui.label()
+        sign_in_link = ui.link("Sign in", _current_sign_in()).classes("gantry-link")
+    banner.visible = sign_in_link.visible = False
 
-    async def beat() -> None:
+    async def refresh_once() -> None:
         try:
-            goes_on = await refresh()
+            active = await refresh()
         except UnreachableError:
-            said.set_text(
-                f"The service at {session.url} does not answer; what you see is the last it said. Trying again."
+            message.set_text(
+                f"The service at {session.url} does not answer. This page shows the last known state and retries."
             )
             banner.visible = True
         except ApiError as error:
-            said.set_text(str(error))
+            message.set_text(str(error))
             banner.visible = True
-            entry.visible = error.status == 401
+            sign_in_link.visible = error.status == 401
         else:
             banner.visible = False
-            if not goes_on:
+            if not active:
                 timer.deactivate()
 
-    timer = ui.timer(seconds, beat, immediate=False)
+    timer = ui.timer(seconds, refresh_once, immediate=False)
     return timer
 
 
-def _again() -> str:
-    return "/sign-in" if (request := ui.context.client.request) is None else sign_in(request)
+def _current_sign_in() -> str:
+    """Return the path of the sign-in page for the page that is being built."""
+    return "/sign-in" if (request := ui.context.client.request) is None else sign_in_path(request)
 
 
-def tell(error: ApiError | UnreachableError) -> None:
-    """Of something that was asked for on a page: what came of it."""
+def notify_error(error: ApiError | UnreachableError) -> None:
+    """Show a notification with the error of an action."""
     ui.notify(str(error), type="negative", multi_line=True, close_button="Close")
 
 
-def telling(ask: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
-    """For an event: what goes wrong is told, and the page stays."""
+def notifying(action: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+    """Return an event handler that awaits `action()` and shows its API error as a notification."""
 
-    async def told() -> None:
+    async def handle() -> None:
         try:
-            await ask()
+            await action()
         except (ApiError, UnreachableError) as error:
-            tell(error)
+            notify_error(error)
 
-    return told
+    return handle
 
 
-async def sure(question: str, yes: str, no: str = "Keep it") -> bool:
-    """Whether it is meant; for what cannot be undone."""
+async def confirm(question: str, yes: str, no: str = "No, go back") -> bool:
+    """Ask for confirmation of an action that cannot be undone, and return the answer."""
     with ui.dialog() as dialog, ui.card().props("role=alertdialog aria-modal=true") as card:
         card.props["aria-label"] = question
         ui.label(question).classes("break-words")
@@ -192,62 +198,64 @@ async def sure(question: str, yes: str, no: str = "Keep it") -> bool:
     return answer
 
 
-def picture(src: str = "", alt: str = "") -> ui.element:
-    """An image with a text for those who do not see it."""
-    image = ui.element("img").classes("gantry-picture")
-    show(image, src, alt)
-    return image
+def image(src: str = "", alt: str = "") -> ui.element:
+    """Add an image with an alternative text; without `src` it is hidden."""
+    element = ui.element("img").classes("gantry-picture")
+    set_image(element, src, alt)
+    return element
 
 
-def show(image: ui.element, src: str, alt: str) -> None:
+def set_image(image: ui.element, src: str, alt: str) -> None:
+    """Set source and alternative text of an image; hide it if `src` is empty."""
     image.props["src"], image.props["alt"] = src, alt
     image.update()
     image.visible = bool(src)
 
 
 def chart(height: str = "24rem") -> ui.echart:
-    """An empty one; `draw` fills it."""
+    """Add an empty chart; `set_chart` fills it."""
     return ui.echart({}).classes("w-full").style(f"height: {height}").props("role=img")
 
 
-def draw(chart: ui.echart, options: dict[str, Any], said: str) -> None:
-    """Fill a chart, and say what it shows to those who do not see it."""
-    chart.props["aria-label"] = said
+def set_chart(chart: ui.echart, options: dict[str, Any], description: str) -> None:
+    """Set the options and the text alternative of a chart."""
+    chart.props["aria-label"] = description
     chart.options.clear()
     chart.options.update(options)
-    # Before there is a browser it would be waited for, and the page be sent half built.
+    # Without a connected browser, NiceGUI would wait for one and send the page half built.
     if chart.client.has_socket_connection:
         chart.update()
 
 
-def address(path: str) -> str:
-    """A path of the dashboard, from the root of its host: for what the browser is handed as it is."""
+def mounted(path: str) -> str:
+    """Return `path` with the mount path in front, for URLs that NiceGUI does not rewrite itself."""
     request = ui.context.client.request
     root = "" if request is None else request.scope.get("root_path", "")
     return f"{root}{path}"
 
 
 def badge(text: str, colours: dict[str, str]) -> ui.badge:
+    """Add a badge in the colour that `colours` has for its text."""
     return ui.badge(text, color=colours.get(text, "blue-grey-7")).classes("text-sm px-2 py-1")
 
 
-def facts(pairs: dict[str, str]) -> None:
-    """Names and values, side by side."""
+def add_facts(pairs: dict[str, str]) -> None:
+    """Add pairs of name and value in a row."""
     with ui.row().classes("gap-x-6 gap-y-1"):
         for name, value in pairs.items():
             with ui.column().classes("gap-0"):
                 ui.label(name).classes("text-xs gantry-dim")
-                ui.label(value or words.NOTHING).classes("break-words")
+                ui.label(value or formatting.NO_VALUE).classes("break-words")
 
 
-def _head(current: str, session: Desk) -> None:
+def _header(current: str, session: BrowserSession) -> None:
     ui.add_head_html(STYLE)
-    # Each is told from white and from black alike.
+    # Both colours have enough contrast on white and on black.
     ui.colors(primary="#2a78c2", negative="#d93a3a")
-    kept = None if (request := ui.context.client.request) is None else request.cookies.get(_THEME)
-    dark = ui.dark_mode({"dark": True, "light": False}.get(kept or ""))
+    theme = None if (request := ui.context.client.request) is None else request.cookies.get(_THEME)
+    dark = ui.dark_mode({"dark": True, "light": False}.get(theme or ""))
     with ui.header().classes("gantry-head items-center gap-2 px-3 py-1"):
-        ui.link("To the content", "#main").classes("skip")
+        ui.link("Skip to content", "#main").classes("skip")
         ui.label("Gantry").classes("gantry-name text-lg font-bold")
         with ui.row().classes("gantry-nav gap-1").props('role=navigation aria-label="Pages"'):
             for name, target in _PAGES.items():
@@ -255,19 +263,21 @@ def _head(current: str, session: Desk) -> None:
                 if name == current:
                     link.props("aria-current=page")
 
-        async def turn() -> None:
-            seen = await ui.run_javascript("document.body.classList.contains('body--dark')")
-            dark.set_value(not seen)
-            word = "light" if seen else "dark"
-            ui.run_javascript(f"document.cookie = '{_THEME}={word};path=/;max-age=31536000;SameSite=Lax'")
+        async def switch_theme() -> None:
+            was_dark = await ui.run_javascript("document.body.classList.contains('body--dark')")
+            dark.set_value(not was_dark)
+            new_theme = "light" if was_dark else "dark"
+            ui.run_javascript(f"document.cookie = '{_THEME}={new_theme};path=/;max-age=31536000;SameSite=Lax'")
 
-        ui.button(icon="contrast", on_click=turn).props('flat round color=white aria-label="Dark or light"')
+        ui.button(icon="contrast", on_click=switch_theme).props(
+            'flat round color=white aria-label="Switch between dark and light"'
+        )
         if session.signed_in:
-            with ui.element("form").props(f'method=post action="{address("/sign-out")}"'):
+            with ui.element("form").props(f'method=post action="{mounted("/sign-out")}"'):
                 ui.button(icon="logout").props('type=submit flat round color=white aria-label="Sign out"')
 
 
-def _text(tag: str, text: str, rem: float) -> ui.label:
+def _heading_label(tag: str, text: str, rem: float) -> ui.label:
     label = ui.label(text).classes("font-semibold break-words").style(f"font-size: {rem}rem; line-height: 1.3")
     label.tag = tag
     return label

@@ -1,4 +1,4 @@
-"""The fields of the form of a new job, as the service's own schema has them."""
+"""The fields of the form of a new job, from the JSON schema of the service."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ from typing import Any, Final
 
 from gantry.client import Json
 
-# Shown above all others, or nobody's to choose.
-_APART: Final = ("spec_version", "name", "dataset", "preset", "total_steps", "seed")
+# Fields that the form shows separately, or that a user cannot choose.
+_EXCLUDED: Final = ("spec_version", "name", "dataset", "preset", "total_steps", "seed")
 _TOP: Final = "Training"
 
 
 @dataclass(frozen=True)
 class Field:
-    """One that is a number, a truth or one of some words."""
+    """One number, boolean or enum of the spec."""
 
     path: str
-    """optimizers.g.beta1"""
+    """The path in the spec, such as `optimizers.g.beta1`."""
     about: str
+    """The description from the schema."""
     options: tuple[Any, ...] = ()
-    """None: it is a number."""
+    """The values to choose from; empty for a number."""
     low: float | None = None
     high: float | None = None
     whole: bool = False
+    """Whether it is an integer."""
 
     @property
     def name(self) -> str:
+        """The last part of the path."""
         return self.path.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Fields that stand in one object of the spec."""
+    """The fields of one object of the spec."""
 
     title: str
     about: str
@@ -41,13 +44,13 @@ class Group:
 
 
 def groups(schema: Json) -> list[Group]:
-    """Every object of the spec that has such fields. Lists and maps are left to the free field."""
-    whole = {name: part for name, part in schema["properties"].items() if name not in _APART}
+    """Return one group for each object of the spec with such fields. Lists and maps belong in the free text field."""
+    whole = {name: part for name, part in schema["properties"].items() if name not in _EXCLUDED}
     return [g for g in _walk(schema, "", _TOP, "", whole) if g.fields]
 
 
 def value_at(spec: Mapping[str, Any], path: str) -> Any:
-    """What a spec has there; None where it has nothing."""
+    """Return the value at `path` of a spec, or None if there is none."""
     found: Any = spec
     for name in path.split("."):
         found = found.get(name) if isinstance(found, Mapping) else None
@@ -60,12 +63,12 @@ def _walk(schema: Json, path: str, title: str, about: str, parts: Mapping[str, J
     yield Group(title, about, tuple(field for field in found if field is not None))
     for name, part in inner.items():
         if "properties" in part:
-            here = f"{path}{name}"
-            yield from _walk(schema, f"{here}.", here, part.get("description", ""), part["properties"])
+            inner_path = f"{path}{name}"
+            yield from _walk(schema, f"{inner_path}.", inner_path, part.get("description", ""), part["properties"])
 
 
 def _resolved(schema: Json, part: Json) -> Json:
-    """With what it refers to; what it says itself comes first. Of a field that may be null, the rest."""
+    """Return `part` merged with its `$ref`, or with its type other than null. The keys of `part` have priority."""
     if "$ref" in part:
         return {**schema["$defs"][part["$ref"].rpartition("/")[2]], **part}
     if "anyOf" in part:

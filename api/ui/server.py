@@ -1,4 +1,4 @@
-"""The dashboard as an application: the pages under /ui, and a word on whether it is alive."""
+"""The FastAPI application of the dashboard: the pages below /ui, and /healthz."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from api.ui.pages import PAGES
 from api.ui.sessions import Sessions
 
 ROOT: Final = "/ui"
-_AWAY_SECONDS: Final = 30.0
-# Of a form, or of what a page's own wire carries at a time.
-_MOST_BYTES: Final = 1 << 20
+_RECONNECT_SECONDS: Final = 30.0
+# The limit of one form body, or of one message of a WebSocket.
+_MAX_BODY_BYTES: Final = 1 << 20
 _BODY_SECONDS: Final = 30.0
 
 
 def register(sessions: Sessions) -> None:
-    """All that is served under `ROOT`."""
+    """Register all pages and routes below `ROOT`."""
     for page in PAGES:
         page.register(sessions)
     files.register(sessions)
 
 
-def _takes_files(scope: Scope) -> bool:
-    """What is passed on as it comes, by somebody who is signed in; the API counts it."""
+def _is_upload(scope: Scope) -> bool:
+    """Return whether the request is a streamed upload. The API itself limits its size, and only for valid keys."""
     return (scope["method"], scope["path"]) == ("POST", f"{ROOT}{files.PREFIX}{files.UPLOADS}")
 
 
 def create_app(api_url: str, *, exposed: bool = False) -> FastAPI:
-    """The application for the one process of the dashboard. `exposed`: others than this machine's can reach it.
+    """Return the application of the dashboard. `exposed` means that other machines can reach it.
 
-    Raises `ValueError` where `api_url` is none.
+    Raises `ValueError` if `api_url` is not a valid URL.
     """
     sessions = Sessions(api_url)
 
@@ -50,36 +50,39 @@ def create_app(api_url: str, *, exposed: bool = False) -> FastAPI:
         sessions.close()
 
     app = FastAPI(title="Gantry dashboard", openapi_url=None, lifespan=lifespan)
-    # Whoever has no key yet gets a sentence, and neither our disk nor our patience.
-    app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES, exempt=_takes_files)
-    app.add_middleware(BodyTimeout, seconds=_BODY_SECONDS, exempt=_takes_files)
+    # Requests can come without a valid key. These limits protect memory, disk and connections from them.
+    app.add_middleware(BodyLimit, most_bytes=_MAX_BODY_BYTES, exempt=_is_upload)
+    app.add_middleware(BodyTimeout, seconds=_BODY_SECONDS, exempt=_is_upload)
     if exposed:
         app.add_middleware(ExposureGuard, sessions=sessions)
     app.add_middleware(SecurityHeaders, rules=dashboard_headers)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
+        """Return that the process is alive."""
         return {"status": "alive"}
 
     @app.get("/")
     async def home() -> RedirectResponse:
+        """Redirect to the list of jobs."""
         return RedirectResponse(f"{ROOT}/", status_code=307)
 
-    async def nowhere() -> Response | None:
-        return await frame.page(sessions, "", frame.lost)
+    async def unknown_path() -> Response | None:
+        """Build the page for unknown paths."""
+        return await frame.page(sessions, "", frame.show_not_found)
 
     register(sessions)
     ui.run_with(
         app,
-        root=nowhere,
+        root=unknown_path,
         mount_path=ROOT,
         title="Gantry",
         favicon="🏗️",
         dark=None,
         language="en-US",
-        # A page that was cut off for longer is loaded anew, and what was drawn on it is gone.
-        reconnect_timeout=_AWAY_SECONDS,
-        # Nothing is bound: a loop that looks for changes would take a trainer's time.
+        # After a longer disconnection the browser reloads the page, and drawn samples are lost.
+        reconnect_timeout=_RECONNECT_SECONDS,
+        # No page uses bindings. The loop that checks them would take CPU time from trainers.
         binding_refresh_interval=None,
         show_welcome_message=False,
     )

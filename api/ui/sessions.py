@@ -1,7 +1,7 @@
-"""How the dashboard asks the service: through the public client, in a thread, so that no page waits for another.
+"""Sessions: the calls of the dashboard to the service, with the API key that each browser has signed in with.
 
-Each browser has a desk of its own, which knows the key that its visitor has signed in with. Keys are held in memory
-alone: whoever asks after a restart of this process signs in again.
+Calls use the public client in a thread pool, so that no page blocks another. Keys are held in memory only: after a
+restart of this process every visitor signs in again.
 """
 
 from __future__ import annotations
@@ -25,95 +25,103 @@ T = TypeVar("T")
 
 COOKIE: Final = "gantry_visitor"
 STAY_SECONDS: Final = 7 * 86_400
-"""How long a visitor is known: the cookie as well as the key."""
-_MOST_VISITORS: Final = 1000
-# Most of them wait for an answer: samples that are drawn are not to keep the pages from theirs.
-_MOST_QUESTIONS: Final = 64
+"""The lifetime of a sign-in: of the cookie and of the key in memory."""
+_MAX_SIGN_INS: Final = 1000
+# Most threads only wait for a response. There are many of them so that slow samples do not delay the pages.
+_MAX_CONCURRENT_CALLS: Final = 64
 
 
 @dataclass(frozen=True, eq=False)
-class _Session:
+class _SignIn:
+    """One key and its client."""
+
     key: str
     client: Client
-    until: float = float("inf")
+    expires_at: float = float("inf")
     """On the monotonic clock."""
 
 
 class Sessions:
-    """The service at `url`, for all pages of this process."""
+    """The sign-ins of all browsers to the service at `url`."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self.threads = ThreadPoolExecutor(_MOST_QUESTIONS, thread_name_prefix="gantry-desk")
-        self._stranger = _Session("", Client(url, key=""))
-        self._visitors: OrderedDict[str, _Session] = OrderedDict()
+        self.threads = ThreadPoolExecutor(_MAX_CONCURRENT_CALLS, thread_name_prefix="gantry-session")
+        self._anonymous = _SignIn("", Client(url, key=""))
+        self._sign_ins: OrderedDict[str, _SignIn] = OrderedDict()
 
-    def of(self, request: Request | None) -> Desk:
-        """The desk of whoever sent the request."""
-        return Desk(self, "" if request is None else request.cookies.get(COOKIE, ""))
+    def of(self, request: Request | None) -> BrowserSession:
+        """Return the session of the browser that sent the request."""
+        return BrowserSession(self, "" if request is None else request.cookies.get(COOKIE, ""))
 
-    def welcome(self, key: str) -> str:
-        """A visitor with this key; the word by which the browser is known for `STAY_SECONDS`."""
-        word = secrets.token_urlsafe(32)
-        self._visitors[word] = _Session(key, Client(self.url, key=key), time.monotonic() + STAY_SECONDS)
-        while len(self._visitors) > _MOST_VISITORS:
-            self._visitors.popitem(last=False)[1].client.close()
-        return word
+    def sign_in(self, key: str) -> str:
+        """Keep `key` for `STAY_SECONDS` and return the random token that identifies the browser.
 
-    def dismiss(self, word: str) -> None:
-        """Forget a visitor and the key."""
-        if (found := self._visitors.pop(word, None)) is not None:
-            found.client.close()
+        Beyond 1000 sign-ins, the one used longest ago is dropped.
+        """
+        token = secrets.token_urlsafe(32)
+        self._sign_ins[token] = _SignIn(key, Client(self.url, key=key), time.monotonic() + STAY_SECONDS)
+        while len(self._sign_ins) > _MAX_SIGN_INS:
+            self._sign_ins.popitem(last=False)[1].client.close()
+        return token
 
-    def known(self, word: str) -> _Session:
-        """Who goes by the word; whom it is too long ago is a stranger again, without a key."""
-        found = self._visitors.get(word)
+    def sign_out(self, token: str) -> None:
+        """Forget the key of this token."""
+        if (dropped := self._sign_ins.pop(token, None)) is not None:
+            dropped.client.close()
+
+    def get(self, token: str) -> _SignIn:
+        """Return the sign-in of this token, or the one without a key if the token is unknown or expired."""
+        found = self._sign_ins.get(token)
         if found is None:
-            return self._stranger
-        if time.monotonic() > found.until:
-            self.dismiss(word)
-            return self._stranger
-        self._visitors.move_to_end(word)
+            return self._anonymous
+        if time.monotonic() > found.expires_at:
+            self.sign_out(token)
+            return self._anonymous
+        self._sign_ins.move_to_end(token)
         return found
 
     def close(self) -> None:
+        """Close all clients and cancel calls that have not started."""
         self.threads.shutdown(wait=False, cancel_futures=True)
-        for visitor in (*self._visitors.values(), self._stranger):
-            visitor.client.close()
+        for sign_in in (*self._sign_ins.values(), self._anonymous):
+            sign_in.client.close()
 
 
-class Desk:
-    """The service as one visitor may see it; looked up at each question, as the visitor may sign out meanwhile."""
+class BrowserSession:
+    """The service as one browser sees it. Each call looks up the key, because the visitor may sign out meanwhile."""
 
-    def __init__(self, sessions: Sessions, word: str) -> None:
-        self._sessions, self.word = sessions, word
+    def __init__(self, sessions: Sessions, token: str) -> None:
+        self._sessions, self.token = sessions, token
         self.url = sessions.url
 
     @property
     def client(self) -> Client:
-        return self._sessions.known(self.word).client
+        """The client with the key of this browser."""
+        return self._sessions.get(self.token).client
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a request of this visitor's carries."""
-        key = self._sessions.known(self.word).key
+        """The authorization header of this browser; empty without a key."""
+        key = self._sessions.get(self.token).key
         return {"Authorization": f"Bearer {key}"} if key else {}
 
     @property
     def signed_in(self) -> bool:
+        """Whether this browser has a key."""
         return bool(self.headers)
 
-    async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the client's method answers. Raises `ApiError` and `UnreachableError`, as it does."""
+    async def call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method of the client in a thread and return its result. Raises `ApiError` or `UnreachableError`."""
         return await asyncio.get_running_loop().run_in_executor(
-            self._sessions.threads, partial(question, *args, **kwargs)
+            self._sessions.threads, partial(method, *args, **kwargs)
         )
 
     async def curves(self, job_id: str, names: Sequence[str], max_points: int = 1000) -> dict[str, Any]:
-        """Those of these curves that the job has, as [step, value] pairs."""
-        has = {metric["name"] for metric in await self.ask(self.client.metrics, job_id)}
-        known = [name for name in names if name in has]
-        if not known:
+        """Return the curves of the job among `names`, as [step, value] pairs. Curves without points are left out."""
+        available = {metric["name"] for metric in await self.call(self.client.metrics, job_id)}
+        wanted = [name for name in names if name in available]
+        if not wanted:
             return {}
-        series: dict[str, Any] = (await self.ask(self.client.series, job_id, known, max_points))["series"]
+        series: dict[str, Any] = (await self.call(self.client.series, job_id, wanted, max_points))["series"]
         return {name: points for name, points in series.items() if points}

@@ -1,4 +1,4 @@
-"""How the pages look beside what Quasar does: pictures, tables that are cards on a telephone, the focus."""
+"""The CSS of the pages in addition to Quasar: images, tables that become cards on a telephone, and the focus ring."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ body { font-family: system-ui, -apple-system, "Segoe UI", sans-serif; }
 .gantry-dim { opacity: .75; }
 .gantry-panel { border: 1px solid rgba(128,128,128,.3); border-radius: .6rem; padding: 1rem; width: 100%; }
 .gantry-picture { max-width: 100%; height: auto; image-rendering: pixelated; border-radius: .35rem; }
-/* Of a grid of previews, two tiles from its right end: what stands to the left are labels. */
+/* The two rightmost tiles of a grid of previews, because its left edge holds labels. */
 .gantry-thumb { width: 116px; height: 58px; max-width: none; object-fit: none; object-position: right top;
   border-radius: .35rem; background: rgba(128,128,128,.12); display: block; }
 .gantry-spark { background: rgba(128,128,128,.12); border-radius: .35rem; display: block; }

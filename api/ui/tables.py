@@ -1,4 +1,4 @@
-"""Tables that are brought up to date in place, so that a reader and a keyboard stay where they were."""
+"""Tables whose rows are updated in place, so that scroll position and keyboard focus stay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BAR: Final = (
     " :aria-label=\"'Progress of ' + props.row.title\" />"
     '<span class="text-xs">{{ props.value }}</span></div>'
 )
-PICTURE: Final = (
+IMAGE: Final = (
     '<img class="gantry-thumb" loading="lazy" :src="props.value" :alt="\'Last preview of \' + props.row.title">'
 )
 SPARK: Final = (
@@ -37,8 +37,8 @@ BUTTON: Final = (
     '<q-btn v-if="props.value" outline dense no-caps color="primary" class="q-px-sm" :label="props.value" '
     ':aria-label="props.value + \' \' + props.row.title" @click="$parent.$emit(props.col.name, props.row.id)" />'
 )
-"""Emits the column's name, with the row's id."""
-_TICK: Final = '<q-checkbox v-model="props.selected" :aria-label="props.row.title" />'
+"""A button that emits an event with the name of the column and the id of the row."""
+_CHECKBOX: Final = '<q-checkbox v-model="props.selected" :aria-label="\'Select \' + props.row.title" />'
 
 
 def table(
@@ -47,13 +47,15 @@ def table(
     rows: Sequence[Row],
     selection: Literal["multiple"] | None = None,
 ) -> ui.table:
-    """Columns are by their key in a row: heading, and how a cell is drawn; on a telephone a row is a card."""
-    heads = [{"name": key, "label": head, "field": key, "align": "left"} for key, (head, _) in columns.items()]
-    made = ui.table(rows=list(rows), columns=heads, row_key="id", selection=selection)
-    made.classes("gantry-table w-full").props(f'flat bordered wrap-cells role=group aria-label="{name}"')
+    """Add a table. `columns` maps the keys of a row to heading and cell template. On a telephone a row is a card."""
+    definitions = [
+        {"name": key, "label": label, "field": key, "align": "left"} for key, (label, _) in columns.items()
+    ]
+    element = ui.table(rows=list(rows), columns=definitions, row_key="id", selection=selection)
+    element.classes("gantry-table w-full").props(f'flat bordered wrap-cells role=group aria-label="{name}"')
     for key, (_, cell) in columns.items():
-        made.add_slot(f"body-cell-{key}", f'<q-td :props="props" :data-label="props.col.label">{cell}</q-td>')
+        element.add_slot(f"body-cell-{key}", f'<q-td :props="props" :data-label="props.col.label">{cell}</q-td>')
     if selection is not None:
-        made.add_slot("header-selection", '<q-checkbox v-model="props.selected" aria-label="All of them" />')
-        made.add_slot("body-selection", _TICK)
-    return made
+        element.add_slot("header-selection", '<q-checkbox v-model="props.selected" aria-label="Select all rows" />')
+        element.add_slot("body-selection", _CHECKBOX)
+    return element

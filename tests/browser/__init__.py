@@ -1,1 +1,1 @@
-"""make browser: a real Chromium at a real service, from an upload to a comparison."""
+"""`make browser`: the dashboard of a real service in a real Chromium, from an upload to a comparison."""

@@ -1,4 +1,4 @@
-"""`python -m tests.browser`: the whole story in a real Chromium, for `make browser`; exit code 1 if it goes wrong."""
+"""`python -m tests.browser`: run the whole scenario in a real Chromium. Exits with 1 on problems."""
 
 from __future__ import annotations
 
@@ -16,80 +16,83 @@ from playwright.sync_api import Browser
 
 from benchmarks.served import service
 from tests.browser import keys
-from tests.browser.browser import PHONE, WIDE, Scheme, chromium, visitor
+from tests.browser.browser import PHONE, WIDE, Scheme, chromium, open_visitor
 from tests.browser.story import Story
 
-_NOWHERE: Final = "/jobs/job_nowhere"
+_UNKNOWN_JOB: Final = "/jobs/job_nowhere"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Play it, and look at every page on both screens; the exit code."""
-    asked = _arguments(argv)
-    if (executable := shutil.which(asked.chromium)) is None:
-        print(
-            f"There is no {asked.chromium}. Debian: apt-get install chromium; or name another: CHROMIUM=/path/to/it"
-        )
+    """Run the scenario, check every page on both screen sizes, and return the exit code.
+
+    It is 0 without problems, 1 with problems and 2 without Chromium.
+    """
+    arguments = _arguments(argv)
+    if (executable := shutil.which(arguments.chromium)) is None:
+        print(f"{arguments.chromium} was not found. Debian: apt-get install chromium. Others: CHROMIUM=/path/to/it")
         return 2
-    asked.out.mkdir(parents=True, exist_ok=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gantry-browser-") as place, chromium(executable) as browser:
-        open_one, closed_one = (Path(place) / name for name in ("open", "closed"))
-        for folder in (open_one, closed_one):
+        open_folder, keys_folder = (Path(place) / name for name in ("open", "closed"))
+        for folder in (open_folder, keys_folder):
             folder.mkdir()
-        with service(open_one, threads=1) as (_, url):
-            wrong = _play(browser, _find_ui(url), open_one, asked)
-        wrong += keys.play(browser, closed_one, asked.out, _find_ui, _say)
-    for line in wrong:
+        with service(open_folder, threads=1) as (_, url):
+            problems = _run_story(browser, _find_ui(url), open_folder, arguments)
+        problems += keys.run(browser, keys_folder, arguments.out, _find_ui, _report)
+    for line in problems:
         print(f"WRONG {line}")
-    return 1 if wrong else 0
+    return 1 if problems else 0
 
 
 def _find_ui(url: str) -> str:
-    """Where the /ui of the API at `url` leads to."""
+    """Return the URL of the dashboard to which the API at `url` redirects."""
     at = urlsplit(str(httpx2.get(f"{url}/ui", trust_env=False, follow_redirects=True).url))
     return f"{at.scheme}://{at.netloc}/ui"
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     print(f"- {line}", flush=True)
 
 
-def _play(browser: Browser, ui: str, folder: Path, asked: argparse.Namespace) -> list[str]:
-    with visitor(browser, ui, WIDE) as who:
-        story = Story(who, ui, folder, asked.out, asked.steps, _say)
-        jobs = story.play()
-        wrong = who.wrong
+def _run_story(browser: Browser, ui: str, folder: Path, arguments: argparse.Namespace) -> list[str]:
+    with open_visitor(browser, ui, WIDE) as visitor:
+        story = Story(visitor, ui, folder, arguments.out, arguments.steps, _report)
+        jobs = story.run()
+        problems = visitor.problems
     dataset = "fashion-mnist-mini"
     paths = ["/", "/submit", f"/submit?from={jobs[0]}", f"/jobs/{jobs[0]}", f"/jobs/{jobs[1]}", "/datasets"]
-    paths += ["/datasets/upload", f"/datasets/{dataset}", f"/compare?jobs={','.join(jobs)}", "/workers", _NOWHERE]
-    return wrong + [line for size in (WIDE, PHONE) for line in _every_page(browser, ui, paths, size, asked.out)]
+    paths += ["/datasets/upload", f"/datasets/{dataset}", f"/compare?jobs={','.join(jobs)}", "/workers", _UNKNOWN_JOB]
+    return problems + [
+        line for size in (WIDE, PHONE) for line in _check_pages(browser, ui, paths, size, arguments.out)
+    ]
 
 
-def _every_page(browser: Browser, ui: str, paths: Sequence[str], size: tuple[int, int], out: Path) -> list[str]:
-    """Each of them, light and dark: it has one heading of the first order, names, and is no wider than the screen."""
-    wrong = []
+def _check_pages(browser: Browser, ui: str, paths: Sequence[str], size: tuple[int, int], out: Path) -> list[str]:
+    """Return the problems of all pages, light and dark: headings, names of controls, and width."""
+    problems = []
     for scheme in get_args(Scheme):
-        with visitor(browser, ui, size, scheme) as who:
+        with open_visitor(browser, ui, size, scheme) as visitor:
             for path in paths:
-                _say(f"{path} at {size[0]} px, {scheme}")
-                who.page.goto(f"{ui}{path}")
-                who.page.get_by_role("heading", level=1).wait_for()
-                who.page.wait_for_timeout(1000)
-                if (headings := who.page.get_by_role("heading", level=1).count()) != 1:
-                    wrong.append(f"{path} has {headings} headings of the first order")
-                wrong += [f"{path} has a {role} without a name" for role in who.nameless()]
-                if wider := who.overflow():
-                    wrong.append(f"{path} at {size[0]} px is {wider} px too wide")
+                _report(f"{path} at {size[0]} px, {scheme}")
+                visitor.page.goto(f"{ui}{path}")
+                visitor.page.get_by_role("heading", level=1).wait_for()
+                visitor.page.wait_for_timeout(1000)
+                if (headings := visitor.page.get_by_role("heading", level=1).count()) != 1:
+                    problems.append(f"{path} has {headings} headings of level 1")
+                problems += [f"{path} has a {role} without a name" for role in visitor.unnamed_elements()]
+                if wider := visitor.overflow():
+                    problems.append(f"{path} at {size[0]} px is {wider} px too wide")
                 if size == PHONE and scheme == "dark" and path.startswith("/jobs/job_") and path == paths[3]:
-                    who.picture(out / "phone.png")
-            wrong += who.wrong
-    return wrong
+                    visitor.screenshot(out / "phone.png")
+            problems += visitor.problems
+    return problems
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.browser", description=__doc__)
-    parser.add_argument("--chromium", default="chromium", help="Its name or path.")
-    parser.add_argument("--steps", type=int, default=1_000, help="Of the job that is watched.")
-    parser.add_argument("--out", type=Path, default=Path("docs/ui"), help="Where the pictures go.")
+    parser.add_argument("--chromium", default="chromium", help="Name or path of Chromium.")
+    parser.add_argument("--steps", type=int, default=1_000, help="Steps of the first job.")
+    parser.add_argument("--out", type=Path, default=Path("docs/ui"), help="Folder for the screenshots.")
     return parser.parse_args(argv)
 
 

@@ -1,4 +1,4 @@
-"""Chromium, driven by Playwright: what it says is heard, and nothing that it asks leaves this machine."""
+"""Chromium, controlled by Playwright. It collects console errors and all requests to other machines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PHONE: Final = (390, 844)
 _COLOURS: Final = 256
 Scheme = Literal["light", "dark"]
 
-# Debian's package under root; and nothing of its own that would call home.
+# `--no-sandbox` is needed under root. The other flags stop all traffic of Chromium itself.
 _FLAGS: Final = [
     "--no-sandbox",
     "--disable-gpu",
@@ -29,12 +29,12 @@ _FLAGS: Final = [
     "--no-first-run",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-_HERE: Final = "127.0.0.1"
-# Said by the browser itself of an answer that is meant: the page of an unknown job is a 404, a refused upload a 422.
-_MEANT: Final = re.compile(r"the server responded with a status of (404|409|422) ")
+_LOCAL_HOST: Final = "127.0.0.1"
+# The browser logs these expected statuses as errors: an unknown job is a 404, a refused upload a 422.
+_EXPECTED: Final = re.compile(r"the server responded with a status of (404|409|422) ")
 _OVERFLOW: Final = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-# Roles that mean nothing without a name.
-_NAMED: Final = {
+# Roles that need an accessible name.
+_ROLES_WITH_NAMES: Final = {
     *("button", "checkbox", "combobox", "link", "listbox", "slider", "spinbutton", "switch", "textbox"),
     *("image", "img", "progressbar"),
 }
@@ -42,45 +42,47 @@ _NAMED: Final = {
 
 @dataclass
 class Visitor:
-    """Somebody at a screen of some size, who notes what goes wrong."""
+    """One browser context with a page, and the problems found in it."""
 
     context: BrowserContext
     page: Page
-    wrong: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
-    def listen(self) -> None:
-        """Hear what the pages say, and where their requests go."""
-        self.page.on("console", lambda said: self._note(f"console: {said.text}") if said.type == "error" else None)
+    def attach(self) -> None:
+        """Collect the console errors of the page and its requests to other hosts."""
+        self.page.on(
+            "console", lambda message: self._note(f"console: {message.text}") if message.type == "error" else None
+        )
         self.page.on("pageerror", lambda error: self._note(f"uncaught: {error}"))
-        self.context.on("request", lambda asked: self._judge(asked.url))
+        self.context.on("request", lambda request: self._check_host(request.url))
 
-    def _note(self, said: str) -> None:
-        if not _MEANT.search(said):
-            self.wrong.append(f"{self.page.url}: {said}")
+    def _note(self, problem: str) -> None:
+        if not _EXPECTED.search(problem):
+            self.problems.append(f"{self.page.url}: {problem}")
 
-    def _judge(self, url: str) -> None:
+    def _check_host(self, url: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("data", "blob") and parts.hostname != _HERE:
-            self.wrong.append(f"{self.page.url} asked {url}")
+        if parts.scheme not in ("data", "blob") and parts.hostname != _LOCAL_HOST:
+            self.problems.append(f"{self.page.url} requested {url}")
 
     def overflow(self) -> int:
-        """Pixels by which the page is wider than the screen."""
+        """Return by how many pixels the page is wider than the screen."""
         wider: int = self.page.evaluate(_OVERFLOW)
         return wider
 
-    def nameless(self) -> list[str]:
-        """What a screen reader could say no name of: controls, links and pictures."""
+    def unnamed_elements(self) -> list[str]:
+        """Return the roles of controls, links and images without an accessible name."""
         tree = self.context.new_cdp_session(self.page).send("Accessibility.getFullAXTree")
         nodes = [node for node in tree["nodes"] if not node["ignored"]]
-        return [role for node in nodes if (role := node["role"]["value"]) in _NAMED and not _name(node)]
+        return [role for node in nodes if (role := node["role"]["value"]) in _ROLES_WITH_NAMES and not _name(node)]
 
-    def picture(self, path: Path, *, whole: bool = False) -> None:
-        """What is seen, as a PNG in few colours."""
+    def screenshot(self, path: Path, *, whole: bool = False) -> None:
+        """Save a screenshot as a PNG with 256 colours; `whole` includes what must be scrolled to."""
         self.page.evaluate("() => { document.activeElement?.blur(); window.scrollTo(0, 0); }")
         self.page.wait_for_function("() => [...document.images].every((image) => image.complete)")
         self.page.wait_for_timeout(400)
-        seen = Image.open(io.BytesIO(self.page.screenshot(full_page=whole, animations="disabled")))
-        seen.convert("RGB").quantize(_COLOURS).save(path, optimize=True)
+        image = Image.open(io.BytesIO(self.page.screenshot(full_page=whole, animations="disabled")))
+        image.convert("RGB").quantize(_COLOURS).save(path, optimize=True)
 
 
 def _name(node: dict[str, Any]) -> str:
@@ -89,8 +91,9 @@ def _name(node: dict[str, Any]) -> str:
 
 @contextmanager
 def chromium(executable: str) -> Iterator[Browser]:
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=executable, args=_FLAGS)
+    """Start Chromium, and close it at the end."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=_FLAGS)
         try:
             yield browser
         finally:
@@ -98,7 +101,8 @@ def chromium(executable: str) -> Iterator[Browser]:
 
 
 @contextmanager
-def visitor(browser: Browser, url: str, size: tuple[int, int], scheme: Scheme = "light") -> Iterator[Visitor]:
+def open_visitor(browser: Browser, url: str, size: tuple[int, int], scheme: Scheme = "light") -> Iterator[Visitor]:
+    """Open a page at this screen size and colour scheme."""
     context = browser.new_context(
         base_url=url,
         viewport={"width": size[0], "height": size[1]},
@@ -107,9 +111,9 @@ def visitor(browser: Browser, url: str, size: tuple[int, int], scheme: Scheme = 
         is_mobile=size == PHONE,
         has_touch=size == PHONE,
     )
-    made = Visitor(context, context.new_page())
-    made.listen()
+    opened = Visitor(context, context.new_page())
+    opened.attach()
     try:
-        yield made
+        yield opened
     finally:
         context.close()

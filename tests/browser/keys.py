@@ -1,4 +1,4 @@
-"""The other story: a service that asks for keys, and somebody who signs in with one, and out again."""
+"""The second scenario: a service with API keys, and a visitor who signs in and out."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 
 from benchmarks.served import service
-from tests.browser.browser import WIDE, visitor
+from tests.browser.browser import WIDE, open_visitor
 
 
-def play(
-    browser: Browser, folder: Path, out: Path, find_ui: Callable[[str], str], say: Callable[[str], None]
+def run(
+    browser: Browser, folder: Path, out: Path, find_ui: Callable[[str], str], report: Callable[[str], None]
 ) -> list[str]:
-    """Play it in `folder`; what went wrong."""
+    """Run the scenario in `folder` and return the problems."""
     with _environment(GANTRY_AUTH="on", GANTRY_DATA_DIR=str(folder / "data")):
         _gantry("migrate")
         key = next(word for word in _gantry("keys", "first").split() if "gan_live_" in word).rpartition("=")[2]
         with _environment(GANTRY_KEY=key), service(folder, threads=1) as (_, url):
-            return _visit(browser, find_ui(url), key, out, say)
+            return _visit(browser, find_ui(url), key, out, report)
 
 
-def _visit(browser: Browser, ui: str, key: str, out: Path, say: Callable[[str], None]) -> list[str]:
-    with visitor(browser, ui, WIDE) as who:
-        page = who.page
-        say("a stranger is led to the form, and a wrong key is refused")
+def _visit(browser: Browser, ui: str, key: str, out: Path, report: Callable[[str], None]) -> list[str]:
+    with open_visitor(browser, ui, WIDE) as visitor:
+        page = visitor.page
+        report("without a key the sign-in form appears; it refuses a wrong key")
         page.goto(f"{ui}/workers")
         page.get_by_label("Key").fill("gan_live_wrong")
         page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_text("This key opens nothing here")).to_be_visible()
-        who.picture(out / "sign-in.png")
-        say("with a key in, to where they were going")
+        expect(page.get_by_text("The service does not accept this key")).to_be_visible()
+        visitor.screenshot(out / "sign-in.png")
+        report("a valid key leads back to the requested page")
         page.get_by_label("Key").fill(key)
         page.keyboard.press("Enter")
         page.wait_for_url(re.compile("/workers$"))
         expect(page.get_by_role("button", name="Drain")).to_be_visible()
         assert key not in page.content()
-        say("and out again")
+        report("sign out")
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         page.goto(f"{ui}/")
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-        return who.wrong
+        return visitor.problems
 
 
-def _gantry(*words: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "gantry", *words], capture_output=True, text=True, check=True)
+def _gantry(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "gantry", *arguments], capture_output=True, text=True, check=True)
     return done.stdout + done.stderr
 
 
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
-    """These variables, for what is started meanwhile."""
+    """Set these environment variables for processes started in the block."""
     before = dict(os.environ)
     os.environ.update(values)
     try:

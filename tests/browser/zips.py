@@ -1,4 +1,4 @@
-"""What somebody brings: a zip of class folders, real images in it, and one with mistakes."""
+"""Zip files for uploads: class folders with real images, valid and with damaged ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EACH: Final = 150
 
 
 def good(path: Path) -> Path:
-    """`EACH` images of each of `CLASSES`, from Fashion-MNIST."""
+    """Write a zip with `EACH` Fashion-MNIST images of each of `CLASSES`, and return its path."""
     with zipfile.ZipFile(path, "w") as archive:
         for label in CLASSES:
             for number, png in enumerate(_images(label)):
@@ -26,7 +26,7 @@ def good(path: Path) -> Path:
 
 
 def bad(path: Path) -> Path:
-    """The same, but for two images that are damaged where only a look at them tells."""
+    """Write the same zip plus two truncated images, which only decoding reveals, and return its path."""
     with zipfile.ZipFile(good(path), "a") as archive:
         for label in CLASSES[:2]:
             archive.writestr(f"{label}/torn.png", _images(label)[0][:200])

@@ -1,4 +1,4 @@
-"""The pages, a file each: what they ask, and how it is shown."""
+"""The pages, one file each: their calls to the service and their elements."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from typing import Final
 
 from api.ui.pages import compare, dataset, datasets, job, jobs, sign_in, submit, upload, workers
 
-# Uploads stand before the data sets, each of which is found by its name.
+# The route of `upload` must come before that of `dataset`, which matches any name.
 PAGES: Final = (jobs, submit, job, compare, datasets, upload, dataset, workers, sign_in)

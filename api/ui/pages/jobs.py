@@ -1,4 +1,4 @@
-"""The first page: every job, live."""
+"""The first page: the live list of all jobs."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final
 from nicegui import ui
 from starlette.responses import Response
 
-from api.ui import frame, tables, words
-from api.ui.sessions import Desk, Sessions
+from api.ui import formatting, frame, tables
+from api.ui.sessions import BrowserSession, Sessions
 from gantry.client import ENDED, Json
 
 _SECONDS: Final = 2.0
 _THUMB_SECONDS: Final = 10
-_A_PAGE: Final = 50
-_ANY: Final = "any status"
+_PAGE_SIZE: Final = 50
+_ANY_STATUS: Final = "any status"
 _COLUMNS: Final = {
     "title": ("Job", tables.LINK),
-    "preview": ("Preview", tables.PICTURE),
+    "preview": ("Preview", tables.IMAGE),
     "losses": ("Losses", tables.SPARK),
     "status": ("Status", tables.BADGE),
     "progress": ("Progress", tables.BAR),
@@ -30,114 +30,118 @@ _COLUMNS: Final = {
 
 
 def register(sessions: Sessions) -> None:
+    """Register the page."""
+
     @ui.page("/", title="Jobs – Gantry", response_timeout=30)
     async def jobs() -> Response | None:
         return await frame.page(sessions, "Jobs", _build)
 
 
-async def _build(session: Desk) -> None:
-    page = await session.ask(session.client.jobs, limit=_A_PAGE)
+async def _build(session: BrowserSession) -> None:
+    page = await session.call(session.client.jobs, limit=_PAGE_SIZE)
     frame.heading("Jobs")
     _JobsPage(session, page).build()
 
 
 class _JobsPage:
-    """The table, and which stretch of the list it shows."""
+    """The table of jobs, its filter and its paging."""
 
-    def __init__(self, session: Desk, page: Json) -> None:
+    def __init__(self, session: BrowserSession, page: Json) -> None:
         self._session, self._shown = session, page
-        self._root = frame.address("")
-        # The cursors of the pages before this one, and this one's.
+        self._root = frame.mounted("")
+        # The cursors of the earlier pages and of the current one.
         self._cursors: list[str | None] = [None]
 
     def build(self) -> None:
-        with ui.column().classes("w-full") as self._nothing:
-            frame.empty("No job yet. A job trains one GAN on one data set.", "Submit the first one", "/submit")
-        with ui.column().classes("w-full gap-3") as self._something:
+        with ui.column().classes("w-full") as self._no_jobs:
+            frame.show_empty("No job yet. A job trains one GAN on one data set.", "Submit the first job", "/submit")
+        with ui.column().classes("w-full gap-3") as self._content:
             with ui.row().classes("items-center gap-3"):
-                self._status = ui.select([_ANY, *frame.STATUS_COLOURS], value=_ANY, label="Show").classes("w-40")
-                self._chosen = ui.button("Compare", icon="stacked_line_chart", on_click=self._compare)
+                self._status = ui.select(
+                    [_ANY_STATUS, *frame.STATUS_COLOURS], value=_ANY_STATUS, label="Status"
+                ).classes("w-40")
+                self._compare_button = ui.button("Compare", icon="stacked_line_chart", on_click=self._compare)
                 ui.button("New job", icon="add", on_click=lambda: ui.navigate.to("/submit"))
-            self._none_such = ui.label("No job has this status.").props("role=status")
+            self._no_match = ui.label("No job has this status.").props("role=status")
             self._table = tables.table("Jobs", _COLUMNS, [], selection="multiple")
-            with ui.row().classes("items-center gap-3") as self._ways:
-                self._newer = ui.button("Newer", icon="chevron_left", on_click=frame.telling(self._back))
-                self._place = ui.label().props("role=status")
-                self._older = ui.button("Older", icon="chevron_right", on_click=frame.telling(self._on))
-        for way in (self._newer, self._older):
-            way.props("outline")
-        self._chosen.tooltip("Tick two jobs or more")
-        self._table.on_select(self._select)
-        self._status.on_value_change(frame.telling(self._first))
-        self._select()
+            with ui.row().classes("items-center gap-3") as self._paging:
+                self._newer = ui.button("Newer", icon="chevron_left", on_click=frame.notifying(self._previous_page))
+                self._page_number = ui.label().props("role=status")
+                self._older = ui.button("Older", icon="chevron_right", on_click=frame.notifying(self._next_page))
+        for button in (self._newer, self._older):
+            button.props("outline")
+        self._compare_button.tooltip("Select two or more jobs")
+        self._table.on_select(self._update_compare_button)
+        self._status.on_value_change(frame.notifying(self._first_page))
+        self._update_compare_button()
         self._show(self._shown)
-        frame.pulse(self._session, _SECONDS, self._refresh)
+        frame.poll(self._session, _SECONDS, self._refresh)
 
     def _show(self, page: Json) -> None:
         self._shown = page
-        number, filtered = len(self._cursors), self._status.value != _ANY
-        # Of a later page that is empty meanwhile, the way back must stay.
+        number, filtered = len(self._cursors), self._status.value != _ANY_STATUS
+        # Keep the paging buttons on a later page that has become empty.
         found = bool(page["data"]) or number > 1
-        self._nothing.visible, self._something.visible = not found and not filtered, found or filtered
-        self._none_such.visible = filtered and not found
-        self._ways.visible = number > 1 or page["has_more"]
+        self._no_jobs.visible, self._content.visible = not found and not filtered, found or filtered
+        self._no_match.visible = filtered and not found
+        self._paging.visible = number > 1 or page["has_more"]
         self._newer.set_enabled(number > 1)
         self._older.set_enabled(page["has_more"])
-        self._place.set_text(f"Page {number}")
+        self._page_number.set_text(f"Page {number}")
         self._table.rows = [row(job, self._root) for job in page["data"]]
 
     async def _refresh(self) -> bool:
         cursor, status = self._cursors[-1], self._status.value
-        page = await self._ask(cursor, status)
-        # Somebody may have turned the page meanwhile.
+        page = await self._fetch(cursor, status)
+        # The visitor may have changed page or filter during the call.
         if (cursor, status) == (self._cursors[-1], self._status.value):
             self._show(page)
         return True
 
-    async def _ask(self, cursor: str | None, status: str) -> Json:
-        asked = {"status": None if status == _ANY else status, "cursor": cursor}
-        filters = {name: value for name, value in asked.items() if value is not None}
-        return await self._session.ask(self._session.client.jobs, limit=_A_PAGE, **filters)
+    async def _fetch(self, cursor: str | None, status: str) -> Json:
+        options = {"status": None if status == _ANY_STATUS else status, "cursor": cursor}
+        filters = {name: value for name, value in options.items() if value is not None}
+        return await self._session.call(self._session.client.jobs, limit=_PAGE_SIZE, **filters)
 
-    async def _first(self) -> None:
+    async def _first_page(self) -> None:
         self._cursors = [None]
         await self._refresh()
 
-    async def _on(self) -> None:
+    async def _next_page(self) -> None:
         if self._shown["has_more"]:
             self._cursors.append(self._shown["next_cursor"])
             await self._refresh()
 
-    async def _back(self) -> None:
+    async def _previous_page(self) -> None:
         self._cursors[1:] = self._cursors[1:-1]
         await self._refresh()
 
     def _compare(self) -> None:
-        ui.navigate.to("/compare?jobs=" + ",".join(one["id"] for one in self._table.selected))
+        ui.navigate.to("/compare?jobs=" + ",".join(job["id"] for job in self._table.selected))
 
-    def _select(self) -> None:
-        self._chosen.set_enabled(len(self._table.selected) >= 2)
+    def _update_compare_button(self) -> None:
+        self._compare_button.set_enabled(len(self._table.selected) >= 2)
 
 
 def row(job: Json, root: str = "") -> tables.Row:
-    """A job as a row of the table; `root` is where the dashboard stands."""
+    """Return a job as a table row; `root` is the mount path of the dashboard."""
     progress, ended = job["progress"], job["status"] in ENDED
-    # Another address makes the browser ask again.
+    # A new URL makes the browser load the image again.
     at = job["status"] if ended else int(time.time() // _THUMB_SECONDS)
     return {
         "id": job["id"],
-        "title": words.title(job),
+        "title": formatting.job_title(job),
         "href": f"{root}/jobs/{job['id']}",
         "preview": f"{root}/thumbs/{job['id']}?at={at}",
         "losses": f"{root}/sparks/{job['id']}?at={at}",
         "status": job["status"],
         "status_colour": frame.STATUS_COLOURS.get(job["status"], "blue-grey-7"),
-        "status_why": words.standing(job),
-        "progress": words.reached(job),
+        "status_why": formatting.status_reason(job),
+        "progress": formatting.steps_done(job),
         "fraction": progress["fraction"],
-        "rate": words.NOTHING if ended else words.rate(progress["images_per_second"]),
-        "eta": words.span(progress["eta_seconds"]),
+        "rate": formatting.NO_VALUE if ended else formatting.rate(progress["images_per_second"]),
+        "eta": formatting.duration(progress["eta_seconds"]),
         "health": job["health"]["verdict"],
         "health_colour": frame.VERDICT_COLOURS.get(job["health"]["verdict"], "blue-grey-7"),
-        "created": words.ago(job["created_at"]),
+        "created": formatting.ago(job["created_at"]),
     }

@@ -1,4 +1,4 @@
-"""Bringing one's own images: a zip, what is done to its images, and what is wrong where it is refused."""
+"""The upload of a data set: the zip file, the preparation of its images, and the problems of a refused file."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ from typing import Any, Final
 from nicegui import events, ui
 from starlette.responses import Response
 
-from api.ui import files, frame, tables, words
-from api.ui.body import whole
+from api.ui import files, formatting, frame, tables
+from api.ui.job_form import whole
 from api.ui.pages.dataset import problems
-from api.ui.sessions import Desk, Sessions
+from api.ui.sessions import BrowserSession, Sessions
 from gantry.client import Json
 
-_SIDES: Final = (16, 128)
-_WHAT: Final = (
-    "A zip of PNG, JPEG or WebP images, 64 at the least: a folder a class, two at the least, or all images at the "
-    "top, without labels."
+_SIZE_RANGE: Final = (16, 128)
+_CONTENT: Final = (
+    "A zip file with at least 64 PNG, JPEG or WebP images. With labels: one folder for each class, at least two "
+    "classes. Without labels: all images at the top level."
 )
 _POLICY: Final = (
-    "Each image is turned as its EXIF tag says, laid on white where it is transparent, cropped to its central square "
-    "and scaled. All become grey if none has colours, else RGB. One in ten of each class is held out for evaluations."
+    "Each image is rotated as its EXIF tag says, placed on white where it is transparent, cropped to its central "
+    "square and scaled. If no image has colours, all become grey, otherwise all become RGB. One image in ten of each "
+    "class is held out for evaluations."
 )
 _SIZE_HINT: Final = (
-    "16 to 128. Empty: their own size if all are squares of one; else 64, or 32 where most are smaller"
+    "16 to 128. Default: the size of the images if all are squares of one size; otherwise 64, or 32 if most are "
+    "smaller"
 )
-_PROBLEMS: Final = {"detail": ("What is wrong", tables.TEXT)}
-_CUT_OFF: Final = "The upload broke off. The service may be away, or the file be larger than it takes."
-# A form cannot be sent through the page's own connection: the browser sends it, and tells how far it is.
-_SEND: Final = """
+_PROBLEMS: Final = {"detail": ("Problem", tables.TEXT)}
+_INTERRUPTED: Final = (
+    "The upload was interrupted. The service may be down, or the file may be larger than it accepts."
+)
+# NiceGUI's WebSocket cannot carry the file. So the browser sends the form itself and reports its progress as events.
+_SEND_SCRIPT: Final = """
 (() => {
   const file = getHtmlElement(%(input)d).files[0];
-  const tell = (said) => emitEvent("%(event)s", said);
-  if (!file) return tell({missing: true});
+  const report = (data) => emitEvent("%(event)s", data);
+  if (!file) return report({missing: true});
   const form = new FormData();
   for (const [name, value] of Object.entries(%(fields)s)) form.append(name, value);
   form.append("file", file);
@@ -42,11 +46,11 @@ _SEND: Final = """
   sending.upload.onprogress = (e) => {
     if (Date.now() < due && e.loaded < e.total) return;
     due = Date.now() + 200;
-    tell({sent: e.loaded, total: e.total});
+    report({sent: e.loaded, total: e.total});
   };
-  sending.onloadend = () => tell({status: sending.status, body: sending.responseText});
+  sending.onloadend = () => report({status: sending.status, body: sending.responseText});
   sending.open("POST", %(address)s);
-  sending.setRequestHeader("%(ours)s", "1");
+  sending.setRequestHeader("%(header)s", "1");
   sending.send(form);
 })()
 """
@@ -54,91 +58,94 @@ _EVENT: Final = "gantry_upload"
 
 
 def register(sessions: Sessions) -> None:
+    """Register the page."""
+
     @ui.page("/datasets/upload", title="Your own images – Gantry", response_timeout=30)
     async def upload() -> Response | None:
         return await frame.page(sessions, "Data sets", _build)
 
 
-async def _build(session: Desk) -> None:
-    # Whether anybody is there is said before a long upload, not after it.
-    await session.ask(session.client.datasets)
+async def _build(session: BrowserSession) -> None:
+    # Find out before a long upload, not after it, whether the service answers.
+    await session.call(session.client.datasets)
     frame.heading("Your own images")
     _UploadPage().build()
 
 
 class _UploadPage:
-    """The form, how far it is, and what came of it."""
+    """The form, the progress of the upload and its result."""
 
     def build(self) -> None:
-        self._address = frame.address(f"{files.PREFIX}/v1/datasets")
+        self._address = frame.mounted(f"{files.PREFIX}/v1/datasets")
         with frame.panel("form"):
-            ui.label(_WHAT).classes("break-words")
+            ui.label(_CONTENT).classes("break-words")
             with ui.element("label").classes("flex flex-col gap-1 max-w-full"):
                 ui.label("Zip file").classes("text-sm gantry-dim")
                 self._file = (
                     ui.element("input").props('type=file accept=".zip,application/zip"').classes("gantry-file")
                 )
-            self._name = ui.input("Name, for jobs").classes("w-full").props('hint="Empty: the name of the file"')
-            self._side = ui.number("Size in pixels", min=_SIDES[0], max=_SIDES[1]).classes("w-full")
+            self._name = ui.input("Name (optional)").classes("w-full").props('hint="Default: the name of the file"')
+            self._side = ui.number("Size in pixels", min=_SIZE_RANGE[0], max=_SIZE_RANGE[1]).classes("w-full")
             self._side.props(f'hint="{_SIZE_HINT}"')
             frame.section("What is done to the images")
             ui.label(_POLICY).classes("break-words")
             self._button = ui.button("Upload", icon="upload", on_click=self._send)
             self._bar = ui.linear_progress(0, show_value=False).props('aria-label="Upload" rounded')
-            self._said = ui.label().props("role=status aria-live=polite").classes("break-words")
+            self._message = ui.label().props("role=status aria-live=polite").classes("break-words")
         with frame.panel("alert") as self._refused:
-            frame.section("It was refused")
-            ui.label("Nothing of it is kept. Mend these, and upload it again.")
+            frame.section("The upload was refused")
+            ui.label("No image was kept. Correct these problems and upload the file again.")
             self._problems = tables.table("Problems", _PROBLEMS, [])
         self._bar.visible = self._refused.visible = False
-        ui.on(_EVENT, self._hear)
+        ui.on(_EVENT, self._on_event)
 
     def _send(self) -> None:
         fields = {"name": (self._name.value or "").strip(), "size": str(whole(self._side.value or ""))}
         self._refused.visible = False
-        self._said.set_text("")
+        self._message.set_text("")
         self._button.disable()
-        sent = {
+        parameters = {
             "input": self._file.id,
             "event": _EVENT,
             "fields": json.dumps({name: value for name, value in fields.items() if value}),
             "address": json.dumps(self._address),
-            "ours": files.OURS,
+            "header": files.UPLOAD_HEADER,
         }
-        ui.run_javascript(_SEND % sent)
+        ui.run_javascript(_SEND_SCRIPT % parameters)
 
-    def _hear(self, event: events.GenericEventArguments) -> None:
-        said: dict[str, Any] = event.args
-        if "sent" in said:
-            self._follow(said["sent"], said["total"])
+    def _on_event(self, event: events.GenericEventArguments) -> None:
+        data: dict[str, Any] = event.args
+        if "sent" in data:
+            self._show_progress(data["sent"], data["total"])
             return
         self._button.enable()
         self._bar.visible = False
-        if "missing" in said:
-            self._said.set_text("Choose a zip first.")
+        if "missing" in data:
+            self._message.set_text("Choose a zip file first.")
         else:
-            self._end(said["status"], said["body"])
+            self._show_result(data["status"], data["body"])
 
-    def _follow(self, sent: int, total: int) -> None:
+    def _show_progress(self, sent: int, total: int) -> None:
         self._bar.visible = True
         self._bar.set_value(sent / total)
-        done = f"{words.size(sent)} of {words.size(total)}"
-        self._said.set_text(f"{done}. Its directory is looked at." if sent == total else f"{done} sent.")
+        done = f"{formatting.size(sent)} of {formatting.size(total)}"
+        self._message.set_text(f"{done} sent. The service checks the archive." if sent == total else f"{done} sent.")
 
-    def _end(self, status: int, body: str) -> None:
-        answer = _read(body)
+    def _show_result(self, status: int, body: str) -> None:
+        response = _parse(body)
         if status == 201:
-            ui.navigate.to(f"/datasets/{answer['id']}")
+            ui.navigate.to(f"/datasets/{response['id']}")
             return
-        errors = answer.get("errors") or []
+        errors = response.get("errors") or []
         self._refused.visible = bool(errors)
         self._problems.rows = problems([{"file": None, **error} for error in errors])
-        self._said.set_text("" if errors else answer.get("detail") or _CUT_OFF)
+        self._message.set_text("" if errors else response.get("detail") or _INTERRUPTED)
 
 
-def _read(body: str) -> Json:
+def _parse(body: str) -> Json:
+    """Return the JSON object in `body`, or an empty one if there is none."""
     try:
-        read = json.loads(body)
+        parsed = json.loads(body)
     except ValueError:
         return {}
-    return read if isinstance(read, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}

@@ -1,1 +1,1 @@
-"""Parts of a page: those of a job's are built once, and brought up to date by their `refresh`."""
+"""Parts of pages. The panels of a job are built once; their `refresh` updates them."""

@@ -1,4 +1,4 @@
-"""Both losses and D's accuracy, with the findings where they began; and the figures of quality."""
+"""The curves of a job: both losses and D's accuracy with markers of the findings, and the quality metrics."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from nicegui import ui
 
-from api.ui import charts, frame, words
-from api.ui.sessions import Desk
+from api.ui import charts, formatting, frame
+from api.ui.sessions import BrowserSession
 from gantry.client import Json
 from gantry.quality import shown
 
@@ -15,9 +15,9 @@ _NAMES: Final = (*charts.LOSSES, charts.ACCURACY)
 
 
 class CurvesPanel:
-    """The chart of the losses."""
+    """The chart of both losses and of D's accuracy."""
 
-    def __init__(self, session: Desk) -> None:
+    def __init__(self, session: BrowserSession) -> None:
         self._session = session
         self._series: dict[str, Any] = {}
         self._findings: list[Json] = []
@@ -25,12 +25,13 @@ class CurvesPanel:
             with ui.row().classes("w-full items-center justify-between"):
                 frame.section("Losses")
                 self._log = ui.switch("Log scale", on_change=self._draw)
-            self._none = ui.label("No step yet: the curves begin with the first.").props("role=status")
+            self._none = ui.label("No step yet. The curves begin with the first step.").props("role=status")
             self._chart = frame.chart()
-            self._note = ui.label("A log scale has no place for values at or below 0.").classes("gantry-dim text-sm")
+            self._note = ui.label("A log scale cannot show values of 0 or below.").classes("gantry-dim text-sm")
         self._draw()
 
     async def refresh(self, job: Json) -> None:
+        """Update the panel to the current state of the job."""
         self._series = await self._session.curves(job["id"], _NAMES)
         self._findings = job["health"]["findings"]
         self._draw()
@@ -39,47 +40,52 @@ class CurvesPanel:
         series = self._series
         self._none.visible, self._chart.visible = not series, bool(series)
         self._note.visible = bool(series) and self._log.value
-        frame.draw(self._chart, charts.curves(series, self._findings, log=self._log.value), charts.in_words(series))
+        frame.set_chart(
+            self._chart, charts.curves(series, self._findings, log=self._log.value), charts.describe(series)
+        )
 
 
 class QualityPanel:
-    """How good the images were, evaluation by evaluation."""
+    """The quality metrics of all evaluations, and those of the best one."""
 
-    def __init__(self, session: Desk) -> None:
+    def __init__(self, session: BrowserSession) -> None:
         self._session = session
         with frame.panel():
             frame.section("Quality")
             self._none = ui.label("No evaluation yet.").props("role=status")
             self._best = ui.column().classes("w-full")
             self._chart = frame.chart("18rem")
-            with ui.expansion("What the figures rest on").classes("w-full") as self._rest:
+            with ui.expansion("How the metrics were computed").classes("w-full") as self._details:
                 self._provenance = ui.label().classes("break-words whitespace-pre-wrap text-sm")
 
     async def refresh(self, job: Json) -> None:
+        """Update the panel to the current state of the job."""
         client = self._session.client
-        found = await self._session.ask(lambda: list(client.evaluations(job["id"])))
+        found = await self._session.call(lambda: list(client.evaluations(job["id"])))
         self._none.visible = not found
-        self._best.visible = self._chart.visible = self._rest.visible = bool(found)
+        self._best.visible = self._chart.visible = self._details.visible = bool(found)
         if not found:
             return
         best = next((e for e in found if e["is_best"]), found[0])
         self._best.clear()
         with self._best:
-            ui.label(f"Best at step {words.count(best['step'])}; in brackets, what held-out real images reach.")
-            frame.facts(figures(best["metrics"], best["reference"]))
+            ui.label(
+                f"Best at step {formatting.count(best['step'])}. In brackets: the values of held-out real images."
+            )
+            frame.add_facts(figures(best["metrics"], best["reference"]))
         names = [name for name in dict.fromkeys(name for e in found for name in e["metrics"]) if shown(name).drawn]
         curves = {n: [[e["step"], e["metrics"].get(n)] for e in reversed(found)] for n in names}
-        frame.draw(self._chart, charts.quality(found, names), charts.in_words(curves))
-        rows = (f"{name}: {words.value(value)}" for name, value in best["provenance"].items())
+        frame.set_chart(self._chart, charts.quality(found, names), charts.describe(curves))
+        rows = (f"{name}: {formatting.field_value(value)}" for name, value in best["provenance"].items())
         self._provenance.set_text("\n".join(rows))
 
 
 def figures(metrics: dict[str, float | None], reference: dict[str, float | None]) -> dict[str, str]:
-    """An evaluation in words, beside what real images reach."""
+    """Return the metrics of an evaluation by label, each with the value of real images in brackets."""
     facts = {}
     for name, value in metrics.items():
         metric = shown(name)
         label = f"{metric.label} (lower is better)" if metric.lower_is_better else metric.label
-        real = f" ({words.figure(reference[name])})" if name in reference else ""
-        facts[label] = f"{words.figure(value)}{real}"
+        real = f" ({formatting.number(reference[name])})" if name in reference else ""
+        facts[label] = f"{formatting.number(value)}{real}"
     return facts

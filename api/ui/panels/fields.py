@@ -1,4 +1,4 @@
-"""All other fields of a new job: a part of the form for each object of the spec, built when it is opened."""
+"""All other fields of the form of a new job: one section for each object of the spec, built when it is opened."""
 
 from __future__ import annotations
 
@@ -7,39 +7,41 @@ from typing import Any, Final
 
 from nicegui import events, ui
 
-from api.ui import words
+from api.ui import formatting
 from api.ui.schema import Field, Group, value_at
 from gantry.client import Json
 
-_AS_IT_IS: Final = "as it is"
+_UNCHANGED: Final = "unchanged"
 
 
 class FieldsPanel:
-    """Their inputs. One that is left empty says nothing: what the form begins with holds."""
+    """The inputs of these fields. For an empty input, the value of the starting spec holds."""
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self.inputs: dict[str, Any] = {}
-        """By path; those of parts that were opened."""
+        """The inputs by path, of the sections that were opened."""
         self._about: dict[str, Field] = {}
-        self._below: Mapping[str, Any] = {}
+        self._defaults: Mapping[str, Any] = {}
         with ui.expansion("All fields").classes("w-full"):
             for group in groups:
-                with ui.expansion(group.title, on_value_change=self._opening(group)).classes("w-full") as place:
-                    place.props("dense")
+                with ui.expansion(group.title, on_value_change=self._on_open(group)).classes("w-full") as section:
+                    section.props("dense")
 
-    def begin_with(self, spec: Json) -> None:
-        """What holds where nothing is filled in."""
-        if spec is not self._below:
-            self._below = spec
+    def set_defaults(self, spec: Json) -> None:
+        """Set the spec whose values hold for empty inputs."""
+        if spec is not self._defaults:
+            self._defaults = spec
             for path in self.inputs:
                 self._hint(path)
 
     def values(self) -> dict[str, Any]:
-        """What is filled in."""
+        """Return the values that are filled in, by path."""
         return {path: one.value for path, one in self.inputs.items() if one.value not in (None, "")}
 
-    def _opening(self, group: Group) -> Any:
-        def opened(event: events.ValueChangeEventArguments[bool]) -> None:
+    def _on_open(self, group: Group) -> Any:
+        """Return the event handler that builds the inputs of `group` when its section first opens."""
+
+        def build_inputs(event: events.ValueChangeEventArguments[bool]) -> None:
             if not event.value or any(field.path in self.inputs for field in group.fields):
                 return
             with event.sender:
@@ -47,25 +49,25 @@ class FieldsPanel:
                 for field in group.fields:
                     self._build(field)
 
-        return opened
+        return build_inputs
 
     def _build(self, field: Field) -> None:
-        made: ui.select | ui.number
+        element: ui.select | ui.number
         if field.options:
-            made = ui.select({None: _AS_IT_IS, **{o: _said(o) for o in field.options}}, label=field.name)
+            element = ui.select({None: _UNCHANGED, **{o: _as_text(o) for o in field.options}}, label=field.name)
         else:
-            made = ui.number(field.name, min=field.low, max=field.high, precision=0 if field.whole else None)
-        # Nothing is put right behind somebody's back: the service says what is wrong with a number.
-        self.inputs[field.path], self._about[field.path] = made.classes("w-full").props("stack-label dense"), field
+            element = ui.number(field.name, min=field.low, max=field.high, precision=0 if field.whole else None)
+        # The input does not correct numbers silently: the service reports what is wrong with them.
+        self.inputs[field.path], self._about[field.path] = element.classes("w-full").props("stack-label dense"), field
         self._hint(field.path)
 
     def _hint(self, path: str) -> None:
-        now = _said(value_at(self._below, path))
-        self.inputs[path].props["hint"] = f"Now {now}. {self._about[path].about}"
+        current = _as_text(value_at(self._defaults, path))
+        self.inputs[path].props["hint"] = f"Current value: {current}. {self._about[path].about}"
         self.inputs[path].update()
 
 
-def _said(value: Any) -> str:
-    """A field's value, as it stands in the form."""
-    named = {None: "none", True: "on", False: "off"}
-    return named[value] if value is None or isinstance(value, bool) else words.value(value)
+def _as_text(value: Any) -> str:
+    """Return the value of a field as the form shows it."""
+    names = {None: "none", True: "on", False: "off"}
+    return names[value] if value is None or isinstance(value, bool) else formatting.field_value(value)

@@ -1,4 +1,4 @@
-"""A person at the dashboard, without a browser, in front of a real service whose worker is played by hand."""
+"""Simulated visitors of the dashboard, without a browser, in front of a real service with a simulated worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from api.ui.sessions import Sessions
 from jobs.runtime.settings import Settings
 from tests.api.live_service import Live, serving
 
-_LOOKS = 600
+_RETRIES = 600
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def live(sqlite_settings: Settings) -> Iterator[Live]:
 
 
 class SamplerDouble:
-    """Stands for the sampler where a spec's cost is asked."""
+    """A sampler that returns a fixed cost for every spec."""
 
     async def estimate(self, *_: Any) -> dict[str, int]:
         return {
@@ -45,34 +45,34 @@ class SamplerDouble:
         }
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing, because there is nothing to close."""
 
 
 def estimate(live: Live) -> None:
-    """Let the service say what a spec costs, without a sampler."""
+    """Make the service estimate the cost of specs without a sampler."""
     live.app.state.services = replace(live.app.state.services, sampler=SamplerDouble())
 
 
 async def until(seen: Callable[[], object]) -> None:
-    """Return as soon as it is so."""
-    for _ in range(2 * _LOOKS):
+    """Wait until `seen()` is true. Raises `AssertionError` after a minute."""
+    for _ in range(2 * _RETRIES):
         if seen():
             return
         await asyncio.sleep(0.05)
-    raise AssertionError("waited in vain")
+    raise AssertionError("the condition did not become true")
 
 
 @asynccontextmanager
 async def visit(url: str, path: str) -> AsyncIterator[User]:
-    """Somebody who has opened `path` of a dashboard that asks the service at `url`."""
-    # NiceGUI's simulation forgets the modules of the pages at its end; other tests hold their classes.
+    """Open `path` of a dashboard for the service at `url`, and yield the visitor."""
+    # At its end, NiceGUI's simulation removes the page modules from sys.modules. Other tests still need them.
     before, sessions = dict(sys.modules), Sessions(url)
     try:
         async with user_simulation(lambda: None) as user:
             register(sessions)
-            # Three looks in 0.3 s, which is its default, are too few on a machine that has other work.
-            user.should_see = partial(user.should_see, retries=_LOOKS)  # type: ignore[method-assign]
-            user.should_not_see = partial(user.should_not_see, retries=_LOOKS)  # type: ignore[method-assign]
+            # The default of three attempts in 0.3 s is too short on a busy machine.
+            user.should_see = partial(user.should_see, retries=_RETRIES)  # type: ignore[method-assign]
+            user.should_not_see = partial(user.should_not_see, retries=_RETRIES)  # type: ignore[method-assign]
             await user.open(path)
             yield user
     finally:

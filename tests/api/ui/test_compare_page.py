@@ -1,4 +1,4 @@
-"""Jobs side by side: one curve of each on one chart, and the same wish drawn by each."""
+"""The comparison of jobs: one curve of each on one chart, and the same sample request to each."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.anyio
 async def test_one_job_is_not_enough(live: Live) -> None:
     live.hand.submit()
     async with visit(live.url, "/compare") as user:
-        await user.should_see("Two jobs are needed to compare.")
+        await user.should_see("A comparison needs at least two jobs.")
 
 
-async def test_two_have_to_be_picked(live: Live) -> None:
+async def test_two_jobs_must_be_selected(live: Live) -> None:
     live.hand.submit()
     live.hand.submit()
     async with visit(live.url, "/compare") as user:
-        await user.should_see("Pick two jobs or more.")
+        await user.should_see("Select two or more jobs.")
 
 
 async def test_each_job_is_a_line_on_one_chart(live: Live) -> None:
@@ -42,7 +42,7 @@ async def test_each_job_is_a_line_on_one_chart(live: Live) -> None:
         await user.should_see("None of these jobs has this curve yet.")
 
 
-async def test_how_far_each_is_goes_on_with_it(live: Live) -> None:
+async def test_progress_of_each_job_is_updated(live: Live) -> None:
     ids = [_trained(live, "one", 2.0), _trained(live, "two", 3.0)]
     async with visit(live.url, f"/compare?jobs={','.join(ids)}") as user:
         await user.should_see("20 of 100 steps, running")
@@ -52,21 +52,21 @@ async def test_how_far_each_is_goes_on_with_it(live: Live) -> None:
         await user.should_see("20 of 100 steps, succeeded")
 
 
-async def test_the_same_wish_is_drawn_by_each(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_same_sample_request_goes_to_each_job(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [_trained(live, "one", 2.0), _trained(live, "two", 3.0)]
-    asked: list[tuple[str, Any]] = []
+    requests: list[tuple[str, Any]] = []
 
     def drawn(self: Client, job_id: str, **query: Any) -> bytes:
-        asked.append((job_id, query["labels"]))
+        requests.append((job_id, query["labels"]))
         return b"png"
 
     monkeypatch.setattr(Client, "samples", drawn)
     async with visit(live.url, f"/compare?jobs={','.join(ids)}") as user:
-        (picked,) = user.find(kind=ui.select, content="Class").elements
-        picked.set_value("Bag")
+        (select,) = user.find(kind=ui.select, content="Class").elements
+        select.set_value("Bag")
         user.find("Draw from each").click()
-        await until(lambda: len(asked) == 2)
-    assert sorted(asked) == sorted((job_id, ["Bag"]) for job_id in ids)
+        await until(lambda: len(requests) == 2)
+    assert sorted(requests) == sorted((job_id, ["Bag"]) for job_id in ids)
 
 
 def _trained(live: Live, name: str, loss: float) -> str:

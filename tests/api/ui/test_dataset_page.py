@@ -1,4 +1,4 @@
-"""A data set's page: on its way in, refused, ready; its contact sheet, and the way out."""
+"""The page of a data set: during the check, failed and ready; its contact sheet and its deletion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nicegui import ui
 from nicegui.testing import User
 from nicegui.testing.user_interaction import UserInteraction
 
-from api.ui.pages.dataset import wish
+from api.ui.pages.dataset import sheet_request
 from tests.api.live_service import Live
 from tests.api.ui.conftest import until, visit
 
@@ -18,10 +18,10 @@ pytestmark = pytest.mark.anyio
 PROBLEM = {"file": "bag/7.png", "code": "corrupt-image", "detail": "'bag/7.png': it is truncated."}
 
 
-async def test_one_on_its_way_in_is_followed_until_it_is_ready(live: Live) -> None:
+async def test_a_check_is_followed_until_the_data_set_is_ready(live: Live) -> None:
     row = live.hand.dataset("shoes")
     async with visit(live.url, f"/datasets/{row.id}") as user:
-        await user.should_see("It waits until it is looked at.")
+        await user.should_see("It waits for its check.")
         words = "Each image is cropped."
         live.hand.dataset("shoes", preparation={"side": 32, "channels": 3, "words": words})
         live.hand.dataset("shoes", progress={"phase": "preparing", "done": 3, "total": 12})
@@ -33,7 +33,7 @@ async def test_one_on_its_way_in_is_followed_until_it_is_ready(live: Live) -> No
         await user.should_see("New job")
 
 
-async def test_of_one_that_failed_every_file_is_named_with_its_reason(live: Live) -> None:
+async def test_a_failed_data_set_names_every_file_with_its_problem(live: Live) -> None:
     row = live.hand.dataset("shoes", status="failed", problems=[PROBLEM, {**PROBLEM, "file": None, "detail": "Few."}])
     async with visit(live.url, f"/datasets/{row.id}") as user:
         await user.should_see("2 problems.")
@@ -50,28 +50,28 @@ async def test_a_contact_sheet_of_every_class_and_of_one(live: Live) -> None:
     async with visit(live.url, "/datasets/fashion-mnist-mini") as user:
         assert "contact-sheet?n=10&label=0&label=1" in _sheet(user).props["src"]
         assert "Up to 10 images of each of T-shirt/top, Trouser" in _sheet(user).props["alt"]
-        (picked,) = user.find(kind=ui.select, content="Class").elements
-        picked.set_value("Bag")
+        (select,) = user.find(kind=ui.select, content="Class").elements
+        select.set_value("Bag")
         assert _sheet(user).props["src"].endswith("contact-sheet?n=60&label=8")
         assert _sheet(user).props["alt"] == "Up to 60 of the 500 images of Bag."
 
 
-async def test_images_that_cannot_be_shown_are_said(live: Live) -> None:
+async def test_a_contact_sheet_that_fails_shows_the_reason(live: Live) -> None:
     async with visit(live.url, "/datasets/fashion-mnist-mini") as user:
         await user.should_not_see("The images cannot be shown.")
         UserInteraction(user, {_sheet(user)}, None).trigger("error")
         await user.should_see("The images cannot be shown. The sampler cannot be reached")
-        (picked,) = user.find(kind=ui.select, content="Class").elements
-        picked.set_value("Bag")
+        (select,) = user.find(kind=ui.select, content="Class").elements
+        select.set_value("Bag")
         await user.should_not_see("The images cannot be shown.")
 
 
-async def test_one_is_deleted_when_it_is_meant_and_not_while_a_job_needs_it(live: Live) -> None:
+async def test_deletion_needs_a_confirmation_and_no_job_that_uses_the_data_set(live: Live) -> None:
     row = live.hand.dataset("shoes", status="ready", preparation={"side": 16, "channels": 1, "words": "Cropped."})
     job_id = live.hand.submit(dataset="shoes", conditioning={"kind": "none"})
     async with visit(live.url, f"/datasets/{row.id}") as user:
         user.find(kind=ui.button, content="Delete").click()
-        await user.should_see("for good")
+        await user.should_see("This cannot be undone")
         user.find("Yes, delete it").click()
         await until(lambda: user.notify.contains("is used by"))
         live.http.post(f"/v1/jobs/{job_id}/cancel")
@@ -79,22 +79,22 @@ async def test_one_is_deleted_when_it_is_meant_and_not_while_a_job_needs_it(live
         user.find(kind=ui.button, content="Delete").click()
         await user.should_see("Yes, delete it")
         user.find("Yes, delete it").click()
-        await user.should_see("Bring your own images")
+        await user.should_see("Upload your own images")
     assert live.http.get("/v1/datasets/shoes").status_code == 404
 
 
-async def test_a_part_of_gantry_cannot_be_deleted(live: Live) -> None:
+async def test_a_built_in_data_set_cannot_be_deleted(live: Live) -> None:
     async with visit(live.url, "/datasets/fashion-mnist-mini") as user:
-        await user.should_see("A part of Gantry.")
+        await user.should_see("Included in Gantry")
         await user.should_not_see(kind=ui.button, content="Delete")
 
 
 def test_a_sheet_of_very_many_classes_shows_the_first() -> None:
     found: Any = {"classes": [{"id": i, "label": f"c{i}", "count": 9} for i in range(90)]}
-    shown, each, said = wish(found, None)
-    assert shown == list(range(20)) and each == 10 and "all 90 classes" in said
-    assert wish({"classes": []}, None) == ([], 60, "Up to 60 of its images.")
-    assert wish(found, "c7") == ([7], 9, "Up to 9 of the 9 images of c7.")
+    shown, each, description = sheet_request(found, None)
+    assert shown == list(range(20)) and each == 10 and "all 90 classes" in description
+    assert sheet_request({"classes": []}, None) == ([], 60, "Up to 60 images of this data set.")
+    assert sheet_request(found, "c7") == ([7], 9, "Up to 9 of the 9 images of c7.")
 
 
 def _sheet(user: User) -> ui.element:

@@ -1,4 +1,4 @@
-"""A dashboard on a network, in front of a service that asks for keys, of one that asks nobody, and of none."""
+"""A dashboard on a network, before a service with API keys, before one without, and before none."""
 
 from __future__ import annotations
 
@@ -20,38 +20,40 @@ def _dashboard(url: str) -> TestClient:
     async def page(_: object) -> PlainTextResponse:
         return PlainTextResponse("a page")
 
-    async def wire(socket: WebSocket) -> None:
+    async def stream(socket: WebSocket) -> None:
         await socket.accept()
         await socket.send_text("news")
         await socket.close()
 
-    app = Starlette(routes=[Route("/ui/", page), Route("/healthz", page), WebSocketRoute("/ui/wire", wire)])
+    app = Starlette(routes=[Route("/ui/", page), Route("/healthz", page), WebSocketRoute("/ui/stream", stream)])
     return TestClient(ExposureGuard(app, Sessions(url)))
 
 
-def test_of_a_service_that_asks_nobody_nothing_is_shown(sqlite_settings: Settings) -> None:
+def test_nothing_of_a_service_without_keys_is_shown(sqlite_settings: Settings) -> None:
     with serving(sqlite_settings) as live:
         visitor = _dashboard(live.url)
         answer = visitor.get("/ui/")
         assert answer.status_code == 403 and "GANTRY_AUTH=on" in answer.text and "a page" not in answer.text
-        with pytest.raises(WebSocketDisconnect), visitor.websocket_connect("/ui/wire"):
+        with pytest.raises(WebSocketDisconnect), visitor.websocket_connect("/ui/stream"):
             pass
-        assert visitor.get("/healthz").status_code == 200, "it is alive all the same"
+        assert visitor.get("/healthz").status_code == 200, "the health check is not blocked"
 
 
-def test_of_one_that_asks_for_keys_the_pages_are(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pages_of_a_service_with_keys_are_shown(
+    sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(exposure, "_TRUSTED_SECONDS", 0.0)
     with serving(sqlite_settings.model_copy(update={"auth": "on"})) as live:
         visitor = _dashboard(live.url)
         assert visitor.get("/ui/").text == "a page"
-        with visitor.websocket_connect("/ui/wire") as wire:
-            assert wire.receive_text() == "news"
-        # A service that is started again takes nobody's page away, which says so itself.
+        with visitor.websocket_connect("/ui/stream") as websocket:
+            assert websocket.receive_text() == "news"
+        # The pages stay while the service restarts; they show that it does not answer.
         live.stop()
         assert visitor.get("/ui/").text == "a page"
 
 
-def test_one_that_does_not_answer_may_ask_nobody(sqlite_settings: Settings) -> None:
+def test_a_service_that_does_not_answer_counts_as_one_without_keys(sqlite_settings: Settings) -> None:
     with serving(sqlite_settings) as live:
         url = live.url
     answer = _dashboard(url).get("/ui/")

@@ -1,4 +1,4 @@
-"""A job's page: what it shows of a job in each state, what may be asked there, and samples drawn on the spot."""
+"""The page of a job: its content in each state, its actions, and samples on request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.api.ui.conftest import estimate, until, visit
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_job_that_waits_says_what_there_is_not_yet(live: Live) -> None:
+async def test_a_queued_job_shows_what_is_still_missing(live: Live) -> None:
     job_id = live.hand.submit(name="clothes")
     async with visit(live.url, f"/jobs/{job_id}") as user:
         for sentence in (
@@ -29,7 +29,7 @@ async def test_a_job_that_waits_says_what_there_is_not_yet(live: Live) -> None:
             "No evaluation yet",
             "No preview yet",
             "No checkpoint yet",
-            "Nobody has looked",
+            "No check has run yet",
         ):
             await user.should_see(sentence)
         await user.should_see("No worker is running")
@@ -65,16 +65,18 @@ async def test_a_remedy_leads_to_the_form_filled_in(live: Live) -> None:
     async with visit(live.url, f"/jobs/{job_id}") as user:
         await user.should_see("D is so sure that G gets no gradient.")
         user.find("New job with this remedy").click()
-        await user.should_see(f"The whole spec of {job_id}, with the remedy of vanishing_gradients")
-        await user.should_see("It can be submitted as it is.")
+        await user.should_see(
+            f"This form starts from the full spec of {job_id}, with the remedy for vanishing_gradients"
+        )
+        await user.should_see("Ready to submit.")
 
 
-async def test_a_job_is_cancelled_only_when_it_is_meant(live: Live) -> None:
+async def test_a_cancellation_needs_a_confirmation(live: Live) -> None:
     job_id = live.hand.submit()
     async with visit(live.url, f"/jobs/{job_id}") as user:
         user.find(kind=ui.button, content="Cancel").click()
-        await user.should_see("It ends for good")
-        user.find("Keep it").click()
+        await user.should_see("It cannot be resumed")
+        user.find("No, go back").click()
         await asyncio.sleep(0.2)
         assert _status(live, job_id) == "queued"
         user.find(kind=ui.button, content="Cancel").click()
@@ -102,39 +104,39 @@ async def test_a_failed_job_says_why_and_a_retry_opens_the_new_one(live: Live) -
     async with visit(live.url, f"/jobs/{job_id}") as user:
         await user.should_see("diverged at step 10: D won. Slow it down.")
         user.find(kind=ui.button, content="Retry").click()
-        await user.should_see("The job it retries")
+        await user.should_see("The job that this one retries")
 
 
-async def test_samples_of_one_class_are_drawn_on_the_spot(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_samples_of_one_class_are_drawn_on_request(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = _trained(live)
-    asked: list[dict[str, Any]] = []
+    requests: list[dict[str, Any]] = []
 
     def drawn(self: Client, job_id: str, **query: Any) -> bytes:
-        asked.append(query)
+        requests.append(query)
         return b"png"
 
     monkeypatch.setattr(Client, "samples", drawn)
     async with visit(live.url, f"/jobs/{job_id}") as user:
-        (picked,) = user.find(kind=ui.select, content="Class").elements
-        assert "Sneaker" in picked.options
-        picked.set_value("Sneaker")
+        (select,) = user.find(kind=ui.select, content="Class").elements
+        assert "Sneaker" in select.options
+        select.set_value("Sneaker")
         user.find(kind=ui.button, content="Draw").click()
         await user.should_see("8 images of Sneaker, seed 0, checkpoint best, else last")
         await user.should_see("Download as zip")
-    assert asked == [{"labels": ["Sneaker"], "n": 8, "seed": 0, "checkpoint": None}]
+    assert requests == [{"labels": ["Sneaker"], "n": 8, "seed": 0, "checkpoint": None}]
 
 
-async def test_a_sampler_that_is_away_is_said_where_the_images_would_be(live: Live) -> None:
+async def test_an_unreachable_sampler_is_reported_in_place_of_the_images(live: Live) -> None:
     job_id = _trained(live)
     async with visit(live.url, f"/jobs/{job_id}") as user:
         user.find(kind=ui.button, content="Draw").click()
         await user.should_see("sampler")
 
 
-@pytest.mark.parametrize("wish", ["cancel", "pause"])
-async def test_a_job_that_was_told_to_stop_says_so_to_whoever_comes(live: Live, wish: str) -> None:
+@pytest.mark.parametrize("action", ["cancel", "pause"])
+async def test_a_job_that_is_stopping_shows_so(live: Live, action: str) -> None:
     job_id = live.hand.train()
-    live.http.post(f"/v1/jobs/{job_id}/{wish}").raise_for_status()
+    live.http.post(f"/v1/jobs/{job_id}/{action}").raise_for_status()
     async with visit(live.url, f"/jobs/{job_id}") as user:
         await user.should_see("; it saves a checkpoint first.")
         await user.should_not_see(kind=ui.button, content="Save a checkpoint")
@@ -144,18 +146,20 @@ async def test_a_running_job_saves_a_checkpoint_on_request(live: Live) -> None:
     job_id = live.hand.train()
     async with visit(live.url, f"/jobs/{job_id}") as user:
         user.find(kind=ui.button, content="Save a checkpoint").click()
-        await until(lambda: user.notify.contains("It was told; the checkpoint is in the list within seconds."))
+        await until(
+            lambda: user.notify.contains("Request accepted. The checkpoint appears in the list within seconds.")
+        )
     with live.hand.db.read() as s:
         assert jobs.get(s, job_id).checkpoint_requested_at is not None
 
 
-async def test_a_job_that_has_ended_is_deleted_when_it_is_meant(live: Live) -> None:
+async def test_the_deletion_of_an_ended_job_needs_a_confirmation(live: Live) -> None:
     job_id = live.hand.train()
     live.hand.finish(job_id, Status.SUCCEEDED)
     async with visit(live.url, f"/jobs/{job_id}") as user:
         await user.should_not_see(kind=ui.button, content="Save a checkpoint")
         user.find(kind=ui.button, content="Delete").click()
-        await user.should_see("go with it, for good")
+        await user.should_see("This cannot be undone")
         user.find("Yes, delete it").click()
         await user.should_see("No job yet")
     assert live.http.get(f"/v1/jobs/{job_id}").status_code == 404
@@ -166,12 +170,12 @@ async def test_a_retry_may_begin_from_scratch(live: Live) -> None:
     live.hand.finish(job_id, Status.CANCELLED)
     async with visit(live.url, f"/jobs/{job_id}") as user:
         user.find(kind=ui.button, content="Retry from scratch").click()
-        await user.should_see("The job it retries")
+        await user.should_see("The job that this one retries")
     (new, _) = live.http.get("/v1/jobs").json()["data"]
     assert new["retry_of"] == job_id and new["last_checkpoint_id"] is None
 
 
-async def test_the_previews_are_a_film(live: Live) -> None:
+async def test_the_previews_play_as_an_animation(live: Live) -> None:
     job_id = live.hand.train()
     for step in (0, 20, 40):
         live.hand.preview(job_id, step, step)
@@ -189,8 +193,8 @@ async def test_samples_may_be_drawn_from_any_checkpoint(live: Live) -> None:
     job_id = _trained(live)
     first = live.hand.checkpoint(job_id, 80)
     async with visit(live.url, f"/jobs/{job_id}") as user:
-        (picked,) = user.find(kind=ui.select, content="Checkpoint").elements
-        assert isinstance(picked.options, dict) and list(picked.options.values()) == [
+        (select,) = user.find(kind=ui.select, content="Checkpoint").elements
+        assert isinstance(select.options, dict) and list(select.options.values()) == [
             "best, else last",
             "best",
             "last",
@@ -198,22 +202,22 @@ async def test_samples_may_be_drawn_from_any_checkpoint(live: Live) -> None:
             "step 60",
         ]
         second = live.hand.checkpoint(job_id, 90)
-        picked.set_value(first.id)
-        await until(lambda: second.id in picked.options)
-        assert picked.value == first.id
+        select.set_value(first.id)
+        await until(lambda: second.id in select.options)
+        assert select.value == first.id
 
 
-async def test_a_service_that_goes_away_is_told_and_the_last_word_stays(live: Live) -> None:
+async def test_an_unreachable_service_is_reported_and_the_last_state_stays(live: Live) -> None:
     job_id = live.hand.train(name="clothes")
     async with visit(live.url, f"/jobs/{job_id}") as user:
         await user.should_see("clothes")
         live.stop()
-        await user.should_see("does not answer; what you see is the last it said")
+        await user.should_see("does not answer. This page shows the last known state")
         await user.should_see("clothes")
 
 
 def _trained(live: Live) -> str:
-    """A job of 60 steps with curves, a finding and a checkpoint."""
+    """Add a job with 60 finished steps, curves, a finding and a checkpoint, and return its id."""
     job_id = live.hand.train()
     curve = np.column_stack([np.linspace(1, 0.01, 60), np.linspace(1, 3, 60), np.linspace(0.5, 1, 60)])
     live.hand.curve(job_id, curve, "loss_d", "loss_g", "d_accuracy")

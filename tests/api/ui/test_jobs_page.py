@@ -1,4 +1,4 @@
-"""The first page: every job, live; nothing there yet; nobody there who answers."""
+"""The first page: the live list of jobs, the empty list, and an unreachable service."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.ports import free_port
 pytestmark = pytest.mark.anyio
 
 
-async def test_without_a_job_it_says_what_to_do(live: Live) -> None:
+async def test_an_empty_list_links_to_the_form(live: Live) -> None:
     async with visit(live.url, "/") as user:
         await user.should_see("No job yet")
-        await user.should_see("Submit the first one")
+        await user.should_see("Submit the first job")
         await user.should_not_see(ui.table)
 
 
@@ -31,7 +31,7 @@ async def test_a_job_is_a_row_that_changes_as_it_trains(live: Live) -> None:
         assert table.rows[0]["progress"] == "25 of 100 steps" and table.rows[0]["rate"] == "800 img/s"
 
 
-async def test_two_that_are_ticked_can_be_compared(live: Live) -> None:
+async def test_two_selected_jobs_can_be_compared(live: Live) -> None:
     one, two = live.hand.submit(), live.hand.submit()
     async with visit(live.url, "/") as user:
         (table,) = user.find(ui.table).elements
@@ -41,7 +41,7 @@ async def test_two_that_are_ticked_can_be_compared(live: Live) -> None:
         await user.should_see("Samples")
 
 
-async def test_more_jobs_than_a_page_are_turned_to_and_back(live: Live) -> None:
+async def test_the_list_has_pages(live: Live) -> None:
     ids = [live.hand.submit() for _ in range(52)]
     async with visit(live.url, "/") as user:
         (table,) = user.find(ui.table).elements
@@ -51,7 +51,7 @@ async def test_more_jobs_than_a_page_are_turned_to_and_back(live: Live) -> None:
         await user.should_see("Page 2")
         user.find(kind=ui.button, content="Newer").click()
         await until(lambda: len(table.rows) == 50)
-        (status,) = user.find(kind=ui.select, content="Show").elements
+        (status,) = user.find(kind=ui.select, content="Status").elements
         user.find(kind=ui.button, content="Older").click()
         await until(lambda: len(table.rows) == 2)
         status.set_value("paused")
@@ -60,7 +60,7 @@ async def test_more_jobs_than_a_page_are_turned_to_and_back(live: Live) -> None:
         await until(lambda: len(table.rows) == 50)
 
 
-async def test_a_service_that_is_away_is_named_and_can_be_tried_again() -> None:
+async def test_an_unreachable_service_is_named_and_can_be_retried() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     async with visit(url, "/") as user:
         await user.should_see("The service does not answer")

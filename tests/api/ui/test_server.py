@@ -1,4 +1,4 @@
-"""The process `python -m api.ui`: what it serves under /ui, what it passes on, and how it is found."""
+"""The process `python -m api.ui`: its pages below /ui, its proxy and its command."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def live(sqlite_settings: Settings) -> Iterator[Live]:
 
 @pytest.fixture
 def browser(live: Live) -> Iterator[httpx2.Client]:
-    """At a dashboard in a process of its own."""
+    """Yield an HTTP client for a dashboard in a separate process."""
     with _at_dashboard_of(live) as http:
         yield http
 
@@ -54,15 +54,15 @@ def _at_dashboard_of(live: Live) -> Iterator[httpx2.Client]:
         assert process.end(server, 60) == 0
 
 
-def test_pages_pictures_and_files_of_a_real_process(live: Live, browser: httpx2.Client) -> None:
+def test_a_real_process_serves_pages_images_and_files(live: Live, browser: httpx2.Client) -> None:
     job_id = live.hand.train()
     page = browser.get("/ui/")
     assert page.status_code == 200 and "Jobs – Gantry" in page.text and 'lang="en-US"' in page.text
-    # Nothing is fetched from elsewhere.
+    # The page loads nothing from other hosts.
     assert re.findall(r"(?:src|href|from|url\()[=\s]*[\"']?(?:https?:)?//[^\"'\s]+", page.text) == []
     assert browser.get("/").headers["location"] == "/ui/"
-    lost = browser.get("/ui/nowhere")
-    assert lost.status_code == 404 and "There is no such page" in lost.text
+    missing = browser.get("/ui/nowhere")
+    assert missing.status_code == 404 and "There is no such page" in missing.text
 
     assert browser.get(f"/ui/thumbs/{job_id}").headers["content-type"] == "image/svg+xml"
     drawn = live.hand.preview(job_id, 50, shade=200)
@@ -81,29 +81,29 @@ def test_pages_pictures_and_files_of_a_real_process(live: Live, browser: httpx2.
 @pytest.mark.parametrize(
     "path", ["jobs/job_x", "datasets/ds_x", "submit?from=job_x", "compare?jobs=job_x", "no/where"]
 )
-def test_what_is_not_there_is_404_with_a_page_that_says_so(browser: httpx2.Client, path: str) -> None:
-    lost = browser.get(f"/ui/{path}")
-    assert lost.status_code == 404 and "There is no such page" in lost.text and "All jobs" in lost.text
+def test_an_unknown_object_is_a_404_page(browser: httpx2.Client, path: str) -> None:
+    missing = browser.get(f"/ui/{path}")
+    assert missing.status_code == 404 and "There is no such page" in missing.text and "All jobs" in missing.text
 
 
-def test_a_remedy_that_the_job_has_not_is_404_and_says_which_it_has(live: Live, browser: httpx2.Client) -> None:
-    lost = browser.get(f"/ui/submit?from={live.hand.submit()}&remedy=mode_collapse")
-    assert lost.status_code == 404 and "no finding" in lost.text and "mode_collapse" in lost.text
+def test_an_unknown_remedy_is_404_and_names_it(live: Live, browser: httpx2.Client) -> None:
+    missing = browser.get(f"/ui/submit?from={live.hand.submit()}&remedy=mode_collapse")
+    assert missing.status_code == 404 and "no finding" in missing.text and "mode_collapse" in missing.text
 
 
-def test_losses_are_a_picture_as_small_as_a_word(live: Live, browser: httpx2.Client) -> None:
+def test_losses_are_a_sparkline(live: Live, browser: httpx2.Client) -> None:
     job_id = live.hand.train()
     assert browser.get(f"/ui/sparks/{job_id}").text.count("<polyline") == 2
     live.hand.curve(job_id, np.array([[1.0, 2.0], [3.0, 4.0]]), "loss_d", "loss_g")
     live.hand.progress(job_id, 2)
-    drawn = browser.get(f"/ui/sparks/{job_id}")
-    assert drawn.headers["content-type"].startswith("image/svg") and "0.0,36.0 96.0,12.0" in drawn.text
+    response = browser.get(f"/ui/sparks/{job_id}")
+    assert response.headers["content-type"].startswith("image/svg") and "0.0,36.0 96.0,12.0" in response.text
     assert "<polyline" not in browser.get("/ui/sparks/job_x").text
 
 
-def test_an_upload_is_passed_on_as_it_comes(live: Live, browser: httpx2.Client) -> None:
+def test_an_upload_is_forwarded(live: Live, browser: httpx2.Client) -> None:
     sent: dict[str, Any] = {"files": {"file": ("shoes.zip", zipped(files("bag", "shoe")))}, "data": {"size": "16"}}
-    assert browser.post("/ui/files/v1/datasets", **sent).status_code == 403, "a page of another site might send it"
+    assert browser.post("/ui/files/v1/datasets", **sent).status_code == 403, "a page of another site could send it"
     ours = {"X-Gantry-Dashboard": "1"}
     made = browser.post("/ui/files/v1/datasets", headers=ours, **sent)
     assert made.status_code == 201 and made.json()["name"] == "shoes"
@@ -121,29 +121,29 @@ def _endless() -> Iterator[bytes]:
         time.sleep(0.01)
 
 
-def test_nothing_is_sent_on_for_somebody_who_is_not_signed_in(sqlite_settings: Settings) -> None:
+def test_no_upload_is_forwarded_without_a_sign_in(sqlite_settings: Settings) -> None:
     with serving(sqlite_settings.model_copy(update={"auth": "on"})) as live, _at_dashboard_of(live) as browser:
-        told = browser.post("/ui/files/v1/datasets", headers={"X-Gantry-Dashboard": "1"}, content=_endless())
-        assert told.status_code == 401 and told.headers["connection"] == "close"
+        response = browser.post("/ui/files/v1/datasets", headers={"X-Gantry-Dashboard": "1"}, content=_endless())
+        assert response.status_code == 401 and response.headers["connection"] == "close"
 
 
-def test_nothing_is_sent_on_while_the_service_can_look_up_nobody(
+def test_no_upload_is_forwarded_while_keys_cannot_be_checked(
     live: Live, browser: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(request: Request) -> None:
+    async def unavailable(request: Request) -> None:
         raise UnavailableError("The database does not answer.")
 
-    monkeypatch.setattr(service, "authenticate", away)
-    told = browser.post("/ui/files/v1/datasets", headers={"X-Gantry-Dashboard": "1"}, content=_endless())
-    assert told.status_code == 503 and told.json()["code"] == "unavailable"
+    monkeypatch.setattr(service, "authenticate", unavailable)
+    response = browser.post("/ui/files/v1/datasets", headers={"X-Gantry-Dashboard": "1"}, content=_endless())
+    assert response.status_code == 503 and response.json()["code"] == "unavailable"
 
 
-def test_pages_of_other_sites_reach_no_dashboard_that_asks_for_no_key(browser: httpx2.Client) -> None:
+def test_pages_of_other_sites_cannot_reach_a_dashboard_without_keys(browser: httpx2.Client) -> None:
     assert browser.get("/ui/", headers={"Host": "evil.example"}).status_code == 403
     assert browser.post("/ui/sign-in", headers={"Origin": "http://evil.example"}).status_code == 403
 
 
-def test_the_dashboard_is_framed_by_nobody_and_runs_what_it_serves(browser: httpx2.Client) -> None:
+def test_the_dashboard_sends_security_headers(browser: httpx2.Client) -> None:
     headers = browser.get("/healthz").headers
     policy = headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in policy and "default-src 'self'" in policy and "object-src 'none'" in policy
@@ -151,19 +151,21 @@ def test_the_dashboard_is_framed_by_nobody_and_runs_what_it_serves(browser: http
     assert headers["Referrer-Policy"] == "same-origin"
 
 
-def test_who_has_no_key_fills_no_disk(browser: httpx2.Client) -> None:
+def test_large_bodies_are_refused_without_a_key(browser: httpx2.Client) -> None:
     sent = browser.post("/ui/sign-in", files={"f": ("x", b"0" * (2 << 20))})
     assert sent.status_code == 413
 
 
-def test_only_pictures_and_files_are_passed_on(live: Live, browser: httpx2.Client) -> None:
+def test_only_images_and_files_are_forwarded(live: Live, browser: httpx2.Client) -> None:
     job_id = live.hand.submit()
     for path in ("v1/jobs", f"v1/jobs/{job_id}", "metrics", f"v1/jobs/{job_id}/../../workers", "docs"):
         assert browser.get(f"/ui/files/{path}").status_code == 404, path
     assert browser.post(f"/ui/files/v1/jobs/{job_id}/cancel").status_code in (404, 405)
 
 
-def test_the_api_leads_to_the_dashboard_with_path_and_query(client: TestClient, sqlite_settings: Settings) -> None:
+def test_the_api_redirects_to_the_dashboard_with_path_and_query(
+    client: TestClient, sqlite_settings: Settings
+) -> None:
     answer = client.get("/ui/submit?from=job_1&remedy=x", follow_redirects=False)
     assert answer.status_code == 307
     assert answer.headers["location"] == f"http://testserver:{sqlite_settings.ui_port}/ui/submit?from=job_1&remedy=x"
@@ -179,19 +181,19 @@ def _until_alive(http: httpx2.Client, server: subprocess.Popen[bytes]) -> None:
         except httpx2.TransportError:
             assert server.poll() is None, "the dashboard ended"
             time.sleep(0.1)
-    raise AssertionError("the dashboard was not there within two minutes")
+    raise AssertionError("the dashboard did not start within two minutes")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:abc", "http://[bad", "127.0.0.1:8000"])
-def test_an_address_that_cannot_be_is_one_sentence_and_exit_2(url: str) -> None:
+def test_an_invalid_url_gives_one_sentence_and_exit_code_2(url: str) -> None:
     argv = [sys.executable, "-m", "api.ui", "--api", url, "--port", str(free_port())]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "an example is http://127.0.0.1:8000" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_command_becomes_the_process_with_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    became: list[list[str]] = []
-    monkeypatch.setattr(os, "execve", lambda path, argv, env: became.append(argv))
+def test_the_command_replaces_its_process_and_keeps_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(os, "execve", lambda path, argv, env: commands.append(argv))
     CliRunner().invoke(cli, ["ui", "--api", "http://far:8000", "--port", "9000"])
-    assert became == [[sys.executable, "-m", "api.ui", "--api", "http://far:8000", "--port", "9000"]]
+    assert commands == [[sys.executable, "-m", "api.ui", "--api", "http://far:8000", "--port", "9000"]]

@@ -1,4 +1,4 @@
-"""A dashboard in front of a service that asks for keys: in with one, out again, and what a key does not open."""
+"""A dashboard before a service with API keys: sign in, sign out, and the limits of a key."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def closed(sqlite_settings: Settings) -> Iterator[tuple[Live, str]]:
-    """A service that asks for keys, and an administrator's."""
+def with_keys(sqlite_settings: Settings) -> Iterator[tuple[Live, str]]:
+    """Yield a service with API keys, and the key of an administrator."""
     settings = sqlite_settings.model_copy(update={"auth": "on"})
     key = first_key(settings)
     assert key is not None
@@ -32,8 +32,8 @@ def closed(sqlite_settings: Settings) -> Iterator[tuple[Live, str]]:
         yield live, key
 
 
-async def test_a_stranger_is_led_to_sign_in_and_from_there_to_where_they_were_going(closed: tuple[Live, str]) -> None:
-    live, key = closed
+async def test_a_visitor_without_a_key_signs_in_and_returns_to_the_page(with_keys: tuple[Live, str]) -> None:
+    live, key = with_keys
     job_id = live.hand.submit(name="clothes")
     async with visit(live.url, f"/jobs/{job_id}") as user:
         await user.should_see("This service asks for a key")
@@ -47,18 +47,18 @@ async def test_a_stranger_is_led_to_sign_in_and_from_there_to_where_they_were_go
         assert [b.props["aria-label"] for b in user.find(ui.button).elements if b.props.get("icon") == "logout"]
 
 
-async def test_a_key_that_opens_nothing_is_refused_in_words(closed: tuple[Live, str]) -> None:
-    live, _ = closed
+async def test_an_invalid_key_is_refused_with_a_message(with_keys: tuple[Live, str]) -> None:
+    live, _ = with_keys
     async with visit(live.url, "/") as user:
         for key in ("gan_live_nonsense", "", "ключ"):
             answer = await _sign_in(user, key)
             assert "set-cookie" not in answer.headers and "wrong=key" in answer.headers["location"]
         await user.open(answer.headers["location"])
-        await user.should_see("This key opens nothing here")
+        await user.should_see("The service does not accept this key")
 
 
-async def test_a_service_that_is_away_cannot_say_whether_a_key_is_good(closed: tuple[Live, str]) -> None:
-    live, key = closed
+async def test_an_unreachable_service_cannot_check_a_key(with_keys: tuple[Live, str]) -> None:
+    live, key = with_keys
     async with visit(live.url, "/") as user:
         live.stop()
         answer = await _sign_in(user, key)
@@ -66,39 +66,39 @@ async def test_a_service_that_is_away_cannot_say_whether_a_key_is_good(closed: t
 
 
 @pytest.mark.parametrize("then", ["//evil.example", "https://evil.example", "/\\evil.example", ""])
-async def test_nobody_is_led_to_another_site(closed: tuple[Live, str], then: str) -> None:
-    live, key = closed
+async def test_a_sign_in_never_redirects_to_another_site(with_keys: tuple[Live, str], then: str) -> None:
+    live, key = with_keys
     async with visit(live.url, "/") as user:
         assert (await _sign_in(user, key, then=then)).headers["location"] == "/"
 
 
-async def test_another_site_can_neither_sign_in_nor_out(closed: tuple[Live, str]) -> None:
-    live, key = closed
+async def test_another_site_can_neither_sign_in_nor_out(with_keys: tuple[Live, str]) -> None:
+    live, key = with_keys
     async with visit(live.url, "/") as user:
         foreign = {"Sec-Fetch-Site": "cross-site"}
         assert (await user.http_client.post("/sign-in", data={"key": key}, headers=foreign)).status_code == 403
         assert (await user.http_client.post("/sign-out", headers=foreign)).status_code == 403
 
 
-async def test_after_signing_out_the_open_page_says_so_and_the_key_is_forgotten(closed: tuple[Live, str]) -> None:
-    live, key = closed
+async def test_a_sign_out_is_shown_on_open_pages_and_drops_the_key(with_keys: tuple[Live, str]) -> None:
+    live, key = with_keys
     live.hand.submit(name="clothes")
     async with visit(live.url, "/") as user:
         await _sign_in(user, key)
         await user.open("/")
         (table,) = user.find(ui.table).elements
         assert table.rows[0]["title"] == "clothes"
-        word = user.http_client.cookies[COOKIE]
+        token = user.http_client.cookies[COOKIE]
         assert (await user.http_client.post("/sign-out")).headers["location"] == "/sign-in"
         assert COOKIE not in user.http_client.cookies
         await user.should_see("This service requires an API key. Send it")
         await user.should_see("Sign in")
-        answer = await user.http_client.get("/files/v1/jobs/x/samples", headers={"Cookie": f"{COOKIE}={word}"})
+        answer = await user.http_client.get("/files/v1/jobs/x/samples", headers={"Cookie": f"{COOKIE}={token}"})
         assert answer.status_code == 401
 
 
-async def test_what_a_key_does_not_open_is_said(closed: tuple[Live, str]) -> None:
-    live, _ = closed
+async def test_a_missing_scope_is_reported(with_keys: tuple[Live, str]) -> None:
+    live, _ = with_keys
     with live.hand.db.write() as s:
         reader = api_keys.create(s, "default", "reader", [Scope.JOBS_READ]).key
     job_id = live.hand.submit()
@@ -109,21 +109,18 @@ async def test_what_a_key_does_not_open_is_said(closed: tuple[Live, str]) -> Non
         await until(lambda: user.notify.contains("This request needs an API key with the scope jobs:write."))
 
 
-async def test_each_visitor_has_the_key_that_they_signed_in_with(closed: tuple[Live, str]) -> None:
-    live, key = closed
+async def test_each_visitor_has_a_separate_key(with_keys: tuple[Live, str]) -> None:
+    live, key = with_keys
     with _sessions(live.url) as sessions:
-        first, second = sessions.welcome(key), sessions.welcome("gan_live_other")
+        first, second = sessions.sign_in(key), sessions.sign_in("gan_live_other")
         assert first != second and key not in first
-        assert sessions.known(first).key == key and sessions.known(second).key == "gan_live_other"
-        sessions.dismiss(first)
-        assert (
-            sessions.known(first).key == sessions.known("").key == ""
-            and sessions.known(second).key == "gan_live_other"
-        )
+        assert sessions.get(first).key == key and sessions.get(second).key == "gan_live_other"
+        sessions.sign_out(first)
+        assert sessions.get(first).key == sessions.get("").key == "" and sessions.get(second).key == "gan_live_other"
 
 
-async def test_pictures_are_asked_with_the_visitors_key(closed: tuple[Live, str]) -> None:
-    live, key = closed
+async def test_images_are_requested_with_the_key_of_the_visitor(with_keys: tuple[Live, str]) -> None:
+    live, key = with_keys
     job_id = live.hand.train()
     drawn = live.hand.preview(job_id, 50, shade=200)
     path = f"/files/v1/jobs/{job_id}/previews/50.png"

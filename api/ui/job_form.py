@@ -1,4 +1,4 @@
-"""What the form of a new job means: the body it posts, and at which field a problem belongs."""
+"""The form of a new job: the request body that it stands for, and the form field of each problem."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gantry.client import Json
 
 FIELDS: Final = ("preset", "dataset", "total_steps", "seed", "name")
 OTHER: Final = "other"
-"""The free field, one a.b=c a line."""
+"""The free text field with one `a.b=c` on each line."""
 
 
 @dataclass
-class Form:
-    """What stands in the fields; None and empty: left to the preset."""
+class JobForm:
+    """The values of the form. For None or an empty value, the preset's value holds."""
 
     preset: str | None = None
     dataset: str | None = None
@@ -26,12 +26,12 @@ class Form:
     name: str | None = None
     other: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
-    """All that is filled in of the others, by path."""
+    """The values of all other fields that are filled in, by path such as `optimizers.g.beta1`."""
     base: Json = field(default_factory=dict)
-    """The whole spec that the fields are laid over, of a job that is done again; else empty."""
+    """The spec of an earlier job, which the fields override; empty for a job from a preset."""
 
     def body(self) -> Json:
-        """For POST /v1/jobs. Raises `AssignmentError`."""
+        """Return the body for POST /v1/jobs. Raises `AssignmentError` for an invalid line of the free text field."""
         body: Json = deepcopy(self.base)
         for name in FIELDS:
             value = whole(getattr(self, name))
@@ -39,17 +39,18 @@ class Form:
                 body[name] = value
             elif name == "name":
                 body.pop(name, None)
-        for path, filled in self.fields.items():
-            put_at(body, path, whole(filled))
+        for path, value in self.fields.items():
+            set_at(body, path, whole(value))
         for line in self.lines():
             assign(body, line)
         return body
 
     def lines(self) -> list[str]:
+        """Return the lines of the free text field without empty ones."""
         return [line.strip() for line in self.other.splitlines() if line.strip()]
 
     def problem(self) -> str | None:
-        """What is wrong with the free field, if anything."""
+        """Return the problem of the free text field, or None if all its lines are valid."""
         try:
             self.body()
         except AssignmentError as error:
@@ -58,28 +59,28 @@ class Form:
 
 
 def whole(value: Any) -> Any:
-    """2000.0 of a number's field is 2000; what has a fraction is left for the service to refuse."""
+    """Return 2000 for 2000.0, because number inputs give floats. Keep a fraction, which the service refuses."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def put_at(body: Json, path: str, filled: Any) -> None:
-    """Lay a field into the nested body."""
+def set_at(body: Json, path: str, value: Any) -> None:
+    """Set the field `path`, such as `optimizers.g.beta1`, in the nested `body`."""
     *parents, last = path.split(".")
     for name in parents:
         body = body.setdefault(name, {})
-    body[last] = filled
+    body[last] = value
 
 
-def placed(errors: Sequence[Json], form: Form) -> tuple[dict[str, str], list[str]]:
-    """Problems by the field that they belong to; and those of no field, with the way to what they mean."""
-    set_here = [line.partition("=")[0].strip() for line in form.lines()]
+def assign_problems(errors: Sequence[Json], form: JobForm) -> tuple[dict[str, str], list[str]]:
+    """Return the problems by form field, and a list of those without a field, each with its path in the spec."""
+    free_paths = [line.partition("=")[0].strip() for line in form.lines()]
     at: dict[str, list[str]] = {}
     rest = []
     for error in errors:
         path = ".".join(p.replace("~1", "/").replace("~0", "~") for p in error["pointer"].split("/")[1:])
-        if path in (*FIELDS, *form.fields) and path not in set_here:
+        if path in (*FIELDS, *form.fields) and path not in free_paths:
             at.setdefault(path, []).append(error["detail"])
-        elif any(path == mine or path.startswith(mine + ".") or mine.startswith(path + ".") for mine in set_here):
+        elif any(path == free or path.startswith(free + ".") or free.startswith(path + ".") for free in free_paths):
             at.setdefault(OTHER, []).append(f"{path}: {error['detail']}")
         else:
             rest.append(f"{path}: {error['detail']}" if path else error["detail"])
