@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -12,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from jobs.db import Database, migrate
+from jobs.db import Database
 from jobs.runtime.settings import PREFIX, Settings
-from tests import servers
+from tests import schema, servers
 
 # Two busy cores and several trainers: one thread each is the fastest there is.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,6 +30,18 @@ hypothesis_settings.register_profile("unhurried", deadline=None, suppress_health
 hypothesis_settings.load_profile("unhurried")
 for name in [name for name in os.environ if name.startswith(PREFIX)]:
     del os.environ[name]
+# Modules and tests make a million objects, of which nearly none is garbage: `pytest_collection_finish`.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Take all that was imported out of the garbage collector's sight: each full collection took half a second.
+
+    NiceGUI's simulation of a user asks for two or more of them a test.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +49,13 @@ def postgres_server() -> Iterator[str]:
     """A PostgreSQL server, one a test process."""
     with servers.postgres() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """The name of a database of that server with the schema made, to copy from."""
+    with schema.postgres_template(postgres_server) as name:
+        yield name
 
 
 @pytest.fixture(scope="session")
@@ -61,11 +81,12 @@ def settings_of(profile: str, folder: Path, request: pytest.FixtureRequest) -> I
     with ExitStack() as stack:
         urls: dict[str, str] = {}
         if profile == "postgres":
-            server = request.getfixturevalue("postgres_server")
-            urls["database_url"] = stack.enter_context(servers.database(server))
+            server, template = (request.getfixturevalue(name) for name in ("postgres_server", "postgres_template"))
+            urls["database_url"] = stack.enter_context(servers.database(server, template))
             urls["broker_url"] = request.getfixturevalue("valkey_server")
         made = small_settings(folder, **urls)
-        migrate(made)
+        if profile == "sqlite":
+            schema.copy_sqlite(made)
         yield made
 
 
@@ -73,7 +94,7 @@ def settings_of(profile: str, folder: Path, request: pytest.FixtureRequest) -> I
 def sqlite_settings(tmp_path: Path) -> Settings:
     """Settings of a service on the embedded default alone."""
     made = small_settings(tmp_path)
-    migrate(made)
+    schema.copy_sqlite(made)
     return made
 
 

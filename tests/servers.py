@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import redis
@@ -49,11 +50,12 @@ def postgres() -> Iterator[str]:
 
 
 @contextmanager
-def database(server_url: str) -> Iterator[str]:
-    """A fresh database on that server; dropped afterwards."""
+def database(server_url: str, template: str = "template1") -> Iterator[str]:
+    """Yield the URL of a fresh database on that server, a copy of `template`; dropped afterwards."""
     name = f"gantry_{secrets.token_hex(6)}"
+    create = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        connection.execute(create)
     try:
         yield _with_database(server_url, name)
     finally:
@@ -190,6 +192,11 @@ def until(attempt: Callable[[], object], not_yet: type[Exception], folder: Path)
                 logs = "\n".join(path.read_text() for path in folder.glob("*.log"))
                 raise ServerMissingError(f"A server did not come up: {error}\n{logs}") from error
             time.sleep(0.05)
+
+
+def name_of(database_url: str) -> str:
+    """Return the name of the database that this URL leads to."""
+    return urlsplit(database_url).path.removeprefix("/")
 
 
 def _with_database(url: str, name: str) -> str:

@@ -12,7 +12,6 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from sqlalchemy import select, update
 
-from api.app import create_app
 from jobs import clock, leases
 from jobs.db import Database
 from jobs.ids import new_id
@@ -21,6 +20,7 @@ from jobs.runtime.settings import Settings
 from jobs.status import Status
 from jobs.storage import keys
 from jobs.store import checkpoints, datasets, evaluations, health, metrics, previews, workers
+from tests.api.apps import asking
 from tests.api.shell import service
 from tests.jobs.helpers import files_of
 
@@ -131,7 +131,7 @@ class Hand:
 @pytest.fixture
 def client(sqlite_settings: Settings) -> Iterator[TestClient]:
     """A client of the started app, which gets errors as responses."""
-    with TestClient(create_app(sqlite_settings), raise_server_exceptions=False) as started:
+    with asking(sqlite_settings) as started:
         yield started
 
 

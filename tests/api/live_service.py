@@ -18,8 +18,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, event
 
 from api.__main__ import ApiServer
-from api.app import create_app
 from jobs.runtime.settings import Settings
+from tests.api.apps import app_of
 from tests.api.conftest import Hand
 from tests.ports import free_port
 
@@ -29,14 +29,14 @@ SECONDS = 60
 class Live:
     """A service on a port, in a thread of this process, with a fake worker."""
 
-    def __init__(self, settings: Settings, port: int | None) -> None:
+    def __init__(self, app: FastAPI, settings: Settings, port: int | None) -> None:
         self.port = port or free_port()
-        self.app: FastAPI = create_app(settings)
+        self.app = app
         self.server = ApiServer(self.app, settings.model_copy(update={"port": self.port}))
         # On a busy machine uvicorn's 5 s may pass before a test uses a connection again.
         self.server.config.timeout_keep_alive = SECONDS
         self.url = f"http://127.0.0.1:{self.port}"
-        self.http = httpx2.Client(base_url=self.url, timeout=SECONDS, trust_env=False)
+        self.http = httpx2.Client(base_url=self.url, timeout=SECONDS, trust_env=False, verify=False)
         self.hand = Hand(settings, cast(TestClient, self.http))
         self.thread = threading.Thread(target=self.server.run, name="service")
 
@@ -58,15 +58,16 @@ class Live:
 
 @contextmanager
 def serving(settings: Settings, port: int | None = None) -> Iterator[Live]:
-    live = Live(settings, port)
-    live.thread.start()
-    try:
-        until(lambda: live.server.started)
-        yield live
-    finally:
-        live.http.close()
-        live.stop()
-        live.hand.db.dispose()
+    with app_of(settings) as app:
+        live = Live(app, settings, port)
+        live.thread.start()
+        try:
+            until(lambda: live.server.started)
+            yield live
+        finally:
+            live.http.close()
+            live.stop()
+            live.hand.db.dispose()
 
 
 def until(condition: Callable[[], object], seconds: float = SECONDS) -> None:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gantry.client import ApiError, Client, UnreachableError
-from jobs.db import migrate
 from jobs.runtime import process
 from jobs.runtime.settings import Settings
+from tests import schema
 from tests.conftest import small_settings
 from tests.ports import free_port
 
@@ -22,7 +22,7 @@ from tests.ports import free_port
 def service(folder: Path, **values: object) -> Iterator[Settings]:
     """Start `python -m api` and yield its settings when it is ready."""
     settings = small_settings(folder, port=free_port(), **values)
-    migrate(settings)
+    schema.copy_sqlite(settings)
     server = process.spawn([sys.executable, "-m", "api"], env={**os.environ, **settings.environment()})
     try:
         with Client(url_of(settings)) as client:

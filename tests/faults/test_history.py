@@ -13,11 +13,12 @@ from sqlalchemy import delete, select, text, update
 
 from gan import checkpoint
 from jobs import leases
-from jobs.db import Database, Session, migrate
+from jobs.db import Database, Session
 from jobs.models import DEFAULT_TENANT, Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBlock, Preview
 from jobs.runtime.settings import Settings
 from jobs.status import Status
 from jobs.storage import Storage, keys
+from tests import schema
 from tests.conftest import small_settings
 from tests.faults.history import ToldStatus, check
 from tests.faults.undisturbed import References
@@ -34,7 +35,7 @@ BODY = judged(total_steps=60, checkpoints={"every_steps": 20, "keep_last": 2})
 def right(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, str]:
     """A job of two attempts that succeeded, and its id; not to be changed."""
     settings = small_settings(tmp_path_factory.mktemp("right"))
-    migrate(settings)
+    schema.copy_sqlite(settings)
     db = Database(settings.database)
     job = submit(db, **BODY)
     _attempt(settings, db, job.id, 1, stop=True)

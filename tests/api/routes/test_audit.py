@@ -9,13 +9,13 @@ import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.testclient import TestClient
 
-from api.app import create_app
 from jobs.db import Database
 from jobs.keys import Scope
 from jobs.models import DEFAULT_TENANT
 from jobs.runtime.settings import Settings
 from jobs.status import Status
 from jobs.store.callers import acts, api_keys
+from tests.api.apps import asking
 from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
 from tests.gan.uploads.zips import files, zipped
 
@@ -69,7 +69,7 @@ class AdminSession:
 @pytest.fixture
 def admin(sqlite_settings: Settings) -> Iterator[AdminSession]:
     settings = sqlite_settings.model_copy(update={"auth": "on", "webhooks": True, "webhook_allow_private": True})
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+    with asking(settings) as client:
         made = AdminSession(settings, client)
         yield made
         made.hand.db.dispose()

@@ -125,14 +125,18 @@ def test_a_broker_that_is_down_is_named_and_submitting_still_works(sqlite_settin
         assert min(taken) < 4.0, "a submit must not wait for the broker"
 
 
-def test_metrics_count_jobs_and_requests(client: TestClient, hand: Hand) -> None:
-    hand.train()
-    hand.submit()
-    text = client.get("/metrics").text
+def test_metrics_count_jobs_and_requests(sqlite_settings: Settings) -> None:
+    # An application of its own, which has counted nothing yet.
+    with TestClient(create_app(sqlite_settings)) as client:
+        hand = Hand(sqlite_settings, client)
+        hand.train()
+        hand.submit()
+        text = client.get("/metrics").text
+        client.get("/v1/jobs/job_0"), client.get("/nowhere"), client.head("/healthz")
+        again = client.get("/metrics").text
+        hand.db.dispose()
     assert 'gantry_jobs{status="queued"} 1.0' in text and 'gantry_jobs{status="running"} 1.0' in text
     assert 'http_requests_total{handler="/v1/jobs",method="POST",status="2xx"} 2.0' in text
-    client.get("/v1/jobs/job_0"), client.get("/nowhere"), client.head("/healthz")
-    again = client.get("/metrics").text
     assert 'http_requests_total{handler="/v1/jobs/{job_id}",method="GET",status="4xx"} 1.0' in again
     assert 'http_requests_total{handler="none",method="GET",status="4xx"} 1.0' in again
     assert 'http_request_duration_seconds_count{handler="/healthz",method="GET"} 1.0' in again

@@ -24,6 +24,7 @@ from jobs.runtime.settings import Settings
 from jobs.status import Status
 from jobs.store import workers
 from jobs.store.callers import api_keys
+from tests.api.apps import asking
 from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
 from tests.gan.uploads.zips import files, zipped
 
@@ -55,7 +56,7 @@ def secured(sqlite_settings: Settings) -> Iterator[SecuredService]:
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[SecuredService]:
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+    with asking(settings) as client:
         hand = Hand(settings, client)
         yield SecuredService(client, hand.db, hand)
         hand.db.dispose()

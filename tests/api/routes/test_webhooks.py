@@ -11,13 +11,13 @@ import pytest
 from fastapi.testclient import TestClient
 from standardwebhooks import Webhook
 
-from api.app import create_app
 from api.routes import webhooks
 from jobs.errors import NameLookupBusyError
 from jobs.relay.webhooks.dispatcher import WebhookDispatcher
 from jobs.runtime.limiter import ConcurrencyLimiter
 from jobs.runtime.settings import Settings
 from jobs.store.callers import deliveries
+from tests.api.apps import asking
 from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
 from tests.api.live_service import until
 from tests.jobs.relay.webhooks.receiver import Receiver, receiving
@@ -44,7 +44,7 @@ def open_settings(sqlite_settings: Settings) -> Settings:
 
 @pytest.fixture
 def caller(open_settings: Settings) -> Iterator[TestClient]:
-    with TestClient(create_app(open_settings), raise_server_exceptions=False) as started:
+    with asking(open_settings) as started:
         yield started
 
 
@@ -52,7 +52,7 @@ def caller(open_settings: Settings) -> Iterator[TestClient]:
 def strict(sqlite_settings: Settings) -> Iterator[TestClient]:
     """A client of a service with webhooks enabled for public addresses only."""
     made = sqlite_settings.model_copy(update={"webhooks": True})
-    with TestClient(create_app(made), raise_server_exceptions=False) as started:
+    with asking(made) as started:
         yield started
 
 

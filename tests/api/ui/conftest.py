@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from nicegui.testing import User, user_simulation
+from nicegui.testing import User, general, user_simulation
 
 from api.ui.server import register
 from api.ui.sessions import Sessions
@@ -63,12 +66,20 @@ async def until(seen: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
+async def _simulation() -> AsyncIterator[User]:
+    """NiceGUI's simulation, which collects garbage at both ends: young objects alone, not all modules each time."""
+    with patch.object(general, "gc", SimpleNamespace(collect=partial(gc.collect, 1))):
+        async with user_simulation(lambda: None) as user:
+            yield user
+
+
+@asynccontextmanager
 async def visit(url: str, path: str) -> AsyncIterator[User]:
     """Open `path` of a dashboard for the service at `url`, and yield the visitor."""
     # At its end, NiceGUI's simulation removes the page modules from sys.modules. Other tests still need them.
     before, sessions = dict(sys.modules), Sessions(url)
     try:
-        async with user_simulation(lambda: None) as user:
+        async with _simulation() as user:
             register(sessions)
             # The default of three attempts in 0.3 s is too short on a busy machine.
             user.should_see = partial(user.should_see, retries=_RETRIES)  # type: ignore[method-assign]

@@ -21,13 +21,14 @@ from PIL import Image
 
 from gan import datasets
 from gan.spec import BUILTIN_DATASETS, resolve
-from jobs.db import Database, migrate
+from jobs.db import Database
 from jobs.ids import new_id
 from jobs.models import Checkpoint
 from jobs.runtime.settings import Settings, sampler_address
 from jobs.storage import keys
 from jobs.store import checkpoints, jobs
 from jobs.store import datasets as registered
+from tests import schema
 from tests.conftest import small_settings
 from tests.jobs.helpers import disk_path, files_of
 from tests.ports import free_port
@@ -38,7 +39,7 @@ from tests.worker.helpers import tiny, until, with_checkpoints
 def sampler_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     url = f"http://127.0.0.1:{free_port()}"
     settings = small_settings(tmp_path_factory.mktemp("sampler"), sampler_url=url, sampler_queue=1, sampler_cache=2)
-    migrate(settings)
+    schema.copy_sqlite(settings)
     return settings
 
 
