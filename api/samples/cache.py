@@ -1,7 +1,8 @@
 """The cache of drawn images on disk, by job or data set and by ETag, so that a repeated request needs no sampler.
 
-All API processes share the folder, and its contents outlive them. The cache checks no permissions: a route first
-looks up the job and its checkpoint.
+It is a cache of one machine, and no part of the store (`jobs.storage`): all that it holds can be drawn again. All
+API processes of the machine share the folder, and its contents outlive them. The cache checks no permissions: a
+route first looks up the job and its checkpoint.
 """
 
 from __future__ import annotations

@@ -216,24 +216,17 @@ class Settings(BaseSettings):
         return self.data_dir.absolute() / "queue"
 
     @property
-    def artifacts_dir(self) -> Path:
-        """The folder of checkpoints, previews and logs."""
-        return self.data_dir.absolute() / "artifacts"
-
-    @property
     def samples_cache_dir(self) -> Path:
-        """The folder of images that were drawn on request, kept for repeated requests."""
+        """The folder of images that were drawn on request: a cache of this machine, not a part of the store."""
         return self.data_dir.absolute() / "answers"
 
     @property
     def features_dir(self) -> Path:
-        """The folder of trained feature networks, one for each data set."""
-        return self.data_dir.absolute() / "features"
+        """The folder of trained feature networks: a cache of this machine, not a part of the store.
 
-    @property
-    def datasets_dir(self) -> Path:
-        """The folder of uploaded data sets: a folder for each, named by its id."""
-        return self.data_dir.absolute() / "datasets"
+        A network that is missing here is trained again, from the images of its data set.
+        """
+        return self.data_dir.absolute() / "features"
 
     def environment(self) -> dict[str, str]:
         """Return these settings as environment variables, so that a child process reads the same ones."""
