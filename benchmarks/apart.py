@@ -1,4 +1,4 @@
-"""Runs that are measured apart: each in a process of its own, some at a time, their results kept in a folder."""
+"""Runs in processes of their own, several at a time, with their results in a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def all_apart(names: Sequence[str], command: Callable[[str], list[str]], at_once: int, threads: int) -> list[int]:
-    """Run `python -m` with `command(name)` for each name; their exit codes, in the same order."""
+    """Run `python -m` with `command(name)` for each name. Returns the exit codes in the same order."""
 
     def one(name: str) -> int:
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
@@ -25,7 +25,7 @@ def all_apart(names: Sequence[str], command: Callable[[str], list[str]], at_once
 
 
 def folder(text: str) -> Path:
-    """A folder that is named on the command line; it is made."""
+    """Return the folder named on the command line, created if it does not exist."""
     path = Path(text)
     path.mkdir(parents=True, exist_ok=True)
     return path

@@ -42,7 +42,7 @@ _WARM_UP_SECONDS: Final = 1.0
 
 @dataclass(frozen=True)
 class Load:
-    """How much of it."""
+    """How much load, for how long."""
 
     rounds: int = 5
     seconds: float = 4.0
@@ -56,7 +56,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Figure:
-    """Something that was measured some times."""
+    """A figure that was measured several times."""
 
     name: str
     database: str
@@ -72,7 +72,7 @@ class Figure:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 when every figure that has a goal meets it, else `GOAL_MISSED`."""
+    """Print every figure. Returns 0 if every figure with a goal meets it, else `GOAL_MISSED`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.api_load", description=__doc__)
     usual = Load()
     for name, value in vars(usual).items():
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(load: Load, postgres: str | None = None) -> Iterator[Figure]:
-    """Every figure, as it is there: on SQLite, then on the empty PostgreSQL database of that URL."""
+    """Yield every figure as it is measured: on SQLite, then on the empty PostgreSQL database of that URL."""
     for url in [None, postgres] if postgres else [None]:
         with tempfile.TemporaryDirectory() as folder:
             yield from _measure(load, Path(folder), url)
@@ -159,7 +159,7 @@ def _lists(load: Load, database: str, port: int, far_back: str) -> Iterator[Figu
 
 
 def _far_back(client: Client) -> str:
-    """What asks for a page deep in the list; the first page's, where the list is short."""
+    """Return the query for a page deep in the list, or for the first page of a short list."""
     query: dict[str, str] = {}
     for _ in range(20):
         cursor = client.jobs(limit=200, **query)["next_cursor"]
@@ -168,7 +168,7 @@ def _far_back(client: Client) -> str:
 
 
 def _timed(port: int, path: str, repeats: int) -> tuple[float, ...]:
-    """How long that answer takes each time, ms, once the service is warm."""
+    """Return the time of each response in ms, after one request that warms the service up."""
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
     taken = []
     for _ in range(repeats + 1):
@@ -185,7 +185,7 @@ def _timed(port: int, path: str, repeats: int) -> tuple[float, ...]:
 
 @contextmanager
 def _service(settings: Settings, folder: Path) -> Iterator[Client]:
-    """`python -m api`, ready."""
+    """Start `python -m api` and yield a client once it is ready."""
     with _process(["api"], settings, folder / "api.log") as server, Client(_url(settings.port)) as client:
         _wait(client.ready, server)
         yield client
@@ -193,7 +193,7 @@ def _service(settings: Settings, folder: Path) -> Iterator[Client]:
 
 @contextmanager
 def _bare() -> Iterator[int]:
-    """The yardstick; its port."""
+    """Start the server with the bare route and yield its port."""
     port = free_port()
     server = spawn([sys.executable, "-m", "benchmarks.bare", str(port)], env=os.environ)
     try:
@@ -205,7 +205,7 @@ def _bare() -> Iterator[int]:
 
 @contextmanager
 def _training(settings: Settings, client: Client, count: int) -> Iterator[None]:
-    """So many workers, each with a job that outlasts the measurement."""
+    """Start `count` workers, each with a job that outlasts the measurement."""
     folder = settings.data_dir
     with ExitStack() as stack:
         stack.enter_context(_process(["jobs.relay"], settings, folder / "relay.log"))

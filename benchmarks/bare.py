@@ -1,4 +1,4 @@
-"""`python -m benchmarks.bare PORT`: the yardstick of the API: one route that returns a small JSON, and nothing else.
+"""`python -m benchmarks.bare PORT`: a server with one route that returns a small JSON, to compare the API with.
 
 FastAPI and uvicorn as the service has them (api/__main__.py), without a log and without middleware.
 """
@@ -15,11 +15,12 @@ app = FastAPI()
 
 @app.get("/ping")
 async def ping() -> dict[str, str]:
-    """Nothing is looked up."""
+    """Return a constant."""
     return {"status": "alive"}
 
 
 def main() -> None:
+    """Serve the route on the port that is the first argument."""
     uvicorn.run(app, port=int(sys.argv[1]), log_config=None, access_log=False, server_header=False)
 
 

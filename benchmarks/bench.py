@@ -40,7 +40,7 @@ _BEGIN, _END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 when all could be measured, whether or not their goals are met."""
+    """Run the benchmarks and write the page. Returns 0 if all ran, whether or not their goals are met."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
     parser.add_argument("--page", type=Path, default=_PAGE)
     parser.add_argument("--parts", default=",".join(PARTS), help="titles, separated by commas")
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _printed(command: Sequence[str]) -> str:
-    """What `python -m` of it prints; on the terminal too, as it comes."""
+    """Return what `python -m COMMAND` prints, and print it as it comes."""
     argv = [sys.executable, "-m", *command]
     lines = []
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
@@ -62,14 +62,14 @@ def _printed(command: Sequence[str]) -> str:
         for line in process.stdout:
             print(line, end="", flush=True)
             lines.append(line)
-    # Whether a goal is met, the figures say too.
+    # The figures also show whether a goal is met.
     if process.returncode not in (0, GOAL_MISSED) or not lines:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}.")
     return "".join(lines)
 
 
 def replace(page: Path, title: str, section: str) -> None:
-    """Make `section` the one of `title` between the page's marks. Raises `ValueError` where it has none."""
+    """Replace the section `title` between the marks of the page. Raises `ValueError` if the page has no marks."""
     before, begin, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
     told, end, after = rest.partition(_END)
     if not (begin and end):

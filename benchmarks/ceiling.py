@@ -38,7 +38,7 @@ class Kernel:
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Whatever has a formula for its floating-point operations, by what it was given."""
+    """Records every operation with a formula for its floating-point operations, by its arguments."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _shares(steps: Steps, precision: str, rounds: int, seconds: float) -> str:
-    """What a step does, at which rate, and what bounds it."""
+    """Return a line: the work of a step, its rate, and what bounds it."""
     kernels, flops = steps.kernels()
     product = _large_product(precision, steps.clock.device)
     own, alone, reached = [], [], []
@@ -90,7 +90,7 @@ def _shares(steps: Steps, precision: str, rounds: int, seconds: float) -> str:
 
 
 class Steps:
-    """A trainer that trains while it is asked to."""
+    """A trainer that is advanced on request."""
 
     def __init__(self, trainer: Trainer, clock: Clock) -> None:
         self.clock = clock
@@ -98,22 +98,22 @@ class Steps:
         self.seconds_a_step(1.0)
 
     def seconds_a_step(self, seconds: float) -> float:
-        """Over so many seconds."""
+        """Train for `seconds` and return the seconds for one step."""
         began = self.clock.now()
         count = self._advance(lambda: time.perf_counter() >= began + seconds)
         return (self.clock.now() - began) / count
 
     def kernels(self) -> tuple[list[Kernel], float]:
-        """Those of a step, with how often it has them, and the floating-point operations of all."""
+        """Return the operations of a step with their counts, and the floating-point operations of all."""
         until = self._trainer.step + _RECORDED_STEPS
         with _Recorder() as recorder:
             count = self._advance(lambda: self._trainer.step >= until)
-        # What comes less than once a step are looks and probes.
+        # Operations that occur less than once a step belong to health checks and probes.
         kernels = [replace(k, times=k.times / count) for k in recorder.kernels.values() if k.times >= count]
         return kernels, sum(kernel.flops * kernel.times for kernel in kernels)
 
     def _advance(self, enough: Callable[[], bool]) -> int:
-        """How many steps it took."""
+        """Train until `enough()`. Returns the number of steps."""
         first = self._trainer.step
         for event in self._run:
             if isinstance(event, Tick) and enough():
@@ -122,19 +122,19 @@ class Steps:
 
 
 class Clock:
-    """Time on a device that may work behind our back."""
+    """A clock for a device that runs asynchronously."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
     def now(self) -> float:
-        """Seconds, once all that was asked of the device is done."""
+        """Return the time in s, after all work of the device is done."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
     def seconds(self, call: Callable[[], object], least: float = 0.05) -> float:
-        """Of one call among many, warm."""
+        """Return the seconds for one call, measured over many calls after a first one."""
         call()
         began, count = self.now(), 0
         while time.perf_counter() - began < least:
@@ -150,7 +150,7 @@ def _large_product(precision: str, device: torch.device) -> Callable[[], object]
 
 
 def _kind(value: Any) -> Any:
-    """What makes two calls of an operation the same work."""
+    """Return a key that is equal for two arguments if they mean the same work."""
     if isinstance(value, torch.Tensor):
         return (value.dtype, tuple(value.shape), value.stride())
     return tuple(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The images that ship with Gantry as a person would bring their own: a zip, or folders, one a class."""
+"""The images that ship with Gantry as a user's data set: a zip or class folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
 
 def zipped(path: Path, each: int, *, classes: int = 10, mislabelled: bool = False) -> Path:
-    """`each` images of so many classes, at `path`; mislabelled: each in the folder of any class. Always the same."""
+    """Write a zip at `path` with `each` images of so many classes. It is always the same.
+
+    With `mislabelled`, each image lies in the folder of a random class.
+    """
     with zipfile.ZipFile(path, "w") as archive:
         for name, png in _files(each, classes, mislabelled):
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), png)
@@ -26,7 +29,7 @@ def zipped(path: Path, each: int, *, classes: int = 10, mislabelled: bool = Fals
 
 
 def folders(path: Path, each: int, *, classes: int = 10) -> Path:
-    """The same as folders in the folder `path`."""
+    """Write the same images as class folders below `path`."""
     for name, png in _files(each, classes, False):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_bytes(png)

@@ -37,12 +37,12 @@ Seen = dict[str, Any]
 
 
 def slug(name: str) -> str:
-    """A job's name in a file's."""
+    """Return the name of a job as part of a file name."""
     return name.lower().replace(" ", "-")
 
 
 def run(client: Client, names: Sequence[str], steps: int, out: Path) -> None:
-    """Train all of these jobs, and leave of each its pictures and what was seen, beside what was there of others."""
+    """Train these jobs, and save the pictures and results of each beside those of other jobs."""
     submitted = {name: client.submit(_body(client, name, steps, out)) for name in names}
     for name, job in submitted.items():
         ended = client.wait(job["id"])
@@ -53,7 +53,7 @@ def run(client: Client, names: Sequence[str], steps: int, out: Path) -> None:
 
 
 def _add(path: Path, seen: Seen) -> None:
-    """In the order of `ALL`, in place of what was there of the same job."""
+    """Add the result of a job to the file, in the order of `ALL`, replacing an older one."""
     known: list[Seen] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     kept = [*(other for other in known if other["job"] != seen["job"]), seen]
     ordered = sorted(kept, key=lambda one: ALL.index(one["job"]))
@@ -89,19 +89,19 @@ def _seen(client: Client, name: str, job: dict[str, Any]) -> Seen:
 
 
 def _is_finding(event: dict[str, Any]) -> bool:
-    """Not the news of another verdict, which comes the same way."""
+    """Return whether the event is a finding. A new verdict is an event of the same type."""
     return bool(event["type"] == "health.finding" and event["data"]["code"] != "verdict")
 
 
 def _keep(path: Path, png: bytes, scale: float) -> None:
-    """The service's own picture, in a palette, so that the repository stays small."""
+    """Save a picture of the service with a palette, so that the repository stays small."""
     with Image.open(io.BytesIO(png)) as picture:
         size = (round(picture.width * scale), round(picture.height * scale))
         picture.convert("RGB").resize(size, Image.Resampling.BOX).quantize(_COLOURS).save(path, optimize=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 when every job has ended."""
+    """Train the jobs and write their pictures. Returns 0 when every job has ended."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.curves_page", description=__doc__)
     parser.add_argument("jobs", nargs="*", default=ALL, help="which (default: all)")
     parser.add_argument("--steps", type=int, default=600, help="steps of each job (default: %(default)s)")

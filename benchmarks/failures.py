@@ -33,7 +33,7 @@ DATASET: Final = "fashion-mnist-mini"
 
 @dataclass(frozen=True)
 class FailureCase:
-    """What is wrong with a job, and the findings of which one must say so; (): nothing is."""
+    """A failure: what is changed in the job, and the findings of which one must be raised; () if none must."""
 
     expected: tuple[Code, ...]
     changes: dict[str, Any] = field(default_factory=dict)
@@ -48,7 +48,7 @@ def _rates(**rates: float) -> dict[str, Any]:
 JOBS: Final[dict[str, FailureCase]] = {
     "healthy": FailureCase(()),
     "D far too strong": FailureCase(("vanishing_gradients",), _rates(g=2e-5, d=2e-2)),
-    # Which way such a run falls apart is chance; that the rates are to blame is not.
+    # Which of these findings such a run raises first is random.
     "learning rates far too high": FailureCase(
         ("divergence", "non_finite", "mode_collapse", "class_collapse", "never_learned"), _rates(g=0.2, d=0.2)
     ),
@@ -63,25 +63,25 @@ class Trial:
     """One run."""
 
     verdict: str
-    """At its end; "diverged" where it did not come that far."""
+    """The verdict at the end; "diverged" if the job diverged."""
     raised: tuple[HealthFinding, ...]
     metrics: dict[str, float]
     """Of the last evaluation."""
     seconds: float
 
     def first(self, codes: Sequence[Code]) -> HealthFinding | None:
-        """The finding of one of these codes that was raised first."""
+        """Return the first finding that was raised with one of these codes."""
         return next((finding for finding in self.raised if finding.code in codes), None)
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing that was found holds at the end, but for an info."""
+        """Whether the job ends healthy."""
         return self.verdict == "healthy"
 
 
 @dataclass(frozen=True)
 class FailureRow:
-    """A job as it was made to fail, and as its remedy made it; `after` is None where there was nothing to cure."""
+    """A failing job and the same job with its remedy; `after` is None if there is no remedy."""
 
     job: str
     before: Trial
@@ -89,7 +89,7 @@ class FailureRow:
 
     @property
     def as_it_should_be(self) -> bool:
-        """Found by the right name, and cured; of the healthy job: nothing found."""
+        """Whether the expected finding was raised and its remedy cured the job, or a healthy job stayed healthy."""
         expected = JOBS[self.job].expected
         if not expected:
             return self.before.healthy and all(f.severity == "info" for f in self.before.raised)
@@ -97,7 +97,7 @@ class FailureRow:
 
 
 def body_of(name: str, steps: int) -> dict[str, Any]:
-    """The POST body of a job."""
+    """Return the POST body of a job."""
     body = {
         "dataset": DATASET,
         **_rates(g=2e-3, d=2e-3),
@@ -111,13 +111,13 @@ def body_of(name: str, steps: int) -> dict[str, Any]:
 
 
 def data_of(name: str) -> ImageDataset:
-    """The images of a job."""
+    """Return the images of a job."""
     data = load(DATASET)
     return shuffled(data) if JOBS[name].shuffled else data
 
 
 def shuffled(data: ImageDataset) -> ImageDataset:
-    """The same images, each with the label of another one."""
+    """Return the same images with shuffled labels."""
     assert data.labels is not None and data.held_out is not None and data.held_out.labels is not None
     labels, unseen = data.labels, data.held_out.labels
     source = generator(0, "shuffled labels")
@@ -128,7 +128,7 @@ def shuffled(data: ImageDataset) -> ImageDataset:
 
 
 def run(name: str, steps: int, folder: Path | None = None) -> FailureRow:
-    """The job as it was made to fail; then, where the right finding was raised, as its remedy makes it."""
+    """Train the failing job. If the expected finding is raised, train it again with the remedy."""
     data, body = data_of(name), body_of(name, steps)
     net = features.for_dataset(data, folder)
     before = trial(body, data, net)
@@ -137,7 +137,7 @@ def run(name: str, steps: int, folder: Path | None = None) -> FailureRow:
 
 
 def trial(body: Mapping[str, Any], data: ImageDataset, net: features.FeatureNet) -> Trial:
-    """Train, and keep what health says."""
+    """Train, and return what the health checks found."""
     trainer, began = Trainer(resolve(body), data, features=net), time.monotonic()
     raised: list[HealthFinding] = []
     metrics: dict[str, float] = {}
@@ -154,7 +154,7 @@ def trial(body: Mapping[str, Any], data: ImageDataset, net: features.FeatureNet)
 
 
 def table(rows: Sequence[FailureRow]) -> str:
-    """Markdown, a row a job."""
+    """Return a Markdown table with a row for each job."""
     titles = ("job", "must be found", "found", "evidence", "also found", "remedy", "with the remedy", "")
     lines = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
     lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
@@ -188,7 +188,7 @@ def _outcome(trial: Trial) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 when every row is as it should be."""
+    """Run the jobs and print the table. Returns 0 if every row is as expected."""
     asked = _parser().parse_args(arguments)
     if asked.one:
         torch.set_num_threads(1)
@@ -207,7 +207,7 @@ def keep(out: Path, row: FailureRow) -> None:
 
 
 def kept(out: Path, name: str) -> FailureRow:
-    """What `keep` wrote of a job."""
+    """Return the row that `keep` wrote for a job."""
     values = json.loads(_file(out, name).read_text(encoding="utf-8"))
     before, after = (
         values[when]

@@ -1,5 +1,7 @@
-"""How others train the same: the loops of pytorch/examples and PyTorch-GAN, written here from how they go, and the
-steps of torchgan and torch-mimicry, called in their own packages.
+"""The training loops of other projects.
+
+Those of pytorch/examples and PyTorch-GAN are rewritten here after their structure; the steps of torchgan and
+torch-mimicry are called in their own packages.
 
 Each loop is a generator: one step at every `next`. They share what the originals share: a `DataLoader` without
 workers over images that are normalised one by one, torch's default Adam, `.item()` for every figure in every step,
@@ -126,7 +128,7 @@ def _gan(peer: Peer) -> Iterator[None]:
 
 
 def _wgan_gp(peer: Peer) -> Iterator[None]:
-    """The critic with its penalty; G at every fifth batch."""
+    """Train the critic with its penalty, and G at every fifth batch."""
     G, D = peer.G, peer.D
     for number, (real, _) in enumerate(peer.batches(), 1):
         peer.optimizer_d.zero_grad()
@@ -154,7 +156,7 @@ def _penalty(D: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def torchgan(peer: Peer) -> Iterator[None]:
-    """torchgan 0.1: its losses' own `train_ops`, in the order of its Trainer."""
+    """Train with torchgan 0.1: the `train_ops` of its losses, in the order of its Trainer."""
     losses = _alone("torchgan", "losses.minimax", "losses.wasserstein")
     size, device, G, D = peer.workload.batch_size, peer.device, peer.G, peer.D
     if peer.workload.critic_updates:
@@ -228,7 +230,7 @@ def _alone(package: str, *names: str) -> list[Any]:
 
 
 def _as_mimicry(of_g: type[Any], of_d: type[Any], peer: Peer) -> tuple[Any, Any]:
-    """The plain networks behind mimicry's base classes, which want logits (N, 1)."""
+    """Return the plain networks behind mimicry's base classes, which need logits (N, 1)."""
 
     class G(of_g):  # type: ignore[misc]
         def __init__(self) -> None:

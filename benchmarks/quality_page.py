@@ -31,7 +31,7 @@ evaluation of each run: Gantry keeps that checkpoint and samples from it. `FCD l
 
 
 def results_in(folder: Path) -> list[Result]:
-    """What is there, in the order of the presets."""
+    """Return the results in the folder, in the order of the presets."""
     found: list[Result] = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     return sorted(found, key=lambda result: list(PRESETS).index(result["preset"]))
 
@@ -53,7 +53,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def write(page: Path, folders: Sequence[Path]) -> None:
-    """The page, and the pictures beside it in a folder of the page's name."""
+    """Write the page, and its pictures into a folder with the page's name."""
     pictures = page.with_suffix("")
     pictures.mkdir(parents=True, exist_ok=True)
     parts = [_HEAD]

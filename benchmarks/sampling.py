@@ -3,7 +3,7 @@
 A short default job is trained by a service of its own. Then, in turn and pair by pair: 64 new images over HTTP (API
 process, sampler process), and the bare forward and `grid_png` of the same images in this process, on as many threads
 as the sampler has; both must be the same bytes. This process has its allocator as Python starts it, the sampler keeps
-freed memory (`worker/sampler/malloc.py`), which takes a quarter off a forward pass: that is part of what is measured. Then
+freed memory (`worker/sampler/malloc.py`), which saves a quarter of a forward pass: that is measured, too. Then
 the same request repeated, and many clients at once.
 """
 
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(rounds: int, steps: int, threads: int) -> list[SamplingRow]:
-    """The ratio first, then all else. Raises `AssertionError` where both ways do not give the same bytes."""
+    """Return the rows, the ratio first. Raises `AssertionError` if both ways give different bytes."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder, service(Path(folder), threads) as (client, url):
         job_id = _trained(client, steps)
@@ -117,7 +117,7 @@ class _Both:
         self._seeds = count(1000, _EACH)
 
     def address(self) -> tuple[str, int]:
-        """A request for 64 new images, and their first seed."""
+        """Return a request for 64 new images, and their first seed."""
         seed = next(self._seeds)
         labels = "".join(f"&label={class_id}" for class_id in range(_CLASSES))
         return f"{self._path}&seed={seed}{labels}", seed

@@ -73,7 +73,7 @@ class Session:
 
 
 def play(session: Session, steps: int) -> None:
-    """The whole of it; where `steps` are too few for a finding, without the remedy."""
+    """Record the whole session, without the remedy if `steps` are too few for a finding."""
     run = session.run
     run("Your own images: a zip, a folder a class.", f"gantry datasets add {ARCHIVE}")
     run("What there is to train on, and to begin with.", "gantry datasets list && gantry presets")
@@ -93,7 +93,7 @@ def play(session: Session, steps: int) -> None:
 
 
 def _go_wrong(run: Callable[..., str]) -> None:
-    """A job that fails on purpose, and the same job with the remedy that was named."""
+    """Record a job that fails on purpose, and the same job with its remedy."""
     rates = "--set optimizers.g.learning_rate=2e-5 --set optimizers.d.learning_rate=2e-2"
     told = run(
         "A job that cannot go well: D learns a thousand times as fast as G. It is told, with what to do about it.",

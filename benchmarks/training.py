@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser_of(module: str, about: str | None, seconds: float) -> argparse.ArgumentParser:
-    """What is asked of whoever measures the workloads: which, on what, and for how long."""
+    """Return the parser of all benchmarks of workloads: which workloads, on which device, for how long."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
     parser.add_argument("--workloads", default="W1,W2,W3,W4")
     parser.add_argument("--rounds", type=int, default=5)

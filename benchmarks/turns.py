@@ -60,7 +60,7 @@ class Contestant:
         self._process.wait()
 
     def rate(self, seconds: float) -> float:
-        """What it does a second, measured over about so many. Raises `RuntimeError` when it has ended."""
+        """Return the rate per second, measured over about `seconds`. Raises `RuntimeError` if the process ended."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(f"{seconds}\n")
         self._process.stdin.flush()
@@ -71,7 +71,7 @@ class Contestant:
 
 
 def answer(measure: Callable[[float], float]) -> None:
-    """A contestant's main loop: a line of seconds in, its rate out, until there are no more."""
+    """Read lines of seconds from stdin and print the rate for each, until stdin is closed."""
     for line in sys.stdin:
         print(measure(float(line)), flush=True)
 

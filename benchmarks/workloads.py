@@ -108,7 +108,7 @@ WORKLOADS: Final[dict[str, Workload]] = {
 
 
 def job_of(name: str, precision: str) -> dict[str, Any]:
-    """The body of a job that trains workload `name` and does nothing besides."""
+    """Return the body of a job that only trains workload `name`, without previews or evaluations."""
     workload = WORKLOADS[name]
     fixed = {
         "batch_size": workload.batch_size,

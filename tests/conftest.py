@@ -46,21 +46,21 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """A PostgreSQL server, one a test process."""
+    """Yield a PostgreSQL server, one for each test process."""
     with servers.postgres() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: str) -> Iterator[str]:
-    """The name of a database of that server with the schema made, to copy from."""
+    """Return the name of a migrated database of that server, as a template for copies."""
     with schema.postgres_template(postgres_server) as name:
         yield name
 
 
 @pytest.fixture(scope="session")
 def valkey_server() -> Iterator[str]:
-    """A Redis or Valkey server, one a test process."""
+    """Yield a Redis or Valkey server, one for each test process."""
     with servers.valkey() as url:
         yield url
 
@@ -70,14 +70,14 @@ PROFILES = ("sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
 
 @pytest.fixture(params=PROFILES)
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
-    """Settings of a service of its own, schema made, on each of the two profiles."""
+    """Yield settings of a new service with a migrated database, on each of the two profiles."""
     with settings_of(request.param, tmp_path, request) as made:
         yield made
 
 
 @contextmanager
 def settings_of(profile: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[Settings]:
-    """Settings of a service of its own on that profile, schema made."""
+    """Yield settings of a new service with a migrated database on that profile."""
     with ExitStack() as stack:
         urls: dict[str, str] = {}
         if profile == "postgres":
@@ -92,7 +92,7 @@ def settings_of(profile: str, folder: Path, request: pytest.FixtureRequest) -> I
 
 @pytest.fixture
 def sqlite_settings(tmp_path: Path) -> Settings:
-    """Settings of a service on the embedded default alone."""
+    """Return settings of a new service on SQLite only."""
     made = small_settings(tmp_path)
     schema.copy_sqlite(made)
     return made
@@ -100,16 +100,16 @@ def sqlite_settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def db(settings: Settings) -> Iterator[Database]:
-    """The database of `settings`."""
+    """Yield the database of `settings`."""
     database = Database(settings.database)
     yield database
     database.dispose()
 
 
 def small_settings(folder: Path, **values: object) -> Settings:
-    """Short times, so that a test need not wait; one thread a trainer.
+    """Return settings with short times, so that a test need not wait, and one thread for each trainer.
 
-    But for the lease: a busy machine stands still for seconds, more than once, and who holds it then would lose it.
+    The lease is long: a busy machine may stand still for seconds, and a worker must not lose its job then.
     """
     quick = {
         "lease_seconds": 30,

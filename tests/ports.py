@@ -29,7 +29,7 @@ _PORTS: Final = _mine()
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port of `host` that nobody listens on, and that this process has not handed out for a while."""
+    """Return a free port of `host` that this process has not returned for a while."""
     for port in islice(_PORTS, _EACH):
         try:
             listen(host, port).close()

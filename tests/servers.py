@@ -36,7 +36,7 @@ class ServerMissingError(Exception):
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """A PostgreSQL server's maintenance URL, in the form that libpq reads."""
+    """Yield the maintenance URL of a PostgreSQL server, in the form that libpq reads."""
     if given := os.environ.get("TEST_POSTGRES_URL"):
         yield given
         return
@@ -65,7 +65,7 @@ def database(server_url: str, template: str = "template1") -> Iterator[str]:
 
 @contextmanager
 def valkey() -> Iterator[str]:
-    """The URL of a Redis or Valkey server, empty."""
+    """Yield the URL of an empty Redis or Valkey server."""
     if given := os.environ.get("TEST_REDIS_URL"):
         redis.Redis.from_url(given).flushdb()
         yield given
@@ -82,7 +82,7 @@ def valkey() -> Iterator[str]:
 
 
 def postgres_argv(folder: Path, options: Mapping[str, object]) -> list[str]:
-    """The command of a new PostgreSQL server in `folder`, its cluster made; to be run as `unprivileged()`.
+    """Create a cluster in `folder` and return the command of its server, to be run as `unprivileged()`.
 
     Nothing is synced: a process may be killed, the machine may not. Raises `ServerMissingError`.
     """
@@ -94,7 +94,7 @@ def postgres_argv(folder: Path, options: Mapping[str, object]) -> list[str]:
 
 
 def valkey_argv(folder: Path, *options: str) -> list[str]:
-    """The command of a Redis or Valkey server that keeps nothing on disk. Raises `ServerMissingError`."""
+    """Return the command of a Redis or Valkey server without persistence. Raises `ServerMissingError`."""
     return [_valkey_program(), "--save", "", "--dir", str(folder), *options]
 
 
@@ -132,14 +132,14 @@ def _valkey_program() -> str:
 
 
 def _wheel(package: str) -> Path | None:
-    """The folder of an installed package, without importing it (one of them does things when imported)."""
+    """Return the folder of an installed package, without importing it (one package acts at import)."""
     spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent if spec is not None and spec.origin else None
 
 
 @contextmanager
 def folder_of_its_own() -> Iterator[Path]:
-    """A short path (a socket's name has 107 bytes at most) that the unprivileged user owns."""
+    """Yield a folder of the unprivileged user with a short path (a socket's name has at most 107 bytes)."""
     folder = Path(tempfile.mkdtemp(prefix="gantry-", dir="/tmp" if Path("/tmp").is_dir() else None))
     if user := unprivileged():
         shutil.chown(folder, user)

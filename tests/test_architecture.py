@@ -71,14 +71,14 @@ MOST_LINES, MOST_FILES = 400, 24
 
 
 def violations(file: str, source: str) -> list[str]:
-    """The imports in `source`, at the place `file`, that the tables above do not allow."""
+    """Return the imports in `source`, as the content of `file`, that the tables above do not allow."""
     room = file.split("/")[0]
     allowed = _first(ARROWS, file)
     return [name for name in _imports(source) if not _fits(name, file, room, allowed)]
 
 
 def _first(table: dict[str, set[str]], file: str) -> set[str]:
-    """The row of the file itself, else of the nearest folder that it is in."""
+    """Return the row of the file itself, else of the nearest folder that contains it."""
     return next(table[place] for place in (file, *map(str, PurePath(file).parents)) if place in table)
 
 

@@ -130,7 +130,7 @@ class Hand:
 
 @pytest.fixture
 def client(sqlite_settings: Settings) -> Iterator[TestClient]:
-    """A client of the started app, which gets errors as responses."""
+    """Yield a client of the started app, which gets errors as responses."""
     with asking(sqlite_settings) as started:
         yield started
 
@@ -144,7 +144,7 @@ def hand(sqlite_settings: Settings, client: TestClient) -> Iterator[Hand]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The settings of a running `python -m api`, which all tests of a file share."""
+    """Yield the settings of a running `python -m api`, which all tests of a file share."""
     with service(tmp_path_factory.mktemp("served")) as settings:
         yield settings
 

@@ -16,7 +16,7 @@ from tests.ports import free_port
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A server that knows one address."""
+    """Yield the port of a server with one route."""
 
     class AnswerHandler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

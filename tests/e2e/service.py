@@ -80,13 +80,13 @@ class Service:
         )
 
     def tail(self) -> str:
-        """The last lines of every log."""
+        """Return the last lines of every log."""
         return "\n".join(f"== {log.name}\n" + log.read_text()[-3000:] for log in sorted(self.logs.glob("*.log")))
 
 
 @contextmanager
 def running(settings: Settings, logs: Path) -> Iterator[Service]:
-    """API, relay, worker and sampler, each a process of its own; gone afterwards."""
+    """Start API, relay, worker and sampler as processes, and end them afterwards."""
     sampler_port, api_port = free_port(), free_port()
     settings = settings.model_copy(update={"port": api_port, "sampler_url": f"http://127.0.0.1:{sampler_port}"})
     logs.mkdir(exist_ok=True)

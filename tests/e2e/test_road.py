@@ -30,7 +30,7 @@ ROADS = (
 
 @pytest.fixture(scope="module", params=ROADS)
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A running service; who uses it leaves it without a job that has not ended, and with a worker."""
+    """Yield a running service. A test must leave it with a worker and without unfinished jobs."""
     folder = tmp_path_factory.mktemp(request.param)
     with settings_of(request.param, folder, request) as settings, running(settings, folder / "logs") as started:
         yield started

@@ -61,7 +61,7 @@ def _recovery(profile: Profile, repeats: int, say: Callable[[str], None]) -> Non
 
 
 def table(outcome: StormOutcome) -> str:
-    """What a storm came to, a line a figure."""
+    """Return the figures of a storm, one a line."""
     found = outcome.history
     assert found is not None
     kinds = ", ".join(f"{name} {count}" for name, count in sorted(outcome.struck.items()))

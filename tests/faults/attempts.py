@@ -36,7 +36,7 @@ _REFERENCES: Final = References()
 
 
 def claim(db: Database, worker: str = "a worker") -> Job:
-    """The one job that waits, pauses or not."""
+    """Return the only job that is queued or paused."""
     with db.write() as s:
         s.execute(update(Job).where(Job.status == Status.QUEUED.value).values(not_before=0.0))
         job = leases.claim(s, worker, "cpu", 0, TTL)
@@ -117,8 +117,10 @@ def _train(settings: Settings, job: Job, faults: Path | None) -> NoReturn:
 
 
 def freeze(settings: Settings, job_id: str, *pids: int) -> None:
-    """Stop these processes between two writes. One that is frozen within its transaction keeps everybody from the row
-    until PostgreSQL has ended its session, or from all of SQLite until it wakes.
+    """Stop these processes between two writes.
+
+    A process that is stopped within its transaction locks the row until PostgreSQL ends its session, or all of SQLite
+    until it continues.
     """
     sqlite = settings.database.startswith("sqlite")
     impatient = {"timeout": 0.2} if sqlite else {"options": "-c lock_timeout=200ms"}
@@ -141,7 +143,7 @@ def _is_free(engine: Engine, job_id: str) -> bool:
 
 
 def went_on_from(db: Database, job_id: str, attempt: int) -> int | None:
-    """The step of the checkpoint that this attempt began with, as it has said; 0 from scratch."""
+    """Return the step of the checkpoint from which this attempt began; 0 from scratch."""
     with db.read() as s:
         return s.get_one(AttemptRow, (job_id, attempt)).resumed_from_step
 
@@ -154,7 +156,7 @@ def give_back(db: Database, job: Job) -> None:
 
 
 def same_as_undisturbed(db: Database, job_id: str, body: dict[str, Any]) -> None:
-    """The job has succeeded once, its curves are whole, and all of it is as if nothing had happened."""
+    """Check that the job succeeded once, with whole curves and the result of an undisturbed run."""
     job, wanted = job_of(db, job_id), _REFERENCES.of(resolve(body))
     assert (job.status, job.step) == ("succeeded", body["total_steps"])
     with db.read() as s:

@@ -46,7 +46,7 @@ class LoadCaller:
         return status
 
     def post(self, path: str, **content: Any) -> httpx2.Response:
-        """The first answer that is neither an error of the service nor a request to come again."""
+        """Return the first response that is neither a 5xx error nor a request to try again."""
         give_up = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < give_up:
             answer = self._once(self._random.choice(self._urls) + path, content)

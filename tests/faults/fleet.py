@@ -145,7 +145,7 @@ class Fleet:
         return [f"http://127.0.0.1:{m.settings.port}" for m in self.members if m.role == "api"]
 
     def tail(self, length: int = 2000) -> str:
-        """The last lines of every log."""
+        """Return the last lines of every log."""
         return "\n".join(f"== {log.name}\n{log.read_text()[-length:]}" for log in sorted(self._logs.glob("*.log")))
 
     def _tend(self) -> None:
@@ -205,7 +205,7 @@ class Fleet:
 
 
 def left_behind(settings: Settings, seconds: float) -> list[str]:
-    """The processes of a service that are still there `seconds` after it was stopped; then they are killed."""
+    """Return the processes of a service that still run `seconds` after it was stopped, and kill them."""
     deadline = time.monotonic() + seconds
     while (pids := of_service(settings.data_dir)) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -215,5 +215,5 @@ def left_behind(settings: Settings, seconds: float) -> list[str]:
 
 
 def record(on: Ground) -> Database:
-    """The database, past every proxy."""
+    """Yield the database, not through a proxy."""
     return Database(on.direct_url)

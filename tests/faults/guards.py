@@ -23,7 +23,7 @@ DIRECTED: Final = "tests/faults/test_directed.py"
 
 
 def _fencing() -> None:
-    """A write is anybody's, whatever attempt it is of."""
+    """Let every attempt write, as if there were no fence."""
 
     def anybodys(job_id: str, attempt: int) -> tuple[Any, ...]:
         return (Job.id == job_id,)
@@ -32,7 +32,7 @@ def _fencing() -> None:
 
 
 def _republisher() -> None:
-    """A hint that was lost stays lost."""
+    """Do not send lost hints again."""
 
     def nothing(*_: object) -> list[str]:
         return []
@@ -41,7 +41,7 @@ def _republisher() -> None:
 
 
 def _order() -> None:
-    """A checkpoint is registered first, and the curve that leads to it is written afterwards."""
+    """Register a checkpoint before the metrics that lead to it are committed."""
     from worker.trainer.checkpoints import CheckpointManager
     from worker.trainer.recorder import Recorder
 

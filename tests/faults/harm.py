@@ -93,7 +93,7 @@ def kill_supervisor(scene: Scene, victim: TrainerHandle) -> str:
 
 
 def kill_worker(scene: Scene, victim: TrainerHandle) -> str:
-    """The main process alone, which takes the others along; or all of them at once, as a lost host does."""
+    """Kill the main process, which takes the others along, or all at once, like a lost host."""
     pids = scene.random.choice([victim.chain[:1], victim.chain])
     signal_all(pids, signal.SIGKILL)
     return f"pids {pids}"
@@ -146,7 +146,7 @@ def kill_broker(scene: Scene) -> str:
 
 
 def flush_broker(scene: Scene) -> str:
-    """Every message is lost."""
+    """Delete every message."""
     if scene.ground.broker is not None:
         servers.flush(scene.ground.broker)
         return "FLUSHALL"
@@ -190,7 +190,7 @@ def stall_broker(scene: Scene) -> str:
 
 
 def black_hole_broker(scene: Scene) -> str:
-    """The connections that are open stay half-open, until whoever holds them notices."""
+    """Leave open connections half-open until their owners notice."""
     assert scene.ground.broker_proxy is not None
     scene.ground.broker_proxy.black_hole()
     return "existing, for ever"
@@ -249,7 +249,7 @@ SHARED: Final[dict[str, Shared]] = {
 
 
 def plan(rng: random.Random, profile: Profile, count: int) -> list[str]:
-    """The names of `count` faults, drawn by weight from those of the profile."""
+    """Return the names of `count` faults, drawn by weight from those of the profile."""
     weights = {name: fault.weight for name, fault in AIMED.items()}
     weights |= {name: fault.weight for name, fault in SHARED.items() if profile in fault.profiles}
     return rng.choices(list(weights), list(weights.values()), k=count)

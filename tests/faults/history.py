@@ -66,7 +66,7 @@ class Past:
     told: ToldStatus
 
     def limit(self, attempt: int) -> int:
-        """The last step of which this attempt's writes count: its successors went on from there."""
+        """Return the last step of this attempt that counts: its successor continued from there."""
         later = [
             a.resumed_from_step for a in self.attempts if a.attempt > attempt and a.resumed_from_step is not None
         ]
@@ -248,7 +248,7 @@ def _values(past: Past) -> Iterator[str]:
 
 
 def _result(past: Past) -> Iterator[str]:
-    """The weights of every checkpoint whose step the spec names, and the last one's of a job that succeeded."""
+    """Yield the weights of every scheduled checkpoint, and of the last one of a job that succeeded."""
     spec, ready = from_record(past.job.spec), [c for c in past.checkpoints if c.state == "ready"]
     for row in ready:
         wanted = past.reference.digest(spec, row.step)
@@ -340,7 +340,7 @@ def _accepted(pasts: list[Past], told: ToldStatus) -> Iterator[str]:
 
 
 def _orphans(pasts: list[Past], artifacts: Storage) -> Iterator[str]:
-    """The files that no row owns: a log and a note an attempt, those of good checkpoints, and previews."""
+    """Return the files that a job may have: a log and a note for each attempt, good checkpoints, previews."""
     owned = {key for past in pasts for key in _keys(past)}
     yield from (key for key in artifacts.list_keys(unfinished=True) if key not in owned)
 

@@ -116,7 +116,7 @@ class ModelJob:
         return self._leave(Status.QUEUED, now)
 
     def _has_run(self, now: float) -> float:
-        """A worker that was lost has not run until somebody noticed."""
+        """Return the running time. A lost worker counts as running until its lease ended."""
         return self.ran + (self.heard if self.lease_until < now else now) - self.claimed
 
     def _leave(self, to: Status, now: float) -> Status:

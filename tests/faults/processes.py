@@ -28,7 +28,7 @@ class TrainerHandle:
 
 
 def trainers(job_ids: set[str]) -> list[TrainerHandle]:
-    """The trainers of these jobs."""
+    """Return the trainers of these jobs."""
     found = []
     for pid in _pids():
         words = _words(pid)

@@ -77,7 +77,7 @@ class Quiet:
         self._db, self._caller, self._count = db, caller, 0
 
     def accept(self) -> str:
-        """A job that trains until it is cancelled, and tells every step's tick that it can."""
+        """Return a job that trains until it is cancelled and reports as often as possible."""
         self._count += 1
         often = {"every_steps": 20}
         body = tiny(total_steps=ENDLESS, previews={"every_steps": ENDLESS, "per_class": 1}, checkpoints=often)
@@ -100,7 +100,7 @@ class Quiet:
         self._until(job_id, lambda job, last: job.status in TERMINAL)
 
     def trainer(self, job_id: str) -> TrainerHandle:
-        """The one that trains it."""
+        """Return the process that trains the job."""
         (found,) = trainers({job_id})
         return found
 

@@ -42,7 +42,7 @@ class FaultyServer:
             time.sleep(0.1)
 
     def kill(self) -> None:
-        """kill -9, of the server and of the processes that it has started: none outlives it here."""
+        """Kill the server and the processes that it has started, with SIGKILL."""
         assert self._process is not None
         orphans = children_of(self._process.pid)
         for pid in (self._process.pid, *orphans):
@@ -66,7 +66,7 @@ class FaultyServer:
 
 @contextmanager
 def postgres() -> Iterator[FaultyServer]:
-    """A PostgreSQL whose database `postgres` is ours; what was committed survives its kill."""
+    """Return a PostgreSQL server. Its committed data survive a kill."""
     with servers.folder_of_its_own() as folder:
         port = free_port()
         options = {"listen_addresses": "127.0.0.1", "port": port, "max_connections": 300}
@@ -84,7 +84,7 @@ def postgres() -> Iterator[FaultyServer]:
 
 @contextmanager
 def broker() -> Iterator[FaultyServer]:
-    """A Redis or Valkey that keeps nothing: its kill loses every message."""
+    """Return a Redis or Valkey server without persistence: a kill loses every message."""
     with servers.folder_of_its_own() as folder:
         port = free_port()
         argv = servers.valkey_argv(folder, "--port", str(port), "--bind", "127.0.0.1")

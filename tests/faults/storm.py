@@ -95,7 +95,7 @@ class StormOutcome:
 
 
 def bodies(steps: int) -> list[dict[str, Any]]:
-    """The specs of a storm's jobs: few, since each has a reference run; the last one is judged too."""
+    """Return the few specs of a storm's jobs. Each has a reference run; the last one is also evaluated."""
     often = {
         "total_steps": steps,
         "max_attempts": 20,
@@ -206,7 +206,7 @@ class Storm:
         self._outcome.struck[name] += 1
 
     def _victim(self) -> TrainerHandle | None:
-        """A trainer between its first tick and its end; None when there is none for a long time."""
+        """Return a trainer between its first tick and its end; None if there is none for a long time."""
         give_up = time.monotonic() + _AIM_SECONDS
         while time.monotonic() < give_up:
             training = self._in_mid_training()

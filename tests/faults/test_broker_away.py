@@ -37,7 +37,7 @@ def test_a_job_is_taken_at_once_and_runs_when_the_broker_is_back(tmp_path: Path)
 
 
 def _submitted_quickly(caller: LoadCaller, key: str) -> str:
-    """The job of a submission that waited for no broker; the other tries are for a machine that stood still."""
+    """Return the job of a submission that did not wait for the broker; retry if the machine stood still."""
     for attempt in range(3):
         began = time.monotonic()
         job_id = caller.submit(tiny(), key=f"{key}-{attempt}")

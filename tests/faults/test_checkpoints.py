@@ -90,7 +90,7 @@ def test_one_of_a_newer_format_is_passed_over_too(sqlite_settings: Settings, sql
 
 
 def _all_but_ended(settings: Settings, db: Database, body: dict[str, Any]) -> str:
-    """A job that was trained to its end, with checkpoints of steps 20, 40 and 60; its worker died with the news."""
+    """Return a job with checkpoints of steps 20, 40 and 60, whose worker died before it recorded the end."""
     submit(db, **body)
     job = claim(db)
     assert play(settings, db, job, report=False) == 0

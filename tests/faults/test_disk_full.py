@@ -44,7 +44,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 @pytest.fixture
 def elsewhere(disk: SmallDisk, tmp_path: Path) -> Iterator[tuple[Settings, Database]]:
-    """A service whose data folder is the small disk, and whose database is not on it."""
+    """Yield a service whose data folder is on the small disk, and whose database is not."""
     settings = small_settings(tmp_path, database_url=f"sqlite:///{tmp_path / 'gantry.db'}")
     migrate(settings)
     db = Database(settings.database)
@@ -89,7 +89,7 @@ def test_the_last_good_one_stays_while_there_is_no_space(
 def _train(
     settings: Settings, db: Database, job: Job, at: Mapping[int, Callable[[], None]], until_step: int = 60
 ) -> dict[int, bool]:
-    """As `worker.trainer.attempt` does, but something happens before the checkpoints `at` some steps; which are saved."""
+    """Run `worker.trainer`, but do something before the checkpoints `at` some steps. Returns the saved steps."""
     torch.set_num_threads(1)
     writer, artifacts = FencedWriter(db, job.id, job.attempt, 600), files_of(settings)
     report, manager = Recorder(writer, artifacts), CheckpointManager(writer, artifacts, keep_last=2)

@@ -33,7 +33,7 @@ BODY = judged(total_steps=60, checkpoints={"every_steps": 20, "keep_last": 2})
 
 @pytest.fixture(scope="module")
 def right(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, str]:
-    """A job of two attempts that succeeded, and its id; not to be changed."""
+    """Return a successful job of two attempts, and its id. Tests must not change it."""
     settings = small_settings(tmp_path_factory.mktemp("right"))
     schema.copy_sqlite(settings)
     db = Database(settings.database)
@@ -62,7 +62,7 @@ def _attempt(settings: Settings, db: Database, job_id: str, number: int, *, stop
 
 @pytest.fixture
 def copy(right: tuple[Settings, str], tmp_path: Path) -> tuple[Settings, str]:
-    """The same, to be spoilt: without the guards that the database itself has."""
+    """Yield a copy that a test may change, without the constraints of the database."""
     settings, job_id = right
     ours = small_settings(tmp_path)
     shutil.copytree(settings.data_dir, ours.data_dir)

@@ -150,7 +150,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self._running(begun=False))
     @rule(pick=picks)
     def begins(self, pick: int) -> None:
-        """The trainer has read its newest checkpoint."""
+        """Let the trainer read its newest checkpoint."""
         job = self._carried(pick, begun=False)
 
         def resumed(s: Session) -> leases.JobRequests:
@@ -252,7 +252,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(crashes=st.booleans())
     def relay(self, crashes: bool) -> None:
-        """It may die once the broker has the messages, and before that is written."""
+        """Send hints; the relay may die after the broker has them and before that is recorded."""
         due = [job_id for job_id, times in self.hints.items() for at in times if at <= self.now]
         with self.db.write() as s:
             hints = outbox.fetch_due(s, 1000)

@@ -75,7 +75,7 @@ def test_a_frozen_attempt_that_wakes_writes_nothing(settings: Settings, db: Data
 
 @contextmanager
 def _supervisor(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that carries one job, and whose trainer dies with it."""
+    """Start a process that runs one job and whose trainer dies with it."""
     environment = {**os.environ, **settings.environment()}
     with log.open("wb") as out:
         process = spawn([sys.executable, "-c", _CARRY], env=environment, stdout=out, stderr=out)

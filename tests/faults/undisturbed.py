@@ -50,7 +50,7 @@ class References:
         self._made: dict[str, UndisturbedRun] = {}
 
     def of(self, spec: TrainSpec) -> UndisturbedRun:
-        """The reference of that spec."""
+        """Return the reference run of that spec."""
         key = json.dumps(spec.model_dump(mode="json", exclude=_NOT_OF_THE_RUN), sort_keys=True)
         if key not in self._made:
             self._made[key] = run(spec)

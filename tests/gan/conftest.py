@@ -22,7 +22,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _same_chance() -> None:
-    """What a test draws without a seed of its own depends on no test before it."""
+    """Seed torch, so that a test without a seed of its own does not depend on earlier tests."""
     torch.manual_seed(0)
 
 

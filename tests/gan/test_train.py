@@ -29,7 +29,7 @@ NEVER = 1e9
 
 
 def story(events: list[Event]) -> list[tuple[str, int]]:
-    """What is told and when, but for verdicts, which have tests of their own."""
+    """Return the events with their steps, without verdicts, which have tests of their own."""
     return [(type(event).__name__, event.step) for event in events if not isinstance(event, HealthChanged)]
 
 
@@ -191,7 +191,7 @@ def hurt(trainer: Trainer) -> None:
 
 
 def poisoned(spec: TrainSpec, data: ImageDataset, at: set[int]) -> tuple[Trainer, list[Event]]:
-    """A trainer whose D is hurt after each step of `at`, where a preview is due; and what it told."""
+    """Return a trainer whose D is damaged after each step of `at`, where a preview is due, and its events."""
     trainer, told = Trainer(spec, data, tick_seconds=NEVER), []
     for event in trainer.run():
         told.append(event)

@@ -76,7 +76,7 @@ def test_a_spec_that_evaluates_needs_a_feature_network(points: ImageDataset) -> 
 
 
 def story_of(events: list[Event]) -> list[tuple[object, ...]]:
-    """What a run told, but for its ticks, whose places depend on the clock."""
+    """Return the events of a run without ticks, whose positions depend on the clock."""
     told: list[tuple[object, ...]] = []
     for event in events:
         match event:

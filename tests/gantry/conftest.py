@@ -12,6 +12,6 @@ from tests.api.shell import service
 
 @pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The settings of a running API process without a worker. All tests of this folder share it."""
+    """Yield the settings of a running API process without a worker. All tests of this folder share it."""
     with service(tmp_path_factory.mktemp("served")) as settings:
         yield settings

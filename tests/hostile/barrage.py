@@ -137,7 +137,7 @@ def _throw(rows: Sequence[HostileRow], target: Target, outcome: RowOutcome, tell
 
 
 def _left(folder: Path, before: set[str], job_id: str) -> list[str]:
-    """What is there in the end; what somebody is about to remove is waited for."""
+    """Return the files that are left, after those that are being removed are gone."""
     deadline = time.monotonic() + _TIDYING_SECONDS
     while True:
         left = sorted(name for name in files(folder) - before if not _ours(name, job_id))
@@ -147,7 +147,7 @@ def _left(folder: Path, before: set[str], job_id: str) -> list[str]:
 
 
 def _ours(name: str, job_id: str) -> bool:
-    """What is there for another reason than what was thrown: logs, the job that trains, the database's own files."""
+    """Return whether a file has another cause than bad input: logs, the training job, the database."""
     return name in ("data/datasets", "data/datasets/default", "data/features") or name.startswith(
         ("data/logs", f"data/artifacts/default/{job_id}", "data/gantry.db", "data/queue")
     )

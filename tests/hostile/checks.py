@@ -1,5 +1,7 @@
-"""Checks in place of two of schemathesis's. `positive_data_acceptance`: a request that fits the document is taken, or
-refused for a reason that no JSON Schema can say. And jobs that there can be, so that something follows from them.
+"""Checks that replace two of schemathesis's own.
+
+`positive_data_acceptance`: a request that fits the document is accepted, or refused for a reason that no JSON Schema
+can express. Generated jobs are valid ones, so that other requests can follow from them.
 
 Loaded by `st run` through SCHEMATHESIS_HOOKS.
 """
@@ -47,7 +49,7 @@ def without_excuse(status: int, body: dict[str, Any]) -> list[tuple[str, str]]:
 def what_fits_the_document_is_taken(
     ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
 ) -> None:
-    """Raises `AssertionError`."""
+    """Raise `AssertionError` unless the response is as described."""
     if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code not in _REFUSED:
         return
     found = without_excuse(response.status_code, response.json())

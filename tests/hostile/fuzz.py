@@ -27,7 +27,7 @@ _OPERATIONS: Final = 30
 
 
 def main(argv: Sequence[str]) -> int:
-    """The exit code of schemathesis: 0 when nothing was found."""
+    """Run schemathesis. Returns its exit code: 0 if it found nothing."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile.fuzz", description="schemathesis, all checks.")
     parser.add_argument("--cases", type=int, default=5_000, help="About how many requests.")
     parser.add_argument("--seed", type=int, default=1)

@@ -21,7 +21,7 @@ GOOD = files("bag", "shoe", each=40)
 
 
 def with_entry(name: str, content: bytes | None = None) -> bytes:
-    """A good archive and one entry more."""
+    """Return a good archive with one more entry."""
     return zipped({**GOOD, name: picture(1) if content is None else content})
 
 
@@ -68,12 +68,12 @@ def overlapping() -> bytes:
 
 
 def claims(size: int) -> bytes:
-    """An entry that says it expands to `size` bytes."""
+    """Return an archive with an entry that claims to expand to `size` bytes."""
     return in_directory(zipped(GOOD), 24, struct.pack("<I", size))
 
 
 def lying() -> bytes:
-    """An entry of 100 MB that says it has 100 bytes."""
+    """Return an archive with an entry of 100 MB that claims to have 100 bytes."""
     content = zipped({**GOOD, "shoe/zz.png": bytes(100_000_000)})
     return in_directory(content, 24, struct.pack("<I", 100), entry=len(GOOD))
 
@@ -112,17 +112,17 @@ def many_entries() -> bytes:
 
 
 def weights() -> bytes:
-    """What torch.save writes: a zip around a pickle, this one with a command in it."""
+    """Return a file like those of torch.save: a zip around a pickle, with a command in it."""
     return zipped({"archive/data.pkl": pickle.dumps(print), "archive/version": b"3\n"})
 
 
 def holding(*images: bytes, suffix: str = "png", others: Mapping[str, bytes] = GOOD) -> bytes:
-    """A good archive in which these images lie, too."""
+    """Return a good archive that also holds these images."""
     return zipped({**others, **{f"bag/x{i}.{suffix}": data for i, data in enumerate(images)}})
 
 
 def png(width: int, height: int, *chunks: bytes, depth: int = 1, colour: int = 0, rows: bytes | None = None) -> bytes:
-    """A PNG of that size; its pixels are zeros unless `rows` are given."""
+    """Return a PNG of that size. Its pixels are zeros unless `rows` are given."""
     if rows is None:
         packer = zlib.compressobj(9)
         line = bytes(1 + (width * depth + 7) // 8)
@@ -142,7 +142,7 @@ def huge() -> bytes:
 
 
 def with_a_long_text() -> bytes:
-    """A comment of 200 MB, packed."""
+    """Return a PNG with a compressed comment of 200 MB."""
     return png(16, 16, chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(200_000_000), 9)))
 
 
@@ -165,7 +165,7 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def noise(kind: str) -> bytes:
-    """An image that does not shrink."""
+    """Return an image that does not compress."""
     return saved(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)), kind)
 
 

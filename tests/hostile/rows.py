@@ -347,7 +347,7 @@ def _giant(target: Target) -> str:
 
 
 def _made(target: Target, headers: Mapping[str, str] | None = None) -> str:
-    """A job that nobody will train: it is cancelled at once."""
+    """Return the id of a job that is cancelled at once."""
     body = {"dataset": "fashion-mnist-mini", "total_steps": 10, "batch_size": 8, "priority": -100}
     job_id: str = target.http.post("/v1/jobs", json=body, headers=dict(headers or {})).raise_for_status().json()["id"]
     return job_id

@@ -74,7 +74,7 @@ class Target:
         return self.ask("POST", "/v1/jobs", content=content, headers={**JSON, **(headers or {})})
 
     def spec(self, **fields: Any) -> str:
-        """A job that is in order but for these fields; dry, so that nothing is left of one that is taken."""
+        """Return the response for a valid job with these fields, as a dry run, so that nothing is stored."""
         body = {"dataset": "fashion-mnist-mini", "total_steps": 10, "batch_size": 8, **fields}
         return self.ask("POST", "/v1/jobs?dry_run=true", json=body)
 
@@ -109,7 +109,7 @@ class Target:
                 return "silence"
 
     def head(self, method: str, path: str, headers: Mapping[str, object]) -> bytes:
-        """The beginning of a request, up to its body."""
+        """Return the beginning of a request, up to its body."""
         place = urlsplit(self.url).netloc
         lines = [f"{name}: {value}" for name, value in {**self.headers, **headers}.items()]
         return "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {place}", *lines, "", ""]).encode("latin-1")

@@ -19,13 +19,13 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 def family(pid: int) -> list[int]:
-    """A process and all below it."""
+    """Return a process and all its descendants."""
     below = [child for direct in children_of(pid) for child in family(direct)]
     return [pid, *below]
 
 
 def role(pid: int) -> str:
-    """What it is of the service: the name of its module."""
+    """Return the name of the module that a process runs."""
     words = describe(pid).split()
     for before, word in zip(["", *words], words, strict=False):
         if before == "-m":
@@ -68,7 +68,7 @@ def resident_mb(pid: int) -> float:
 
 
 def processor_seconds(pid: int) -> float:
-    """What it has used, all its threads together."""
+    """Return the CPU time of all threads of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICK
 

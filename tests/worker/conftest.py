@@ -26,7 +26,7 @@ class Carry(Protocol):
 
 @pytest.fixture
 def sqlite_db(sqlite_settings: Settings) -> Iterator[Database]:
-    """The database of `sqlite_settings`."""
+    """Yield the database of `sqlite_settings`."""
     database = Database(sqlite_settings.database)
     yield database
     database.dispose()
@@ -34,7 +34,7 @@ def sqlite_db(sqlite_settings: Settings) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def nurseries() -> Iterator[Queue[ForkServer]]:
-    """Warm nurseries, lent to one supervisor at a time: torch is imported once a run of the tests."""
+    """Yield warm fork servers, each used by one supervisor at a time: torch is imported once."""
     lent: Queue[ForkServer] = Queue()
     environment = trainer_environment(Settings(), os.environ)
     all_of_them = [ForkServer("wrk_of_the_tests_one_of_several", environment) for _ in range(2)]

@@ -33,7 +33,7 @@ WORKER: Final = Identity("worker-of-the-test", "cpu", 0)
 
 
 def tiny(**changes: Any) -> dict[str, Any]:
-    """A POST body of a job that takes a second: fully connected networks of a few units, judged by nobody."""
+    """Return the body of a job that takes a second: small fully connected networks, without evaluations."""
     body: dict[str, Any] = {
         "dataset": "fashion-mnist-mini",
         "preset": "goodfellow2014-ns",
@@ -49,20 +49,20 @@ def tiny(**changes: Any) -> dict[str, Any]:
 
 
 def judged(**changes: Any) -> dict[str, Any]:
-    """A tiny job that is evaluated every 20 steps, and whose losses are looked at as often."""
+    """Return the body of a tiny job with an evaluation and a health check every 20 steps."""
     evaluation = {"every_steps": 20, "images": 100}
     safeguards = {"every_steps": 20, "probe_every_steps": 20, "thresholds": {"warm_up_images": 0}}
     return tiny(**{"evaluation": evaluation, "safeguards": safeguards, **changes})
 
 
 def endless(**changes: Any) -> dict[str, Any]:
-    """A job that is there until somebody stops it, and saves nothing unasked."""
+    """Return the body of a job that trains until it is stopped and saves only on request."""
     rarely = {"every_steps": ENDLESS}
     return tiny(total_steps=ENDLESS, previews=rarely | {"per_class": 1}, checkpoints=rarely, **changes)
 
 
 def job_of(db: Database, job_id: str) -> Job:
-    """The job as it stands."""
+    """Return the job's current row."""
     with db.read() as s:
         return jobs.get(s, job_id)
 
@@ -87,7 +87,7 @@ def trains(db: Database, job_id: str) -> Callable[[], bool]:
 
 
 def trainer_pids(job_id: str) -> list[int]:
-    """The processes that train this job."""
+    """Return the ids of the processes that train this job."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -131,7 +131,7 @@ def _trainer(spec: TrainSpec, **options: Any) -> Trainer:
 
 
 def with_checkpoints(settings: Settings, db: Database, body: dict[str, Any], steps: int) -> Job:
-    """A queued job whose first attempt saved a checkpoint at each of its `steps` steps, and was then drained."""
+    """Return a queued job whose first attempt saved checkpoints at `steps` and was then drained."""
     job = submit(db, **body)
     with db.write() as s:
         claimed = leases.claim(s, "an-earlier-worker", "cpu", 0, 60)

@@ -20,7 +20,7 @@ from tests.worker.helpers import endless, job_of, tiny, trainer_pids, trains, un
 
 @pytest.fixture
 def worker(settings: Settings, db: Database) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that has said it is there."""
+    """Yield a worker that has registered itself."""
     process = subprocess.Popen([sys.executable, "-m", "worker"], env={**os.environ, **settings.environment()})
     try:
         until(lambda: count(db) == 1)

@@ -46,7 +46,7 @@ def ready(db: Database, job_id: str) -> list[Checkpoint]:
 
 
 def training(settings: Settings, db: Database, run: Carry) -> tuple[Job, Future[str | None]]:
-    """A job that trains without end, and what carries it."""
+    """Yield a job that trains without end, and its supervisor."""
     job = submit(db, **endless())
     carried = run(settings)
     until(trains(db, job.id))
@@ -171,7 +171,7 @@ def test_a_supervisor_that_lost_the_job_ends_its_trainer(
 
 
 def given_up(db: Database, job_id: str) -> None:
-    """The job waits for another attempt, and its worker carries nothing."""
+    """Check that the job waits for another attempt, and that its worker is idle."""
     after = job_of(db, job_id)
     assert (after.status, after.crashes) == ("queued", 1)
     assert after.status_reason is not None and after.status_reason["code"] == "supervisor_error"

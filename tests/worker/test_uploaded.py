@@ -18,7 +18,7 @@ from tests.worker.helpers import job_of, judged, tiny
 
 
 def _ready(db: Database, settings: Settings, content: dict[str, bytes], side: int = 16) -> str:
-    """A data set of that content, ready to be trained on; its id."""
+    """Store a data set with that content, ready for training. Returns its id."""
     dataset_id = new_id("ds")
     open_storage(settings).datasets(DEFAULT_TENANT).put_bytes(keys.upload(dataset_id), zipped(content))
     with db.write() as s:

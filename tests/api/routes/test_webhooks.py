@@ -38,7 +38,7 @@ def _named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def open_settings(sqlite_settings: Settings) -> Settings:
-    """Settings with webhooks enabled, also for addresses of this host."""
+    """Return settings with webhooks enabled, also for addresses of this host."""
     return sqlite_settings.model_copy(update={"webhooks": True, "webhook_allow_private": True})
 
 
@@ -50,7 +50,7 @@ def caller(open_settings: Settings) -> Iterator[TestClient]:
 
 @pytest.fixture
 def strict(sqlite_settings: Settings) -> Iterator[TestClient]:
-    """A client of a service with webhooks enabled for public addresses only."""
+    """Yield a client of a service with webhooks enabled for public addresses only."""
     made = sqlite_settings.model_copy(update={"webhooks": True})
     with asking(made) as started:
         yield started
@@ -58,7 +58,7 @@ def strict(sqlite_settings: Settings) -> Iterator[TestClient]:
 
 @pytest.fixture
 def delivered(open_settings: Settings) -> Iterator[None]:
-    """A running dispatcher."""
+    """Yield a running dispatcher."""
     stop = threading.Event()
     dispatcher = WebhookDispatcher(open_settings, stop)
     dispatcher.start()

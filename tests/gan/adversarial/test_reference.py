@@ -120,7 +120,7 @@ class PlainStep:
 
 
 def _with_torchs_own_activations(network: nn.Module) -> nn.Module:
-    """A copy whose LeakyReLUs are torch's."""
+    """Return a copy with torch's own LeakyReLU layers."""
     plain = copy.deepcopy(network)
     for module in list(plain.modules()):
         for name, child in module.named_children():

@@ -133,7 +133,7 @@ def measured(spec: TrainSpec, data: ImageDataset) -> dict[str, EvaluationResult]
 
 
 def found_in(run: list[EvaluationResult], spec: TrainSpec, data: ImageDataset) -> set[str]:
-    """What health finds in evaluations that come one after another, the untrained generator's first."""
+    """Return the findings for a sequence of evaluations, after that of the untrained generator."""
     health = HealthMonitor(spec, data.info)
     raised = [health.add_evaluation(replace(one, step=i * EVERY)) for i, one in enumerate(run)]
     return {finding.code for findings in raised for finding in findings}

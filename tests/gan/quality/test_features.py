@@ -51,7 +51,7 @@ def drawn(
 
 
 def not_again(share: float) -> None:
-    """A progress that is told of nothing, as nothing is trained."""
+    """Fail if training reports progress."""
     raise AssertionError(f"It is being trained: {share:.0%}.")
 
 

@@ -25,7 +25,7 @@ CLASSES = files("bag", "shoe", size=(20, 20))
 
 @pytest.fixture
 def validating(served: Settings) -> Iterator[Settings]:
-    """The service, and a thread that validates uploads."""
+    """Yield a service, and a thread that validates uploads."""
     stop = threading.Event()
     thread = UploadValidator(served, stop)
     thread.start()

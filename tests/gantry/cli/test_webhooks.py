@@ -20,7 +20,7 @@ from tests.jobs.relay.webhooks.receiver import receiving
 
 @pytest.fixture(scope="module")
 def notifying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A service with webhooks, and its relay. All tests of this file share them."""
+    """Yield a service with webhooks and its relay. All tests of this file share them."""
     on = {"webhooks": True, "webhook_allow_private": True}
     folder = tmp_path_factory.mktemp("notifying")
     with service(folder, **on) as settings, (folder / "relay.log").open("wb") as log:

@@ -75,7 +75,7 @@ def wish(pairs: list[tuple[int | None, int]], checkpoint: str = "ckpt_a", trunca
 
 
 def together(held: Held, wishes: list[DrawRequest]) -> list[Any]:
-    """What each came to, when the first is under way as the others come."""
+    """Return the result of each request; the first is in progress when the others arrive."""
 
     async def draw() -> list[Any]:
         batcher = Batcher(held)  # type: ignore[arg-type]

@@ -45,14 +45,14 @@ def sampler_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def client(sampler_settings: Settings) -> Iterator[httpx2.Client]:
-    """A client of a running sampler, which lets one request wait."""
+    """Yield a client of a running sampler that lets one request wait."""
     with running(sampler_settings) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def roomy(sampler_settings: Settings) -> Iterator[httpx2.Client]:
-    """A client of one that lets many wait, on the same record."""
+    """Yield a client of a sampler that lets many wait, on the same record."""
     socket_file = f"unix:{sampler_settings.data_dir / 'roomy'}"
     with running(sampler_settings.model_copy(update={"sampler_url": socket_file, "sampler_queue": 16})) as client:
         yield client
@@ -60,7 +60,7 @@ def roomy(sampler_settings: Settings) -> Iterator[httpx2.Client]:
 
 @contextmanager
 def running(settings: Settings) -> Iterator[httpx2.Client]:
-    """A sampler, and a client of it; it stops cleanly."""
+    """Start a sampler, yield a client of it, and stop it cleanly."""
     process = subprocess.Popen([sys.executable, "-m", "worker.sampler"], env={**os.environ, **settings.environment()})
     url, path = sampler_address(settings.sampler_url)
     transport = httpx2.HTTPTransport(uds=path) if path else None
@@ -82,7 +82,7 @@ def alive(client: httpx2.Client) -> bool:
 
 
 def trained(settings: Settings, **changes: Any) -> list[Checkpoint]:
-    """The three checkpoints of a small job, newest first."""
+    """Return the three checkpoints of a small job, newest first."""
     db = Database(settings.database)
     try:
         job = with_checkpoints(settings, db, tiny(**changes), steps=3)

@@ -35,7 +35,7 @@ class WatchedWriter(FeaturePreparation):
 
 @pytest.fixture
 def running(sqlite_db: Database) -> Job:
-    """A job whose worker was lost once, and that another has taken up."""
+    """Return a job whose worker was lost once and that another worker runs."""
     submit(sqlite_db, **tiny())
     reason: dict[str, Any] = {"code": "worker_lost", "message": "It was lost."}
     with sqlite_db.write() as s:
