@@ -1,4 +1,4 @@
-"""What the tests of learning share: a quick spec, a small data set, one thread, the same chance in every run."""
+"""Fixtures of the tests of learning: a quick spec, a small data set, one thread, and a fixed seed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.gan.quick import quick_spec, three_shapes
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:
+    """Run all tests with one thread of torch, so that sums have one order."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -21,18 +22,18 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _same_chance() -> None:
-    """Seed torch, so that a test without a seed of its own does not depend on earlier tests."""
+def _fixed_seed() -> None:
+    """Seed the global generator, so that a test does not depend on the tests before it."""
     torch.manual_seed(0)
 
 
 @pytest.fixture
 def quick() -> Callable[..., TrainSpec]:
-    """`quick_spec`, with the small sizes that keep a test quick."""
+    """Return the function `quick_spec`."""
     return quick_spec
 
 
 @pytest.fixture(scope="session")
 def shapes() -> ImageDataset:
-    """`three_shapes`."""
+    """Return `three_shapes()`."""
     return three_shapes()

@@ -1,4 +1,4 @@
-"""Specs that train in milliseconds; also used by the process that `test_resume.py` starts."""
+"""Specs that train in milliseconds, and a small data set; the process of `test_resume.py` uses them, too."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from gan.spec.presets import PRESETS
 
 SMALL: dict[str, Any] = {
     "dataset": "fashion-mnist-mini",
-    # Its label enters networks of every family.
+    # Networks of every family can use the label in this way.
     "preset": "cgan-concat",
     "total_steps": 4,
     "batch_size": 6,
     "generator": {"base_channels": 4, "z_dim": 8},
     "discriminator": {"base_channels": 4},
     "previews": {"per_class": 2},
-    # What is compared bit for bit must not depend on what the machine has in hardware.
+    # Results that are compared bit for bit must not depend on the hardware.
     "resources": {"precision": "fp32"},
-    # Costs a feature network; tests of evaluation switch it on.
+    # An evaluation needs a feature network; tests of evaluations switch it on.
     "evaluation": {"enabled": False},
 }
 
 
 def quick_spec(**changes: Any) -> TrainSpec:
-    """`SMALL` with whole fields replaced, objects merged field by field; of an mlp, few units."""
+    """Return the spec of `SMALL` merged with `changes`, field by field; an mlp gets few units."""
     body = dict(SMALL)
     preset = PRESETS[changes.get("preset", SMALL["preset"])].overrides
     for network in ("generator", "discriminator"):
@@ -42,7 +42,7 @@ def quick_spec(**changes: Any) -> TrainSpec:
 
 
 def three_shapes() -> ImageDataset:
-    """60 images of 12 x 14 in three classes, each class with a pattern of its own; drawn from a fixed seed."""
+    """Return 60 images of 12 x 14 in three classes, each with its own pattern, from a fixed seed."""
     source = torch.Generator().manual_seed(3)
     labels = torch.arange(3).repeat(20)
     images = torch.randint(0, 60, (60, 1, 12, 14), generator=source, dtype=torch.uint8)

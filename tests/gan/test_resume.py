@@ -70,7 +70,7 @@ def test_every_preset_resumes_bit_for_bit_in_a_fresh_process(tmp_path: Path) -> 
 
 
 def at_checkpoint(trainer: Trainer) -> tuple[list[Event], dict[str, Any]]:
-    """Run `trainer` to its first checkpoint; return its events so far and its state there."""
+    """Run `trainer` to its first checkpoint. Return its events so far and its state."""
     events: list[Event] = []
     for event in trainer.run():
         events.append(event)
@@ -80,21 +80,21 @@ def at_checkpoint(trainer: Trainer) -> tuple[list[Event], dict[str, Any]]:
 
 
 def without(state: dict[str, Any], name: str) -> None:
-    """Make `state` one of a version that did not have the metric `name` yet."""
+    """Change `state` to that of a version without the metric `name`."""
     place = state["unseen_metrics"].index(name)
     state["unseen_metrics"].remove(name)
     state["unseen"] = torch.cat([state["unseen"][:, :place], state["unseen"][:, place + 1 :]], dim=1)
 
 
 def with_another(state: dict[str, Any], value: float) -> None:
-    """Make `state` one of a version that had one more metric, between those of this version."""
+    """Change `state` to that of a version with one more metric, between those of this version."""
     state["unseen_metrics"].insert(1, "of_another_version")
     column = torch.full((len(state["unseen"]), 1), value)
     state["unseen"] = torch.cat([state["unseen"][:, :1], column, state["unseen"][:, 1:]], dim=1)
 
 
 def without_names(state: dict[str, Any]) -> None:
-    """Make `state` one of a version that did not keep the names of the metrics."""
+    """Change `state` to that of a version without names of metrics."""
     del state["unseen_metrics"]
 
 
@@ -102,17 +102,17 @@ def without_names(state: dict[str, Any]) -> None:
     "change",
     [
         pytest.param(lambda state: without(state, "penalty_d"), id="one metric less"),
-        pytest.param(lambda state: without(state, "real_logit"), id="one less that health reads"),
+        pytest.param(lambda state: without(state, "real_logit"), id="one metric of health less"),
         pytest.param(lambda state: without(state, "grad_norm_d"), id="no gradient norm"),
         pytest.param(lambda state: with_another(state, 1.0), id="one metric more"),
-        pytest.param(lambda state: with_another(state, float("nan")), id="one more that is not finite"),
+        pytest.param(lambda state: with_another(state, float("nan")), id="one metric more, not finite"),
         pytest.param(without_names, id="no names"),
     ],
 )
 def test_a_checkpoint_of_other_metrics_resumes_with_the_right_curve(
     change: Callable[[dict[str, Any]], None], tmp_path: Path
 ) -> None:
-    # Health looks at steps 8 and 14, so that the checkpoint of step 7 holds rows that health has not seen.
+    # Health checks the losses at steps 8 and 14, so the checkpoint of step 7 has rows that are not checked yet.
     spec, data = quick_spec(**CHANGES, safeguards={"every_steps": 8}), three_shapes()
     undisturbed = list(Trainer(spec, data).run())
     before, state = at_checkpoint(Trainer(spec, data))
@@ -121,7 +121,7 @@ def test_a_checkpoint_of_other_metrics_resumes_with_the_right_curve(
     with (tmp_path / "changed").open("wb") as file:
         checkpoint.save(file, state)
     resumed = Trainer(spec, data, state=checkpoint.load(tmp_path / "changed"))
-    # A checkpoint before the next look resumes as well.
+    # A second checkpoint before the next check resumes as well.
     resumed = Trainer(spec, data, state=resumed.state())
     after = list(resumed.run())
     assert np.array_equal(curve(before + after), curve(undisturbed))
@@ -129,7 +129,7 @@ def test_a_checkpoint_of_other_metrics_resumes_with_the_right_curve(
     assert resumed.health.findings == ()
 
 
-def test_rows_of_other_metrics_do_not_change_what_health_remembers() -> None:
+def test_rows_of_other_metrics_do_not_change_the_state_of_health() -> None:
     spec, data = quick_spec(**CHANGES, safeguards={"every_steps": 8}), three_shapes()
     states = []
     for change in (None, lambda state: without(state, "penalty_d"), lambda state: with_another(state, float("nan"))):

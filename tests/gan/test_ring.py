@@ -49,9 +49,9 @@ R1_R2: dict[str, Any] = {
 }
 
 
-def body_of(adversarial: dict[str, Any]) -> dict[str, Any]:
+def body_of(changes: dict[str, Any]) -> dict[str, Any]:
     """Return the body of a job on the ring."""
-    steps = adversarial["total_steps"]
+    steps = changes["total_steps"]
     return {
         "dataset": "ring",
         "conditioning": {"kind": "none"},
@@ -63,7 +63,7 @@ def body_of(adversarial: dict[str, Any]) -> dict[str, Any]:
         "previews": {"every_steps": steps, "per_class": 1},
         "checkpoints": {"every_steps": steps},
         "resources": {"precision": "fp32"},
-        **adversarial,
+        **changes,
     }
 
 
@@ -78,10 +78,10 @@ def net(points: ImageDataset) -> FeatureNet:
 
 
 def trained(
-    adversarial: dict[str, Any], data: ImageDataset, net: FeatureNet
+    changes: dict[str, Any], data: ImageDataset, net: FeatureNet
 ) -> tuple[Trainer, list[HealthFinding], EvaluationResult]:
     """Train to the end. Return the trainer, all findings, and the last evaluation."""
-    trainer = Trainer(resolve(body_of(adversarial)), data, features=net)
+    trainer = Trainer(resolve(body_of(changes)), data, features=net)
     raised: list[HealthFinding] = []
     last = None
     for event in trainer.run():
@@ -110,11 +110,11 @@ def test_minimax_loses_modes_and_gives_a_finding(points: ImageDataset, net: Feat
     assert resolve(remedied(body_of(MINIMAX), collapse)).generator.z_dim > 2
 
 
-@pytest.mark.parametrize("adversarial", [WGAN_GP, R1_R2], ids=["wgan-gp", "r1-r2"])
+@pytest.mark.parametrize("changes", [WGAN_GP, R1_R2], ids=["wgan-gp", "r1-r2"])
 def test_a_penalised_critic_covers_all_modes_without_findings(
-    adversarial: dict[str, Any], points: ImageDataset, net: FeatureNet
+    changes: dict[str, Any], points: ImageDataset, net: FeatureNet
 ) -> None:
-    trainer, raised, last = trained(adversarial, points, net)
+    trainer, raised, last = trained(changes, points, net)
     assert modes_drawn(trainer) == MODES
     assert last.metrics["coverage"] > 0.3
     assert min(last.class_histogram.values()) > 0.05

@@ -1,4 +1,4 @@
-"""The loop: what it tells, in which order, and what it does with a run that breaks."""
+"""The training loop: its events and their order, and what it does when training diverges."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ Quick = Callable[..., TrainSpec]
 NEVER = 1e9
 
 
-def story(events: list[Event]) -> list[tuple[str, int]]:
-    """Return the events with their steps, without verdicts, which have tests of their own."""
+def summary(events: list[Event]) -> list[tuple[str, int]]:
+    """Return the type and step of each event, without verdicts, which have tests of their own."""
     return [(type(event).__name__, event.step) for event in events if not isinstance(event, HealthChanged)]
 
 
 def curve(events: list[Event]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return the metrics of all ticks, (steps, metrics)."""
     return np.concatenate([event.values for event in events if isinstance(event, Tick)])
 
 
-def test_what_is_told_and_in_which_order(quick: Quick, shapes: ImageDataset) -> None:
+def test_the_events_and_their_order(quick: Quick, shapes: ImageDataset) -> None:
     spec = quick(total_steps=7, previews={"every_steps": 2}, checkpoints={"every_steps": 3})
     events = list(Trainer(spec, shapes, tick_seconds=NEVER).run())
-    assert story(events) == [
+    assert summary(events) == [
         ("PreviewReady", 0),
         ("Tick", 2), ("PreviewReady", 2),
         ("Tick", 3), ("CheckpointDue", 3),
@@ -51,9 +52,9 @@ def test_what_is_told_and_in_which_order(quick: Quick, shapes: ImageDataset) -> 
     assert [e.final for e in events if isinstance(e, CheckpointDue)] == [False, False, True]
 
 
-def test_the_last_step_is_told_once_when_everything_falls_on_it(quick: Quick, shapes: ImageDataset) -> None:
+def test_each_event_of_the_last_step_comes_once(quick: Quick, shapes: ImageDataset) -> None:
     spec = quick(total_steps=4, previews={"every_steps": 2}, checkpoints={"every_steps": 4})
-    assert story(list(Trainer(spec, shapes, tick_seconds=NEVER).run()))[-3:] == [
+    assert summary(list(Trainer(spec, shapes, tick_seconds=NEVER).run()))[-3:] == [
         ("Tick", 4), ("PreviewReady", 4), ("CheckpointDue", 4),
     ]  # fmt: skip
 
@@ -74,12 +75,12 @@ def test_ticks_cover_every_step_once_with_finite_metrics(quick: Quick, shapes: I
     assert ((accuracy >= 0) & (accuracy <= 1)).all()
 
 
-def test_how_often_the_metrics_are_read_does_not_change_them(quick: Quick, shapes: ImageDataset) -> None:
+def test_metrics_do_not_depend_on_how_often_they_are_read(quick: Quick, shapes: ImageDataset) -> None:
     often, seldom = (list(Trainer(quick(), shapes, tick_seconds=s).run()) for s in (0.0, NEVER))
     assert np.array_equal(curve(often), curve(seldom))
 
 
-def test_a_tick_comes_before_the_unread_metrics_overflow(quick: Quick, shapes: ImageDataset) -> None:
+def test_a_tick_comes_before_the_buffer_of_metrics_overflows(quick: Quick, shapes: ImageDataset) -> None:
     mlp = {"architecture": "mlp", "hidden_units": 8}
     spec = quick(
         total_steps=TICK_STEPS + 5, batch_size=2, generator=mlp, discriminator=mlp, ema={"enabled": False},
@@ -90,7 +91,7 @@ def test_a_tick_comes_before_the_unread_metrics_overflow(quick: Quick, shapes: I
     assert [t.step for t in ticks] == [TICK_STEPS, TICK_STEPS + 5]
 
 
-def test_more_updates_of_one_player(quick: Quick, shapes: ImageDataset) -> None:
+def test_several_updates_of_each_network(quick: Quick, shapes: ImageDataset) -> None:
     trainer = Trainer(quick(total_steps=3, alternation={"d_steps": 2, "g_steps": 3}), shapes)
     list(trainer.run())
     assert trainer.images_seen == 3 * 2 * 6
@@ -108,7 +109,7 @@ def test_every_preset_trains_fifty_steps_and_stays_finite(quick: Quick, shapes: 
     assert not np.array_equal(previews[0].images, previews[-1].images)
 
 
-def test_the_same_spec_gives_the_same_run_and_another_seed_another(quick: Quick, shapes: ImageDataset) -> None:
+def test_a_run_is_reproducible_and_depends_on_the_seed(quick: Quick, shapes: ImageDataset) -> None:
     runs = []
     for seed, noise in ((1, 5), (1, 6), (2, 5)):
         torch.manual_seed(noise)
@@ -119,7 +120,7 @@ def test_the_same_spec_gives_the_same_run_and_another_seed_another(quick: Quick,
     assert not np.array_equal(runs[0][0], runs[2][0])
 
 
-def test_training_leaves_the_global_generators_alone(quick: Quick, shapes: ImageDataset) -> None:
+def test_training_does_not_use_the_global_generators(quick: Quick, shapes: ImageDataset) -> None:
     before, python, numpy = torch.get_rng_state(), random.getstate(), np.random.get_state(legacy=False)
     list(Trainer(quick(), shapes).run())
     assert torch.equal(torch.get_rng_state(), before)
@@ -127,7 +128,7 @@ def test_training_leaves_the_global_generators_alone(quick: Quick, shapes: Image
     assert str(np.random.get_state(legacy=False)) == str(numpy)
 
 
-def test_previews_show_a_row_a_class_and_match_what_a_sampler_draws(quick: Quick, shapes: ImageDataset) -> None:
+def test_previews_have_one_row_per_class_and_match_a_sampler(quick: Quick, shapes: ImageDataset) -> None:
     trainer = Trainer(quick(seed=40), shapes)
     last = [e for e in trainer.run() if isinstance(e, PreviewReady)][-1]
     assert last.images.shape == (6, 12, 14, 1)
@@ -152,14 +153,14 @@ def test_an_unconditional_preview_has_eight_rows_without_labels(quick: Quick, sh
     assert (len(first.images), first.rows, first.row_labels) == (16, 8, ())
 
 
-def test_a_run_may_be_left_at_any_event_and_taken_up_again(quick: Quick, shapes: ImageDataset) -> None:
+def test_a_run_can_be_left_at_any_event_and_continued(quick: Quick, shapes: ImageDataset) -> None:
     spec = quick(total_steps=6, previews={"every_steps": 2}, checkpoints={"every_steps": 3})
     whole = Trainer(spec, shapes, tick_seconds=0.0)
     expected = curve(list(whole.run()))
-    for place in range(len(list(Trainer(spec, shapes, tick_seconds=0.0).run()))):
+    for count in range(len(list(Trainer(spec, shapes, tick_seconds=0.0).run()))):
         trainer = Trainer(spec, shapes, tick_seconds=0.0)
         run = trainer.run()
-        before = [next(run) for _ in range(place)]
+        before = [next(run) for _ in range(count)]
         del run
         assert np.array_equal(np.concatenate([curve([*before, *trainer.run()])]), expected)
 
@@ -174,7 +175,7 @@ def test_weights_are_the_average_or_g_itself(quick: Quick, shapes: ImageDataset)
         assert (state["G_ema"] is None) == (not enabled)
 
 
-def test_a_state_does_not_change_when_training_goes_on(quick: Quick, shapes: ImageDataset) -> None:
+def test_further_training_does_not_change_a_state(quick: Quick, shapes: ImageDataset) -> None:
     trainer = Trainer(quick(checkpoints={"every_steps": 2}), shapes)
     run = trainer.run()
     next(event for event in run if isinstance(event, CheckpointDue))
@@ -184,23 +185,23 @@ def test_a_state_does_not_change_when_training_goes_on(quick: Quick, shapes: Ima
     assert all(torch.equal(before[name], tensor) for name, tensor in state["play"]["D"].items())
 
 
-def hurt(trainer: Trainer) -> None:
-    """Make one weight of D infinite, as a cosmic ray might."""
+def break_d(trainer: Trainer) -> None:
+    """Make one weight of D infinite."""
     with torch.no_grad():
         next(trainer._state.d.network.parameters()).view(-1)[0] = float("inf")
 
 
-def poisoned(spec: TrainSpec, data: ImageDataset, at: set[int]) -> tuple[Trainer, list[Event]]:
-    """Return a trainer whose D is damaged after each step of `at`, where a preview is due, and its events."""
-    trainer, told = Trainer(spec, data, tick_seconds=NEVER), []
+def run_and_break(spec: TrainSpec, data: ImageDataset, at: set[int]) -> tuple[Trainer, list[Event]]:
+    """Train, and break D after each step of `at`, where a preview must be due. Return the trainer and its events."""
+    trainer, events = Trainer(spec, data, tick_seconds=NEVER), []
     for event in trainer.run():
-        told.append(event)
+        events.append(event)
         if isinstance(event, PreviewReady) and event.step in at:
-            hurt(trainer)
-    return trainer, told
+            break_d(trainer)
+    return trainer, events
 
 
-WATCHFUL: dict[str, Any] = {
+FREQUENT_CHECKS: dict[str, Any] = {
     "total_steps": 40,
     "previews": {"every_steps": 5},
     "checkpoints": {"every_steps": 5},
@@ -208,12 +209,12 @@ WATCHFUL: dict[str, Any] = {
 }
 
 
-def test_what_is_not_finite_is_told_and_rolled_back(quick: Quick, shapes: ImageDataset) -> None:
-    trainer, told = poisoned(quick(**WATCHFUL), shapes, at={15})
-    bad = ~np.isfinite(curve(told)).all(axis=1)
-    # From the poison to the next look nothing moves; from the look on it is as if D had never been hurt.
+def test_steps_that_are_not_finite_are_reported_and_rolled_back(quick: Quick, shapes: ImageDataset) -> None:
+    trainer, events = run_and_break(quick(**FREQUENT_CHECKS), shapes, at={15})
+    bad = ~np.isfinite(curve(events)).all(axis=1)
+    # No weight changes from the break to the next check. After it, D is as before the break.
     assert list(np.flatnonzero(bad) + 1) == [16, 17, 18, 19, 20]
-    changes = [e for e in told if isinstance(e, HealthChanged) and e.raised]
+    changes = [e for e in events if isinstance(e, HealthChanged) and e.raised]
     assert [(e.step, e.raised[0].code, e.raised[0].began_at_step) for e in changes] == [(20, "non_finite", 16)]
     assert trainer.step == 40
     assert all(torch.isfinite(p).all() for p in trainer._state.d.network.parameters())
@@ -221,35 +222,35 @@ def test_what_is_not_finite_is_told_and_rolled_back(quick: Quick, shapes: ImageD
     assert trainer._state.d.optimizer.param_groups[0]["lr"] == trainer.spec.optimizers.d.learning_rate / 2
 
 
-def test_what_is_rolled_back_to_is_the_last_good_checkpoint(quick: Quick, shapes: ImageDataset) -> None:
-    trainer, kept = Trainer(quick(**WATCHFUL), shapes, tick_seconds=NEVER), {}
+def test_a_roll_back_restores_the_last_good_checkpoint(quick: Quick, shapes: ImageDataset) -> None:
+    trainer, kept = Trainer(quick(**FREQUENT_CHECKS), shapes, tick_seconds=NEVER), {}
     for event in trainer.run():
         if isinstance(event, CheckpointDue):
             kept[event.step] = {k: v.clone() for k, v in trainer._state.learned()["D"].items()}
         if isinstance(event, PreviewReady) and event.step == 15:
-            hurt(trainer)
+            break_d(trainer)
         if isinstance(event, HealthChanged) and event.raised:
             now = trainer._state.learned()["D"]
             assert all(torch.equal(tensor, now[name]) for name, tensor in kept[10].items())
             break
     else:
-        pytest.fail("nothing was found")
+        pytest.fail("there was no finding")
 
 
-def test_to_roll_back_again_and_again_ends_as_diverged(quick: Quick, shapes: ImageDataset) -> None:
+def test_repeated_roll_backs_end_as_diverged(quick: Quick, shapes: ImageDataset) -> None:
     with pytest.raises(DivergedError) as caught:
-        poisoned(quick(**WATCHFUL), shapes, at={5, 15, 25, 35})
+        run_and_break(quick(**FREQUENT_CHECKS), shapes, at={5, 15, 25, 35})
     assert caught.value.step == 26
     assert "NaN" in str(caught.value) or "finite" in str(caught.value)
 
 
-def test_a_diverged_run_gives_no_state_and_does_not_go_on(quick: Quick, shapes: ImageDataset) -> None:
-    spec = quick(**{**WATCHFUL, "safeguards": {"every_steps": 10, "thresholds": {"roll_backs": 1}}})
+def test_a_diverged_run_has_no_state_and_does_not_continue(quick: Quick, shapes: ImageDataset) -> None:
+    spec = quick(**{**FREQUENT_CHECKS, "safeguards": {"every_steps": 10, "thresholds": {"roll_backs": 1}}})
     trainer = Trainer(spec, shapes, tick_seconds=NEVER)
     with pytest.raises(DivergedError):
         for event in trainer.run():
             if isinstance(event, PreviewReady) and event.step == 5:
-                hurt(trainer)
+                break_d(trainer)
     with pytest.raises(DivergedError):
         trainer.state()
     with pytest.raises(DivergedError):
@@ -268,33 +269,33 @@ def test_a_state_of_another_spec_or_data_set_is_refused(quick: Quick, shapes: Im
         Trainer(quick(), other, state=state)
 
 
-def test_a_state_may_go_on_for_longer_under_another_name(quick: Quick, shapes: ImageDataset) -> None:
+def test_a_state_can_be_continued_for_longer_under_another_name(quick: Quick, shapes: ImageDataset) -> None:
     trainer = Trainer(quick(), shapes)
     list(trainer.run())
     longer = Trainer(quick(total_steps=6, name="longer"), shapes, state=trainer.state(), tick_seconds=NEVER)
-    assert story(list(longer.run())) == [("Tick", 6), ("PreviewReady", 6), ("CheckpointDue", 6)]
+    assert summary(list(longer.run())) == [("Tick", 6), ("PreviewReady", 6), ("CheckpointDue", 6)]
 
 
-def test_a_state_at_the_end_has_nothing_left_to_tell(quick: Quick, shapes: ImageDataset) -> None:
+def test_a_state_at_the_end_gives_no_events(quick: Quick, shapes: ImageDataset) -> None:
     trainer = Trainer(quick(), shapes)
     list(trainer.run())
     assert list(Trainer(quick(), shapes, state=trainer.state()).run()) == []
 
 
 class LargerGenerator(GeneratorSpec):
-    """Of a later version, with a field more."""
+    """The spec of G in a later version, with one more field."""
 
     skips: bool = False
 
 
 class LaterSpec(TrainSpec):
-    """Of a later version, with a field more at the top and one inside."""
+    """A spec of a later version, with one more field at the top and one inside."""
 
     generator: GeneratorSpec = LargerGenerator()
     noise: float = 0.0
 
 
-def test_a_field_of_a_later_version_leaves_the_checkpoints_of_this_one_in_use(
+def test_a_field_of_a_later_version_keeps_checkpoints_of_this_version_valid(
     quick: Quick, shapes: ImageDataset
 ) -> None:
     trainer = Trainer(quick(), shapes)
@@ -306,33 +307,33 @@ def test_a_field_of_a_later_version_leaves_the_checkpoints_of_this_one_in_use(
         Trainer(later.model_copy(update={"noise": 0.5}), shapes, state=trainer.state())
 
 
-def test_another_version_of_the_spec_is_another_spec(quick: Quick) -> None:
+def test_another_version_of_the_spec_has_another_fingerprint(quick: Quick) -> None:
     spec = quick()
     assert fingerprint(spec, "d") != fingerprint(spec.model_copy(update={"spec_version": 3}), "d")
     assert fingerprint(spec, "d") != fingerprint(spec, "e")
 
 
 @pytest.mark.parametrize("tick_seconds", [0.0, NEVER])
-def test_a_run_that_is_stopped_again_and_again_tells_all_that_one_run_tells(
+def test_a_run_that_is_stopped_repeatedly_gives_all_events_of_one_run(
     quick: Quick, shapes: ImageDataset, tick_seconds: float
 ) -> None:
     spec = quick(total_steps=7, previews={"every_steps": 2}, checkpoints={"every_steps": 3})
-    whole = story(list(Trainer(spec, shapes, tick_seconds=tick_seconds).run()))
+    whole = summary(list(Trainer(spec, shapes, tick_seconds=tick_seconds).run()))
     pieces: list[tuple[str, int]] = []
     state: dict[str, Any] | None = None
     while not pieces or pieces[-1] != ("CheckpointDue", 7):
         trainer = Trainer(spec, shapes, state=state, tick_seconds=tick_seconds)
-        told = story(list(trainer.run(stop=lambda: True)))
-        assert len({step for name, step in told if name == "Tick"}) == 1, "it stopped with its first tick"
-        pieces, state = pieces + told, trainer.state()
+        events = summary(list(trainer.run(stop=lambda: True)))
+        assert len({step for name, step in events if name == "Tick"}) == 1, "it did not stop at its first tick"
+        pieces, state = pieces + events, trainer.state()
     assert pieces == whole
 
 
-def test_a_state_says_with_how_many_threads_it_was_made(quick: Quick, shapes: ImageDataset) -> None:
+def test_a_state_has_the_number_of_threads(quick: Quick, shapes: ImageDataset) -> None:
     assert Trainer(quick(), shapes).state()["versions"]["threads"] == torch.get_num_threads()
 
 
-def test_a_scheduled_run_is_of_its_own_length(quick: Quick, shapes: ImageDataset) -> None:
+def test_a_scheduled_run_cannot_be_continued_for_longer(quick: Quick, shapes: ImageDataset) -> None:
     scheduled = {"optimizers": {"g": {"schedule": "linear", "final_factor": 0.0}}}
     trainer = Trainer(quick(**scheduled), shapes)
     list(trainer.run())

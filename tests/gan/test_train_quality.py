@@ -1,4 +1,4 @@
-"""The loop on the ring: its points are their own features, so that evaluations and verdicts take no time."""
+"""The training loop on the ring, whose points are their own features, so that evaluations are fast."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.gan.test_train import NEVER, curve
 
 
 def on_the_ring(**changes: Any) -> TrainSpec:
+    """Return a quick spec for the ring, with whole fields replaced."""
     body: dict[str, Any] = {
         "dataset": "ring",
         "preset": "cgan-concat",
@@ -36,11 +37,13 @@ def on_the_ring(**changes: Any) -> TrainSpec:
 
 @pytest.fixture(scope="module")
 def points() -> ImageDataset:
+    """Return the ring."""
     return ring()
 
 
 @pytest.fixture(scope="module")
 def net(points: ImageDataset) -> FeatureNet:
+    """Return the feature network of the ring."""
     return features.for_dataset(points, None)
 
 
@@ -54,7 +57,7 @@ def test_evaluations_come_at_the_start_on_schedule_and_at_the_end(points: ImageD
     for event in evaluated:
         assert {"fcd", "coverage", "precision", "recall"} <= event.evaluation.metrics.keys()
         assert event.evaluation.provenance["weights"] == "ema"
-    # A checkpoint of each best moment, besides those of the schedule; the best is told before it is due.
+    # There is a checkpoint for each best evaluation, besides those of the schedule.
     due = {e.step: e for e in events if isinstance(e, CheckpointDue)}
     assert {e.step for e in evaluated if e.best} <= {step for step, e in due.items() if e.best}
     assert set(due) == {6, 10} | {e.step for e in evaluated if e.best}
@@ -75,22 +78,22 @@ def test_a_spec_that_evaluates_needs_a_feature_network(points: ImageDataset) -> 
         Trainer(on_the_ring(), points)
 
 
-def story_of(events: list[Event]) -> list[tuple[object, ...]]:
-    """Return the events of a run without ticks, whose positions depend on the clock."""
-    told: list[tuple[object, ...]] = []
+def without_ticks(events: list[Event]) -> list[tuple[object, ...]]:
+    """Return the events of a run as tuples, without ticks, whose steps depend on the clock."""
+    tuples: list[tuple[object, ...]] = []
     for event in events:
         match event:
             case Evaluated():
-                told.append(("evaluated", event.step, event.evaluation.metrics, event.best))
+                tuples.append(("evaluated", event.step, event.evaluation.metrics, event.best))
             case HealthChanged():
-                told.append(("health", event.step, event.verdict, event.findings))
+                tuples.append(("health", event.step, event.verdict, event.findings))
             case CheckpointDue():
-                told.append(("checkpoint", event.step, event.final, event.best))
-    return told
+                tuples.append(("checkpoint", event.step, event.final, event.best))
+    return tuples
 
 
-def test_a_run_that_goes_on_tells_the_same_story(points: ImageDataset, net: FeatureNet) -> None:
-    # D learns ten times faster, so that something is found; looks do not fall on checkpoints.
+def test_a_resumed_run_gives_the_same_events(points: ImageDataset, net: FeatureNet) -> None:
+    # D learns much faster than G, so that there are findings; health checks are not at the steps of checkpoints.
     spec = on_the_ring(
         total_steps=120,
         optimizers={"d": {"learning_rate": 0.05}, "g": {"learning_rate": 1e-5}},
@@ -99,21 +102,21 @@ def test_a_run_that_goes_on_tells_the_same_story(points: ImageDataset, net: Feat
         safeguards={"every_steps": 10, "probe_every_steps": 30, "thresholds": {"warm_up_images": 300}},
     )
     whole = Trainer(spec, points, features=net)
-    expected = story_of(list(whole.run()))
+    expected = without_ticks(list(whole.run()))
     assert {f.code for f in whole.health.findings} != set()
     for cut in (25, 50, 75):
-        first, told = Trainer(spec, points, features=net, tick_seconds=0.0), []
+        first, events = Trainer(spec, points, features=net, tick_seconds=0.0), []
         for event in first.run():
-            told.append(event)
+            events.append(event)
             if isinstance(event, CheckpointDue) and event.step == cut:
                 break
         second = Trainer(spec, points, features=net, state=first.state(), tick_seconds=NEVER)
-        assert story_of([*told, *second.run()]) == expected
+        assert without_ticks([*events, *second.run()]) == expected
         assert second.health.state() == whole.health.state()
         assert second.best_step == whole.best_step
 
 
-def test_to_stop_and_keep_the_best_ends_early_and_is_finished(points: ImageDataset, net: FeatureNet) -> None:
+def test_stop_and_keep_best_ends_the_run_early(points: ImageDataset, net: FeatureNet) -> None:
     spec = on_the_ring(
         total_steps=400,
         optimizers={"d": {"learning_rate": 0.05}, "g": {"learning_rate": 0.05}},
@@ -132,12 +135,12 @@ def test_to_stop_and_keep_the_best_ends_early_and_is_finished(points: ImageDatas
     last = events[-1]
     assert isinstance(last, CheckpointDue) and last.final and last.step == trainer.step
     assert trainer.best_step is not None and trainer.best_step < trainer.step
-    # Whoever takes it up again finds it finished.
+    # A resumed run is finished as well.
     again = Trainer(spec, points, features=net, state=trainer.state())
     assert again.finished and list(again.run()) == []
 
 
-def test_the_last_evaluation_may_train_a_classifier_on_fakes(points: ImageDataset, net: FeatureNet) -> None:
+def test_the_last_evaluation_can_train_a_classifier_on_fakes(points: ImageDataset, net: FeatureNet) -> None:
     spec = on_the_ring(
         conditioning={"kind": "concat"}, total_steps=4, evaluation={"images": 200, "train_on_fakes": True}
     )

@@ -20,7 +20,7 @@ _SECONDS = 120.0
 
 
 def said(status: int, body: bytes | str) -> str:
-    """ "422 unsafe-archive"; the status alone where the answer is no problem."""
+    """Such as "422 unsafe-archive"; only the status where the response is not a problem."""
     with contextlib.suppress(ValueError):
         found = json.loads(body)
         if isinstance(found, dict) and status >= 400:

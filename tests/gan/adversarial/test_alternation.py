@@ -1,4 +1,4 @@
-"""Who moves when: the phase string of each alternation."""
+"""The alternation of updates of D and G, written as a string such as "DDDDDG"."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def test_the_order_of_updates(fields: dict[str, object], steps: int, expected: s
     assert "".join("D" * u.d + "G" * u.g for u in updates) == expected
 
 
-def test_an_epoch_shows_every_image() -> None:
+def test_an_epoch_has_enough_updates_to_show_every_image() -> None:
     assert [updates_per_epoch(n, 64) for n in (64, 65, 5_000)] == [1, 2, 79]

@@ -1,4 +1,4 @@
-"""The averaged generator."""
+"""The exponential moving average of G."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import nn
 from gan.adversarial.ema import Ema, ema_decay
 
 
-def test_half_is_left_after_the_half_life() -> None:
+def test_the_decay_is_one_half_after_the_half_life() -> None:
     assert ema_decay(1000, 10**6, 1000) == pytest.approx(0.5)
     assert ema_decay(1000, 10**6, 64) ** (1000 / 64) == pytest.approx(0.5)
 
 
-def test_while_young_the_half_life_is_five_per_cent_of_the_images_seen() -> None:
+def test_at_first_the_half_life_is_five_percent_of_the_images_seen() -> None:
     assert ema_decay(1000, 2000, 100) == pytest.approx(0.5)
     assert ema_decay(1000, 64, 64) == pytest.approx(0.5**20)
 
@@ -33,7 +33,7 @@ def test_parameters_are_averaged_and_buffers_copied() -> None:
     assert all(torch.equal(a, b) for a, b in zip(ema.network.buffers(), G.buffers(), strict=True))
 
 
-def test_the_average_is_a_network_of_its_own_in_eval_mode() -> None:
+def test_the_average_is_a_separate_network_in_eval_mode() -> None:
     G = nn.Linear(2, 2)
     ema = Ema(G, 100)
     assert not ema.network.training

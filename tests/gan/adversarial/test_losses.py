@@ -1,4 +1,4 @@
-"""Losses against their equations."""
+"""The losses compared with their equations."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ WITH_SIGNS: tuple[LossKind, ...] = ("minimax", "non_saturating", "hinge")
         ("relativistic", LOG2, LOG2),
     ],
 )
-def test_losses_where_d_says_zero(kind: LossKind, d: float, g: float) -> None:
+def test_losses_at_logits_of_zero(kind: LossKind, d: float, g: float) -> None:
     loss = LOSSES[kind]
     assert loss.d(ZERO, ZERO).item() == pytest.approx(d)
     assert loss.g(ZERO, ZERO).item() == pytest.approx(g)
 
 
-def test_cross_entropies_are_the_papers_equations() -> None:
+def test_cross_entropies_are_the_equations_of_the_paper() -> None:
     d_real, d_fake = REAL.sigmoid(), FAKE.sigmoid()
     equation_1 = -(d_real.log().mean() + (1 - d_fake).log().mean())
     for kind in ("minimax", "non_saturating"):
@@ -44,7 +44,7 @@ def test_cross_entropies_are_the_papers_equations() -> None:
     assert LOSSES["non_saturating"].g(FAKE, None).item() == pytest.approx(-d_fake.log().mean().item(), abs=1e-6)
 
 
-def test_the_other_games_by_hand() -> None:
+def test_the_other_losses_by_hand() -> None:
     assert LOSSES["least_squares"].d(REAL, FAKE).item() == pytest.approx((0.25 + 1.69) / 4 + (0.49 + 4.0) / 4)
     assert LOSSES["least_squares"].g(FAKE, None).item() == pytest.approx((0.09 + 9.0) / 4)
     assert LOSSES["wasserstein"].d(REAL, FAKE).item() == pytest.approx(-0.65 - 0.6)
@@ -60,13 +60,14 @@ def test_the_other_games_by_hand() -> None:
 
 
 def gradient(kind: LossKind, logit: float) -> float:
+    """Return the gradient of G's loss in the logit of one fake."""
     fake = torch.tensor([logit], requires_grad=True)
     torch.autograd.backward(LOSSES[kind].g(fake, torch.zeros(1)))
     assert isinstance(fake.grad, Tensor)
     return fake.grad.item()
 
 
-def test_minimax_fades_where_d_is_sure_and_the_others_do_not() -> None:
+def test_only_minimax_vanishes_where_d_is_certain() -> None:
     assert abs(gradient("minimax", -12.0)) < 1e-5
     for kind in LOSSES:
         if kind != "minimax":
@@ -74,26 +75,26 @@ def test_minimax_fades_where_d_is_sure_and_the_others_do_not() -> None:
 
 
 @pytest.mark.parametrize("kind", LOSSES)
-def test_g_descends_towards_logits_that_call_its_images_real(kind: LossKind) -> None:
+def test_the_loss_of_g_falls_with_higher_fake_logits(kind: LossKind) -> None:
     assert gradient(kind, 0.0) < 0
 
 
 @pytest.mark.parametrize("kind", LOSSES)
-def test_d_descends_towards_high_reals_and_low_fakes(kind: LossKind) -> None:
+def test_the_loss_of_d_falls_with_higher_real_and_lower_fake_logits(kind: LossKind) -> None:
     real, fake = (torch.zeros(3, requires_grad=True) for _ in range(2))
     torch.autograd.backward(LOSSES[kind].d(real, fake))
     assert real.grad is not None and fake.grad is not None
     assert (real.grad < 0).all()
     assert (fake.grad >= 0).all()
-    assert (fake.grad > 0).all() or kind == "least_squares"  # where 0 is the target already
+    assert (fake.grad > 0).all() or kind == "least_squares"  # Its target is 0.
 
 
 @pytest.mark.parametrize("kind", LOSSES)
-def test_logits_of_a_thousand_stay_finite(kind: LossKind) -> None:
+def test_losses_of_large_logits_are_finite(kind: LossKind) -> None:
     loss = LOSSES[kind]
-    for far in (torch.tensor([1e3]), torch.tensor([-1e3])):
-        assert torch.isfinite(loss.d(far, -far))
-        assert torch.isfinite(loss.g(far, -far))
+    for large in (torch.tensor([1e3]), torch.tensor([-1e3])):
+        assert torch.isfinite(loss.d(large, -large))
+        assert torch.isfinite(loss.g(large, -large))
 
 
 @pytest.mark.parametrize("kind", WITH_SIGNS)
@@ -104,18 +105,18 @@ def test_d_accuracy_is_the_sign_of_the_logit(kind: LossKind) -> None:
     assert accuracy(ZERO, ZERO).item() == 0.0
 
 
-def test_what_right_means_in_the_other_games() -> None:
+def test_d_accuracy_of_the_other_losses() -> None:
     least_squares, wasserstein, relativistic = (
         LOSSES[kind].d_accuracy for kind in ("least_squares", "wasserstein", "relativistic")
     )
     assert least_squares(torch.tensor([0.6, 0.4]), torch.tensor([0.4, -3.0])).item() == 0.75
-    # A critic's zero means nothing: only who is above whom.
+    # The logits of a critic have no absolute zero; only their order counts.
     assert wasserstein(torch.tensor([-5.0, -6.0]), torch.tensor([-9.0, -8.0])).item() == 1.0
     assert wasserstein(torch.tensor([101.0, 99.0]), torch.tensor([99.0, 97.0])).item() == 0.5
     assert relativistic(torch.tensor([-1.0, 0.0]), torch.tensor([-2.0, 5.0])).item() == 0.5
 
 
-def test_smoothed_labels_move_the_target_of_d_alone() -> None:
+def test_label_smoothing_changes_the_loss_of_d_only() -> None:
     spec = resolve({"dataset": "x", "stabilizers": {"real_label": 0.9, "fake_label": 0.1}})
     smooth, sharp = loss_of(spec), LOSSES["non_saturating"]
     d_real, d_fake = REAL.sigmoid(), FAKE.sigmoid()
@@ -125,12 +126,12 @@ def test_smoothed_labels_move_the_target_of_d_alone() -> None:
     )
     assert smooth.d(REAL, FAKE).item() == pytest.approx(expected.item(), abs=1e-6)
     assert smooth.g(FAKE, None) == sharp.g(FAKE, None)
-    # The best that D can say of a real is its label, not certainty.
+    # The best D(x) is the label.
     logit = torch.tensor([math.log(0.9 / 0.1)], requires_grad=True)
     torch.autograd.backward(smooth.d(logit, torch.zeros(1)))
     assert logit.grad is not None
     assert logit.grad.item() == pytest.approx(0.0, abs=1e-6)
 
 
-def test_without_smoothing_the_loss_is_the_plain_one() -> None:
+def test_without_smoothing_the_loss_is_unchanged() -> None:
     assert loss_of(resolve({"dataset": "x"})) is LOSSES["non_saturating"]

@@ -1,4 +1,4 @@
-"""Weights move down a loss, or not at all."""
+"""Gradient steps, and steps that are skipped."""
 
 from __future__ import annotations
 
@@ -14,38 +14,41 @@ BOTH = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
 
 
 def network() -> nn.Linear:
-    made = nn.Linear(2, 1)
+    """Return a small network with fixed weights."""
+    linear = nn.Linear(2, 1)
     with torch.no_grad():
-        made.weight.copy_(torch.tensor([[0.3, -0.2]]))
-    return made
+        linear.weight.copy_(torch.tensor([[0.3, -0.2]]))
+    return linear
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of all parameters and buffers, by name."""
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
 def changed(module: nn.Module, before: dict[str, Tensor]) -> set[str]:
+    """Return the names of the parameters and buffers that differ from `before`."""
     return {name for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])}
 
 
 @BOTH
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_step_that_is_not_finite_moves_no_weight(spec: OptimizerSpec, bad: float) -> None:
+def test_a_step_that_is_not_finite_changes_no_weight(spec: OptimizerSpec, bad: float) -> None:
     module = network()
     optimizer = optimizer_of(module, spec)
     descend(optimizer, module(torch.ones(1, 2)).sum())
     before = weights(module)
-    norm, _, vetoed = descend(optimizer, (module(torch.ones(1, 2)) * bad).sum())
+    norm, _, skipped = descend(optimizer, (module(torch.ones(1, 2)) * bad).sum())
     assert not torch.isfinite(norm)
-    assert bool(vetoed)
+    assert bool(skipped)
     assert changed(module, before) == set()
     assert all(torch.isfinite(value).all() for state in optimizer.state.values() for value in state.values())
-    _, _, vetoed = descend(optimizer, module(torch.ones(1, 2)).sum())
-    assert not bool(vetoed)
+    _, _, skipped = descend(optimizer, module(torch.ones(1, 2)).sum())
+    assert not bool(skipped)
     assert changed(module, before) == {"weight", "bias"}
 
 
-def test_a_vetoed_adam_keeps_its_moments_and_its_count() -> None:
+def test_a_skipped_step_of_adam_keeps_its_moments_and_its_count() -> None:
     module = network()
     optimizer = optimizer_of(module, SPECS[0])
     descend(optimizer, module(torch.ones(1, 2)).sum())
@@ -56,15 +59,15 @@ def test_a_vetoed_adam_keeps_its_moments_and_its_count() -> None:
 
 
 @BOTH
-def test_the_gradient_norm_and_the_metrics_are_told(spec: OptimizerSpec) -> None:
+def test_a_step_returns_the_gradient_norm_and_the_metrics(spec: OptimizerSpec) -> None:
     module = network()
     loss = (3 * module(torch.tensor([[1.0, 2.0]]))).sum()
-    norm, told, _ = descend(optimizer_of(module, spec), loss, [loss, torch.tensor(7.0)])
+    norm, metrics, _ = descend(optimizer_of(module, spec), loss, [loss, torch.tensor(7.0)])
     assert norm.item() == pytest.approx((3**2 + 6**2 + 3**2) ** 0.5)
-    assert told.tolist() == pytest.approx([loss.item(), 7.0])
+    assert metrics.tolist() == pytest.approx([loss.item(), 7.0])
 
 
-def test_rmsprop_is_hintons_equation() -> None:
+def test_rmsprop_is_the_equation_of_hinton() -> None:
     module = network()
     spec = OptimizerSpec(kind="rmsprop", learning_rate=0.01, beta2=0.9)
     before = weights(module)["weight"]

@@ -1,4 +1,4 @@
-"""Penalties of a D whose gradient is known."""
+"""Penalties on a D with a known gradient."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ NORM = SLOPE.norm().item()
 
 
 def linear(images: Tensor) -> Tensor:
-    """D(x) = <slope, x>: the same gradient everywhere."""
+    """Return D(x) = <slope, x>, which has the same gradient everywhere."""
     return (images * SLOPE).sum((1, 2, 3))
 
 
 def images(seed: int) -> Tensor:
+    """Return random images of shape `SHAPE`."""
     return torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))
 
 
@@ -33,20 +34,20 @@ def test_r1_and_r2_of_a_linear_d() -> None:
     assert zero_centered_penalty(linear(x), x).item() == pytest.approx(NORM**2 / 2, rel=1e-5)
 
 
-def test_the_gradient_penalty_looks_between_real_and_fake() -> None:
-    seen: list[Tensor] = []
+def test_the_gradient_penalty_is_computed_between_real_and_fake() -> None:
+    inputs: list[Tensor] = []
 
     def critic(x: Tensor) -> Tensor:
-        seen.append(x.detach())
+        inputs.append(x.detach())
         return linear(x)
 
     real, fake = torch.ones(SHAPE), -torch.ones(SHAPE)
     mix = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]).view(5, 1, 1, 1)
     gradient_penalty(critic, real, fake, mix)
-    assert seen[0].mean((1, 2, 3)).tolist() == pytest.approx([-1.0, -0.5, 0.0, 0.5, 1.0])
+    assert inputs[0].mean((1, 2, 3)).tolist() == pytest.approx([-1.0, -0.5, 0.0, 0.5, 1.0])
 
 
-def test_penalties_have_a_gradient_in_ds_weights() -> None:
+def test_penalties_are_differentiable_in_the_weights_of_d() -> None:
     slope = SLOPE.clone().requires_grad_()
     x = images(2).requires_grad_()
     torch.autograd.backward(zero_centered_penalty((x * slope).sum((1, 2, 3)), x))
@@ -54,7 +55,7 @@ def test_penalties_have_a_gradient_in_ds_weights() -> None:
     assert torch.allclose(slope.grad, SLOPE, atol=1e-5)
 
 
-def test_each_image_counts_by_itself() -> None:
+def test_the_penalty_is_a_mean_over_images() -> None:
     def quadratic(x: Tensor) -> Tensor:
         return x.square().sum((1, 2, 3)) / 2
 

@@ -1,7 +1,7 @@
-"""The fast step beside a plain one: the same losses over a hundred steps, whatever the step saves itself.
+"""The optimised step compared with a plain implementation: both have the same losses over a hundred steps.
 
-The plain one is the textbook's: torch's default layout, every pass by itself, both networks with their gradients,
-Adam as it comes. What both share is what is drawn: first weights, reals, latents.
+The plain implementation is a textbook one: torch's default memory layout, a separate pass for reals and for fakes,
+gradients in both networks, and Adam with its defaults. Both draw the same first weights, reals and latents.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CRITIC: Final[dict[str, Any]] = {
     "optimizers": {p: {"learning_rate": 1e-4, "beta1": 0.0, "beta2": 0.9} for p in ("g", "d")},
 }
 MLP: Final = {"architecture": "mlp"}
-GAMES: Final[dict[str, dict[str, Any]]] = {
+CASES: Final[dict[str, dict[str, Any]]] = {
     "dcgan": {"conditioning": NO_LABELS},
     "labels concatenated": {"conditioning": {"kind": "concat", "generator": "concat"}},
     "wgan-gp": CRITIC,
@@ -46,25 +46,25 @@ GAMES: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("adversarial", GAMES)
-def test_the_losses_are_those_of_the_plain_step(adversarial: str, quick: Quick, shapes: ImageDataset) -> None:
-    spec = quick(**{"resources": {"precision": "fp32"}, "ema": {"enabled": False}, **GAMES[adversarial]})
-    play, plain = TrainingState(spec, shapes, torch.device("cpu"), ALONE), PlainStep(spec, shapes)
-    fast = np.array([play.advance().tolist() for _ in range(STEPS)])[:, [0, METRICS.index("loss_g")]]
+@pytest.mark.parametrize("case", CASES)
+def test_the_losses_are_those_of_the_plain_step(case: str, quick: Quick, shapes: ImageDataset) -> None:
+    spec = quick(**{"resources": {"precision": "fp32"}, "ema": {"enabled": False}, **CASES[case]})
+    state, plain = TrainingState(spec, shapes, torch.device("cpu"), ALONE), PlainStep(spec, shapes)
+    fast = np.array([state.advance().tolist() for _ in range(STEPS)])[:, [0, METRICS.index("loss_g")]]
     slow = np.array([plain.advance() for _ in range(STEPS)])
-    assert np.abs(fast[-1] - fast[0]).max() > 0.01, "something was learnt"
-    # Sums are added up in another order: the last bits differ, and what differs grows a little in every step.
+    assert np.abs(fast[-1] - fast[0]).max() > 0.01, "nothing was learned"
+    # Sums have another order, so the last bits differ, and the difference grows a little in every step.
     np.testing.assert_allclose(fast[:10], slow[:10], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(fast, slow, rtol=5e-3, atol=5e-3)
 
 
 class PlainStep:
-    """A step as the papers write it."""
+    """A training step as the papers describe it."""
 
     def __init__(self, spec: TrainSpec, data: ImageDataset) -> None:
         self.spec, self.shown = spec, 0
-        self.G, self.D = (_with_torchs_own_activations(network) for network in build_networks(spec, data.info))
-        self.of_g, self.of_d = (
+        self.G, self.D = (_with_activations_of_torch(network) for network in build_networks(spec, data.info))
+        self.g_optimizer, self.d_optimizer = (
             torch.optim.Adam(network.parameters(), lr=o.learning_rate, betas=(o.beta1, o.beta2))
             for network, o in ((self.G, spec.optimizers.g), (self.D, spec.optimizers.d))
         )
@@ -72,35 +72,35 @@ class PlainStep:
         self.draws = Draws(generator(spec.seed, "training"))
 
     def advance(self) -> tuple[float, float]:
-        """One step; the losses of D, their mean over its updates, and of G."""
-        of_d = []
+        """Do one step. Return D's loss, the mean over its updates, and G's loss."""
+        d_losses = []
         for _ in range(self.spec.alternation.d_steps):
             real, labels = self.reals.at(self.shown, self.spec.batch_size)
             self.shown += self.spec.batch_size
             z = self._z()
             fake = self.G(z, labels).detach()
-            of_d.append(self._descend_d(real, fake, labels))
+            d_losses.append(self._descend_d(real, fake, labels))
         if self.spec.alternation.d_steps > 1:
             z = self._z()
-        self.of_g.zero_grad()
-        judged = self.D(self.G(z, labels), labels)
-        loss = -judged.mean() if self._critic else F.binary_cross_entropy_with_logits(judged, torch.ones_like(judged))
+        self.g_optimizer.zero_grad()
+        logits = self.D(self.G(z, labels), labels)
+        loss = -logits.mean() if self._critic else F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
         loss.backward()
-        self.of_g.step()
-        return sum(of_d) / len(of_d), loss.item()
+        self.g_optimizer.step()
+        return sum(d_losses) / len(d_losses), loss.item()
 
     def _descend_d(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> float:
-        self.of_d.zero_grad()
-        of_real, of_fake = self.D(real, labels), self.D(fake, labels)
+        self.d_optimizer.zero_grad()
+        real_logits, fake_logits = self.D(real, labels), self.D(fake, labels)
         if self._critic:
-            loss = of_fake.mean() - of_real.mean()
+            loss = fake_logits.mean() - real_logits.mean()
             total = loss + 10 * self._penalty(real, fake)
         else:
             total = loss = F.binary_cross_entropy_with_logits(
-                of_real, torch.ones_like(of_real)
-            ) + F.binary_cross_entropy_with_logits(of_fake, torch.zeros_like(of_fake))
+                real_logits, torch.ones_like(real_logits)
+            ) + F.binary_cross_entropy_with_logits(fake_logits, torch.zeros_like(fake_logits))
         total.backward()
-        self.of_d.step()
+        self.d_optimizer.step()
         return float(loss.detach())
 
     def _penalty(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -119,8 +119,8 @@ class PlainStep:
         return self.draws.latents(g.z_distribution, self.spec.batch_size, g.z_dim)
 
 
-def _with_torchs_own_activations(network: nn.Module) -> nn.Module:
-    """Return a copy with torch's own LeakyReLU layers."""
+def _with_activations_of_torch(network: nn.Module) -> nn.Module:
+    """Return a copy with the LeakyReLU of torch."""
     plain = copy.deepcopy(network)
     for module in list(plain.modules()):
         for name, child in module.named_children():

@@ -1,4 +1,4 @@
-"""The paper's rules, and what may stand in BatchNorm's place."""
+"""DCGAN: the rules of the paper, and the norms that can replace BatchNorm."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ CONVOLUTIONS = nn.Conv2d | nn.ConvTranspose2d
 
 
 def kinds(network: nn.Module, *wanted: type[nn.Module]) -> list[type[nn.Module]]:
+    """Return the types of the modules of `network` that are instances of `wanted`, in order."""
     return [type(m) for m in network.modules() if isinstance(m, wanted)]
 
 
-def test_dcgan_keeps_the_papers_rules(quick: Quick) -> None:
+def test_dcgan_follows_the_rules_of_the_paper(quick: Quick) -> None:
     G, D = build_networks(quick(generator={"base_channels": 64}, discriminator={"base_channels": 64}), info(64, 3))
     layers = kinds(D, nn.Conv2d, nn.BatchNorm2d, LeakyReLU)
     assert layers[:2] == [nn.Conv2d, LeakyReLU]
@@ -44,7 +45,7 @@ def test_dcgan_keeps_the_papers_rules(quick: Quick) -> None:
 @pytest.mark.parametrize(
     ("normalization", "norm"), [("batch", nn.BatchNorm2d), ("virtual_batch", VirtualBatchNorm2d), ("none", None)]
 )
-def test_g_has_the_norm_it_was_given_after_each_layer_but_the_last(
+def test_g_has_its_norm_after_each_layer_except_the_last(
     quick: Quick, normalization: str, norm: type[nn.Module] | None
 ) -> None:
     G, _ = build_networks(quick(generator={"normalization": normalization}), info(32, 1))
@@ -54,14 +55,14 @@ def test_g_has_the_norm_it_was_given_after_each_layer_but_the_last(
 @pytest.mark.parametrize(
     ("normalization", "norm"), [("batch", nn.BatchNorm2d), ("layer", nn.GroupNorm), ("none", None)]
 )
-def test_d_has_the_norm_it_was_given_after_each_layer_but_the_first(
+def test_d_has_its_norm_after_each_layer_except_the_first(
     quick: Quick, normalization: str, norm: type[nn.Module] | None
 ) -> None:
     _, D = build_networks(quick(discriminator={"normalization": normalization}), info(32, 1))
     assert kinds(D, nn.BatchNorm2d, nn.GroupNorm) == ([] if norm is None else [norm] * 2)
 
 
-def test_layer_norm_is_of_one_image_over_channels_and_places(quick: Quick) -> None:
+def test_layer_norm_is_over_channels_and_positions_of_one_image(quick: Quick) -> None:
     _, D = build_networks(quick(discriminator={"normalization": "layer"}), info(32, 1))
     norm = next(m for m in D.modules() if isinstance(m, nn.GroupNorm))
     x = 5.0 + 2.0 * torch.randn(3, norm.num_channels, 4, 4)
@@ -79,13 +80,13 @@ def test_without_batch_norms_weights_are_drawn_by_fan_in(quick: Quick) -> None:
                 assert module.bias is not None
 
 
-def test_without_norms_what_g_draws_is_neither_flat_nor_cut_off(quick: Quick) -> None:
+def test_without_norms_the_images_of_g_are_neither_flat_nor_saturated(quick: Quick) -> None:
     G, _ = build_networks(quick(generator={"normalization": "none", "base_channels": 32}), info(64, 3))
     images = G(torch.randn(16, 8), torch.zeros(16, dtype=torch.int64))
     assert 0.2 < images.std() < 0.8
 
 
-def test_conditional_batch_norm_takes_the_label_in_place_of_z(quick: Quick) -> None:
+def test_with_conditional_batch_norm_the_label_is_not_joined_to_z(quick: Quick) -> None:
     conditioning = {"kind": "projection", "generator": "conditional_batch_norm"}
     G, _ = build_networks(quick(conditioning=conditioning), info(32, 1))
     assert kinds(G, ConditionalBatchNorm2d, nn.Embedding) == [ConditionalBatchNorm2d] * 3
@@ -94,8 +95,8 @@ def test_conditional_batch_norm_takes_the_label_in_place_of_z(quick: Quick) -> N
 
 @pytest.mark.parametrize("side", [16, 32, 64])
 def test_attention_is_at_half_the_images_side(quick: Quick, side: int) -> None:
-    attends = {"self_attention": True}
-    G, D = build_networks(quick(generator=attends, discriminator=attends), info(side, 1))
+    attention = {"self_attention": True}
+    G, D = build_networks(quick(generator=attention, discriminator=attention), info(side, 1))
     sides = []
     for network in (G, D):
         (layer,) = (m for m in network.modules() if isinstance(m, SelfAttention))
@@ -104,7 +105,7 @@ def test_attention_is_at_half_the_images_side(quick: Quick, side: int) -> None:
     assert sides == [(side // 2, side // 2)] * 2
 
 
-def test_a_virtual_norms_reference_is_a_function_of_the_seed(quick: Quick) -> None:
+def test_the_reference_batch_depends_on_the_seed(quick: Quick) -> None:
     virtual = {"normalization": "virtual_batch"}
     z, labels = torch.randn(2, 8), torch.tensor([0, 1])
     one, same, other = (build_networks(quick(seed=s, generator=virtual), info(16, 1))[0] for s in (1, 1, 2))

@@ -1,4 +1,4 @@
-"""Residual networks: the paper's rows of blocks, and what each block is."""
+"""Residual networks: the blocks of the paper, their order and widths."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ Quick = Callable[..., TrainSpec]
 LABELS = torch.tensor([0, 1])
 
 
-def test_the_widths_are_those_of_the_papers_largest_networks(quick: Quick) -> None:
+def test_the_widths_are_those_of_the_largest_networks_of_the_paper(quick: Quick) -> None:
     G, D = build_networks(quick(**both("resnet", base_channels=4)), info(128, 3))
     ups = [m for m in G.modules() if isinstance(m, UpBlock)]
     downs = [m for m in D.modules() if isinstance(m, FirstDownBlock | DownBlock | SameBlock)]
-    # The paper's go from 1024 to 64 channels, and from 64 to 1024.
+    # The networks of the paper go from 1024 to 64 channels, and from 64 to 1024.
     assert [up.shortcut.out_channels for up in ups] == [64, 32, 16, 8, 4]
     assert [type(m) for m in downs] == [FirstDownBlock, DownBlock, DownBlock, DownBlock, DownBlock, SameBlock]
     assert [m.shortcut.out_channels for m in downs if isinstance(m, DownBlock)] == [8, 16, 32, 64]
 
 
-def test_g_normalises_and_d_does_not(quick: Quick) -> None:
+def test_g_has_batch_norm_and_d_has_no_norm(quick: Quick) -> None:
     G, D = build_networks(quick(**both("resnet")), info(32, 1))
     assert sum(isinstance(m, nn.BatchNorm2d) for m in G.modules()) == 2 * 3 + 1
     assert not any(isinstance(m, nn.BatchNorm2d | nn.GroupNorm) for m in D.modules())
 
 
-def test_conditional_batch_norm_is_in_every_block_and_z_goes_alone(quick: Quick) -> None:
+def test_conditional_batch_norm_is_in_every_block_and_no_label_is_joined_to_z(quick: Quick) -> None:
     conditioning = {"kind": "projection", "generator": "conditional_batch_norm"}
     G, _ = build_networks(quick(conditioning=conditioning, **both("resnet")), info(32, 1))
     assert sum(isinstance(m, ConditionalBatchNorm2d) for m in G.modules()) == 2 * 3
@@ -43,38 +43,38 @@ def test_conditional_batch_norm_is_in_every_block_and_z_goes_alone(quick: Quick)
     assert G.get_submodule("project").in_features == 8
 
 
-def test_features_are_sums_over_all_places(quick: Quick) -> None:
+def test_features_are_sums_over_all_positions(quick: Quick) -> None:
     _, D = build_networks(quick(**both("resnet")), info(32, 1))
-    seen = []
-    D.get_submodule("blocks").register_forward_hook(lambda _layer, _inputs, output: seen.append(output))
+    maps = []
+    D.get_submodule("blocks").register_forward_hook(lambda _layer, _inputs, output: maps.append(output))
     features = D.outputs(torch.rand(2, 1, 32, 32), LABELS).features
-    assert seen[0].shape[2:] == (4, 4)
-    assert torch.equal(features, seen[0].sum((2, 3)))
+    assert maps[0].shape[2:] == (4, 4)
+    assert torch.equal(features, maps[0].sum((2, 3)))
     assert (features >= 0).all()
 
 
-def test_an_up_block_is_its_branch_and_the_doubled_input_through_its_shortcut() -> None:
+def test_an_up_block_is_its_branch_plus_the_shortcut_of_the_upsampled_input() -> None:
     block, x = UpBlock(3, 5, nn.BatchNorm2d), torch.randn(2, 3, 4, 4)
-    doubled = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    expected = apply_layers(block.branch, x, None) + block.shortcut(doubled)
+    upsampled = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    expected = apply_layers(block.branch, x, None) + block.shortcut(upsampled)
     assert torch.allclose(block(x, None), expected, atol=1e-6)
 
 
-def test_a_down_block_is_the_mean_of_four_of_branch_and_shortcut() -> None:
+def test_a_down_block_is_the_average_pool_of_branch_plus_shortcut() -> None:
     block, x = DownBlock(3, 5), torch.randn(2, 3, 4, 4)
     whole = block.branch(x) + block.shortcut(x)
     expected = whole.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))
     assert torch.allclose(block(x), expected, atol=1e-6)
 
 
-def test_the_first_block_sees_pixels_below_zero() -> None:
+def test_the_first_block_has_a_gradient_for_pixels_below_zero() -> None:
     block, x = FirstDownBlock(1, 4), -torch.rand(2, 1, 4, 4)
     x.requires_grad_()
     (gradient,) = torch.autograd.grad(block(x).sum(), x)
     assert (gradient != 0).any()
 
 
-def test_branches_begin_wider_than_shortcuts(quick: Quick) -> None:
+def test_first_weights_of_branches_are_larger_than_those_of_shortcuts(quick: Quick) -> None:
     G, _ = build_networks(quick(**both("resnet", base_channels=32)), info(32, 3))
     for module in G.modules():
         if isinstance(module, nn.Conv2d):
@@ -85,7 +85,7 @@ def test_branches_begin_wider_than_shortcuts(quick: Quick) -> None:
             assert bound * 0.97 < module.weight.abs().max().item() <= bound
 
 
-def test_at_first_d_neither_shouts_nor_whispers(quick: Quick) -> None:
+def test_the_first_logits_of_d_have_a_moderate_size(quick: Quick) -> None:
     _, D = build_networks(quick(**both("resnet", base_channels=32)), info(32, 1))
     logits = D(torch.rand(16, 1, 32, 32) * 2 - 1, torch.arange(16) % 3)
     assert 0.1 < logits.abs().mean().item() < 30

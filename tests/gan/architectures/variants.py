@@ -1,4 +1,4 @@
-"""Specs that between them have every family, norm, conditioning and extra layer."""
+"""Specs that together have every family, norm, conditioning and optional layer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ CLASSES = tuple(DatasetClass(id=i, label=str(i), count=5) for i in range(3))
 
 
 def info(side: int, channels: int) -> DatasetInfo:
-    """Images of `side` x `side` in three classes."""
+    """Return a data set of images of `side` x `side` in three classes."""
     return DatasetInfo(name="x", num_images=15, channels=channels, height=side, width=side, classes=CLASSES)
 
 
 def both(architecture: str, **more: Any) -> dict[str, Any]:
-    """G and D of one family, with `more` fields of both."""
+    """Return G and D of one family, with the fields `more` in both."""
     part = {"architecture": architecture, **more}
     return {"generator": part, "discriminator": part}
 
@@ -53,14 +53,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "discriminator": {"normalization": "none"},
     },
 }
-# Where D sees each image by itself, in train mode too.
-JUDGED_ALONE = [
+# The variants whose D treats each image by itself, also in train mode.
+D_IS_PER_IMAGE = [
     name
     for name in VARIANTS
     if name not in {"dcgan", "dcgan-conditional-norm", "dcgan-virtual-alone", "mlp-minibatch"}
 ]
-# Where G draws each image by itself, in train mode too.
-DRAWN_ALONE = [
+# The variants whose G draws each image by itself, also in train mode.
+G_IS_PER_IMAGE = [
     "dcgan-virtual",
     "dcgan-virtual-alone",
     "dcgan-spectral",

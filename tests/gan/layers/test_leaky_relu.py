@@ -1,4 +1,4 @@
-"""LeakyReLU without a second derivative: the same numbers as torch's own, and nothing to go back through."""
+"""LeakyReLU without a second derivative: the results of torch's, and no graph through the activations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gan.adversarial.penalties import gradient_penalty
 from gan.layers.leaky_relu import LeakyReLU
 from gan.randomness import generator
 
-ACTIVATIONS = {"ours": LeakyReLU(0.2), "torch's": nn.LeakyReLU(0.2)}
+ACTIVATIONS = {"ours": LeakyReLU(0.2), "torch": nn.LeakyReLU(0.2)}
 
 
 def _critic(activation: nn.Module) -> nn.Sequential:
@@ -23,7 +23,7 @@ def _critic(activation: nn.Module) -> nn.Sequential:
 
 
 def _gradients(activation: nn.Module, dtype: torch.dtype) -> list[Tensor]:
-    """Of a critic's loss and penalty together, in its weights."""
+    """Return the gradients of a critic's loss and penalty in its weights."""
     critic = _critic(activation).to(dtype)
     source = generator(1, "test")
     real, fake = (torch.randn(6, 1, 8, 8, generator=source).to(dtype) for _ in range(2))
@@ -34,23 +34,23 @@ def _gradients(activation: nn.Module, dtype: torch.dtype) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_loss_and_penalty_have_the_gradients_that_torchs_own_gives(dtype: torch.dtype) -> None:
-    ours, theirs = (_gradients(activation, dtype) for activation in ACTIVATIONS.values())
+def test_loss_and_penalty_have_the_gradients_of_torch(dtype: torch.dtype) -> None:
+    ours, torchs = (_gradients(activation, dtype) for activation in ACTIVATIONS.values())
     assert len(ours) == 6
-    for mine, its in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(mine, its, rtol=1e-6, atol=1e-7)
+    for our, expected in zip(ours, torchs, strict=True):
+        torch.testing.assert_close(our, expected, rtol=1e-6, atol=1e-7)
 
 
-def test_gradgradcheck_agrees() -> None:
+def test_gradcheck_and_gradgradcheck_pass() -> None:
     x = torch.randn(4, 3, dtype=torch.float64, generator=generator(2, "test"), requires_grad=True)
     activation = LeakyReLU(0.2)
     assert torch.autograd.gradcheck(lambda t: activation(t.clone()), x)
     assert torch.autograd.gradgradcheck(lambda t: activation(t.clone()), x)
 
 
-def test_no_path_leads_from_a_gradient_back_to_the_activations() -> None:
+def test_a_gradient_does_not_depend_on_the_activations() -> None:
     x = torch.randn(4, 3, generator=generator(3, "test"), requires_grad=True)
     weight = torch.ones(3, requires_grad=True)
     (slope,) = torch.autograd.grad(LeakyReLU(0.2)(x * weight).sum(), x, create_graph=True)
-    reached = torch.autograd.grad(slope.sum(), [weight, x], allow_unused=True)
-    assert reached[0] is not None and reached[1] is None
+    gradients = torch.autograd.grad(slope.sum(), [weight, x], allow_unused=True)
+    assert gradients[0] is not None and gradients[1] is None

@@ -1,4 +1,4 @@
-"""Distances between sets of points: cases that can be worked out by hand, and what each must and must not see."""
+"""Distances between sets of points: cases computed by hand, and the differences that each measures or ignores."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from gan.quality.distances import (
 
 
 def normal(count: int, dims: int, number: int) -> Tensor:
+    """Return points (count, dims) from N(0, 1), with `number` as the seed."""
     return torch.randn(count, dims, generator=torch.Generator().manual_seed(number))
 
 
-def line(*places: float) -> Tensor:
-    return torch.tensor(places).unsqueeze(1)
+def line(*positions: float) -> Tensor:
+    """Return points on a line, (N, 1)."""
+    return torch.tensor(positions).unsqueeze(1)
 
 
 # Four points with mean (3, 4) and covariance 4 I: the variance of +-a, 0, 0 is 2 a^2 / 3.
@@ -35,24 +37,24 @@ A = math.sqrt(6.0)
 CROSS = torch.tensor([[3 + A, 4.0], [3 - A, 4.0], [3.0, 4 + A], [3.0, 4 - A]])
 
 
-def test_the_frechet_distance_of_two_gaussians_is_the_formulas() -> None:
+def test_the_frechet_distance_of_two_gaussians_is_the_formula() -> None:
     unit = Moments(torch.zeros(2).double(), torch.eye(2).double(), 100)
     # |(3, 4)|^2 + 2 dimensions of (1 - 2)^2.
     assert frechet(unit, CROSS) == pytest.approx(25 + 2, rel=1e-5)
 
 
-def test_the_frechet_distance_sees_a_turn_and_no_more_of_it() -> None:
+def test_the_frechet_distance_of_a_rotated_gaussian() -> None:
     points = normal(500, 2, 0) * torch.tensor([3.0, 1.0])
-    turned = points.flip(1)
-    # Standard deviations (3, 1) and (1, 3): 2^2 + 2^2, if the axes hold exactly.
-    assert frechet(moments(points), turned) == pytest.approx(8, rel=0.1)
+    rotated = points.flip(1)
+    # The standard deviations are (3, 1) and (1, 3), so the distance is 2^2 + 2^2.
+    assert frechet(moments(points), rotated) == pytest.approx(8, rel=0.1)
     assert frechet(moments(points), points) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_frechet_distance_takes_fewer_points_than_dimensions() -> None:
+def test_the_frechet_distance_of_fewer_points_than_dimensions() -> None:
     points = normal(8, 40, 1)
     assert frechet(moments(points), points) == pytest.approx(0, abs=1e-4)
-    # One image again and again: the spread of the others, and how far it lies from their mean.
+    # For one repeated image: the variance of the others plus its distance from their mean.
     constant = torch.zeros(5, 40)
     of_points = moments(points)
     expected = float(of_points.mean.square().sum() + of_points.covariance.trace())
@@ -68,7 +70,7 @@ def test_moments_are_the_mean_and_the_unbiased_covariance() -> None:
     assert moments(line(0, 2)).covariance.tolist() == [[2.0]]
 
 
-def test_the_kernel_distance_is_the_formulas() -> None:
+def test_the_kernel_distance_is_the_formula() -> None:
     x, y = normal(5, 3, 2), normal(7, 3, 3) + 0.5
 
     def k(a: Tensor, b: Tensor) -> float:
@@ -85,57 +87,57 @@ def test_the_kernel_distance_is_the_formulas() -> None:
 def test_the_kernel_distance_is_unbiased() -> None:
     same = [kernel_distance(normal(200, 4, i), normal(100, 4, 50 + i)) for i in range(30)]
     assert min(same) < 0 < max(same)
-    # Half of what the pairs of a point with itself would add.
+    # Half of the bias from the pairs of a point with itself.
     assert abs(sum(same)) / 30 < 0.05
     assert kernel_distance(normal(200, 4, 0), normal(100, 4, 50) + 0.5) > 0.2
 
 
-def test_neighbours_counted_by_hand() -> None:
+def test_the_overlap_counted_by_hand() -> None:
     reals, fakes = manifold(line(0, 1, 2, 3), 1), manifold(line(0.5, 10), 1)
     assert reals.radii.tolist() == [1, 1, 1, 1]
     assert fakes.radii.tolist() == [9.5, 9.5]
     found = overlap(reals, fakes)
-    # 0.5 lies in the balls of 0 and of 1; 10 in none. The balls of the fakes hold all.
+    # 0.5 is in the balls of 0 and 1, and 10 is in none. The balls of the fakes contain all reals.
     assert found.precision == 0.5
     assert found.density == 1.0
     assert found.coverage == 0.5
     assert found.recall == 1.0
 
 
-def test_fakes_of_half_the_modes_are_precise_and_cover_half() -> None:
+def test_fakes_of_half_the_modes_are_precise_and_cover_half_of_the_reals() -> None:
     near, far = normal(400, 2, 4), normal(400, 2, 5) + 100
     found = overlap(manifold(torch.cat([near[:200], far[:200]]), 5), manifold(near[200:], 5))
     assert found.precision > 0.9
     assert 0.4 < found.recall < 0.5
     assert 0.4 < found.coverage <= 0.5
-    astray = overlap(manifold(near[:200], 5), manifold(torch.cat([near[200:], far[:200]]), 5))
-    assert 0.4 < astray.precision < 0.55
-    assert astray.coverage > 0.9
+    mixed = overlap(manifold(near[:200], 5), manifold(torch.cat([near[200:], far[:200]]), 5))
+    assert 0.4 < mixed.precision < 0.55
+    assert mixed.coverage > 0.9
 
 
-def test_one_point_again_and_again_is_precise_and_recalls_nothing() -> None:
+def test_one_repeated_point_is_precise_and_has_no_recall() -> None:
     reals = manifold(normal(300, 8, 6), 5)
     found = overlap(reals, manifold(reals.points[7].expand(100, 8), 5))
     assert found.precision == 1.0
-    # Of itself, and of those reals in whose balls it lies.
+    # The recall of the point itself; the coverage of the reals whose balls contain it.
     assert found.recall == 1 / 300
     assert found.coverage < 0.1
 
 
-def test_the_same_point_up_to_rounding_is_at_no_distance() -> None:
+def test_points_that_are_equal_up_to_rounding_have_distance_zero() -> None:
     points = (normal(50, 128, 7) + 3).double()
     rounded = points * (1 + 1e-7)
     assert (distances(points, rounded).diagonal() == 0).all()
     assert (distances(points, points * (1 + 100 * SAME)).diagonal() > 0).all()
 
 
-def test_a_set_smaller_than_k_takes_the_neighbours_that_it_has() -> None:
+def test_a_set_smaller_than_k_uses_all_neighbours() -> None:
     found = manifold(line(0, 1, 5), 10)
     assert found.k == 2
     assert found.radii.tolist() == [5, 4, 5]
 
 
-def test_large_sets_are_taken_in_parts_that_change_nothing() -> None:
+def test_processing_large_sets_in_parts_changes_nothing() -> None:
     reals, fakes = normal(1500, 3, 8).double(), normal(1200, 3, 9).double() + 0.3
     whole, near = torch.cdist(reals, fakes), torch.cdist(reals, reals).topk(6, largest=False).values[:, -1]
     balls = manifold(reals, 5)
@@ -148,7 +150,7 @@ def test_large_sets_are_taken_in_parts_that_change_nothing() -> None:
     assert found.recall == pytest.approx((whole <= 0.2).any(1).double().mean().item())
 
 
-def test_nothing_draws_from_the_global_generator() -> None:
+def test_no_distance_uses_the_global_generator() -> None:
     before = torch.get_rng_state()
     x, y = normal(30, 4, 0), normal(30, 4, 1)
     frechet(moments(x), y)

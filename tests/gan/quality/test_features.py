@@ -1,4 +1,4 @@
-"""The feature network: how it learns, how it is kept, and what it says of itself."""
+"""Feature networks: their training, their files, and their metadata."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from gan.spec.catalog import DatasetClass, DatasetInfo
 ROOT = Path(__file__).parents[3]
 
 
-def drawn(
+def band_images(
     channels: int, height: int, width: int, classes: int, labelled: bool = True, count: int = 40
 ) -> ImageDataset:
-    """Noise with a bright band, a place for each class."""
+    """Return noise with a bright row whose position depends on the class."""
     source = torch.Generator().manual_seed(5)
     labels = torch.arange(count) % max(1, classes)
     images = torch.randint(0, 90, (count, channels, height, width), generator=source, dtype=torch.uint8)
@@ -50,17 +50,18 @@ def drawn(
     return ImageDataset(info, images, labels if labelled else None)
 
 
-def not_again(share: float) -> None:
-    """Fail if training reports progress."""
-    raise AssertionError(f"It is being trained: {share:.0%}.")
+def no_training(share: float) -> None:
+    """Fail: a progress callback for a network that must not be trained again."""
+    raise AssertionError(f"A network is trained: {share:.0%} done.")
 
 
 @pytest.fixture(scope="module")
-def of_shapes(shapes: ImageDataset) -> FeatureNet:
+def net_of_shapes(shapes: ImageDataset) -> FeatureNet:
+    """Return the feature network of `shapes`."""
     return for_dataset(shapes)
 
 
-def test_the_network_that_ships_tells_92_percent_of_fashion_mnist_and_serves_the_part_too() -> None:
+def test_the_shipped_network_classifies_92_percent_of_fashion_mnist() -> None:
     mini = load("fashion-mnist-mini")
     net = for_dataset(mini)
     assert net.about.accuracy is not None
@@ -74,17 +75,17 @@ def test_the_network_that_ships_tells_92_percent_of_fashion_mnist_and_serves_the
     assert loader.SHIPPED_FILE.stat().st_size < 1_200_000
 
 
-def test_it_ships_with_the_moments_of_the_images_that_it_serves() -> None:
+def test_the_shipped_file_has_the_moments_of_its_data_sets() -> None:
     mini = load("fashion-mnist-mini")
     net = for_dataset(mini)
-    seen = net.outputs(mini.images[::10]).features.double()
-    assert seen.shape == (500, WIDTHS[-1])
-    assert (net.real.mean - seen.mean(0)).norm() < 0.05 * seen.mean(0).norm()
-    assert net.real.covariance.trace() == pytest.approx(torch.cov(seen.T).trace().item(), rel=0.05)
+    outputs = net.outputs(mini.images[::10]).features.double()
+    assert outputs.shape == (500, WIDTHS[-1])
+    assert (net.real.mean - outputs.mean(0)).norm() < 0.05 * outputs.mean(0).norm()
+    assert net.real.covariance.trace() == pytest.approx(torch.cov(outputs.T).trace().item(), rel=0.05)
 
 
 @pytest.mark.parametrize("at", [200, 500_000, -10])
-def test_a_shipped_file_that_is_damaged_is_refused_with_what_to_do(tmp_path: Path, at: int) -> None:
+def test_a_damaged_shipped_file_is_refused(tmp_path: Path, at: int) -> None:
     content = bytearray(loader.SHIPPED_FILE.read_bytes())
     content[at] ^= 1
     (tmp_path / "net.safetensors").write_bytes(content)
@@ -92,58 +93,58 @@ def test_a_shipped_file_that_is_damaged_is_refused_with_what_to_do(tmp_path: Pat
         loader.shipped("fashion-mnist", tmp_path / "net.safetensors")
 
 
-def test_a_shipped_file_that_is_missing_or_another_is_refused(tmp_path: Path, of_shapes: FeatureNet) -> None:
+def test_a_missing_or_different_shipped_file_is_refused(tmp_path: Path, net_of_shapes: FeatureNet) -> None:
     with pytest.raises(FeaturesUnreadableError, match="Install Gantry again"):
         loader.shipped("fashion-mnist", tmp_path / "net.safetensors")
-    loader.save(tmp_path / "net.safetensors", of_shapes, {"fashion-mnist.": of_shapes.real})
+    loader.save(tmp_path / "net.safetensors", net_of_shapes, {"fashion-mnist.": net_of_shapes.real})
     with pytest.raises(FeaturesUnreadableError, match="not the file that was released"):
         loader.shipped("fashion-mnist", tmp_path / "net.safetensors")
 
 
-def test_it_learns_the_classes_and_is_measured_on_what_it_did_not_see(
-    shapes: ImageDataset, of_shapes: FeatureNet
+def test_a_network_learns_the_classes_and_is_measured_on_other_images(
+    shapes: ImageDataset, net_of_shapes: FeatureNet
 ) -> None:
-    about = of_shapes.about
+    about = net_of_shapes.about
     assert (about.task, about.outputs, about.measured_on, about.trained_on) == ("classes", 3, 6, "shapes")
     assert about.trained_on_sha256 == shapes.digest()
     assert about.accuracy == 1.0
-    learned, measured = recipe.split(shapes)
-    assert len(learned) + len(measured) == 60
+    training, test = recipe.split(shapes)
+    assert len(training) + len(test) == 60
     assert shapes.labels is not None
-    assert of_shapes.predicts_classes
-    right = of_shapes.outputs(shapes.images).logits.argmax(1) == shapes.labels
+    assert net_of_shapes.predicts_classes
+    right = net_of_shapes.outputs(shapes.images).logits.argmax(1) == shapes.labels
     assert right.double().mean() > 0.95
 
 
-def test_held_out_images_are_what_it_is_measured_on(shapes: ImageDataset) -> None:
+def test_accuracy_is_measured_on_held_out_images(shapes: ImageDataset) -> None:
     labels = torch.tensor([0, 1, 2])
     held_out = HeldOut(torch.zeros(3, 1, 12, 14, dtype=torch.uint8), labels)
-    learned, measured = recipe.split(replace(shapes, held_out=held_out))
-    assert len(learned) == 60
-    assert measured is held_out
+    training, test = recipe.split(replace(shapes, held_out=held_out))
+    assert len(training) == 60
+    assert test is held_out
 
 
-def test_images_without_labels_teach_which_way_is_up() -> None:
+def test_without_labels_the_task_is_rotations() -> None:
     mini = load("fashion-mnist-mini")
     info = mini.info.model_copy(update={"classes": (), "sha256": None})
     net = for_dataset(ImageDataset(info, mini.images[::100], None))
     assert (net.about.task, net.about.outputs) == ("rotations", 4)
     assert not net.predicts_classes
     assert net.about.accuracy is not None
-    # Of 20 turned images; chance is a quarter.
+    # For 20 rotated images; chance level is a quarter.
     assert net.about.accuracy > 0.6
 
 
-def test_one_class_for_all_is_as_good_as_none() -> None:
-    assert loader.task_of(drawn(1, 8, 8, 1)) == "rotations"
-    assert loader.task_of(drawn(1, 8, 8, 2)) == "classes"
+def test_a_single_class_counts_as_no_labels() -> None:
+    assert loader.task_of(band_images(1, 8, 8, 1)) == "rotations"
+    assert loader.task_of(band_images(1, 8, 8, 2)) == "classes"
 
 
 @pytest.mark.parametrize(
     ("channels", "height", "width"), [(3, 8, 8), (4, 20, 9), (2, 8, 40)], ids=["rgb", "rgba, upright", "wide"]
 )
-def test_any_shape_and_any_channels(channels: int, height: int, width: int) -> None:
-    data = drawn(channels, height, width, 2)
+def test_images_of_any_shape_and_number_of_channels(channels: int, height: int, width: int) -> None:
+    data = band_images(channels, height, width, 2)
     net = for_dataset(data)
     assert net.about.accuracy == 1.0
     assert net.outputs(data.images).features.shape == (40, 128)
@@ -151,7 +152,7 @@ def test_any_shape_and_any_channels(channels: int, height: int, width: int) -> N
 
 
 @pytest.mark.parametrize("side", [1, 8, 9, 12, 16, 28, 32, 48, 64, 100, 128])
-def test_every_size_comes_to_a_few_pixels(side: int) -> None:
+def test_the_last_map_of_every_size_has_a_few_pixels(side: int) -> None:
     last = side
     for stride in strides(side):
         last = -(-last // stride)
@@ -159,15 +160,15 @@ def test_every_size_comes_to_a_few_pixels(side: int) -> None:
 
 
 def test_tiny_images_are_their_own_features() -> None:
-    data = drawn(1, 4, 2, 4)
+    data = band_images(1, 4, 2, 4)
     net = for_dataset(data)
     assert (net.about.task, net.about.accuracy) == ("nearest_mean", 1.0)
-    seen = net.outputs(data.images)
-    assert seen.features.dtype == torch.float64
-    assert torch.equal(seen.features, data.images.flatten(1).double() / 127.5 - 1)
+    outputs = net.outputs(data.images)
+    assert outputs.features.dtype == torch.float64
+    assert torch.equal(outputs.features, data.images.flatten(1).double() / 127.5 - 1)
     assert data.labels is not None
-    assert (seen.logits.argmax(1) == data.labels).all()
-    unlabelled = for_dataset(drawn(1, 1, 2, 1, labelled=False))
+    assert (outputs.logits.argmax(1) == data.labels).all()
+    unlabelled = for_dataset(band_images(1, 1, 2, 1, labelled=False))
     assert (unlabelled.about.task, unlabelled.about.accuracy, unlabelled.predicts_classes) == ("none", None, False)
 
 
@@ -185,53 +186,57 @@ def test_batchnorm_is_folded_into_the_convolutions() -> None:
     assert sum(p.numel() for p in plain.buffers()) == 0
 
 
-def test_what_the_cache_holds_is_not_learned_again(
-    tmp_path: Path, shapes: ImageDataset, of_shapes: FeatureNet
+def test_a_cached_network_is_not_trained_again(
+    tmp_path: Path, shapes: ImageDataset, net_of_shapes: FeatureNet
 ) -> None:
-    told: list[float] = []
+    shares: list[float] = []
     before = torch.get_rng_state()
-    first = for_dataset(shapes, tmp_path, told.append)
+    first = for_dataset(shapes, tmp_path, shares.append)
     assert torch.equal(before, torch.get_rng_state())
-    assert torch.equal(first.real.covariance, of_shapes.real.covariance)
-    assert told[-1] == 1.0
-    assert told == sorted(told)
-    again = for_dataset(shapes, tmp_path, not_again)
-    assert again.about == first.about == of_shapes.about
+    assert torch.equal(first.real.covariance, net_of_shapes.real.covariance)
+    assert shares[-1] == 1.0
+    assert shares == sorted(shares)
+    again = for_dataset(shapes, tmp_path, no_training)
+    assert again.about == first.about == net_of_shapes.about
     assert torch.equal(again.outputs(shapes.images).features, first.outputs(shapes.images).features)
     assert torch.allclose(again.real.covariance, first.real.covariance, rtol=1e-5, atol=1e-6)
     assert again.real.size == 60
     # Other images have another network.
     with pytest.raises(AssertionError):
-        for_dataset(replace(shapes, images=shapes.images.flip(0)), tmp_path, not_again)
+        for_dataset(replace(shapes, images=shapes.images.flip(0)), tmp_path, no_training)
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_damaged_file_in_the_cache_is_made_anew(
-    tmp_path: Path, of_shapes: FeatureNet, shapes: ImageDataset
+def test_a_damaged_file_in_the_cache_is_replaced(
+    tmp_path: Path, net_of_shapes: FeatureNet, shapes: ImageDataset
 ) -> None:
     loader.save(
-        file := tmp_path / f"{shapes.digest()}-recipe-{recipe.VERSION}.safetensors", of_shapes, {"": of_shapes.real}
+        file := tmp_path / f"{shapes.digest()}-recipe-{recipe.VERSION}.safetensors",
+        net_of_shapes,
+        {"": net_of_shapes.real},
     )
-    assert for_dataset(shapes, tmp_path, not_again).about == of_shapes.about
+    assert for_dataset(shapes, tmp_path, no_training).about == net_of_shapes.about
     whole = bytearray(file.read_bytes())
     whole[-9] ^= 1
     file.write_bytes(whole)
-    told: list[float] = []
-    assert for_dataset(shapes, tmp_path, told.append).about == of_shapes.about
-    assert told
-    assert for_dataset(shapes, tmp_path, not_again).about == of_shapes.about
+    shares: list[float] = []
+    assert for_dataset(shapes, tmp_path, shares.append).about == net_of_shapes.about
+    assert shares
+    assert for_dataset(shapes, tmp_path, no_training).about == net_of_shapes.about
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"no safetensors", b"\x08\0\0\0\0\0\0\0{}      "], ids=["empty", "other", "bare"]
 )
-def test_what_is_no_feature_network_is_unreadable(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_feature_network_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "net").write_bytes(content)
     with pytest.raises(FeaturesUnreadableError, match="net"):
         store.read(tmp_path / "net")
 
 
-def test_what_progress_raises_ends_the_training_and_nothing_is_kept(tmp_path: Path, shapes: ImageDataset) -> None:
+def test_an_exception_in_progress_ends_the_training_and_nothing_is_written(
+    tmp_path: Path, shapes: ImageDataset
+) -> None:
     def stop(share: float) -> None:
         raise KeyboardInterrupt
 
@@ -240,39 +245,40 @@ def test_what_progress_raises_ends_the_training_and_nothing_is_kept(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_processes_may_keep_the_same_network_at_once(tmp_path: Path) -> None:
+def test_two_processes_can_cache_the_same_network_at_once(tmp_path: Path) -> None:
     script = (
-        "import sys, pathlib, torch; torch.set_num_threads(1); from tests.gan.quality.test_features import drawn; "
+        "import sys, pathlib, torch; torch.set_num_threads(1); "
+        "from tests.gan.quality.test_features import band_images; "
         "from gan.quality.features import for_dataset; "
-        "print(for_dataset(drawn(1, 8, 8, 2), pathlib.Path(sys.argv[1])).about.sha256)"
+        "print(for_dataset(band_images(1, 8, 8, 2), pathlib.Path(sys.argv[1])).about.sha256)"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = {process.communicate(timeout=200)[0] for process in both}
+    digests = {process.communicate(timeout=200)[0] for process in both}
     assert [process.returncode for process in both] == [0, 0]
-    assert len(said) == 1
+    assert len(digests) == 1
     assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
-    assert for_dataset(drawn(1, 8, 8, 2), tmp_path, not_again).about.sha256 == said.pop().strip()
+    assert for_dataset(band_images(1, 8, 8, 2), tmp_path, no_training).about.sha256 == digests.pop().strip()
 
 
-def test_figures_of_real_images_are_remembered_where_there_is_a_folder(tmp_path: Path, of_shapes: FeatureNet) -> None:
-    keeping = replace(of_shapes, folder=tmp_path)
-    assert keeping.cached_metrics("a", lambda: {"fcd": 0.1}) == {"fcd": 0.1}
-    assert keeping.cached_metrics("a", lambda: {"fcd": 0.2}) == {"fcd": 0.1}
-    assert of_shapes.cached_metrics("a", lambda: {"fcd": 0.2}) == {"fcd": 0.2}
+def test_metrics_of_real_images_are_cached_if_there_is_a_folder(tmp_path: Path, net_of_shapes: FeatureNet) -> None:
+    caching = replace(net_of_shapes, folder=tmp_path)
+    assert caching.cached_metrics("a", lambda: {"fcd": 0.1}) == {"fcd": 0.1}
+    assert caching.cached_metrics("a", lambda: {"fcd": 0.2}) == {"fcd": 0.1}
+    assert net_of_shapes.cached_metrics("a", lambda: {"fcd": 0.2}) == {"fcd": 0.2}
     (file,) = tmp_path.iterdir()
     file.write_text("{")
-    assert keeping.cached_metrics("a", lambda: {"fcd": 0.3}) == {"fcd": 0.3}
+    assert caching.cached_metrics("a", lambda: {"fcd": 0.3}) == {"fcd": 0.3}
 
 
-def test_what_it_says_of_itself_is_plain(of_shapes: FeatureNet) -> None:
-    assert json.loads(json.dumps(asdict(of_shapes.about))) == asdict(of_shapes.about)
+def test_the_metadata_can_be_written_to_json(net_of_shapes: FeatureNet) -> None:
+    assert json.loads(json.dumps(asdict(net_of_shapes.about))) == asdict(net_of_shapes.about)
 
 
-def test_a_file_of_another_version_is_refused(tmp_path: Path, of_shapes: FeatureNet) -> None:
-    loader.save(tmp_path / "net", of_shapes, {"": of_shapes.real})
+def test_a_file_of_another_version_is_refused(tmp_path: Path, net_of_shapes: FeatureNet) -> None:
+    loader.save(tmp_path / "net", net_of_shapes, {"": net_of_shapes.real})
     shutil.copy(tmp_path / "net", tmp_path / "copy")
-    assert loader.load(tmp_path / "copy").about == of_shapes.about
+    assert loader.load(tmp_path / "copy").about == net_of_shapes.about
     raw = (tmp_path / "net").read_bytes().replace(b'\\"format\\": 1', b'\\"format\\": 9')
     (tmp_path / "net").write_bytes(raw)
     with pytest.raises(FeaturesUnreadableError, match="version"):
