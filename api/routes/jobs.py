@@ -234,7 +234,7 @@ def _create(
 def _retry(
     context: TenantContext, job_id: str, idempotent: IdempotentRequest, body: Mapping[str, Any], *, scratch: bool
 ) -> StoredResponse:
-    """Link the files that the new job inherits, then store the new job."""
+    """Copy the files that the new job inherits, then store the new job."""
     with context.read() as s:
         if (earlier := idempotent.stored(s, body)) is not None:
             return earlier

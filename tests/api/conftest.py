@@ -39,7 +39,7 @@ FINDING: Final[dict[str, Any]] = {
 DEFAULT_JOB = {"dataset": "fashion-mnist-mini", "total_steps": 100, "batch_size": 16}
 
 
-class Hand:
+class FakeWorker:
     """Writes to the database what a worker would write, with the functions of `jobs`."""
 
     def __init__(self, settings: Settings, client: TestClient) -> None:
@@ -136,8 +136,8 @@ def client(sqlite_settings: Settings) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def hand(sqlite_settings: Settings, client: TestClient) -> Iterator[Hand]:
-    fake = Hand(sqlite_settings, client)
+def fake_worker(sqlite_settings: Settings, client: TestClient) -> Iterator[FakeWorker]:
+    fake = FakeWorker(sqlite_settings, client)
     yield fake
     fake.db.dispose()
 

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, event
 from api.__main__ import ApiServer
 from jobs.runtime.settings import Settings
 from tests.api.apps import app_of
-from tests.api.conftest import Hand
+from tests.api.conftest import FakeWorker
 from tests.ports import free_port
 
 SECONDS = 60
@@ -37,7 +37,7 @@ class Live:
         self.server.config.timeout_keep_alive = SECONDS
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx2.Client(base_url=self.url, timeout=SECONDS, trust_env=False, verify=False)
-        self.hand = Hand(settings, cast(TestClient, self.http))
+        self.fake_worker = FakeWorker(settings, cast(TestClient, self.http))
         self.thread = threading.Thread(target=self.server.run, name="service")
 
     def stop(self) -> None:
@@ -67,7 +67,7 @@ def serving(settings: Settings, port: int | None = None) -> Iterator[Live]:
         finally:
             live.http.close()
             live.stop()
-            live.hand.db.dispose()
+            live.fake_worker.db.dispose()
 
 
 def until(condition: Callable[[], object], seconds: float = SECONDS) -> None:

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from jobs.errors import SamplerUnavailableError
 from jobs.store import workers
-from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
+from tests.api.conftest import DEFAULT_JOB, FakeWorker, assert_problem
 
 GIB = 2**30
 HUGE = {**DEFAULT_JOB, "preset": "sagan", "batch_size": 4096}
@@ -35,9 +35,9 @@ class FakeEstimator:
 
 
 @pytest.fixture
-def worker(hand: Hand) -> Iterator[None]:
+def worker(fake_worker: FakeWorker) -> Iterator[None]:
     """Register a worker with a GPU of 80 GiB, one with a GPU of unknown memory, and one with a CPU."""
-    with hand.db.write() as s:
+    with fake_worker.db.write() as s:
         workers.register(s, "wrk_a", "a", [{"name": "H100", "memory_bytes": 80 * GIB}], gpus=1)
         workers.register(s, "wrk_b", "b", [{"name": "cpu", "memory_bytes": 24 * GIB}])
         workers.register(s, "wrk_c", "c", [{"name": "an old card", "memory_bytes": None}], gpus=1)
@@ -52,7 +52,9 @@ def estimator(client: TestClient, memory_bytes: int | None) -> FakeEstimator:
     return fake
 
 
-def test_a_job_too_large_for_every_device_is_refused(client: TestClient, hand: Hand, worker: None) -> None:
+def test_a_job_too_large_for_every_device_is_refused(
+    client: TestClient, fake_worker: FakeWorker, worker: None
+) -> None:
     estimator(client, 691 * GIB)
     body = assert_problem(client.post("/v1/jobs", json=HUGE), 422, "over-limit")
     assert "about 691 GiB" in body["detail"] and "has 80 GiB" in body["detail"]
@@ -60,18 +62,22 @@ def test_a_job_too_large_for_every_device_is_refused(client: TestClient, hand: H
     assert client.get("/v1/jobs").json()["data"] == []
 
 
-def test_a_job_that_fits_the_largest_device_is_accepted(client: TestClient, hand: Hand, worker: None) -> None:
+def test_a_job_that_fits_the_largest_device_is_accepted(
+    client: TestClient, fake_worker: FakeWorker, worker: None
+) -> None:
     sampler = estimator(client, 79 * GIB)
     assert client.post("/v1/jobs", json=HUGE).status_code == 201 and sampler.request_count == 1
 
 
-def test_without_the_sampler_only_the_limits_of_fields_count(client: TestClient, hand: Hand, worker: None) -> None:
+def test_without_the_sampler_only_the_limits_of_fields_count(
+    client: TestClient, fake_worker: FakeWorker, worker: None
+) -> None:
     sampler = estimator(client, None)
     assert client.post("/v1/jobs", json=HUGE).status_code == 201 and sampler.request_count == 1
     assert client.post("/v1/jobs", json={**HUGE, "batch_size": 4097}).status_code == 422
 
 
-def test_the_sampler_is_not_asked_about_small_jobs(client: TestClient, hand: Hand, worker: None) -> None:
+def test_the_sampler_is_not_asked_about_small_jobs(client: TestClient, fake_worker: FakeWorker, worker: None) -> None:
     sampler = estimator(client, 691 * GIB)
     assert client.post("/v1/jobs", json=DEFAULT_JOB).status_code == 201
     assert client.post("/v1/jobs", json={**DEFAULT_JOB, "preset": "sagan"}).status_code == 201
@@ -83,6 +89,6 @@ def test_without_any_worker_every_job_is_accepted(client: TestClient) -> None:
     assert client.post("/v1/jobs", json=HUGE).status_code == 201 and sampler.request_count == 0
 
 
-def test_an_unknown_data_set_is_reported_first(client: TestClient, hand: Hand, worker: None) -> None:
+def test_an_unknown_data_set_is_reported_first(client: TestClient, fake_worker: FakeWorker, worker: None) -> None:
     estimator(client, 691 * GIB)
     assert_problem(client.post("/v1/jobs", json={**HUGE, "dataset": "nope"}), 422, "unknown-dataset")

@@ -37,7 +37,7 @@ def _post(live: Live, key: str | None, path: str = "/v1/jobs", **fields: Any) ->
 
 
 def _count(live: Live, table: type[Any] = Job) -> int:
-    with live.hand.db.read() as s:
+    with live.fake_worker.db.read() as s:
         return s.execute(select(func.count()).select_from(table)).scalar_one()
 
 
@@ -51,15 +51,15 @@ def _same(first: httpx2.Response, second: httpx2.Response) -> bool:
 
 
 def _failed(live: Live) -> str:
-    job_id = live.hand.train()
-    live.hand.checkpoint(job_id, 5)
-    live.hand.progress(job_id, 9)
-    live.hand.finish(job_id, Status.FAILED, ERROR)
+    job_id = live.fake_worker.train()
+    live.fake_worker.checkpoint(job_id, 5)
+    live.fake_worker.progress(job_id, 9)
+    live.fake_worker.finish(job_id, Status.FAILED, ERROR)
     return job_id
 
 
 def _folders(live: Live) -> set[str]:
-    return set(live.hand.artifacts.folders())
+    return set(live.fake_worker.artifacts.folders())
 
 
 def test_a_repeated_request_gets_the_first_response(live: Live) -> None:
@@ -98,7 +98,7 @@ def test_a_key_belongs_to_one_request(live: Live) -> None:
 def test_a_refused_request_leaves_its_key_free(live: Live) -> None:
     assert _post(live, "k", total_steps=0).status_code == 422
     assert _post(live, "k", dataset="nope").status_code == 422
-    assert _post(live, "k", path=f"/v1/jobs/{live.hand.submit()}/retry").status_code == 409
+    assert _post(live, "k", path=f"/v1/jobs/{live.fake_worker.submit()}/retry").status_code == 409
     assert _count(live, IdempotencyKey) == 0
     assert _post(live, "k").status_code == 201
 
@@ -123,12 +123,12 @@ def test_two_keys_are_refused(live: Live) -> None:
 
 def test_after_a_day_a_key_is_free_again(live: Live) -> None:
     first = _post(live, "k")
-    with live.hand.db.write() as s:
+    with live.fake_worker.db.write() as s:
         s.execute(update(IdempotencyKey).values(created_at=clock.now() - idempotency.KEPT_SECONDS - 1))
     second = _post(live, "k", seed=9)
     assert second.status_code == 201 and second.json()["id"] != first.json()["id"]
     assert _same(second, _post(live, "k", seed=9))
-    with live.hand.db.write() as s:
+    with live.fake_worker.db.write() as s:
         s.execute(update(IdempotencyKey).values(created_at=clock.now() - idempotency.KEPT_SECONDS - 1))
         idempotency.delete_old(s)
     assert _count(live, IdempotencyKey) == 0
@@ -163,11 +163,11 @@ def test_many_at_once_with_one_key_for_two_requests_make_one_job(live: Live) -> 
 
 def test_a_request_that_waited_for_a_failed_one_is_carried_out(live: Live) -> None:
     with ThreadPoolExecutor(1) as threads:
-        with pytest.raises(RuntimeError), live.hand.db.write() as s:
+        with pytest.raises(RuntimeError), live.fake_worker.db.write() as s:
             assert idempotency.reserve(s, "anyone", "k", "of another request") is None
             waiting = threads.submit(_post, live, "k")
             time.sleep(0.3)  # the other request arrives while this one still holds the key
             raise RuntimeError
         assert waiting.result().status_code == 201
-    with live.hand.db.read() as s:
+    with live.fake_worker.db.read() as s:
         assert len(jobs.page(s, limit=5).data) == 1

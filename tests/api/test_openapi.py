@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from api.http.problems import MEDIA_TYPE
 from jobs.status import Status
-from tests.api.conftest import DEFAULT_JOB, Hand
+from tests.api.conftest import DEFAULT_JOB, FakeWorker
 from tests.gan.uploads.zips import files, zipped
 
 Json = dict[str, Any]
@@ -88,11 +88,11 @@ def test_the_metrics_are_documented_as_text(document: Json) -> None:
     assert "text/plain" in document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
 
 
-def test_actual_responses_are_documented(client: TestClient, hand: Hand, document: Json) -> None:
-    job_id, other = hand.train(), hand.submit()
-    hand.preview(job_id, 0, 3)
-    hand.evaluate(job_id, 5, 9.0, best=True)
-    part = f"/v1/checkpoints/{hand.checkpoint(job_id, 5).id}/content"
+def test_actual_responses_are_documented(client: TestClient, fake_worker: FakeWorker, document: Json) -> None:
+    job_id, other = fake_worker.train(), fake_worker.submit()
+    fake_worker.preview(job_id, 0, 3)
+    fake_worker.evaluate(job_id, 5, 9.0, best=True)
+    part = f"/v1/checkpoints/{fake_worker.checkpoint(job_id, 5).id}/content"
     job, etag = f"/v1/jobs/{job_id}", {"If-None-Match": "*"}
     calls: list[tuple[str, str, Json]] = [
         ("POST", "/v1/jobs", {"json": DEFAULT_JOB}),
@@ -116,7 +116,7 @@ def test_actual_responses_are_documented(client: TestClient, hand: Hand, documen
         *(("POST", f"{job}/{action}", {}) for action in ("pause", "resume")),
         *(("POST", f"/v1/jobs/{other}/{action}", {}) for action in ("pause", "resume")),
         ("POST", "/v1/workers/x/drain", {}),
-        ("POST", f"/v1/workers/{hand.worker()}/drain", {}),
+        ("POST", f"/v1/workers/{fake_worker.worker()}/drain", {}),
         ("DELETE", f"/v1/jobs/{other}", {}),
         ("GET", f"{job}/metrics", {}),
         ("GET", f"{job}/metrics/series", {}),
@@ -132,10 +132,10 @@ def test_actual_responses_are_documented(client: TestClient, hand: Hand, documen
         ("GET", f"{job}/previews/9.png", {}),
         ("GET", f"{job}/previews.gif", {}),
         ("GET", f"{job}/previews.gif", {"headers": etag}),
-        ("GET", f"/v1/jobs/{hand.submit()}/previews.gif", {}),
+        ("GET", f"/v1/jobs/{fake_worker.submit()}/previews.gif", {}),
         ("GET", f"{job}/checkpoints", {}),
         ("POST", f"{job}/checkpoints", {}),
-        ("POST", f"/v1/jobs/{hand.submit()}/checkpoints", {}),
+        ("POST", f"/v1/jobs/{fake_worker.submit()}/checkpoints", {}),
         ("GET", part, {}),
         ("GET", part, {"headers": etag}),
         ("GET", part, {"headers": {"Range": "bytes=0-1"}}),
@@ -147,7 +147,7 @@ def test_actual_responses_are_documented(client: TestClient, hand: Hand, documen
         ("GET", f"{job}/samples", {"headers": etag}),
         ("GET", f"{job}/samples", {"headers": {"Accept": "application/json"}}),
         ("GET", f"{job}/samples", {"headers": {"Accept": "x/y"}}),
-        ("GET", f"/v1/jobs/{hand.submit()}/samples", {}),
+        ("GET", f"/v1/jobs/{fake_worker.submit()}/samples", {}),
         ("POST", "/v1/datasets", {"files": {"file": ("a.zip", b"no zip")}}),
         ("POST", "/v1/datasets", {"json": {}}),
         ("POST", "/v1/datasets", {"files": {"file": ("mine.zip", zipped(files(each=64)))}}),
@@ -191,12 +191,12 @@ def test_actual_responses_are_documented(client: TestClient, hand: Hand, documen
     assert {200, 201, 202, 204, 206, 304, 400, 404, 406, 409, 413, 415, 416, 422, 503} <= seen
 
 
-def test_a_lost_file_is_documented(client: TestClient, hand: Hand, document: Json) -> None:
-    job_id = hand.train()
-    hand.preview(job_id, 0, 3)
-    path = f"/v1/checkpoints/{hand.checkpoint(job_id, 5).id}/content"
-    hand.finish(job_id, Status.SUCCEEDED)
-    hand.artifacts.delete_prefix(job_id)
+def test_a_lost_file_is_documented(client: TestClient, fake_worker: FakeWorker, document: Json) -> None:
+    job_id = fake_worker.train()
+    fake_worker.preview(job_id, 0, 3)
+    path = f"/v1/checkpoints/{fake_worker.checkpoint(job_id, 5).id}/content"
+    fake_worker.finish(job_id, Status.SUCCEEDED)
+    fake_worker.artifacts.delete_prefix(job_id)
     for lost in (path, f"/v1/jobs/{job_id}/previews/0.png", f"/v1/jobs/{job_id}/previews.gif"):
         assert client.get(lost).status_code == 500
         assert "500" in _operation(document, "GET", lost)["responses"]

@@ -108,10 +108,10 @@ def test_the_allowed_actions_show_what_a_running_job_was_asked(status: str, acti
 
 
 def test_curves_are_arrays_in_which_infinite_values_are_nan(client: Client, live: Live) -> None:
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     values = np.ones((5000, 2))
     values[1233, 0], values[10, 1] = -50, np.inf
-    live.hand.curve(job_id, values, "loss_d", "loss_g")
+    live.fake_worker.curve(job_id, values, "loss_d", "loss_g")
     thinned = client.arrays(job_id)
     assert sorted(thinned) == ["loss_d", "loss_g"]
     steps, loss_d = thinned["loss_d"]
@@ -122,29 +122,29 @@ def test_curves_are_arrays_in_which_infinite_values_are_nan(client: Client, live
 
 
 def test_a_curve_of_several_pages_is_fetched_whole(client: Client, live: Live) -> None:
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     for first in (1, 10_001, 20_001):
-        live.hand.curve(job_id, np.arange(first, first + 10_000)[:, None], "loss_d", first_step=first)
+        live.fake_worker.curve(job_id, np.arange(first, first + 10_000)[:, None], "loss_d", first_step=first)
     steps, values = client.arrays(job_id, ["loss_d"], every_point=True)["loss_d"]
     assert steps.tolist() == list(range(1, 30_001)) and np.array_equal(steps, values)
 
 
 def test_a_job_without_curves_has_none(client: Client, live: Live) -> None:
-    assert client.arrays(live.hand.submit()) == {}
+    assert client.arrays(live.fake_worker.submit()) == {}
 
 
 def test_previews_are_pictures_in_order_of_step(client: Client, live: Live) -> None:
-    job_id = live.hand.train()
-    live.hand.preview(job_id, 20, 200)
-    live.hand.preview(job_id, 0, 10)
+    job_id = live.fake_worker.train()
+    live.fake_worker.preview(job_id, 20, 200)
+    live.fake_worker.preview(job_id, 0, 10)
     found = client.preview_images(job_id)
     assert [(preview.step, preview.image.getpixel((0, 0))) for preview in found] == [(0, 10), (20, 200)]
     assert Image.open(io.BytesIO(client.film(job_id))).format == "GIF"
 
 
 def test_waiting_ends_with_the_job(client: Client, live: Live) -> None:
-    job_id = live.hand.train()
-    ending = threading.Timer(0.5, live.hand.finish, (job_id, Status.SUCCEEDED))
+    job_id = live.fake_worker.train()
+    ending = threading.Timer(0.5, live.fake_worker.finish, (job_id, Status.SUCCEEDED))
     ending.start()
     assert client.wait(job_id)["status"] == "succeeded"
     ending.join()
@@ -152,7 +152,7 @@ def test_waiting_ends_with_the_job(client: Client, live: Live) -> None:
 
 
 def test_waiting_ends_after_the_given_seconds(client: Client, live: Live) -> None:
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     began = time.monotonic()
     with pytest.raises(TimeoutError, match=f"{job_id} has not ended after 1.5 s; it continues"):
         client.wait(job_id, seconds=1.5)

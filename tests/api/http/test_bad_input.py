@@ -18,7 +18,7 @@ from api.http.parameters import known_parameters
 from gan.spec import SpecError
 from jobs.errors import GantryError, InvalidRequestError
 from jobs.runtime.settings import Settings
-from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
+from tests.api.conftest import DEFAULT_JOB, FakeWorker, assert_problem
 
 JSON = {"Content-Type": "application/json"}
 
@@ -186,8 +186,8 @@ def test_allow_names_the_methods_of_every_route_of_an_address(client: TestClient
 
 
 @pytest.mark.parametrize("text", ["a\u00a0b", "\U0001f469\u200d\U0001f680", "\u00ad", "\u05d0"])
-def test_every_valid_label_can_be_searched(client: TestClient, hand: Hand, text: str) -> None:
-    job_id = hand.submit(labels={"k": text})
+def test_every_valid_label_can_be_searched(client: TestClient, fake_worker: FakeWorker, text: str) -> None:
+    job_id = fake_worker.submit(labels={"k": text})
     answer = client.get("/v1/jobs", params={"label": f"k:{text}"})
     assert [job["id"] for job in answer.json()["data"]] == [job_id]
     assert_problem(client.get(f"/v1/jobs/{text}"), 404, "job-not-found")
@@ -244,8 +244,8 @@ def test_the_root_redirects_to_the_documentation(client: TestClient) -> None:
     assert "/" not in client.get("/openapi.json").json()["paths"]
 
 
-def test_head_is_get_without_the_body(client: TestClient, hand: Hand) -> None:
-    job_id = hand.submit()
+def test_head_is_get_without_the_body(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.submit()
     head, get = client.head(f"/v1/jobs/{job_id}"), client.get(f"/v1/jobs/{job_id}")
     assert head.status_code == 200 and head.content == b""
     assert head.headers["ETag"] == get.headers["ETag"]

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from jobs.runtime.settings import Settings
-from tests.api.conftest import Hand, assert_problem
+from tests.api.conftest import FakeWorker, assert_problem
 
 PAGE = "https://pages.example.org"
 
@@ -48,18 +48,18 @@ def test_an_unexpected_error_has_security_headers(sqlite_settings: Settings) -> 
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_own_cache_headers_are_kept(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    row = hand.checkpoint(job_id, 10)
+def test_own_cache_headers_are_kept(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    row = fake_worker.checkpoint(job_id, 10)
     answer = client.get(f"/v1/checkpoints/{row.id}/content")
     assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
     assert answer.headers["Content-Disposition"].startswith("attachment")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_files_are_sent_as_attachments(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    hand.curve(job_id, np.zeros((3, 1)), "loss_d")
+def test_files_are_sent_as_attachments(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    fake_worker.curve(job_id, np.zeros((3, 1)), "loss_d")
     for media, disposition in (("text/csv", "attachment"), ("application/json", None), ("image/png", None)):
         answer = client.get(f"/v1/jobs/{job_id}/metrics/series", headers={"Accept": media})
         assert answer.status_code == 200 and answer.headers.get("Content-Disposition") == disposition

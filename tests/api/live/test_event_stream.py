@@ -34,7 +34,7 @@ from jobs.runtime.settings import Settings
 from jobs.status import Status
 from jobs.store import events, jobs
 from jobs.store.callers import api_keys
-from tests.api.conftest import Hand
+from tests.api.conftest import FakeWorker
 from tests.api.live_service import (
     SECONDS,
     Live,
@@ -59,19 +59,19 @@ def live(sqlite_settings: Settings) -> Iterator[Live]:
 FORCED = "graceful shutdown exceeded"
 
 
-def _work(hand: Hand, job_id: str, n: int) -> None:
+def _work(fake_worker: FakeWorker, job_id: str, n: int) -> None:
     """Write `n` events at short intervals, then end the job."""
     for step in range(n):
-        with hand.db.write() as s:
+        with fake_worker.db.write() as s:
             events.record(s, job_id, "job.progress", {"step": step}, attempt=1)
         time.sleep(0.01)
-    hand.finish(job_id, Status.SUCCEEDED)
+    fake_worker.finish(job_id, Status.SUCCEEDED)
 
 
 def test_a_client_that_is_disconnected_ten_times_gets_every_event_once_in_order(settings: Settings) -> None:
     with serving(settings) as live, cutting_proxy(live, 10, random.Random(7)) as proxy:
-        job_id = live.hand.train()
-        worker = threading.Thread(target=_work, args=(live.hand, job_id, 80))
+        job_id = live.fake_worker.train()
+        worker = threading.Thread(target=_work, args=(live.fake_worker, job_id, 80))
         worker.start()
         with Client(proxy.url) as client:
             seen = list(client.events(job_id))
@@ -90,20 +90,20 @@ def test_a_stream_does_not_outlive_its_key(
         monkeypatch.setattr(module, "REMEMBERED_SECONDS", 0.1)
     with serving(sqlite_settings.model_copy(update={"auth": "on"})) as live:
         live.app.state.services.event_hub.heartbeat_seconds = heartbeat
-        with live.hand.db.write() as s:
+        with live.fake_worker.db.write() as s:
             made = api_keys.create(s, "default", "a test's", [Scope.JOBS_READ])
-        key_id, job_id = made.row.id, submit(live.hand.db, total_steps=100).id
-        live.hand.claim()
+        key_id, job_id = made.row.id, submit(live.fake_worker.db, total_steps=100).id
+        live.fake_worker.claim()
         headers = {"Authorization": f"Bearer {made.key}", **STREAM}
         with live.http.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as response:
             lines = response.iter_lines()
             while next(lines) != "id: 2":
                 pass
-            with live.hand.db.write() as s:
+            with live.fake_worker.db.write() as s:
                 api_keys.revoke(s, key_id)
             time.sleep(0.3)
             if progress:
-                live.hand.progress(job_id, 7)
+                live.fake_worker.progress(job_id, 7)
             assert not [line for line in lines if line and line != ": heartbeat"], (
                 "the stream ends without further events"
             )
@@ -111,38 +111,38 @@ def test_a_stream_does_not_outlive_its_key(
 
 
 def test_events_are_streamed_at_once(live: Live) -> None:
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     with live.stream(job_id) as stream:
         assert [next(stream).id for _ in range(2)] == ["1", "2"]
         began = time.monotonic()
-        live.hand.progress(job_id, 7)
+        live.fake_worker.progress(job_id, 7)
         event = next(stream)
         assert event.event == "job.progress" and json.loads(event.data)["data"] == {"step": 7}
-        live.hand.finish(job_id, Status.SUCCEEDED)
+        live.fake_worker.finish(job_id, Status.SUCCEEDED)
         assert [next(stream).event for _ in range(2)] == ["job.status", "stream.end"]
         assert time.monotonic() - began < SECONDS and next(stream, None) is None
 
 
 def test_a_silent_stream_has_a_heartbeat(live: Live) -> None:
     live.app.state.services.event_hub.heartbeat_seconds = 0.05
-    with live.http.stream("GET", f"/v1/jobs/{live.hand.train()}/events", headers=STREAM) as answer:
+    with live.http.stream("GET", f"/v1/jobs/{live.fake_worker.train()}/events", headers=STREAM) as answer:
         lines = answer.iter_lines()
         assert [line for line in (next(lines) for _ in range(20)) if line.startswith(":")][:2] == [": heartbeat"] * 2
 
 
 def test_head_of_a_stream_ends_at_once(live: Live) -> None:
     began = time.monotonic()
-    answer = live.http.head(f"/v1/jobs/{live.hand.train()}/events", headers=STREAM)
+    answer = live.http.head(f"/v1/jobs/{live.fake_worker.train()}/events", headers=STREAM)
     assert answer.status_code == 200 and answer.content == b"" and time.monotonic() - began < SECONDS
     assert answer.headers["content-type"].startswith("text/event-stream")
     until_silent()  # otherwise the poller still runs for the client that is gone
 
 
 def test_deleting_a_job_ends_its_streams(live: Live) -> None:
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     with live.stream(job_id) as stream:
         assert [next(stream).id for _ in range(2)] == ["1", "2"]
-        with live.hand.db.write() as s:
+        with live.fake_worker.db.write() as s:
             leases.finish(s, job_id, 1, Status.SUCCEEDED)
             jobs.delete(s, job_id)
         end = next(stream)
@@ -151,12 +151,12 @@ def test_deleting_a_job_ends_its_streams(live: Live) -> None:
 
 
 def test_a_slow_client_delays_no_other_and_misses_nothing(live: Live) -> None:
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     with socket.create_connection(("127.0.0.1", live.port)) as slow, live.stream(job_id) as quick:
         slow.sendall(f"GET /v1/jobs/{job_id}/events HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n".encode())
         for _ in range(10):
-            _write_large_events(live.hand, job_id, 100)
-        live.hand.finish(job_id, Status.SUCCEEDED)
+            _write_large_events(live.fake_worker, job_id, 100)
+        live.fake_worker.finish(job_id, Status.SUCCEEDED)
         numbers = [event.id for event in quick if event.event != "stream.end"]
         assert numbers == [str(seq) for seq in range(1, 1004)]
         text = b"".join(iter(lambda: slow.recv(65536), b"")).decode()
@@ -164,8 +164,8 @@ def test_a_slow_client_delays_no_other_and_misses_nothing(live: Live) -> None:
         assert "event: stream.end" in text
 
 
-def _write_large_events(hand: Hand, job_id: str, n: int) -> None:
-    with hand.db.write() as s:
+def _write_large_events(fake_worker: FakeWorker, job_id: str, n: int) -> None:
+    with fake_worker.db.write() as s:
         for _ in range(n):
             events.record(s, job_id, "health.finding", {"message": "x" * 20_000}, attempt=1)
 
@@ -184,17 +184,17 @@ async def _crowd(live: Live, job_id: str, readers: int, threads: list[int]) -> l
     reading = [asyncio.create_task(_read(live.port, job_id)) for _ in range(readers)]
     await asyncio.sleep(1)
     for step in range(3):
-        await asyncio.to_thread(write_events, live.hand, job_id, 20)
+        await asyncio.to_thread(write_events, live.fake_worker, job_id, 20)
         threads.append(threading.active_count() if step else 0)
         await asyncio.sleep(0.5)
-    await asyncio.to_thread(live.hand.finish, job_id, Status.SUCCEEDED)
+    await asyncio.to_thread(live.fake_worker.finish, job_id, Status.SUCCEEDED)
     return await asyncio.gather(*reading)
 
 
 def test_three_hundred_streams_need_no_more_statements_than_three(live: Live) -> None:
     executed, threads, seconds = {}, {}, {}
     for readers in (3, 300):
-        job_id, seen, began = live.hand.train(), list[int](), time.monotonic()
+        job_id, seen, began = live.fake_worker.train(), list[int](), time.monotonic()
         with counted() as statements:
             received = asyncio.run(_crowd(live, job_id, readers, seen))
         assert received == [[str(seq) for seq in range(1, 64)]] * readers
@@ -207,7 +207,7 @@ def test_three_hundred_streams_need_no_more_statements_than_three(live: Live) ->
 
 
 def test_the_database_is_not_polled_without_clients(live: Live) -> None:
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     with live.stream(job_id) as stream, counted() as statements:
         next(stream)
         until(lambda: statements.count > 5)
@@ -215,7 +215,7 @@ def test_the_database_is_not_polled_without_clients(live: Live) -> None:
 
 
 def test_waiting_for_a_change_needs_few_statements(live: Live) -> None:
-    job_id, answers = live.hand.train(), list[int]()
+    job_id, answers = live.fake_worker.train(), list[int]()
     path = f"/v1/jobs/{job_id}"
     with counted() as one_read:
         headers = {"If-None-Match": live.http.get(path).headers["ETag"], "Prefer": "wait=20"}
@@ -228,7 +228,7 @@ def test_waiting_for_a_change_needs_few_statements(live: Live) -> None:
         for thread in waiting:
             thread.start()
         time.sleep(2)
-        live.hand.progress(job_id, 7)
+        live.fake_worker.progress(job_id, 7)
         for thread in waiting:
             thread.join(SECONDS)
     assert answers == [200] * 10
@@ -242,7 +242,7 @@ def test_stopping_ends_streams_and_waits_at_once(
     # uvicorn would abort requests only after this time, so that a slow machine does not fail the test.
     monkeypatch.setattr(serve, "_LAST_REQUESTS_SECONDS", SECONDS / 2)
     with serving(sqlite_settings) as live:
-        job_id = live.hand.train()
+        job_id = live.fake_worker.train()
         path, ended = f"/v1/jobs/{job_id}", list[Any]()
         headers = {"If-None-Match": live.http.get(path).headers["ETag"], "Prefer": "wait=60"}
         waiting = threading.Thread(target=lambda: ended.append(live.http.get(path, headers=headers).status_code))
@@ -294,14 +294,14 @@ def _ready(client: Client, service: subprocess.Popen[bytes]) -> bool:
 def test_a_client_reconnects_after_a_restart(sqlite_settings: Settings) -> None:
     with ExitStack() as stack:
         with serving(sqlite_settings) as first:
-            job_id = first.hand.train()
+            job_id = first.fake_worker.train()
             events_of_job = stack.enter_context(Client(first.url)).events(job_id)
             seen = stack.enter_context(Client(first.url)).watch(job_id)
             assert [next(events_of_job)["seq"] for _ in range(2)] == [1, 2]
             assert next(seen)["status"] == "running"
         with serving(sqlite_settings, first.port) as second:
-            second.hand.progress(job_id, 7)
-            second.hand.finish(job_id, Status.CANCELLED)
+            second.fake_worker.progress(job_id, 7)
+            second.fake_worker.finish(job_id, Status.CANCELLED)
             assert [event["seq"] for event in events_of_job] == [3, 4]
             assert [job["status"] for job in seen][-1] == "cancelled"
 
@@ -333,7 +333,7 @@ def _away(server: str, database: str) -> Iterator[None]:
 def test_streams_survive_an_outage_of_the_database(settings: Settings, postgres_server: str) -> None:
     with serving(settings) as live:
         live.app.state.services.event_hub.heartbeat_seconds = 0.1
-        job_id, other = live.hand.train(), live.hand.submit()
+        job_id, other = live.fake_worker.train(), live.fake_worker.submit()
         with live.http.stream("GET", f"/v1/jobs/{job_id}/events", headers=STREAM) as answer:
             lines = answer.iter_lines()
             assert "id: 2" in lines
@@ -341,13 +341,13 @@ def test_streams_survive_an_outage_of_the_database(settings: Settings, postgres_
                 assert [line for line in (next(lines) for _ in range(10)) if line.startswith(":")]
                 late = live.http.get(f"/v1/jobs/{other}/events", headers=STREAM)
                 assert late.status_code == 503 and int(late.headers["Retry-After"]) > 0
-            live.hand.finish(job_id, Status.SUCCEEDED)
+            live.fake_worker.finish(job_id, Status.SUCCEEDED)
             assert "event: stream.end" in lines
 
 
 def test_the_command_lists_events_and_follows_them(live: Live) -> None:
-    job_id = live.hand.train()
-    live.hand.finish(job_id, Status.SUCCEEDED)
+    job_id = live.fake_worker.train()
+    live.fake_worker.finish(job_id, Status.SUCCEEDED)
     argv = [sys.executable, "-m", "gantry", "events", job_id, "--url", live.url]
     listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [line.split()[0] for line in listed] == ["1", "2", "3"] and "job.status" in listed[0]

@@ -16,7 +16,7 @@ from jobs.db import Database
 from jobs.errors import DatabaseUnavailableError, JobNotFoundError
 from jobs.models import DEFAULT_TENANT, Job
 from jobs.runtime.settings import Settings
-from tests.api.conftest import Hand
+from tests.api.conftest import FakeWorker
 from tests.api.live_service import counted
 
 
@@ -31,8 +31,10 @@ async def _all(channel: JobReader, *job_ids: str) -> list[Any]:
     return await asyncio.gather(*(channel.read(job_id, DEFAULT_TENANT) for job_id in job_ids), return_exceptions=True)
 
 
-def test_a_hundred_polls_at_once_are_one_statement_when_nothing_changed(hand: Hand, channel: JobReader) -> None:
-    ids = [hand.train() for _ in range(5)]
+def test_a_hundred_polls_at_once_are_one_statement_when_nothing_changed(
+    fake_worker: FakeWorker, channel: JobReader
+) -> None:
+    ids = [fake_worker.train() for _ in range(5)]
     first = asyncio.run(_all(channel, *ids))
     with counted() as statements:
         again = asyncio.run(_all(channel, *ids * 20))
@@ -40,8 +42,10 @@ def test_a_hundred_polls_at_once_are_one_statement_when_nothing_changed(hand: Ha
     assert again == first * 20
 
 
-def test_a_poll_of_many_queued_jobs_needs_no_more_statements_than_one(hand: Hand, channel: JobReader) -> None:
-    ids = [hand.submit() for _ in range(20)]
+def test_a_poll_of_many_queued_jobs_needs_no_more_statements_than_one(
+    fake_worker: FakeWorker, channel: JobReader
+) -> None:
+    ids = [fake_worker.submit() for _ in range(20)]
     counts = []
     for job_ids in (ids[:1], ids):
         with counted() as statements:
@@ -50,35 +54,35 @@ def test_a_poll_of_many_queued_jobs_needs_no_more_statements_than_one(hand: Hand
     assert counts[0] == counts[1] <= 6
 
 
-def test_every_change_is_seen(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
+def test_every_change_is_seen(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
     etags = [client.get(f"/v1/jobs/{job_id}").headers["ETag"]]
     for change in (
-        lambda: hand.progress(job_id, 10, loss_d=0.5),
-        lambda: hand.checkpoint(job_id, 10),
-        lambda: hand.checkpoint(job_id, 20, best=True),
-        lambda: hand.find(job_id, "warning"),
+        lambda: fake_worker.progress(job_id, 10, loss_d=0.5),
+        lambda: fake_worker.checkpoint(job_id, 10),
+        lambda: fake_worker.checkpoint(job_id, 20, best=True),
+        lambda: fake_worker.find(job_id, "warning"),
         lambda: client.post(f"/v1/jobs/{job_id}/cancel"),
     ):
         change()
         etags.append(client.get(f"/v1/jobs/{job_id}").headers["ETag"])
     # Also a change that no code of the service makes.
-    with hand.db.write() as s:
+    with fake_worker.db.write() as s:
         s.execute(update(Job).where(Job.id == job_id).values(labels={"team": "vision"}))
     etags.append(client.get(f"/v1/jobs/{job_id}").headers["ETag"])
     assert len(set(etags)) == len(etags)
 
 
 def test_a_request_during_a_read_gets_the_next_read(
-    hand: Hand, channel: JobReader, monkeypatch: pytest.MonkeyPatch
+    fake_worker: FakeWorker, channel: JobReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = hand.train()
+    job_id = fake_worker.train()
     read_jobs, rounds = channel._read_jobs, list[str]()
 
     def changes_meanwhile(job_ids: set[str]) -> Any:
         found = read_jobs(job_ids)
         rounds.append("round")
-        hand.progress(job_id, 10 * len(rounds))
+        fake_worker.progress(job_id, 10 * len(rounds))
         return found
 
     monkeypatch.setattr(channel, "_read_jobs", changes_meanwhile)
@@ -96,8 +100,10 @@ def test_a_request_during_a_read_gets_the_next_read(
     assert len(rounds) == 2
 
 
-def test_errors_of_a_read_reach_the_callers(hand: Hand, channel: JobReader, monkeypatch: pytest.MonkeyPatch) -> None:
-    job_id = hand.train()
+def test_errors_of_a_read_reach_the_callers(
+    fake_worker: FakeWorker, channel: JobReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = fake_worker.train()
     read, gone = asyncio.run(_all(channel, job_id, "job_01JD2M9Z8V3H4W5X6Y7Z8A9B0C"))
     assert job_id.encode() in read.content and isinstance(gone, JobNotFoundError)
 
@@ -110,8 +116,10 @@ def test_errors_of_a_read_reach_the_callers(hand: Hand, channel: JobReader, monk
     assert asyncio.run(_all(channel, job_id)) == [read]
 
 
-def test_the_cache_of_bodies_is_bounded(hand: Hand, channel: JobReader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_bodies_is_bounded(
+    fake_worker: FakeWorker, channel: JobReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(job_reader, "_MOST_CACHED", 2)
-    ids = [hand.train() for _ in range(4)]
+    ids = [fake_worker.train() for _ in range(4)]
     assert [id.encode() in read.content for id, read in zip(ids, asyncio.run(_all(channel, *ids)), strict=True)]
     assert len(channel._cache) == 2

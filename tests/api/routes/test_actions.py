@@ -12,7 +12,7 @@ from sqlalchemy import delete
 from jobs import leases
 from jobs.models import Dataset, Job
 from jobs.status import Status
-from tests.api.conftest import Hand, assert_problem
+from tests.api.conftest import FakeWorker, assert_problem
 
 ERROR: Final[dict[str, Any]] = {
     "code": "diverged",
@@ -33,26 +33,26 @@ def _ask(client: TestClient, job_id: str, action: str) -> dict[str, Any]:
     return job
 
 
-def _give_back(hand: Hand, job_id: str) -> None:
-    with hand.db.write() as s:
+def _give_back(fake_worker: FakeWorker, job_id: str) -> None:
+    with fake_worker.db.write() as s:
         leases.release(s, job_id, 1, crash=False, reason={"code": "stopped", "message": "As asked."})
 
 
-def _failed(hand: Hand) -> str:
+def _failed(fake_worker: FakeWorker) -> str:
     """Return a job that failed after its checkpoint of step 40; its best checkpoint is of step 20."""
-    job_id = hand.train(name="clothes")
-    hand.curve(job_id, np.full((50, 1), 0.5), "loss_d")
+    job_id = fake_worker.train(name="clothes")
+    fake_worker.curve(job_id, np.full((50, 1), 0.5), "loss_d")
     for step in (20, 40):
-        hand.evaluate(job_id, step, float(step), best=step == 20)
-        hand.checkpoint(job_id, step, best=step == 20)
-    hand.preview(job_id, 0, 3)
-    hand.progress(job_id, 50)
-    hand.finish(job_id, Status.FAILED, ERROR)
+        fake_worker.evaluate(job_id, step, float(step), best=step == 20)
+        fake_worker.checkpoint(job_id, step, best=step == 20)
+    fake_worker.preview(job_id, 0, 3)
+    fake_worker.progress(job_id, 50)
+    fake_worker.finish(job_id, Status.FAILED, ERROR)
     return job_id
 
 
-def test_a_queued_job_is_paused_at_once_and_queued_when_resumed(client: TestClient, hand: Hand) -> None:
-    job_id, other = hand.submit(), hand.submit()
+def test_a_queued_job_is_paused_at_once_and_queued_when_resumed(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id, other = fake_worker.submit(), fake_worker.submit()
     for _ in range(2):
         job = _ask(client, job_id, "pause")
         assert (job["status"], job["queue"], job["allowed_actions"]) == ("paused", None, ["cancel", "resume"])
@@ -62,28 +62,28 @@ def test_a_queued_job_is_paused_at_once_and_queued_when_resumed(client: TestClie
         assert (job["status"], job["attempt"], job["allowed_actions"]) == ("queued", 1, ["cancel", "pause"])
 
 
-def test_a_running_job_is_paused_when_its_worker_releases_it(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
+def test_a_running_job_is_paused_when_its_worker_releases_it(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
     for _ in range(2):
         job = _ask(client, job_id, "pause")
         assert (job["status"], job["allowed_actions"]) == ("running", ["cancel", "resume"])
-    _give_back(hand, job_id)
+    _give_back(fake_worker, job_id)
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert (job["status"], job["worker"], job["attempt"]) == ("paused", None, 1)
     job = _ask(client, job_id, "resume")
     assert (job["status"], job["attempt"]) == ("queued", 2)
 
 
-def test_a_requested_pause_can_be_withdrawn(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
+def test_a_requested_pause_can_be_withdrawn(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
     _ask(client, job_id, "pause")
     assert _ask(client, job_id, "resume")["allowed_actions"] == ["cancel", "pause"]
-    with hand.db.read() as s:
+    with fake_worker.db.read() as s:
         assert s.get_one(Job, job_id).pause_requested_at is None
 
 
-def test_a_job_that_is_being_cancelled_is_not_paused(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
+def test_a_job_that_is_being_cancelled_is_not_paused(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
     client.post(f"/v1/jobs/{job_id}/cancel")
     for action in ("pause", "resume"):
         body = assert_problem(client.post(f"/v1/jobs/{job_id}/{action}"), 409, "invalid-transition")
@@ -91,24 +91,24 @@ def test_a_job_that_is_being_cancelled_is_not_paused(client: TestClient, hand: H
 
 
 @pytest.mark.parametrize("action", ["pause", "resume"])
-def test_an_ended_job_is_neither_paused_nor_resumed(client: TestClient, hand: Hand, action: str) -> None:
-    job_id = hand.train()
-    hand.finish(job_id, Status.SUCCEEDED)
+def test_an_ended_job_is_neither_paused_nor_resumed(client: TestClient, fake_worker: FakeWorker, action: str) -> None:
+    job_id = fake_worker.train()
+    fake_worker.finish(job_id, Status.SUCCEEDED)
     body = assert_problem(client.post(f"/v1/jobs/{job_id}/{action}"), 409, "invalid-transition")
     assert (body["current_status"], body["allowed_actions"]) == ("succeeded", ["delete"])
 
 
 @pytest.mark.parametrize("action", ["pause", "resume"])
-def test_pause_and_resume_take_no_fields(client: TestClient, hand: Hand, action: str) -> None:
-    answer = client.post(f"/v1/jobs/{hand.submit()}/{action}", json={"force": True})
+def test_pause_and_resume_take_no_fields(client: TestClient, fake_worker: FakeWorker, action: str) -> None:
+    answer = client.post(f"/v1/jobs/{fake_worker.submit()}/{action}", json={"force": True})
     assert assert_problem(answer, 422, "invalid-spec")["errors"][0]["pointer"] == "/force"
 
 
 @pytest.mark.parametrize("body", [None, {}, {"from": "last"}])
 def test_a_retry_continues_from_the_last_checkpoint_as_a_new_job(
-    client: TestClient, hand: Hand, body: dict[str, str] | None
+    client: TestClient, fake_worker: FakeWorker, body: dict[str, str] | None
 ) -> None:
-    old = _failed(hand)
+    old = _failed(fake_worker)
     before = client.get(f"/v1/jobs/{old}").content
     sent = {} if body is None else {"json": body}
     answer = client.post(f"/v1/jobs/{old}/retry", **sent)  # type: ignore[arg-type]
@@ -137,16 +137,18 @@ def test_a_retry_continues_from_the_last_checkpoint_as_a_new_job(
     assert [(row["step"], row["is_best"]) for row in evaluations] == [(40, False), (20, True)]
 
 
-def test_a_retry_from_scratch_inherits_nothing(client: TestClient, hand: Hand) -> None:
-    old = _failed(hand)
+def test_a_retry_from_scratch_inherits_nothing(client: TestClient, fake_worker: FakeWorker) -> None:
+    old = _failed(fake_worker)
     job = client.post(f"/v1/jobs/{old}/retry", json={"from": "scratch"}).json()
     assert (job["retry_of"], job["progress"]["step"], job["last_checkpoint_id"]) == (old, 0, None)
     assert client.get(f"/v1/jobs/{job['id']}/metrics").json() == []
-    assert job["id"] not in hand.artifacts.folders()
+    assert job["id"] not in fake_worker.artifacts.folders()
 
 
-def test_a_cancelled_job_without_a_checkpoint_is_retried_from_scratch(client: TestClient, hand: Hand) -> None:
-    old = hand.submit()
+def test_a_cancelled_job_without_a_checkpoint_is_retried_from_scratch(
+    client: TestClient, fake_worker: FakeWorker
+) -> None:
+    old = fake_worker.submit()
     client.post(f"/v1/jobs/{old}/cancel")
     answer = client.post(f"/v1/jobs/{old}/retry")
     assert answer.status_code == 201 and answer.json()["progress"]["step"] == 0
@@ -156,28 +158,28 @@ def test_a_cancelled_job_without_a_checkpoint_is_retried_from_scratch(client: Te
 @pytest.mark.parametrize("status", ["queued", "running", "paused", "succeeded"])
 @pytest.mark.parametrize("origin", ["last", "scratch"])
 def test_only_failed_and_cancelled_jobs_can_be_retried(
-    client: TestClient, hand: Hand, status: str, origin: str
+    client: TestClient, fake_worker: FakeWorker, status: str, origin: str
 ) -> None:
-    job_id = hand.train() if status in ("running", "succeeded") else hand.submit()
+    job_id = fake_worker.train() if status in ("running", "succeeded") else fake_worker.submit()
     if status == "succeeded":
-        hand.checkpoint(job_id, 10)
-        hand.finish(job_id, Status.SUCCEEDED)
+        fake_worker.checkpoint(job_id, 10)
+        fake_worker.finish(job_id, Status.SUCCEEDED)
     if status == "paused":
         _ask(client, job_id, "pause")
-    folders = hand.artifacts.folders()
+    folders = fake_worker.artifacts.folders()
     answer = client.post(f"/v1/jobs/{job_id}/retry", json={"from": origin})
     body = assert_problem(answer, 409, "invalid-transition")
     assert body["current_status"] == status and "retry" not in body["allowed_actions"]
     assert len(client.get("/v1/jobs").json()["data"]) == 1, "no job was created"
-    assert hand.artifacts.folders() == folders, "no file was created"
+    assert fake_worker.artifacts.folders() == folders, "no file was created"
 
 
-def test_a_retry_that_cannot_be_stored_leaves_no_file(client: TestClient, hand: Hand) -> None:
-    old = _failed(hand)
-    with hand.db.write() as s:
+def test_a_retry_that_cannot_be_stored_leaves_no_file(client: TestClient, fake_worker: FakeWorker) -> None:
+    old = _failed(fake_worker)
+    with fake_worker.db.write() as s:
         s.execute(delete(Dataset))
     assert_problem(client.post(f"/v1/jobs/{old}/retry"), 404, "dataset-not-found")
-    assert hand.artifacts.folders() == [old]
+    assert fake_worker.artifacts.folders() == [old]
 
 
 @pytest.mark.parametrize(
@@ -191,15 +193,15 @@ def test_a_retry_that_cannot_be_stored_leaves_no_file(client: TestClient, hand: 
     ],
 )
 def test_a_retry_takes_one_field(
-    client: TestClient, hand: Hand, body: dict[str, Any], pointer: str, code: str
+    client: TestClient, fake_worker: FakeWorker, body: dict[str, Any], pointer: str, code: str
 ) -> None:
-    answer = client.post(f"/v1/jobs/{_failed(hand)}/retry", json=body)
+    answer = client.post(f"/v1/jobs/{_failed(fake_worker)}/retry", json=body)
     errors = assert_problem(answer, 422, "invalid-spec")["errors"]
     assert [(error["pointer"], error["code"]) for error in errors] == [(pointer, code)]
 
 
-def test_a_drained_worker_takes_no_more_jobs(client: TestClient, hand: Hand) -> None:
-    hand.worker("wrk_1")
+def test_a_drained_worker_takes_no_more_jobs(client: TestClient, fake_worker: FakeWorker) -> None:
+    fake_worker.worker("wrk_1")
     for _ in range(2):
         answer = client.post("/v1/workers/wrk_1/drain")
         assert answer.status_code == 200 and answer.json()["status"] == "draining"

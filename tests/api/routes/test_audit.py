@@ -16,7 +16,7 @@ from jobs.runtime.settings import Settings
 from jobs.status import Status
 from jobs.store.callers import acts, api_keys
 from tests.api.apps import asking
-from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
+from tests.api.conftest import DEFAULT_JOB, FakeWorker, assert_problem
 from tests.gan.uploads.zips import files, zipped
 
 ACTIONS: Final = {
@@ -47,8 +47,8 @@ class AdminSession:
     """A service that requires keys, and a client with an administrator's key."""
 
     def __init__(self, settings: Settings, client: TestClient) -> None:
-        self.hand, self.client = Hand(settings, client), client
-        with self.hand.db.write() as s:
+        self.fake_worker, self.client = FakeWorker(settings, client), client
+        with self.fake_worker.db.write() as s:
             made = api_keys.create(s, DEFAULT_TENANT, "a test's", [Scope.ADMIN])
         self.key_id = made.row.id
         client.headers["Authorization"] = f"Bearer {made.key}"
@@ -72,20 +72,20 @@ def admin(sqlite_settings: Settings) -> Iterator[AdminSession]:
     with asking(settings) as client:
         made = AdminSession(settings, client)
         yield made
-        made.hand.db.dispose()
+        made.fake_worker.db.dispose()
 
 
 def _change_everything(admin: AdminSession) -> dict[str, str]:
     """Call each route of `ACTIONS` once. Return the id of the subject of each action."""
-    ask, hand = admin.ask, admin.hand
+    ask, fake_worker = admin.ask, admin.fake_worker
     job = ask("POST", "/v1/jobs", json=DEFAULT_JOB)["id"]
     for action in ("pause", "resume", "cancel"):
         ask("POST", f"/v1/jobs/{job}/{action}")
     again = ask("POST", f"/v1/jobs/{job}/retry")["id"]
-    while hand.claim() != again:
+    while fake_worker.claim() != again:
         pass
     ask("POST", f"/v1/jobs/{again}/checkpoints")
-    hand.finish(again, Status.SUCCEEDED)
+    fake_worker.finish(again, Status.SUCCEEDED)
     ask("DELETE", f"/v1/jobs/{again}")
     archive = {"file": ("mine.zip", zipped(files(each=64)))}
     dataset = ask("POST", "/v1/datasets", files=archive)["id"]
@@ -95,7 +95,7 @@ def _change_everything(admin: AdminSession) -> dict[str, str]:
     delivery = ask("POST", f"/v1/webhooks/{hook}/test")["id"]
     ask("POST", f"/v1/webhooks/{hook}/deliveries/{delivery}/redeliver")
     ask("DELETE", f"/v1/webhooks/{hook}")
-    worker = hand.worker()
+    worker = fake_worker.worker()
     ask("POST", f"/v1/workers/{worker}/drain")
     key = ask("POST", "/v1/keys", json={"name": "ci", "tenant": "vision", "scopes": ["jobs:read"]})["id"]
     ask("POST", f"/v1/keys/{key}/rotate", json={})
@@ -139,10 +139,10 @@ def test_every_changing_route_has_an_action(admin: AdminSession) -> None:
 
 def test_a_jobs_events_have_the_actor(admin: AdminSession) -> None:
     job = admin.ask("POST", "/v1/jobs", json=DEFAULT_JOB)["id"]
-    while admin.hand.claim() != job:
+    while admin.fake_worker.claim() != job:
         pass
     admin.ask("POST", f"/v1/jobs/{job}/cancel")
-    admin.hand.finish(job, Status.CANCELLED)
+    admin.fake_worker.finish(job, Status.CANCELLED)
     events = admin.ask("GET", f"/v1/jobs/{job}/events")["data"]
     assert [(event["data"]["status"], event["actor"]) for event in events] == [
         ("queued", admin.key_id),
@@ -175,8 +175,8 @@ def test_the_log_is_filtered_and_paged(admin: AdminSession) -> None:
     assert_problem(admin.client.get("/v1/audit?cursor=x"), 422, "bad-cursor")
 
 
-def test_without_keys_the_actor_is_local(client: TestClient, hand: Hand) -> None:
-    job = hand.submit()
+def test_without_keys_the_actor_is_local(client: TestClient, fake_worker: FakeWorker) -> None:
+    job = fake_worker.submit()
     (row,) = client.get("/v1/audit").json()["data"]
     assert (row["actor"], row["action"], row["subject"]) == (acts.LOCAL, "job.submit", job)
 

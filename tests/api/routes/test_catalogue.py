@@ -19,7 +19,7 @@ from jobs import clock
 from jobs.models import Worker
 from jobs.runtime.settings import Settings
 from jobs.store import workers
-from tests.api.conftest import Hand, assert_problem
+from tests.api.conftest import FakeWorker, assert_problem
 from tests.conftest import small_settings
 
 
@@ -72,12 +72,14 @@ def test_the_spec_of_a_preset_can_be_submitted(client: TestClient) -> None:
     assert client.post("/v1/jobs", json=spec).json()["spec"] == spec
 
 
-def test_workers_without_a_heartbeat_are_lost(client: TestClient, hand: Hand, sqlite_settings: Settings) -> None:
-    with hand.db.write() as s:
+def test_workers_without_a_heartbeat_are_lost(
+    client: TestClient, fake_worker: FakeWorker, sqlite_settings: Settings
+) -> None:
+    with fake_worker.db.write() as s:
         workers.register(s, "w1", "host", [{"index": 0, "name": "cpu (2 cores)", "memory_bytes": 1}])
     (row,) = client.get("/v1/workers").json()["data"]
     assert row["id"] == "w1" and row["status"] == "idle" and row["current_job_id"] is None
-    with hand.db.write() as s:
+    with fake_worker.db.write() as s:
         s.execute(update(Worker).values(heartbeat_at=clock.now() - sqlite_settings.lease_seconds - 1))
     (row,) = client.get("/v1/workers").json()["data"]
     assert row["status"] == "lost"
@@ -128,13 +130,13 @@ def test_a_broker_that_is_down_is_named_and_submitting_still_works(sqlite_settin
 def test_metrics_count_jobs_and_requests(sqlite_settings: Settings) -> None:
     # An application of its own, which has counted nothing yet.
     with TestClient(create_app(sqlite_settings)) as client:
-        hand = Hand(sqlite_settings, client)
-        hand.train()
-        hand.submit()
+        fake_worker = FakeWorker(sqlite_settings, client)
+        fake_worker.train()
+        fake_worker.submit()
         text = client.get("/metrics").text
         client.get("/v1/jobs/job_0"), client.get("/nowhere"), client.head("/healthz")
         again = client.get("/metrics").text
-        hand.db.dispose()
+        fake_worker.db.dispose()
     assert 'gantry_jobs{status="queued"} 1.0' in text and 'gantry_jobs{status="running"} 1.0' in text
     assert 'http_requests_total{handler="/v1/jobs",method="POST",status="2xx"} 2.0' in text
     assert 'http_requests_total{handler="/v1/jobs/{job_id}",method="GET",status="4xx"} 1.0' in again

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from jobs.errors import DatasetAwayError
-from tests.api.conftest import Hand, assert_problem
+from tests.api.conftest import FakeWorker, assert_problem
 
 SHEET = "/v1/datasets/fashion-mnist-mini/contact-sheet"
 
@@ -73,21 +73,25 @@ def test_an_invalid_request_is_refused(client: TestClient, sampler: FakeSampler,
     assert sampler.requests == []
 
 
-def test_an_unready_or_unknown_data_set_has_no_sheet(client: TestClient, hand: Hand, sampler: FakeSampler) -> None:
-    hand.dataset("mine")
+def test_an_unready_or_unknown_data_set_has_no_sheet(
+    client: TestClient, fake_worker: FakeWorker, sampler: FakeSampler
+) -> None:
+    fake_worker.dataset("mine")
     assert_problem(client.get("/v1/datasets/mine/contact-sheet"), 409, "dataset-not-ready")
     assert_problem(client.get("/v1/datasets/nowhere/contact-sheet"), 404, "dataset-not-found")
 
 
-def test_a_data_set_without_labels_has_one_grid(client: TestClient, hand: Hand, sampler: FakeSampler) -> None:
-    hand.dataset("mine", status="ready", classes=[])
+def test_a_data_set_without_labels_has_one_grid(
+    client: TestClient, fake_worker: FakeWorker, sampler: FakeSampler
+) -> None:
+    fake_worker.dataset("mine", status="ready", classes=[])
     client.get("/v1/datasets/mine/contact-sheet?n=12")
     assert (sampler.requests[0]["class_ids"], sampler.requests[0]["rows"]) == ([None], 3)
     assert_problem(client.get("/v1/datasets/mine/contact-sheet?label=Bag"), 422, "unlabelled")
 
 
-def test_more_than_1024_images_are_refused(client: TestClient, hand: Hand, sampler: FakeSampler) -> None:
-    hand.dataset("mine", status="ready", classes=[{"id": i, "label": f"c{i}", "count": 1} for i in range(200)])
+def test_more_than_1024_images_are_refused(client: TestClient, fake_worker: FakeWorker, sampler: FakeSampler) -> None:
+    fake_worker.dataset("mine", status="ready", classes=[{"id": i, "label": f"c{i}", "count": 1} for i in range(200)])
     body = assert_problem(client.get("/v1/datasets/mine/contact-sheet"), 422, "invalid-parameters")
     assert body["errors"][0]["pointer"] == "/n"
     assert client.get("/v1/datasets/mine/contact-sheet?n=5").status_code == 200
@@ -103,8 +107,10 @@ def test_a_sampler_that_is_down_is_503(client: TestClient) -> None:
     assert_problem(client.get(SHEET), 503, "sampler-unavailable")
 
 
-def test_deleting_a_data_set_removes_its_cached_sheets(client: TestClient, hand: Hand, sampler: FakeSampler) -> None:
-    row = hand.dataset("mine", status="ready", classes=[])
+def test_deleting_a_data_set_removes_its_cached_sheets(
+    client: TestClient, fake_worker: FakeWorker, sampler: FakeSampler
+) -> None:
+    row = fake_worker.dataset("mine", status="ready", classes=[])
     client.get("/v1/datasets/mine/contact-sheet")
     services = client.app.state.services  # type: ignore[attr-defined]
     kept = services.settings.samples_cache_dir

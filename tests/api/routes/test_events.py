@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from jobs.status import Status
 from jobs.store import events
-from tests.api.conftest import Hand, assert_problem
+from tests.api.conftest import FakeWorker, assert_problem
 
 STREAM = {"Accept": "text/event-stream"}
 
@@ -20,24 +20,24 @@ def _blocks(text: str) -> list[dict[str, str]]:
     return [dict(line.split(": ", 1) for line in block.split("\n")) for block in text.split("\n\n") if block]
 
 
-def write_events(hand: Hand, job_id: str, n: int) -> None:
+def write_events(fake_worker: FakeWorker, job_id: str, n: int) -> None:
     """Write `n` events in one transaction."""
-    with hand.db.write() as s:
+    with fake_worker.db.write() as s:
         for i in range(n):
             events.record(s, job_id, "job.progress", {"step": i, "note": "a\u2028b"}, attempt=1)
 
 
-def _ended(hand: Hand) -> str:
-    job_id = hand.train()
-    hand.progress(job_id, 5)
-    hand.checkpoint(job_id, 5)
-    hand.finish(job_id, Status.SUCCEEDED)
+def _ended(fake_worker: FakeWorker) -> str:
+    job_id = fake_worker.train()
+    fake_worker.progress(job_id, 5)
+    fake_worker.checkpoint(job_id, 5)
+    fake_worker.finish(job_id, Status.SUCCEEDED)
     return job_id
 
 
-def test_events_are_numbered_and_paged(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    hand.progress(job_id, 5)
+def test_events_are_numbered_and_paged(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    fake_worker.progress(job_id, 5)
     path = f"/v1/jobs/{job_id}/events"
     body = client.get(path).json()
     assert [event["seq"] for event in body["data"]] == [1, 2, 3]
@@ -47,8 +47,8 @@ def test_events_are_numbered_and_paged(client: TestClient, hand: Hand) -> None:
     assert first["has_more"] and [event["seq"] for event in rest["data"]] == [3] and not rest["has_more"]
 
 
-def test_a_stream_has_the_events_of_the_page_and_ends(client: TestClient, hand: Hand) -> None:
-    path = f"/v1/jobs/{_ended(hand)}/events"
+def test_a_stream_has_the_events_of_the_page_and_ends(client: TestClient, fake_worker: FakeWorker) -> None:
+    path = f"/v1/jobs/{_ended(fake_worker)}/events"
     page, answer = client.get(path).json()["data"], client.get(path, headers=STREAM)
     retry, *blocks, end = _blocks(answer.text)
     assert retry == {"retry": "1000"}
@@ -58,8 +58,8 @@ def test_a_stream_has_the_events_of_the_page_and_ends(client: TestClient, hand: 
     assert json.loads(end["data"]) == {"status": "succeeded", "last_seq": 5}
 
 
-def test_a_stream_is_neither_cached_nor_buffered(client: TestClient, hand: Hand) -> None:
-    answer = client.get(f"/v1/jobs/{_ended(hand)}/events", headers=STREAM)
+def test_a_stream_is_neither_cached_nor_buffered(client: TestClient, fake_worker: FakeWorker) -> None:
+    answer = client.get(f"/v1/jobs/{_ended(fake_worker)}/events", headers=STREAM)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["Cache-Control"] == "no-store" and answer.headers["X-Accel-Buffering"] == "no"
     assert answer.headers["Vary"] == "Accept"
@@ -77,19 +77,19 @@ def test_a_stream_is_neither_cached_nor_buffered(client: TestClient, hand: Hand)
     ],
 )
 def test_a_stream_starts_after_the_last_event_of_the_caller(
-    client: TestClient, hand: Hand, query: str, last: str | None, first: int | None
+    client: TestClient, fake_worker: FakeWorker, query: str, last: str | None, first: int | None
 ) -> None:
     headers = STREAM if last is None else {**STREAM, "Last-Event-ID": last}
-    answer = client.get(f"/v1/jobs/{_ended(hand)}/events{query}", headers=headers)
+    answer = client.get(f"/v1/jobs/{_ended(fake_worker)}/events{query}", headers=headers)
     _, *blocks, end = _blocks(answer.text)
     assert [block["id"] for block in blocks] == ([] if first is None else [str(seq) for seq in range(first, 6)])
     assert end["event"] == "stream.end"
 
 
-def test_a_long_history_is_streamed_completely(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    write_events(hand, job_id, 500)
-    hand.finish(job_id, Status.FAILED, {"code": "internal", "message": "x", "retryable": True})
+def test_a_long_history_is_streamed_completely(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    write_events(fake_worker, job_id, 500)
+    fake_worker.finish(job_id, Status.FAILED, {"code": "internal", "message": "x", "retryable": True})
     _, *blocks, end = _blocks(client.get(f"/v1/jobs/{job_id}/events", headers=STREAM).text)
     assert [int(block["id"]) for block in blocks] == list(range(1, 504))
     assert json.loads(end["data"]) == {"status": "failed", "last_seq": 503}
@@ -97,8 +97,8 @@ def test_a_long_history_is_streamed_completely(client: TestClient, hand: Hand) -
 
 @pytest.mark.parametrize("seq", ["-1", "x", "", "1.5", str(2**53 + 1), "9" * 5000])
 @pytest.mark.parametrize("where", ["Last-Event-ID", "after"])
-def test_an_invalid_event_number_is_422(client: TestClient, hand: Hand, where: str, seq: str) -> None:
-    path, named = f"/v1/jobs/{hand.submit()}/events", where == "after"
+def test_an_invalid_event_number_is_422(client: TestClient, fake_worker: FakeWorker, where: str, seq: str) -> None:
+    path, named = f"/v1/jobs/{fake_worker.submit()}/events", where == "after"
     sent: dict[str, Any] = {"params": {"after": seq}} if named else {}
     answer = client.get(path, headers=STREAM if named else {**STREAM, where: seq}, **sent)
     error = assert_problem(answer, 422, "invalid-parameters")["errors"][0]
@@ -112,8 +112,8 @@ def test_an_unknown_job_has_no_events(client: TestClient, job_id: str, accept: s
     assert_problem(answer, 404, "job-not-found")
 
 
-def test_a_job_that_was_deleted_has_no_events(client: TestClient, hand: Hand) -> None:
-    job_id = _ended(hand)
+def test_a_job_that_was_deleted_has_no_events(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = _ended(fake_worker)
     assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
     assert_problem(client.get(f"/v1/jobs/{job_id}/events", headers=STREAM), 404, "job-not-found")
 
@@ -128,13 +128,15 @@ def test_a_job_that_was_deleted_has_no_events(client: TestClient, hand: Hand) ->
         ("application/json, text/event-stream", "application/json"),
     ],
 )
-def test_accept_decides_between_page_and_stream(client: TestClient, hand: Hand, accept: str, media: str) -> None:
-    answer = client.get(f"/v1/jobs/{_ended(hand)}/events", headers={"Accept": accept})
+def test_accept_decides_between_page_and_stream(
+    client: TestClient, fake_worker: FakeWorker, accept: str, media: str
+) -> None:
+    answer = client.get(f"/v1/jobs/{_ended(fake_worker)}/events", headers={"Accept": accept})
     assert answer.headers["content-type"].split(";")[0] == media and answer.headers["Vary"] == "Accept"
 
 
-def test_another_type_than_page_or_stream_is_406(client: TestClient, hand: Hand) -> None:
-    answer = client.get(f"/v1/jobs/{hand.submit()}/events", headers={"Accept": "text/csv"})
+def test_another_type_than_page_or_stream_is_406(client: TestClient, fake_worker: FakeWorker) -> None:
+    answer = client.get(f"/v1/jobs/{fake_worker.submit()}/events", headers={"Accept": "text/csv"})
     body = assert_problem(answer, 406, "not-acceptable")
     assert body["valid_types"] == ["application/json", "text/event-stream"] and answer.headers["Vary"] == "Accept"
 
@@ -146,9 +148,9 @@ def test_the_document_describes_the_stream(client: TestClient) -> None:
     assert "last-event-id" in {p["name"] for p in about["parameters"] if p["in"] == "header"}
 
 
-def test_a_stream_without_a_database_is_503(client: TestClient, hand: Hand) -> None:
-    job_id = hand.submit()
-    with hand.db.write() as s:
+def test_a_stream_without_a_database_is_503(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.submit()
+    with fake_worker.db.write() as s:
         s.connection().exec_driver_sql("alter table job_events rename to job_events_away")
     answer = client.get(f"/v1/jobs/{job_id}/events", headers=STREAM)
     assert answer.status_code == 503 and answer.headers["content-type"] == "application/problem+json"

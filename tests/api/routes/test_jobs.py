@@ -14,16 +14,16 @@ from jobs.models import Job, Outbox
 from jobs.runtime.settings import Settings
 from jobs.status import Status
 from jobs.store import workers
-from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
+from tests.api.conftest import DEFAULT_JOB, FakeWorker, assert_problem
 from tests.jobs.helpers import VERSION_1
 
 
-def test_submitting_stores_the_job_and_one_message(client: TestClient, hand: Hand) -> None:
+def test_submitting_stores_the_job_and_one_message(client: TestClient, fake_worker: FakeWorker) -> None:
     answer = client.post("/v1/jobs", json={"dataset": "fashion-mnist-mini", "name": "clothes"})
     assert answer.status_code == 201
     job = answer.json()
     assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
-    with hand.db.read() as s:
+    with fake_worker.db.read() as s:
         assert s.execute(select(func.count()).select_from(Outbox)).scalar_one() == 1
     again = client.get(answer.headers["Location"])
     assert again.content == answer.content
@@ -45,9 +45,9 @@ def test_a_new_job_has_the_documented_fields(client: TestClient) -> None:
     assert set(job["links"]) == {"self", "events", "metrics", "checkpoints", "evaluations", "samples"}
 
 
-def test_a_job_of_the_first_version_is_still_shown(client: TestClient, hand: Hand) -> None:
-    job_id = hand.submit()
-    with hand.db.write() as s:
+def test_a_job_of_the_first_version_is_still_shown(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.submit()
+    with fake_worker.db.write() as s:
         s.execute(update(Job).where(Job.id == job_id).values(spec=VERSION_1))
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert job["spec"]["optimizers"]["g"]["learning_rate"] == 0.0002 and job["spec"]["generator"]["z_dim"] == 100
@@ -70,9 +70,9 @@ def test_a_spec_with_lists_comes_back_as_it_was_resolved(client: TestClient) -> 
     assert spec["stabilizers"]["augmentation"] == ["translation"] and spec == job["spec"]
 
 
-def test_a_running_job_has_its_worker_and_remaining_time(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    hand.progress(job_id, 25, rate=160.0, loss_d=0.5, loss_g=float("nan"))
+def test_a_running_job_has_its_worker_and_remaining_time(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    fake_worker.progress(job_id, 25, rate=160.0, loss_d=0.5, loss_g=float("nan"))
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert job["status"] == "running" and job["attempt"] == 1 and job["queue"] is None
     assert job["progress"]["fraction"] == 0.25
@@ -81,9 +81,9 @@ def test_a_running_job_has_its_worker_and_remaining_time(client: TestClient, han
     assert job["latest_metrics"] == {"loss_d": 0.5, "loss_g": None}
 
 
-def test_a_job_of_a_lost_worker_is_queued_again_with_the_reason(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    with hand.db.write() as s:
+def test_a_job_of_a_lost_worker_is_queued_again_with_the_reason(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    with fake_worker.db.write() as s:
         workers.register(s, "worker-2", "host", [])
         s.execute(update(Job).where(Job.id == job_id).values(lease_until=clock.now() - 1))
         assert leases.reap(s) == [job_id]
@@ -92,16 +92,16 @@ def test_a_job_of_a_lost_worker_is_queued_again_with_the_reason(client: TestClie
     assert job["status_reason"]["code"] == "worker_lost"
 
 
-def test_a_job_that_no_worker_can_run_has_the_reason(client: TestClient, hand: Hand) -> None:
-    with hand.db.write() as s:
+def test_a_job_that_no_worker_can_run_has_the_reason(client: TestClient, fake_worker: FakeWorker) -> None:
+    with fake_worker.db.write() as s:
         workers.register(s, "worker-1", "host", [], gpus=0)
-    job_id = hand.submit(resources={"gpus": 1})
+    job_id = fake_worker.submit(resources={"gpus": 1})
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert job["status_reason"]["code"] == "no_capable_worker" and "gpus to 0" in job["status_reason"]["message"]
 
 
-def test_waiting_for_an_ended_job_returns_at_once(client: TestClient, hand: Hand) -> None:
-    job_id = hand.submit()
+def test_waiting_for_an_ended_job_returns_at_once(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.submit()
     client.post(f"/v1/jobs/{job_id}/cancel")
     etag = client.get(f"/v1/jobs/{job_id}").headers["ETag"]
     began = time.monotonic()
@@ -109,8 +109,8 @@ def test_waiting_for_an_ended_job_returns_at_once(client: TestClient, hand: Hand
     assert answer.status_code == 304 and time.monotonic() - began < 25
 
 
-def test_a_filter_by_two_values_of_one_label_finds_nothing(client: TestClient, hand: Hand) -> None:
-    hand.submit(labels={"k": "a"})
+def test_a_filter_by_two_values_of_one_label_finds_nothing(client: TestClient, fake_worker: FakeWorker) -> None:
+    fake_worker.submit(labels={"k": "a"})
     for order in ("label=k:a&label=k:b", "label=k:b&label=k:a"):
         assert client.get(f"/v1/jobs?{order}").json()["data"] == []
 
@@ -120,10 +120,10 @@ def test_an_unknown_preset_in_a_filter_gets_the_valid_ones(client: TestClient) -
     assert "goodfellow2014" in body["errors"][0]["detail"]
 
 
-def test_a_failed_job_has_its_error_and_a_hint(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
+def test_a_failed_job_has_its_error_and_a_hint(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
     error = {"code": "diverged", "message": "NaN at 7.", "step": 7, "retryable": False, "hint": "Lower the rate."}
-    hand.finish(job_id, Status.FAILED, error)
+    fake_worker.finish(job_id, Status.FAILED, error)
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert job["error"] == error and job["worker"]["device"] == "cpu (2 cores)"
     assert job["allowed_actions"] == ["retry", "delete"] and job["finished_at"] is not None
@@ -135,11 +135,11 @@ def test_a_dataset_is_accepted_by_id_and_stored_by_name(client: TestClient) -> N
     assert job["spec"]["dataset"] == "fashion-mnist"
 
 
-def test_a_dry_run_without_the_sampler_is_503_and_stores_nothing(client: TestClient, hand: Hand) -> None:
+def test_a_dry_run_without_the_sampler_is_503_and_stores_nothing(client: TestClient, fake_worker: FakeWorker) -> None:
     answer = client.post("/v1/jobs?dry_run=true", json=DEFAULT_JOB)
     assert_problem(answer, 503, "sampler-unavailable")
     assert int(answer.headers["Retry-After"]) > 0
-    with hand.db.read() as s:
+    with fake_worker.db.read() as s:
         assert s.execute(select(func.count()).select_from(Job)).scalar_one() == 0
 
 
@@ -149,8 +149,8 @@ def test_a_dry_run_refuses_what_a_real_one_refuses(client: TestClient) -> None:
     assert client.post("/v1/jobs?dry_run=true", json={**body, "total_steps": 0}).status_code == 422
 
 
-def test_the_list_is_newest_first_and_pages_without_a_gap(client: TestClient, hand: Hand) -> None:
-    ids = [hand.submit(name=f"job {i}") for i in range(5)]
+def test_the_list_is_newest_first_and_pages_without_a_gap(client: TestClient, fake_worker: FakeWorker) -> None:
+    ids = [fake_worker.submit(name=f"job {i}") for i in range(5)]
     first = client.get("/v1/jobs?limit=2").json()
     second = client.get("/v1/jobs", params={"limit": 2, "cursor": first["next_cursor"]}).json()
     third = client.get("/v1/jobs", params={"limit": 2, "cursor": second["next_cursor"]}).json()
@@ -159,9 +159,9 @@ def test_the_list_is_newest_first_and_pages_without_a_gap(client: TestClient, ha
     assert first["has_more"] and not third["has_more"] and third["next_cursor"] is None
 
 
-def test_filters_narrow_the_list(client: TestClient, hand: Hand) -> None:
-    running = hand.train(labels={"team": "vision"})
-    other = hand.submit(dataset="fashion-mnist", preset="dcgan", labels={"team": "sound"})
+def test_filters_narrow_the_list(client: TestClient, fake_worker: FakeWorker) -> None:
+    running = fake_worker.train(labels={"team": "vision"})
+    other = fake_worker.submit(dataset="fashion-mnist", preset="dcgan", labels={"team": "sound"})
 
     def listed(query: str) -> list[str]:
         return [job["id"] for job in client.get(f"/v1/jobs?{query}").json()["data"]]
@@ -222,74 +222,74 @@ def test_an_unknown_job_is_job_not_found_everywhere(client: TestClient, method: 
     assert_problem(answer, 404, "job-not-found")
 
 
-def test_an_unchanged_job_is_304(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
+def test_an_unchanged_job_is_304(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
     etag = client.get(f"/v1/jobs/{job_id}").headers["ETag"]
     same = client.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": f'"other", {etag}'})
     assert same.status_code == 304 and same.content == b"" and same.headers["ETag"] == etag
-    hand.progress(job_id, 1)
+    fake_worker.progress(job_id, 1)
     assert client.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": etag}).status_code == 200
 
 
-def test_waiting_ends_when_the_job_changes(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
+def test_waiting_ends_when_the_job_changes(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
     etag = client.get(f"/v1/jobs/{job_id}").headers["ETag"]
     started = time.monotonic()
-    threading.Timer(0.5, hand.progress, (job_id, 7)).start()
+    threading.Timer(0.5, fake_worker.progress, (job_id, 7)).start()
     answer = client.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": etag, "Prefer": "wait=20"})
     assert 0.4 < time.monotonic() - started < 18
     assert answer.status_code == 200 and answer.json()["progress"]["step"] == 7
     assert answer.headers["Preference-Applied"] == "wait=20"
 
 
-def test_waiting_ends_when_the_time_is_over(client: TestClient, hand: Hand) -> None:
-    job_id = hand.submit()
+def test_waiting_ends_when_the_time_is_over(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.submit()
     etag = client.get(f"/v1/jobs/{job_id}").headers["ETag"]
     answer = client.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": etag, "Prefer": "wait=1"})
     assert answer.status_code == 304 and answer.headers["Preference-Applied"] == "wait=1"
 
 
-def test_cancel_ends_a_queued_job_and_can_be_repeated(client: TestClient, hand: Hand) -> None:
-    job_id = hand.submit()
+def test_cancel_ends_a_queued_job_and_can_be_repeated(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.submit()
     for _ in range(2):
         answer = client.post(f"/v1/jobs/{job_id}/cancel")
         assert answer.status_code == 200 and answer.json()["status"] == "cancelled"
 
 
-def test_cancel_requests_a_running_job_to_stop(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
+def test_cancel_requests_a_running_job_to_stop(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
     assert client.post(f"/v1/jobs/{job_id}/cancel").json()["status"] == "running"
-    with hand.db.read() as s:
+    with fake_worker.db.read() as s:
         assert s.get_one(Job, job_id).cancel_requested_at is not None
 
 
-def test_an_action_that_the_status_does_not_allow_is_409(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
+def test_an_action_that_the_status_does_not_allow_is_409(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
     body = assert_problem(client.delete(f"/v1/jobs/{job_id}"), 409, "invalid-transition")
     assert body["current_status"] == "running" and "cancel" in body["allowed_actions"]
-    hand.finish(job_id, Status.SUCCEEDED)
+    fake_worker.finish(job_id, Status.SUCCEEDED)
     body = assert_problem(client.post(f"/v1/jobs/{job_id}/cancel"), 409, "invalid-transition")
     assert body["current_status"] == "succeeded" and body["allowed_actions"] == ["delete"]
 
 
-def test_deleting_an_ended_job_removes_its_record_and_files(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    hand.checkpoint(job_id, 10)
-    hand.finish(job_id, Status.SUCCEEDED)
+def test_deleting_an_ended_job_removes_its_record_and_files(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    fake_worker.checkpoint(job_id, 10)
+    fake_worker.finish(job_id, Status.SUCCEEDED)
     assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
     assert client.get(f"/v1/jobs/{job_id}").status_code == 404
-    assert job_id not in hand.artifacts.folders()
+    assert job_id not in fake_worker.artifacts.folders()
 
 
-def test_an_action_takes_no_fields(client: TestClient, hand: Hand) -> None:
-    job_id = hand.submit()
+def test_an_action_takes_no_fields(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.submit()
     answer = client.post(f"/v1/jobs/{job_id}/cancel", json={"force": True})
     assert assert_problem(answer, 422, "invalid-spec")["errors"][0]["pointer"] == "/force"
     assert client.post(f"/v1/jobs/{job_id}/cancel", json={}).status_code == 200
 
 
-def test_submitting_needs_no_broker(sqlite_settings: Settings, client: TestClient, hand: Hand) -> None:
-    hand.train()
+def test_submitting_needs_no_broker(sqlite_settings: Settings, client: TestClient, fake_worker: FakeWorker) -> None:
+    fake_worker.train()
     for folder in sqlite_settings.queue_dir.iterdir():
         folder.rmdir()
     sqlite_settings.queue_dir.rmdir()

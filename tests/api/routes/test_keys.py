@@ -25,7 +25,7 @@ from jobs.status import Status
 from jobs.store import workers
 from jobs.store.callers import api_keys
 from tests.api.apps import asking
-from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
+from tests.api.conftest import DEFAULT_JOB, FakeWorker, assert_problem
 from tests.gan.uploads.zips import files, zipped
 
 OPEN: Final = {"/healthz", "/readyz", "/openapi.json", "/", "/docs", "/redoc", "/docs/oauth2-redirect"}
@@ -38,7 +38,7 @@ class SecuredService:
 
     client: TestClient
     db: Database
-    hand: Hand
+    fake_worker: FakeWorker
 
     def key(self, *scopes: Scope, tenant: str = "default", seconds: float | None = None) -> dict[str, str]:
         """Create a key and return its Authorization header."""
@@ -57,9 +57,9 @@ def secured(sqlite_settings: Settings) -> Iterator[SecuredService]:
 @contextmanager
 def _opened(settings: Settings) -> Iterator[SecuredService]:
     with asking(settings) as client:
-        hand = Hand(settings, client)
-        yield SecuredService(client, hand.db, hand)
-        hand.db.dispose()
+        fake_worker = FakeWorker(settings, client)
+        yield SecuredService(client, fake_worker.db, fake_worker)
+        fake_worker.db.dispose()
 
 
 def _routes(app: FastAPI) -> list[tuple[str, str, APIRoute]]:
@@ -150,11 +150,11 @@ def _belongings(secured: SecuredService, headers: dict[str, str], tenant: str) -
     hook = secured.client.post("/v1/webhooks", json={"url": "https://93.184.216.34/"}, headers=headers).json()["id"]
     job_id = secured.client.post("/v1/jobs", json=DEFAULT_JOB, headers=headers).json()["id"]
     (delivery,) = secured.client.get(f"/v1/webhooks/{hook}/deliveries", headers=headers).json()["data"]
-    while secured.hand.claim() != job_id:
+    while secured.fake_worker.claim() != job_id:
         pass
-    saved = secured.hand.checkpoint(job_id, 10, best=True)
-    secured.hand.preview(job_id, 0, 3)
-    secured.hand.progress(job_id, 10, loss_d=0.5)
+    saved = secured.fake_worker.checkpoint(job_id, 10, best=True)
+    secured.fake_worker.preview(job_id, 0, 3)
+    secured.fake_worker.progress(job_id, 10, loss_d=0.5)
     archive = ("x.zip", zipped(files("a", "b")))
     named = {"name": f"{tenant}-shoes"}
     made = secured.client.post("/v1/datasets", data=named, files={"file": archive}, headers=headers)
@@ -232,7 +232,7 @@ def test_an_idempotency_key_belongs_to_its_tenant(secured: SecuredService) -> No
 def test_a_worker_shows_only_own_jobs(secured: SecuredService) -> None:
     theirs, ours = secured.key(*_ALL, tenant="theirs"), secured.key(*_ALL, tenant="ours")
     job_id = secured.client.post("/v1/jobs", json=DEFAULT_JOB, headers=theirs).json()["id"]
-    worker = secured.hand.worker()
+    worker = secured.fake_worker.worker()
     with secured.db.write() as s:
         workers.set_current_job(s, worker, job_id)
     for headers, shown in ((ours, None), (theirs, job_id)):
@@ -280,7 +280,7 @@ def test_a_wait_ends_with_401_if_the_key_is_revoked_meanwhile(
     monkeypatch.setattr(job_routes, "REMEMBERED_SECONDS", 0.1)
     admin, theirs = secured.key(Scope.ADMIN), secured.key(Scope.JOBS_READ, Scope.JOBS_WRITE)
     job_id = secured.client.post("/v1/jobs", json=DEFAULT_JOB, headers=theirs).json()["id"]
-    assert secured.hand.claim() == job_id
+    assert secured.fake_worker.claim() == job_id
     url, key_id = f"/v1/jobs/{job_id}", secured.client.get("/v1/keys", headers=admin).json()["data"][0]["id"]
     waits = {"If-None-Match": secured.client.get(url, headers=theirs).headers["ETag"], "Prefer": "wait=30", **theirs}
     with ThreadPoolExecutor(1) as apart:
@@ -288,7 +288,7 @@ def test_a_wait_ends_with_401_if_the_key_is_revoked_meanwhile(
         time.sleep(0.5)
         assert not answer.done()
         secured.client.delete(f"/v1/keys/{key_id}", headers=admin)
-        secured.hand.progress(job_id, 7)
+        secured.fake_worker.progress(job_id, 7)
         assert_problem(answer.result(), 401, "invalid-api-key")
 
 
@@ -319,7 +319,7 @@ def test_a_full_queue_is_full_for_all_tenants(sqlite_settings: Settings) -> None
             refused = secured.client.post("/v1/jobs", json=DEFAULT_JOB, headers=headers)
             assert_problem(refused, 503, "queue-full")
             assert int(refused.headers["Retry-After"]) > 0
-        secured.hand.claim()
+        secured.fake_worker.claim()
         assert secured.client.post("/v1/jobs", json=DEFAULT_JOB, headers=ours).status_code == 201
 
 
@@ -346,18 +346,18 @@ def test_a_retry_counts_for_the_quota(secured: SecuredService) -> None:
     secured.client.post(f"/v1/jobs/{job_id}/cancel", headers=theirs)
     secured.client.patch("/v1/tenants/acme", json={"max_queued": 0}, headers=admin)
     assert_problem(secured.client.post(f"/v1/jobs/{job_id}/retry", headers=theirs), 429, "quota-exceeded")
-    assert secured.hand.artifacts.folders() == [], "a refused retry leaves no files"
+    assert secured.fake_worker.artifacts.folders() == [], "a refused retry leaves no files"
 
 
 def test_a_held_job_has_the_reason_in_its_status(secured: SecuredService) -> None:
     admin, theirs = secured.key(Scope.ADMIN), secured.key(*_ALL, tenant="acme")
-    secured.hand.worker()
+    secured.fake_worker.worker()
     ids = [secured.client.post("/v1/jobs", json=DEFAULT_JOB, headers=theirs).json()["id"] for _ in range(2)]
     secured.client.patch("/v1/tenants/acme", json={"max_running": 1}, headers=admin)
-    assert secured.hand.claim() == ids[0]
+    assert secured.fake_worker.claim() == ids[0]
     waiting = secured.client.get(f"/v1/jobs/{ids[1]}", headers=theirs).json()
     assert waiting["status"] == "queued" and waiting["status_reason"]["code"] == "quota_running"
-    secured.hand.finish(ids[0], Status.SUCCEEDED)
+    secured.fake_worker.finish(ids[0], Status.SUCCEEDED)
     assert secured.client.get(f"/v1/jobs/{ids[1]}", headers=theirs).json()["status_reason"] is None
 
 
@@ -365,7 +365,7 @@ def test_too_many_requests_get_429_with_retry_after(sqlite_settings: Settings) -
     # Limits per hour: on a slow machine a minute may pass between two requests.
     settings = sqlite_settings.model_copy(update={"auth": "on", "key_rate": "3/hour", "tenant_rate": "5/hour"})
     with TestClient(create_app(settings)) as client:
-        secured = SecuredService(client, (hand := Hand(settings, client)).db, hand)
+        secured = SecuredService(client, (fake_worker := FakeWorker(settings, client)).db, fake_worker)
         first, second = secured.key(*_ALL), secured.key(*_ALL)
         assert [client.get("/v1/jobs", headers=first).status_code for _ in range(4)] == [200, 200, 200, 429]
         refused = client.get("/v1/jobs", headers=first)
@@ -377,7 +377,7 @@ def test_too_many_requests_get_429_with_retry_after(sqlite_settings: Settings) -
         other = secured.key(*_ALL, tenant="other")
         assert client.get("/v1/jobs", headers=other).status_code == 200
         assert client.get("/healthz").status_code == 200
-        hand.db.dispose()
+        fake_worker.db.dispose()
 
 
 def test_no_key_is_required_on_loopback(client: TestClient) -> None:

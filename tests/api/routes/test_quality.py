@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi.testclient import TestClient
 
 from gan.spec import PRESETS
-from tests.api.conftest import FINDING, Hand, assert_problem
+from tests.api.conftest import FINDING, FakeWorker, assert_problem
 
 
-def test_evaluations_are_listed_newest_first_and_one_is_the_best(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
+def test_evaluations_are_listed_newest_first_and_one_is_the_best(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
     for step, fcd, best in ((10, 9.0, True), (20, 4.0, True), (30, None, False)):
-        hand.evaluate(job_id, step, fcd, best=best)
+        fake_worker.evaluate(job_id, step, fcd, best=best)
     path = client.get(f"/v1/jobs/{job_id}").json()["links"]["evaluations"]
     first = client.get(f"{path}?limit=2").json()
     rest = client.get(path, params={"limit": 2, "cursor": first["next_cursor"]}).json()
@@ -27,17 +27,17 @@ def test_evaluations_are_listed_newest_first_and_one_is_the_best(client: TestCli
     assert listed[0]["created_at"].endswith("Z")
 
 
-def test_metrics_of_evaluations_are_curves(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    hand.evaluate(job_id, 10, 9.0)
-    hand.evaluate(job_id, 20, 4.5)
+def test_metrics_of_evaluations_are_curves(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    fake_worker.evaluate(job_id, 10, 9.0)
+    fake_worker.evaluate(job_id, 20, 4.5)
     series = client.get(f"/v1/jobs/{job_id}/metrics/series?names=fcd,coverage").json()["series"]
     assert series == {"fcd": [[10, 9.0], [20, 4.5]], "coverage": [[10, 0.5], [20, 0.5]]}
 
 
-def test_the_best_checkpoint_is_named_and_sampled(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    best, last = hand.checkpoint(job_id, 10, best=True), hand.checkpoint(job_id, 20)
+def test_the_best_checkpoint_is_named_and_sampled(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    best, last = fake_worker.checkpoint(job_id, 10, best=True), fake_worker.checkpoint(job_id, 20)
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert (job["best_checkpoint_id"], job["last_checkpoint_id"]) == (best.id, last.id)
     listed = client.get(f"/v1/jobs/{job_id}/checkpoints").json()["data"]
@@ -51,39 +51,39 @@ def test_the_best_checkpoint_is_named_and_sampled(client: TestClient, hand: Hand
     assert source("") == source("checkpoint=best") == best.id and source("checkpoint=last") == last.id
 
 
-def test_without_evaluations_there_is_no_best_checkpoint(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    hand.checkpoint(job_id, 10)
+def test_without_evaluations_there_is_no_best_checkpoint(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    fake_worker.checkpoint(job_id, 10)
     answer = client.get(f"/v1/jobs/{job_id}/samples?checkpoint=best")
     assert "'last'" in assert_problem(answer, 409, "no-checkpoint")["detail"]
     assert client.get(f"/v1/jobs/{job_id}").json()["best_checkpoint_id"] is None
 
 
-def test_a_finding_is_in_the_job_and_among_its_events(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    hand.find(job_id, "failing", FINDING)
+def test_a_finding_is_in_the_job_and_among_its_events(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    fake_worker.find(job_id, "failing", FINDING)
     assert client.get(f"/v1/jobs/{job_id}").json()["health"] == {"verdict": "failing", "findings": [FINDING]}
     event = client.get(f"/v1/jobs/{job_id}/events").json()["data"][-1]
     assert event["type"] == "health.finding" and event["data"] == {**FINDING, "verdict": "failing"}
 
 
-def test_a_new_finding_changes_the_etag(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
+def test_a_new_finding_changes_the_etag(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
     etag = client.get(f"/v1/jobs/{job_id}").headers["ETag"]
-    hand.find(job_id, "failing", FINDING)
+    fake_worker.find(job_id, "failing", FINDING)
     assert client.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": etag}).status_code == 200
 
 
-def test_a_remedy_can_be_submitted(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
+def test_a_remedy_can_be_submitted(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
     spec = client.get(f"/v1/jobs/{job_id}").json()["spec"]
     spec["optimizers"]["d"]["learning_rate"] = 0.0001
     answer = client.post("/v1/jobs", json=spec)
     assert answer.status_code == 201 and answer.json()["spec"] == spec
 
 
-def test_a_job_without_evaluations_has_an_empty_list(client: TestClient, hand: Hand) -> None:
-    job_id = hand.submit(evaluation={"enabled": False})
+def test_a_job_without_evaluations_has_an_empty_list(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.submit(evaluation={"enabled": False})
     body = client.get(f"/v1/jobs/{job_id}/evaluations").json()
     assert body == {"data": [], "has_more": False, "next_cursor": None}
     answer = client.get(f"/v1/jobs/{job_id}/evaluations?cursor=x")

@@ -33,7 +33,7 @@ from jobs.errors import NotConditionalError, UnknownLabelError
 from jobs.runtime.process import end, spawn
 from jobs.runtime.settings import Settings
 from jobs.status import Status
-from tests.api.conftest import Hand, assert_problem
+from tests.api.conftest import FakeWorker, assert_problem
 
 CLASSES = BUILTIN_DATASETS["fashion-mnist-mini"].classes
 MANIFEST = {"Accept": "application/json"}
@@ -98,21 +98,21 @@ def test_the_etag_changes_with_all_that_the_bytes_depend_on() -> None:
     assert plan.etag("ckpt_1", "png") == make_plan(["8"], CLASSES, n=4, seed=0, truncation=1.0).etag("ckpt_1", "png")
 
 
-def test_sampling_before_a_checkpoint_is_409(client: TestClient, hand: Hand) -> None:
-    assert_problem(client.get(f"/v1/jobs/{hand.train()}/samples?label=Sneaker"), 409, "no-checkpoint")
+def test_sampling_before_a_checkpoint_is_409(client: TestClient, fake_worker: FakeWorker) -> None:
+    assert_problem(client.get(f"/v1/jobs/{fake_worker.train()}/samples?label=Sneaker"), 409, "no-checkpoint")
 
 
-def test_an_unknown_label_gets_the_valid_ones(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    hand.checkpoint(job_id, 5)
+def test_an_unknown_label_gets_the_valid_ones(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    fake_worker.checkpoint(job_id, 5)
     body = assert_problem(client.get(f"/v1/jobs/{job_id}/samples?label=Socks"), 422, "unknown-label")
     assert body["valid_labels"] == [c.label for c in CLASSES]
     assert body["errors"][0]["pointer"] == "/label"
 
 
-def test_a_label_for_an_unconditional_generator_is_refused(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train(conditioning={"kind": "none"})
-    hand.checkpoint(job_id, 5)
+def test_a_label_for_an_unconditional_generator_is_refused(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train(conditioning={"kind": "none"})
+    fake_worker.checkpoint(job_id, 5)
     assert_problem(client.get(f"/v1/jobs/{job_id}/samples?label=Bag"), 422, "not-conditional")
     assert client.get(f"/v1/jobs/{job_id}/classes").json() == []
     images = client.get(f"/v1/jobs/{job_id}/samples?n=3&seed=5", headers=MANIFEST).json()["images"]
@@ -134,17 +134,19 @@ def test_a_label_for_an_unconditional_generator_is_refused(client: TestClient, h
         ("n=64&" + "&".join(["label=1"] * 17), "/n"),
     ],
 )
-def test_an_invalid_request_for_samples_is_refused(client: TestClient, hand: Hand, query: str, pointer: str) -> None:
-    job_id = hand.train()
-    hand.checkpoint(job_id, 5)
+def test_an_invalid_request_for_samples_is_refused(
+    client: TestClient, fake_worker: FakeWorker, query: str, pointer: str
+) -> None:
+    job_id = fake_worker.train()
+    fake_worker.checkpoint(job_id, 5)
     answer = client.get(f"/v1/jobs/{job_id}/samples?{query}")
     assert answer.status_code == 422
     assert [e["pointer"] for e in answer.json()["errors"]] == [pointer]
 
 
-def test_manifests_and_304_need_no_sampler(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    checkpoint = hand.checkpoint(job_id, 5)
+def test_manifests_and_304_need_no_sampler(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    checkpoint = fake_worker.checkpoint(job_id, 5)
     path = f"/v1/jobs/{job_id}/samples?label=Sneaker&label=9&n=2&seed=7"
     answer = client.get(path, headers=MANIFEST)
     body = answer.json()
@@ -158,26 +160,26 @@ def test_manifests_and_304_need_no_sampler(client: TestClient, hand: Hand) -> No
     assert named.content == answer.content and "immutable" in named.headers["Cache-Control"]
 
 
-def test_a_newer_checkpoint_changes_the_etag(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    old = hand.checkpoint(job_id, 5)
+def test_a_newer_checkpoint_changes_the_etag(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    old = fake_worker.checkpoint(job_id, 5)
     before = client.get(f"/v1/jobs/{job_id}/samples", headers=MANIFEST)
-    hand.checkpoint(job_id, 9)
+    fake_worker.checkpoint(job_id, 9)
     after = client.get(f"/v1/jobs/{job_id}/samples", headers=MANIFEST)
     assert before.headers["ETag"] != after.headers["ETag"] and after.json()["checkpoint"]["step"] == 9
     named = client.get(f"/v1/jobs/{job_id}/samples?checkpoint={old.id}", headers=MANIFEST)
     assert named.json() == before.json()
 
 
-def test_another_jobs_checkpoint_is_404(client: TestClient, hand: Hand) -> None:
-    checkpoint = hand.checkpoint(hand.train(), 5)
-    answer = client.get(f"/v1/jobs/{hand.train()}/samples?checkpoint={checkpoint.id}")
+def test_another_jobs_checkpoint_is_404(client: TestClient, fake_worker: FakeWorker) -> None:
+    checkpoint = fake_worker.checkpoint(fake_worker.train(), 5)
+    answer = client.get(f"/v1/jobs/{fake_worker.train()}/samples?checkpoint={checkpoint.id}")
     assert_problem(answer, 404, "checkpoint-not-found")
 
 
-def test_a_sampler_that_is_down_is_503(client: TestClient, hand: Hand) -> None:
-    job_id = hand.train()
-    hand.checkpoint(job_id, 5)
+def test_a_sampler_that_is_down_is_503(client: TestClient, fake_worker: FakeWorker) -> None:
+    job_id = fake_worker.train()
+    fake_worker.checkpoint(job_id, 5)
     answer = client.get(f"/v1/jobs/{job_id}/samples")
     assert_problem(answer, 503, "sampler-unavailable")
     assert int(answer.headers["Retry-After"]) > 0
@@ -222,9 +224,9 @@ def test_a_busy_sampler_is_logged_as_a_warning(
         _fake_sampler(sqlite_settings, socket, "sampler-busy") as settings,
         TestClient(create_app(settings)) as client,
     ):
-        hand = Hand(settings, client)
-        job_id = hand.train()
-        hand.checkpoint(job_id, 5)
+        fake_worker = FakeWorker(settings, client)
+        job_id = fake_worker.train()
+        fake_worker.checkpoint(job_id, 5)
         with capture_logs() as lines:
             answer = client.get(f"/v1/jobs/{job_id}/samples")
             dry = client.post("/v1/jobs?dry_run=true", json={"dataset": "fashion-mnist-mini"})
@@ -291,9 +293,9 @@ def test_cached_samples_are_served_without_the_sampler(
     socket = tmp_path_factory.mktemp("s") / "s.sock"
     settings = sqlite_settings.model_copy(update={"sampler_url": f"unix:{socket}"})
     with TestClient(create_app(settings)) as client:
-        hand = Hand(settings, client)
-        job_id = hand.train()
-        hand.checkpoint(job_id, 5)
+        fake_worker = FakeWorker(settings, client)
+        job_id = fake_worker.train()
+        fake_worker.checkpoint(job_id, 5)
         path = f"/v1/jobs/{job_id}/samples"
         with _fake_sampler(settings, socket, drawn=b"images"):
             first = client.get(f"{path}?n=2")
@@ -305,13 +307,15 @@ def test_cached_samples_are_served_without_the_sampler(
         assert (again.content, again.headers["ETag"]) == (b"images", first.headers["ETag"])
         assert again.headers["Content-Type"] == "image/png"
         assert_problem(client.get(f"{path}?n=2", headers={"Accept": "application/zip"}), 503, "sampler-unavailable")
-        hand.checkpoint(job_id, 9)
+        fake_worker.checkpoint(job_id, 9)
         assert_problem(client.get(f"{path}?n=2"), 503, "sampler-unavailable")
 
 
-def test_304_does_not_read_the_cache(client: TestClient, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
-    job_id = hand.train()
-    hand.checkpoint(job_id, 5)
+def test_304_does_not_read_the_cache(
+    client: TestClient, fake_worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = fake_worker.train()
+    fake_worker.checkpoint(job_id, 5)
     looked_up: list[str] = []
 
     def get(cache: SampleCache, job_id: str, etag: str) -> bytes:
@@ -326,16 +330,18 @@ def test_304_does_not_read_the_cache(client: TestClient, hand: Hand, monkeypatch
     assert client.get(f"/v1/jobs/{job_id}/samples", headers=MANIFEST).status_code == 200 and len(looked_up) == 1
 
 
-def test_deleting_a_job_removes_its_cached_samples(client: TestClient, hand: Hand, sqlite_settings: Settings) -> None:
-    job_id = hand.train()
-    hand.checkpoint(job_id, 5)
+def test_deleting_a_job_removes_its_cached_samples(
+    client: TestClient, fake_worker: FakeWorker, sqlite_settings: Settings
+) -> None:
+    job_id = fake_worker.train()
+    fake_worker.checkpoint(job_id, 5)
     cache = SampleCache(sqlite_settings.samples_cache_dir, 1000)
     path = f"/v1/jobs/{job_id}/samples"
-    etag = make_plan((), CLASSES, n=8, seed=0, truncation=1.0).etag(hand.checkpoint(job_id, 6).id, "png")
+    etag = make_plan((), CLASSES, n=8, seed=0, truncation=1.0).etag(fake_worker.checkpoint(job_id, 6).id, "png")
     cache.put(job_id, etag, b"images")
     assert client.get(path).content == b"images"
     assert len(client.get(f"/v1/jobs/{job_id}/classes").json()) == len(CLASSES)
-    hand.finish(job_id, Status.SUCCEEDED)
+    fake_worker.finish(job_id, Status.SUCCEEDED)
     assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
     assert_problem(client.get(path), 404, "job-not-found")
     assert_problem(client.get(f"/v1/jobs/{job_id}/classes"), 404, "job-not-found")
@@ -356,9 +362,9 @@ def test_images_come_from_a_real_sampler(
     weights = tmp_path / "weights"
     subprocess.run([sys.executable, "-c", _WRITE_WEIGHTS, str(weights)], check=True)
     with _sampler(settings, socket), TestClient(create_app(settings)) as client:
-        hand = Hand(settings, client)
-        job_id = hand.train()
-        checkpoint = hand.checkpoint(job_id, 5, weights.read_bytes())
+        fake_worker = FakeWorker(settings, client)
+        job_id = fake_worker.train()
+        checkpoint = fake_worker.checkpoint(job_id, 5, weights.read_bytes())
         path = f"/v1/jobs/{job_id}/samples"
 
         grid = client.get(f"{path}?label=Sneaker&label=Bag&n=4")

@@ -20,7 +20,7 @@ from jobs.models import Dataset
 from jobs.relay.validation import validate_one
 from jobs.runtime.limiter import ConcurrencyLimiter
 from jobs.runtime.settings import Settings
-from tests.api.conftest import Hand, assert_problem
+from tests.api.conftest import FakeWorker, assert_problem
 from tests.gan.uploads.zips import broken, files, picture, write
 from tests.hostile import watch
 
@@ -42,13 +42,13 @@ def listed(client: TestClient) -> list[str]:
     return [row["name"] for row in client.get("/v1/datasets").json()["data"] if "fashion" not in row["name"]]
 
 
-def validated(hand: Hand, settings: Settings) -> None:
-    while validate_one(hand.db, settings, threading.Event()):
+def validated(fake_worker: FakeWorker, settings: Settings) -> None:
+    while validate_one(fake_worker.db, settings, threading.Event()):
         pass
 
 
 def test_a_zip_becomes_a_data_set_for_jobs(
-    client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
+    client: TestClient, fake_worker: FakeWorker, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     made = post(client, CLASSES, tmp_path)
     assert made.status_code == 201, made.text
@@ -57,7 +57,7 @@ def test_a_zip_becomes_a_data_set_for_jobs(
     assert made.headers["Location"] == f"/v1/datasets/{body['id']}"
     job = {"dataset": "shoes", "total_steps": 10, "batch_size": 8}
     assert_problem(client.post("/v1/jobs", json=job), 409, "dataset-not-ready")
-    validated(hand, sqlite_settings)
+    validated(fake_worker, sqlite_settings)
     ready = client.get("/v1/datasets/shoes").json()
     assert (ready["status"], ready["num_images"], ready["num_held_out"]) == ("ready", 72, 8)
     assert (ready["channels"], ready["height"], ready["width"]) == (3, 20, 20) and len(ready["sha256"]) == 64
@@ -69,10 +69,10 @@ def test_a_zip_becomes_a_data_set_for_jobs(
 
 
 def test_a_name_and_a_size_may_be_given(
-    client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
+    client: TestClient, fake_worker: FakeWorker, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     assert post(client, CLASSES, tmp_path, name="my shoes", size="16").json()["name"] == "my shoes"
-    validated(hand, sqlite_settings)
+    validated(fake_worker, sqlite_settings)
     assert client.get("/v1/datasets/my shoes").json()["height"] == 16
 
 
@@ -203,11 +203,11 @@ def test_a_large_body_elsewhere_is_still_refused(client: TestClient) -> None:
 
 
 def test_damaged_images_are_named_and_the_files_removed(
-    client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
+    client: TestClient, fake_worker: FakeWorker, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     bad = {**CLASSES, "bag/broken.png": broken(), "shoe/fake.jpg": b"GIF89a"}
     assert post(client, bad, tmp_path).status_code == 201
-    validated(hand, sqlite_settings)
+    validated(fake_worker, sqlite_settings)
     failed = client.get("/v1/datasets/shoes").json()
     assert failed["status"] == "failed" and failed["progress"] is None
     assert {p["file"] for p in failed["problems"]} == {"bag/broken.png", "shoe/fake.jpg"}
@@ -234,10 +234,10 @@ def test_a_repeated_upload_creates_nothing(client: TestClient, sqlite_settings: 
 
 
 def test_deleting_removes_row_and_files_and_is_refused_while_in_use(
-    client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
+    client: TestClient, fake_worker: FakeWorker, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     post(client, CLASSES, tmp_path)
-    validated(hand, sqlite_settings)
+    validated(fake_worker, sqlite_settings)
     job = client.post("/v1/jobs", json={"dataset": "shoes", "total_steps": 10, "batch_size": 8}).json()["id"]
     assert job in assert_problem(client.delete("/v1/datasets/shoes"), 409, "dataset-in-use")["detail"]
     client.post(f"/v1/jobs/{job}/cancel")
@@ -250,26 +250,26 @@ def test_deleting_removes_row_and_files_and_is_refused_while_in_use(
 
 
 def test_progress_is_shown_while_a_data_set_is_validating(
-    client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
+    client: TestClient, fake_worker: FakeWorker, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     made = post(client, CLASSES, tmp_path).json()
     progress = {"phase": "checking", "done": 3, "total": 80}
     plan = {"side": 20, "channels": 3, "words": "Each image is cropped."}
-    with hand.db.write() as s:
+    with fake_worker.db.write() as s:
         s.execute(update(Dataset).where(Dataset.id == made["id"]).values(progress=progress, preparation=plan))
     shown = client.get(f"/v1/datasets/{made['id']}").json()
     assert shown["progress"] == progress and shown["preparation"] == plan
 
 
 def test_a_data_set_of_a_lost_relay_is_validated_after_its_lease(
-    client: TestClient, hand: Hand, sqlite_settings: Settings, tmp_path: Path
+    client: TestClient, fake_worker: FakeWorker, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     made = post(client, CLASSES, tmp_path).json()
-    _claimed(hand.db, made["id"])
-    assert not validate_one(hand.db, sqlite_settings, threading.Event())
-    with hand.db.write() as s:
+    _claimed(fake_worker.db, made["id"])
+    assert not validate_one(fake_worker.db, sqlite_settings, threading.Event())
+    with fake_worker.db.write() as s:
         s.execute(update(Dataset).where(Dataset.id == made["id"]).values(lease_until=clock.now() - 1))
-    validated(hand, sqlite_settings)
+    validated(fake_worker, sqlite_settings)
     assert client.get("/v1/datasets/shoes").json()["status"] == "ready"
     assert (sqlite_settings.data_dir / "datasets" / "default" / made["id"] / "2" / "images.bin").exists()
 

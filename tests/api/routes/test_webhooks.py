@@ -18,7 +18,7 @@ from jobs.runtime.limiter import ConcurrencyLimiter
 from jobs.runtime.settings import Settings
 from jobs.store.callers import deliveries
 from tests.api.apps import asking
-from tests.api.conftest import DEFAULT_JOB, Hand, assert_problem
+from tests.api.conftest import DEFAULT_JOB, FakeWorker, assert_problem
 from tests.api.live_service import until
 from tests.jobs.relay.webhooks.receiver import Receiver, receiving
 
@@ -240,12 +240,12 @@ def test_a_test_event_is_delivered_and_can_be_redelivered(caller: TestClient) ->
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1 and len(receiver.requests) == 2
 
 
-def test_a_disabled_webhook_gets_no_deliveries(caller: TestClient, hand: Hand) -> None:
+def test_a_disabled_webhook_gets_no_deliveries(caller: TestClient, fake_worker: FakeWorker) -> None:
     receiver = Receiver()
     hook = _add(caller, receiver.url)["id"]
-    hand.submit()
+    fake_worker.submit()
     caller.patch(f"/v1/webhooks/{hook}", json={"enabled": False})
-    hand.submit()
+    fake_worker.submit()
     (row,) = _deliveries(caller, hook)
     assert row["state"] == "failed" and row["tries"] == []
     for address in (f"/v1/webhooks/{hook}/test", f"/v1/webhooks/{hook}/deliveries/{row['id']}/redeliver"):

@@ -17,14 +17,14 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_one_job_is_not_enough(live: Live) -> None:
-    live.hand.submit()
+    live.fake_worker.submit()
     async with visit(live.url, "/compare") as user:
         await user.should_see("A comparison needs at least two jobs.")
 
 
 async def test_two_jobs_must_be_selected(live: Live) -> None:
-    live.hand.submit()
-    live.hand.submit()
+    live.fake_worker.submit()
+    live.fake_worker.submit()
     async with visit(live.url, "/compare") as user:
         await user.should_see("Select two or more jobs.")
 
@@ -46,9 +46,9 @@ async def test_progress_of_each_job_is_updated(live: Live) -> None:
     ids = [_trained(live, "one", 2.0), _trained(live, "two", 3.0)]
     async with visit(live.url, f"/compare?jobs={','.join(ids)}") as user:
         await user.should_see("20 of 100 steps, running")
-        live.hand.progress(ids[0], 40)
+        live.fake_worker.progress(ids[0], 40)
         await user.should_see("40 of 100 steps, running")
-        live.hand.finish(ids[1], Status.SUCCEEDED)
+        live.fake_worker.finish(ids[1], Status.SUCCEEDED)
         await user.should_see("20 of 100 steps, succeeded")
 
 
@@ -70,7 +70,7 @@ async def test_the_same_sample_request_goes_to_each_job(live: Live, monkeypatch:
 
 
 def _trained(live: Live, name: str, loss: float) -> str:
-    job_id = live.hand.train(name=name)
-    live.hand.curve(job_id, np.full((20, 1), loss), "loss_g")
-    live.hand.progress(job_id, 20)
+    job_id = live.fake_worker.train(name=name)
+    live.fake_worker.curve(job_id, np.full((20, 1), loss), "loss_g")
+    live.fake_worker.progress(job_id, 20)
     return job_id

@@ -19,22 +19,24 @@ PROBLEM = {"file": "bag/7.png", "code": "corrupt-image", "detail": "'bag/7.png':
 
 
 async def test_a_check_is_followed_until_the_data_set_is_ready(live: Live) -> None:
-    row = live.hand.dataset("shoes")
+    row = live.fake_worker.dataset("shoes")
     async with visit(live.url, f"/datasets/{row.id}") as user:
         await user.should_see("It waits for its check.")
         words = "Each image is cropped."
-        live.hand.dataset("shoes", preparation={"side": 32, "channels": 3, "words": words})
-        live.hand.dataset("shoes", progress={"phase": "preparing", "done": 3, "total": 12})
+        live.fake_worker.dataset("shoes", preparation={"side": 32, "channels": 3, "words": words})
+        live.fake_worker.dataset("shoes", progress={"phase": "preparing", "done": 3, "total": 12})
         await user.should_see("Preparing image 3 of 12.")
         await user.should_see(words)
         assert next(iter(user.find(ui.linear_progress).elements)).value == 0.25
-        live.hand.dataset("shoes", status="ready", progress=None)
+        live.fake_worker.dataset("shoes", status="ready", progress=None)
         await user.should_see("Contact sheet")
         await user.should_see("New job")
 
 
 async def test_a_failed_data_set_names_every_file_with_its_problem(live: Live) -> None:
-    row = live.hand.dataset("shoes", status="failed", problems=[PROBLEM, {**PROBLEM, "file": None, "detail": "Few."}])
+    row = live.fake_worker.dataset(
+        "shoes", status="failed", problems=[PROBLEM, {**PROBLEM, "file": None, "detail": "Few."}]
+    )
     async with visit(live.url, f"/datasets/{row.id}") as user:
         await user.should_see("2 problems.")
         (table,) = user.find(ui.table).elements
@@ -67,8 +69,10 @@ async def test_a_contact_sheet_that_fails_shows_the_reason(live: Live) -> None:
 
 
 async def test_deletion_needs_a_confirmation_and_no_job_that_uses_the_data_set(live: Live) -> None:
-    row = live.hand.dataset("shoes", status="ready", preparation={"side": 16, "channels": 1, "words": "Cropped."})
-    job_id = live.hand.submit(dataset="shoes", conditioning={"kind": "none"})
+    row = live.fake_worker.dataset(
+        "shoes", status="ready", preparation={"side": 16, "channels": 1, "words": "Cropped."}
+    )
+    job_id = live.fake_worker.submit(dataset="shoes", conditioning={"kind": "none"})
     async with visit(live.url, f"/datasets/{row.id}") as user:
         user.find(kind=ui.button, content="Delete").click()
         await user.should_see("This cannot be undone")

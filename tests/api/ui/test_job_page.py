@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_queued_job_shows_what_is_still_missing(live: Live) -> None:
-    job_id = live.hand.submit(name="clothes")
+    job_id = live.fake_worker.submit(name="clothes")
     async with visit(live.url, f"/jobs/{job_id}") as user:
         for sentence in (
             "No step yet",
@@ -49,12 +49,12 @@ async def test_curves_mark_findings_and_can_be_logarithmic(live: Live) -> None:
 
 
 async def test_the_page_follows_the_job(live: Live) -> None:
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     async with visit(live.url, f"/jobs/{job_id}") as user:
         await user.should_see("0 of 100 steps")
-        live.hand.progress(job_id, 40, loss_d=0.5)
+        live.fake_worker.progress(job_id, 40, loss_d=0.5)
         await user.should_see("40 of 100 steps")
-        live.hand.checkpoint(job_id, 40, best=True)
+        live.fake_worker.checkpoint(job_id, 40, best=True)
         await user.should_see("Draw samples")
         await user.should_not_see("No checkpoint yet")
 
@@ -72,7 +72,7 @@ async def test_a_remedy_leads_to_the_form_filled_in(live: Live) -> None:
 
 
 async def test_a_cancellation_needs_a_confirmation(live: Live) -> None:
-    job_id = live.hand.submit()
+    job_id = live.fake_worker.submit()
     async with visit(live.url, f"/jobs/{job_id}") as user:
         user.find(kind=ui.button, content="Cancel").click()
         await user.should_see("It cannot be resumed")
@@ -87,7 +87,7 @@ async def test_a_cancellation_needs_a_confirmation(live: Live) -> None:
 
 
 async def test_a_job_is_paused_and_resumed(live: Live) -> None:
-    job_id = live.hand.submit()
+    job_id = live.fake_worker.submit()
     async with visit(live.url, f"/jobs/{job_id}") as user:
         user.find(kind=ui.button, content="Pause").click()
         await user.should_see(kind=ui.button, content="Resume")
@@ -98,9 +98,9 @@ async def test_a_job_is_paused_and_resumed(live: Live) -> None:
 
 
 async def test_a_failed_job_says_why_and_a_retry_opens_the_new_one(live: Live) -> None:
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     error = {"code": "diverged", "message": "D won.", "retryable": False, "step": 10, "hint": "Slow it down."}
-    live.hand.finish(job_id, Status.FAILED, error)
+    live.fake_worker.finish(job_id, Status.FAILED, error)
     async with visit(live.url, f"/jobs/{job_id}") as user:
         await user.should_see("diverged at step 10: D won. Slow it down.")
         user.find(kind=ui.button, content="Retry").click()
@@ -135,7 +135,7 @@ async def test_an_unreachable_sampler_is_reported_in_place_of_the_images(live: L
 
 @pytest.mark.parametrize("action", ["cancel", "pause"])
 async def test_a_job_that_is_stopping_shows_so(live: Live, action: str) -> None:
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     live.http.post(f"/v1/jobs/{job_id}/{action}").raise_for_status()
     async with visit(live.url, f"/jobs/{job_id}") as user:
         await user.should_see("; it saves a checkpoint first.")
@@ -143,19 +143,19 @@ async def test_a_job_that_is_stopping_shows_so(live: Live, action: str) -> None:
 
 
 async def test_a_running_job_saves_a_checkpoint_on_request(live: Live) -> None:
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     async with visit(live.url, f"/jobs/{job_id}") as user:
         user.find(kind=ui.button, content="Save a checkpoint").click()
         await until(
             lambda: user.notify.contains("Request accepted. The checkpoint appears in the list within seconds.")
         )
-    with live.hand.db.read() as s:
+    with live.fake_worker.db.read() as s:
         assert jobs.get(s, job_id).checkpoint_requested_at is not None
 
 
 async def test_the_deletion_of_an_ended_job_needs_a_confirmation(live: Live) -> None:
-    job_id = live.hand.train()
-    live.hand.finish(job_id, Status.SUCCEEDED)
+    job_id = live.fake_worker.train()
+    live.fake_worker.finish(job_id, Status.SUCCEEDED)
     async with visit(live.url, f"/jobs/{job_id}") as user:
         await user.should_not_see(kind=ui.button, content="Save a checkpoint")
         user.find(kind=ui.button, content="Delete").click()
@@ -167,7 +167,7 @@ async def test_the_deletion_of_an_ended_job_needs_a_confirmation(live: Live) -> 
 
 async def test_a_retry_may_begin_from_scratch(live: Live) -> None:
     job_id = _trained(live)
-    live.hand.finish(job_id, Status.CANCELLED)
+    live.fake_worker.finish(job_id, Status.CANCELLED)
     async with visit(live.url, f"/jobs/{job_id}") as user:
         user.find(kind=ui.button, content="Retry from scratch").click()
         await user.should_see("The job that this one retries")
@@ -176,9 +176,9 @@ async def test_a_retry_may_begin_from_scratch(live: Live) -> None:
 
 
 async def test_the_previews_play_as_an_animation(live: Live) -> None:
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     for step in (0, 20, 40):
-        live.hand.preview(job_id, step, step)
+        live.fake_worker.preview(job_id, step, step)
     async with visit(live.url, f"/jobs/{job_id}") as user:
         await user.should_see("Preview at step 40")
         (play,) = [b for b in user.find(ui.button).elements if b.props.get("aria-label") == "Play"]
@@ -191,7 +191,7 @@ async def test_the_previews_play_as_an_animation(live: Live) -> None:
 
 async def test_samples_may_be_drawn_from_any_checkpoint(live: Live) -> None:
     job_id = _trained(live)
-    first = live.hand.checkpoint(job_id, 80)
+    first = live.fake_worker.checkpoint(job_id, 80)
     async with visit(live.url, f"/jobs/{job_id}") as user:
         (select,) = user.find(kind=ui.select, content="Checkpoint").elements
         assert isinstance(select.options, dict) and list(select.options.values()) == [
@@ -201,14 +201,14 @@ async def test_samples_may_be_drawn_from_any_checkpoint(live: Live) -> None:
             "step 80",
             "step 60",
         ]
-        second = live.hand.checkpoint(job_id, 90)
+        second = live.fake_worker.checkpoint(job_id, 90)
         select.set_value(first.id)
         await until(lambda: second.id in select.options)
         assert select.value == first.id
 
 
 async def test_an_unreachable_service_is_reported_and_the_last_state_stays(live: Live) -> None:
-    job_id = live.hand.train(name="clothes")
+    job_id = live.fake_worker.train(name="clothes")
     async with visit(live.url, f"/jobs/{job_id}") as user:
         await user.should_see("clothes")
         live.stop()
@@ -218,12 +218,12 @@ async def test_an_unreachable_service_is_reported_and_the_last_state_stays(live:
 
 def _trained(live: Live) -> str:
     """Add a job with 60 finished steps, curves, a finding and a checkpoint, and return its id."""
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     curve = np.column_stack([np.linspace(1, 0.01, 60), np.linspace(1, 3, 60), np.linspace(0.5, 1, 60)])
-    live.hand.curve(job_id, curve, "loss_d", "loss_g", "d_accuracy")
-    live.hand.progress(job_id, 60, loss_d=0.01)
-    live.hand.find(job_id, "failing", FINDING)
-    live.hand.checkpoint(job_id, 60, best=True)
+    live.fake_worker.curve(job_id, curve, "loss_d", "loss_g", "d_accuracy")
+    live.fake_worker.progress(job_id, 60, loss_d=0.01)
+    live.fake_worker.find(job_id, "failing", FINDING)
+    live.fake_worker.checkpoint(job_id, 60, best=True)
     return job_id
 
 

@@ -20,19 +20,19 @@ async def test_an_empty_list_links_to_the_form(live: Live) -> None:
 
 
 async def test_a_job_is_a_row_that_changes_as_it_trains(live: Live) -> None:
-    job_id = live.hand.train(name="clothes")
+    job_id = live.fake_worker.train(name="clothes")
     async with visit(live.url, "/") as user:
         (table,) = user.find(ui.table).elements
         (row,) = table.rows
         assert row["title"] == "clothes" and row["href"] == f"/jobs/{job_id}" and row["status"] == "running"
         assert f"/thumbs/{job_id}" in row["preview"]
-        live.hand.progress(job_id, 25, rate=800.0)
+        live.fake_worker.progress(job_id, 25, rate=800.0)
         await until(lambda: table.rows[0]["fraction"] == 0.25)
         assert table.rows[0]["progress"] == "25 of 100 steps" and table.rows[0]["rate"] == "800 img/s"
 
 
 async def test_two_selected_jobs_can_be_compared(live: Live) -> None:
-    one, two = live.hand.submit(), live.hand.submit()
+    one, two = live.fake_worker.submit(), live.fake_worker.submit()
     async with visit(live.url, "/") as user:
         (table,) = user.find(ui.table).elements
         assert not next(iter(user.find(kind=ui.button, content="Compare").elements)).enabled
@@ -42,7 +42,7 @@ async def test_two_selected_jobs_can_be_compared(live: Live) -> None:
 
 
 async def test_the_list_has_pages(live: Live) -> None:
-    ids = [live.hand.submit() for _ in range(52)]
+    ids = [live.fake_worker.submit() for _ in range(52)]
     async with visit(live.url, "/") as user:
         (table,) = user.find(ui.table).elements
         assert [row["id"] for row in table.rows] == ids[:1:-1]

@@ -22,19 +22,19 @@ async def test_data_sets_show_their_content(live: Live) -> None:
 
 
 async def test_checks_show_their_progress_and_failed_data_sets_their_problems(live: Live) -> None:
-    live.hand.dataset("shoes", progress={"phase": "checking", "done": 3, "total": 12})
-    live.hand.dataset("bags", status="failed", problems=[{"file": None, "code": "c", "detail": "d"}])
+    live.fake_worker.dataset("shoes", progress={"phase": "checking", "done": 3, "total": 12})
+    live.fake_worker.dataset("bags", status="failed", problems=[{"file": None, "code": "c", "detail": "d"}])
     async with visit(live.url, "/datasets") as user:
         (table,) = user.find(ui.table).elements
         rows = {row["title"]: (row["status"], row["status_why"], row["images"]) for row in table.rows}
         assert rows["shoes"] == ("validating", "Checking image 3 of 12.", "–")
         assert rows["bags"] == ("failed", "1 problem.", "–")
-        live.hand.dataset("shoes", status="ready", progress=None)
+        live.fake_worker.dataset("shoes", status="ready", progress=None)
         await until(lambda: "ready" in {r["status"] for r in table.rows if r["title"] == "shoes"})
 
 
 async def test_draining_a_worker_needs_a_confirmation(live: Live) -> None:
-    live.hand.worker("wrk_7")
+    live.fake_worker.worker("wrk_7")
     async with visit(live.url, "/workers") as user:
         (table,) = user.find(ui.table).elements
         assert table.rows[0]["drain"] == "Drain"
@@ -48,7 +48,7 @@ async def test_draining_a_worker_needs_a_confirmation(live: Live) -> None:
 async def test_an_empty_list_says_how_to_start_a_worker(live: Live) -> None:
     async with visit(live.url, "/workers") as user:
         await user.should_see("`gantry worker` starts one")
-        live.hand.worker("wrk_7")
+        live.fake_worker.worker("wrk_7")
         await user.should_see(ui.table)
         (row,) = next(iter(user.find(ui.table).elements)).rows
         assert row["id"] == "wrk_7" and row["devices"] == "cpu" and row["status"] == "idle"

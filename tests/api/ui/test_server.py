@@ -55,7 +55,7 @@ def _at_dashboard_of(live: Live) -> Iterator[httpx2.Client]:
 
 
 def test_a_real_process_serves_pages_images_and_files(live: Live, browser: httpx2.Client) -> None:
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     page = browser.get("/ui/")
     assert page.status_code == 200 and "Jobs – Gantry" in page.text and 'lang="en-US"' in page.text
     # The page loads nothing from other hosts.
@@ -65,13 +65,13 @@ def test_a_real_process_serves_pages_images_and_files(live: Live, browser: httpx
     assert missing.status_code == 404 and "There is no such page" in missing.text
 
     assert browser.get(f"/ui/thumbs/{job_id}").headers["content-type"] == "image/svg+xml"
-    drawn = live.hand.preview(job_id, 50, shade=200)
+    drawn = live.fake_worker.preview(job_id, 50, shade=200)
     for path in (f"/ui/thumbs/{job_id}", f"/ui/files/v1/jobs/{job_id}/previews/50.png"):
         picture = browser.get(path)
         assert picture.content == drawn and picture.headers["content-type"] == "image/png"
         assert browser.get(path, headers={"If-None-Match": picture.headers["etag"]}).status_code == 304
 
-    saved = live.hand.checkpoint(job_id, 50, b"0123456789")
+    saved = live.fake_worker.checkpoint(job_id, 50, b"0123456789")
     address = f"/ui/files/v1/checkpoints/{saved.id}/content?part=generator"
     assert browser.get(address).content == b"0123456789"
     part = browser.get(address, headers={"Range": "bytes=2-4"})
@@ -87,15 +87,15 @@ def test_an_unknown_object_is_a_404_page(browser: httpx2.Client, path: str) -> N
 
 
 def test_an_unknown_remedy_is_404_and_names_it(live: Live, browser: httpx2.Client) -> None:
-    missing = browser.get(f"/ui/submit?from={live.hand.submit()}&remedy=mode_collapse")
+    missing = browser.get(f"/ui/submit?from={live.fake_worker.submit()}&remedy=mode_collapse")
     assert missing.status_code == 404 and "no finding" in missing.text and "mode_collapse" in missing.text
 
 
 def test_losses_are_a_sparkline(live: Live, browser: httpx2.Client) -> None:
-    job_id = live.hand.train()
+    job_id = live.fake_worker.train()
     assert browser.get(f"/ui/sparks/{job_id}").text.count("<polyline") == 2
-    live.hand.curve(job_id, np.array([[1.0, 2.0], [3.0, 4.0]]), "loss_d", "loss_g")
-    live.hand.progress(job_id, 2)
+    live.fake_worker.curve(job_id, np.array([[1.0, 2.0], [3.0, 4.0]]), "loss_d", "loss_g")
+    live.fake_worker.progress(job_id, 2)
     response = browser.get(f"/ui/sparks/{job_id}")
     assert response.headers["content-type"].startswith("image/svg") and "0.0,36.0 96.0,12.0" in response.text
     assert "<polyline" not in browser.get("/ui/sparks/job_x").text
@@ -157,7 +157,7 @@ def test_large_bodies_are_refused_without_a_key(browser: httpx2.Client) -> None:
 
 
 def test_only_images_and_files_are_forwarded(live: Live, browser: httpx2.Client) -> None:
-    job_id = live.hand.submit()
+    job_id = live.fake_worker.submit()
     for path in ("v1/jobs", f"v1/jobs/{job_id}", "metrics", f"v1/jobs/{job_id}/../../workers", "docs"):
         assert browser.get(f"/ui/files/{path}").status_code == 404, path
     assert browser.post(f"/ui/files/v1/jobs/{job_id}/cancel").status_code in (404, 405)

@@ -34,7 +34,7 @@ def with_keys(sqlite_settings: Settings) -> Iterator[tuple[Live, str]]:
 
 async def test_a_visitor_without_a_key_signs_in_and_returns_to_the_page(with_keys: tuple[Live, str]) -> None:
     live, key = with_keys
-    job_id = live.hand.submit(name="clothes")
+    job_id = live.fake_worker.submit(name="clothes")
     async with visit(live.url, f"/jobs/{job_id}") as user:
         await user.should_see("This service asks for a key")
         await user.should_not_see("clothes")
@@ -82,7 +82,7 @@ async def test_another_site_can_neither_sign_in_nor_out(with_keys: tuple[Live, s
 
 async def test_a_sign_out_is_shown_on_open_pages_and_drops_the_key(with_keys: tuple[Live, str]) -> None:
     live, key = with_keys
-    live.hand.submit(name="clothes")
+    live.fake_worker.submit(name="clothes")
     async with visit(live.url, "/") as user:
         await _sign_in(user, key)
         await user.open("/")
@@ -99,9 +99,9 @@ async def test_a_sign_out_is_shown_on_open_pages_and_drops_the_key(with_keys: tu
 
 async def test_a_missing_scope_is_reported(with_keys: tuple[Live, str]) -> None:
     live, _ = with_keys
-    with live.hand.db.write() as s:
+    with live.fake_worker.db.write() as s:
         reader = api_keys.create(s, "default", "reader", [Scope.JOBS_READ]).key
-    job_id = live.hand.submit()
+    job_id = live.fake_worker.submit()
     async with visit(live.url, "/") as user:
         await _sign_in(user, reader)
         await user.open(f"/jobs/{job_id}")
@@ -121,8 +121,8 @@ async def test_each_visitor_has_a_separate_key(with_keys: tuple[Live, str]) -> N
 
 async def test_images_are_requested_with_the_key_of_the_visitor(with_keys: tuple[Live, str]) -> None:
     live, key = with_keys
-    job_id = live.hand.train()
-    drawn = live.hand.preview(job_id, 50, shade=200)
+    job_id = live.fake_worker.train()
+    drawn = live.fake_worker.preview(job_id, 50, shade=200)
     path = f"/files/v1/jobs/{job_id}/previews/50.png"
     async with visit(live.url, "/") as user:
         assert (await user.http_client.get(path)).status_code == 401

@@ -71,9 +71,9 @@ async def test_a_submission_before_the_next_check_is_checked_first(live: Live) -
 
 async def test_a_submission_can_be_retried_after_a_full_queue(live: Live) -> None:
     estimate(live)
-    with live.hand.db.write() as s:
+    with live.fake_worker.db.write() as s:
         tenants.set_quotas(s, DEFAULT_TENANT, {"max_queued": 1})
-    waiting = live.hand.submit()
+    waiting = live.fake_worker.submit()
     async with visit(live.url, "/submit") as user:
         await user.should_see(_GOOD)
         user.find(kind=ui.button, content="Submit").click()

@@ -67,7 +67,7 @@ async def test_other_errors_are_shown(live: Live, status: int, body: str, messag
 
 
 async def test_an_accepted_data_set_is_opened(live: Live) -> None:
-    dataset_id = live.hand.dataset("shoes").id
+    dataset_id = live.fake_worker.dataset("shoes").id
     async with visit(live.url, "/datasets/upload") as user:
         _send_event(user, status=201, body=json.dumps({"id": dataset_id}))
         await user.should_see("It waits for its check.")
