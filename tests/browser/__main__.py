@@ -17,7 +17,7 @@ from playwright.sync_api import Browser
 from benchmarks.served import service
 from tests.browser import keys
 from tests.browser.browser import PHONE, WIDE, Scheme, chromium, open_visitor
-from tests.browser.story import Story
+from tests.browser.scenario import Scenario
 
 _UNKNOWN_JOB: Final = "/jobs/job_nowhere"
 
@@ -32,12 +32,12 @@ def main(argv: Sequence[str]) -> int:
         print(f"{arguments.chromium} was not found. Debian: apt-get install chromium. Others: CHROMIUM=/path/to/it")
         return 2
     arguments.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="gantry-browser-") as place, chromium(executable) as browser:
-        open_folder, keys_folder = (Path(place) / name for name in ("open", "closed"))
+    with tempfile.TemporaryDirectory(prefix="gantry-browser-") as root, chromium(executable) as browser:
+        open_folder, keys_folder = (Path(root) / name for name in ("open", "closed"))
         for folder in (open_folder, keys_folder):
             folder.mkdir()
         with service(open_folder, threads=1) as (_, url):
-            problems = _run_story(browser, _find_ui(url), open_folder, arguments)
+            problems = _run_scenario(browser, _find_ui(url), open_folder, arguments)
         problems += keys.run(browser, keys_folder, arguments.out, _find_ui, _report)
     for line in problems:
         print(f"WRONG {line}")
@@ -54,10 +54,10 @@ def _report(line: str) -> None:
     print(f"- {line}", flush=True)
 
 
-def _run_story(browser: Browser, ui: str, folder: Path, arguments: argparse.Namespace) -> list[str]:
+def _run_scenario(browser: Browser, ui: str, folder: Path, arguments: argparse.Namespace) -> list[str]:
     with open_visitor(browser, ui, WIDE) as visitor:
-        story = Story(visitor, ui, folder, arguments.out, arguments.steps, _report)
-        jobs = story.run()
+        scenario = Scenario(visitor, ui, folder, arguments.out, arguments.steps, _report)
+        jobs = scenario.run()
         problems = visitor.problems
     dataset = "fashion-mnist-mini"
     paths = ["/", "/submit", f"/submit?from={jobs[0]}", f"/jobs/{jobs[0]}", f"/jobs/{jobs[1]}", "/datasets"]

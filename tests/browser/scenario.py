@@ -26,7 +26,7 @@ _TOO_FAST_D: Final = (
 
 
 @dataclass
-class Story:
+class Scenario:
     """The scenario in the browser of `visitor`, with the dashboard at `ui`; screenshots go to `out`."""
 
     visitor: Visitor
