@@ -106,7 +106,7 @@ def fence(s: Session, job_id: str, attempt: int, ttl: float, **progress: Any) ->
         update(Job)
         .where(*_held_by(job_id, attempt))
         .values(values)
-        # Return values, not conditions: SQLite 3.40 treats every column in RETURNING as NOT NULL.
+        # Return values, not conditions: SQLite 3.40 evaluates every IS NOT NULL in RETURNING as true.
         .returning(
             Job.cancel_requested_at,
             Job.pause_requested_at,
@@ -226,7 +226,7 @@ def _release(s: Session, job: Job, *, crash: bool, reason: dict[str, Any], hint:
 
 
 def _run_seconds(s: Session, job: Job) -> float:
-    """Return how long all attempts of the job have run, s; this attempt counts up to its last heartbeat."""
+    """Return how long the job has run in all attempts, s. A lost attempt counts up to its last heartbeat."""
     assert job.claimed_at is not None and job.heartbeat_at is not None
     # The time between the last heartbeat of a lost worker and the discovery of its loss does not count.
     lost = job.lease_until is not None and job.lease_until < clock.read(s)
