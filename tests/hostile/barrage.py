@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from jobs.runtime.process import end, spawn
 from tests.faults.processes import trainers
-from tests.hostile.rows import HostileRow
+from tests.hostile.row import HostileRow
 from tests.hostile.target import Target
 from tests.hostile.watch import MemoryWatch, Pace, family, files, pace
 from tests.ports import free_port

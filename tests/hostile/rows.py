@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.gan.uploads.zips import broken, files, zipped
-from tests.hostile import makings
-from tests.hostile.target import BOUNDARY, FORM, JSON, Target, part
+from tests.hostile.row import HostileRow, raw_request
+from tests.hostile.target import JSON, Target
+from tests.hostile.upload_rows import archives, images, uploads
 
 LIMIT: Final = 256 * 1024
-_FILE: Final = part("file", b"PK", "a.zip")
-_END: Final = f"--{BOUNDARY}--\r\n".encode()
-
-
-@dataclass(frozen=True)
-class HostileRow:
-    """One thing to throw: of which kind, what it is, the answers that are right, and how it is thrown."""
-
-    kind: str
-    name: str
-    wanted: tuple[str, ...]
-    send: Callable[[Target], str]
-    slow: bool = False
-    """It takes as long as the service is patient."""
 
 
 def _spec(what: str, wanted: str, /, **fields: Any) -> HostileRow:
@@ -43,28 +27,8 @@ def _get(kind: str, name: str, path: str, *wanted: str, **headers: str) -> Hosti
     return HostileRow(kind, name, wanted, lambda target: target.ask("GET", path, headers=headers))
 
 
-def _zip(name: str, wanted: str, make: Callable[[], bytes], **fields: str) -> HostileRow:
-    return HostileRow("archive", name, (wanted,), lambda target: target.upload(make(), **fields))
-
-
-def _image(name: str, code: str, make: Callable[[], bytes], suffix: str = "png") -> HostileRow:
-    wanted = f"201 failed {code}"
-    return HostileRow("image", name, (wanted,), lambda t: t.upload(makings.holding(make(), suffix=suffix)))
-
-
-def _form(name: str, wanted: str, data: bytes, content_type: str = FORM["Content-Type"]) -> HostileRow:
-    headers = {"Content-Type": content_type}
-    return HostileRow(
-        "upload", name, (wanted,), lambda t: t.ask("POST", "/v1/datasets", content=data, headers=headers)
-    )
-
-
-def _raw(kind: str, name: str, wanted: tuple[str, ...], make: Callable[[Target], list[bytes]]) -> HostileRow:
-    return HostileRow(kind, name, wanted, lambda target: target.raw(make(target), wait=60))
-
-
 def _path(name: str, path: str) -> HostileRow:
-    return _raw("path", name, ("404 not-found",), lambda t: [t.head("GET", path, {"Connection": "close"})])
+    return raw_request("path", name, ("404 not-found",), lambda t: [t.head("GET", path, {"Connection": "close"})])
 
 
 def bodies() -> Iterator[HostileRow]:
@@ -178,97 +142,25 @@ def keys() -> Iterator[HostileRow]:
     yield HostileRow("key", "one that was revoked", ("401 invalid-api-key",), _revoked)
 
 
-def uploads() -> Iterator[HostileRow]:
-    good = part("file", zipped(makings.GOOD), "a.zip")
-    yield _form("not a form", "415 unsupported-media-type", b"PK", "application/zip")
-    yield _form("no boundary", "415 unsupported-media-type", _FILE + _END, "multipart/form-data")
-    yield _form("another boundary", "422 bad-format", b"--other\r\n\r\n")
-    yield _form("cut off within", "422 cut-off", _FILE)
-    yield _form("no file", "422 missing", part("name", b"x") + _END)
-    yield _form("a field that is none", "422 unknown-field", part("path", b"/etc") + _END)
-    yield _form("the file twice", "422 repeated-field", _FILE + _FILE + _END)
-    yield _form("a header of 1 MB", "422 bad-format", part("x" * 1_000_000, b"x") + _END)
-    yield _form("1,000 headers", "422 bad-format", _headers(1_000))
-    yield _form("another digest than announced", "422 checksum-mismatch", part("sha256", b"0" * 64) + good + _END)
-    yield _form("a name that is a path", "422 bad-format", part("name", b"../x") + good + _END)
-    yield _form("a name that turns round", "422 bad-format", part("name", "a\u202eb".encode()) + good + _END)
-    yield _form("a size of 10^9", "422 out-of-range", part("size", b"1000000000") + good + _END)
-    yield _raw("upload", "1 TB announced", ("413 body-too-large",), lambda t: [_begun(t, 10**12), _FILE])
-    yield _raw(
-        "upload", "more than announced", ("422 cut-off", "422 bad-format"), lambda t: [_begun(t, 20), _FILE + _END]
-    )
-    yield HostileRow("upload", "broken off", ("nothing kept",), _broken_off)
-    yield HostileRow("upload", "one that trickles", ("408 request-timeout",), _trickle, slow=True)
-
-
-def archives() -> Iterator[HostileRow]:
-    unsafe = "422 unsafe-archive"
-    yield _zip("no zip", "422 corrupt-archive", lambda: b"no zip at all")
-    yield _zip("half a zip", "422 corrupt-archive", lambda: zipped(makings.GOOD)[:5000])
-    for name in (
-        "../../evil.png",
-        "/etc/evil.png",
-        "C:/evil.png",
-        "bag\\evil.png",
-        "bag/\u202egnp.png",
-        "bag//a.png",
-    ):
-        yield _zip(f"an entry {name!a}", unsafe, functools.partial(makings.with_entry, name))
-    yield _zip("NUL in a name", unsafe, makings.nul)
-    yield _zip("a symbolic link", unsafe, makings.link)
-    yield _zip("a device", unsafe, makings.device)
-    yield _zip("encrypted", unsafe, makings.encrypted)
-    yield _zip("an archive in it", unsafe, lambda: makings.with_entry("bag/in.zip", zipped(makings.GOOD)))
-    yield _zip("a name twice", unsafe, makings.doubled)
-    yield _zip("names that differ in case", unsafe, lambda: makings.with_entry("BAG/0000.PNG"))
-    yield _zip("200,001 entries", unsafe, makings.many_entries)
-    yield _zip("entries over each other", unsafe, makings.overlapping)
-    yield _zip("LZMA", unsafe, makings.lzma)
-    yield _zip("200 MB in 200 KB", "422 archive-too-large", makings.bomb)
-    yield _zip("4 GB by its own word", "422 archive-too-large", lambda: makings.claims(2**32 - 2))
-    yield _zip("100 MB that say they are 100 bytes", "201 failed corrupt-image", makings.lying)
-    yield _zip("weights of torch, a pickle", "422 pickle-not-accepted", makings.weights)
-    yield _zip("a script", "422 unsupported-image", lambda: makings.with_entry("bag/run.sh", b"#!/bin/sh"))
-    yield _zip("SVG", "422 unsupported-image", lambda: makings.with_entry("bag/a.svg", b"<svg/>"))
-    yield _zip("3 images", "422 dataset-too-small", lambda: zipped(files(each=3)))
-    yield _zip("nothing", "422 dataset-too-small", lambda: zipped({}))
-
-
-def images() -> Iterator[HostileRow]:
-    yield _image("20,000 x 20,000 pixels", "image-too-large", makings.huge)
-    yield _image("a comment of 200 MB", "corrupt-image", makings.with_a_long_text)
-    yield HostileRow("image", "pixels without end", ("201 failed corrupt-image", "201 ready"), _endless_pixels)
-    yield _image("no image by its content", "unsupported-image", lambda: b"#!/bin/sh\nrm -rf /")
-    yield _image("SVG by another name", "unsupported-image", lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>")
-    yield _image("PDF by another name", "unsupported-image", lambda: b"%PDF-1.7\n")
-    yield _image("TIFF by another name", "unsupported-image", lambda: makings.saved(_small(), "TIFF"))
-    yield _image("GIF by another name", "unsupported-image", lambda: makings.saved(_small(), "GIF"))
-    yield _image("a PNG cut off", "corrupt-image", lambda: makings.noise("PNG")[:4000])
-    yield _image("a JPEG cut off", "corrupt-image", lambda: makings.noise("JPEG")[:2000], "jpg")
-    yield _image("a checksum that is wrong", "corrupt-image", broken)
-    yield _image("an animation", "unsupported-image", makings.animated)
-    yield HostileRow(
-        "image", "CMYK, 16 bits, EXIF, a palette", ("201 ready",), lambda t: t.upload(makings.odd_but_good())
-    )
-
-
 def protocol() -> Iterator[HostileRow]:
     close = {"Connection": "close"}
-    yield _raw("http", "no HTTP at all", ("400", "closed"), lambda t: [b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"])
-    yield _raw(
+    yield raw_request(
+        "http", "no HTTP at all", ("400", "closed"), lambda t: [b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"]
+    )
+    yield raw_request(
         "http",
         "a header of 1 MB",
         ("400", "431", "closed"),
         lambda t: [t.head("GET", "/v1/jobs", {"X": "a" * 1_000_000, **close})],
     )
-    yield _raw("http", "two lengths", ("400", "closed"), lambda t: [_smuggled(t)])
-    yield _raw(
+    yield raw_request("http", "two lengths", ("400", "closed"), lambda t: [_smuggled(t)])
+    yield raw_request(
         "http",
         "a method that is none",
         ("400", "405 method-not-allowed"),
         lambda t: [t.head("BREW", "/v1/jobs", close)],
     )
-    yield _raw(
+    yield raw_request(
         "http",
         "a length that is none",
         ("400", "closed"),
@@ -308,26 +200,6 @@ def _revoked(target: Target) -> str:
 def _slow_body(target: Target) -> str:
     head = target.head("POST", "/v1/jobs", {**JSON, "Content-Length": 1000, "Connection": "close"})
     return target.raw([head + b"{", *[b" "] * 100], pause=1.0)
-
-
-def _trickle(target: Target) -> str:
-    return target.raw([_begun(target, 10**6) + _FILE[:-2], *[b"x"] * 100], pause=1.0)
-
-
-def _begun(target: Target, length: int) -> bytes:
-    return target.head("POST", "/v1/datasets", {**FORM, "Content-Length": length, "Connection": "close"})
-
-
-def _broken_off(target: Target) -> str:
-    before = target.http.get("/v1/datasets").json()["data"]
-    target.raw([_begun(target, 10**6) + _FILE[:-2] + bytes(100_000)], pause=0.2, wait=0.2)
-    time.sleep(0.5)
-    return "nothing kept" if target.http.get("/v1/datasets").json()["data"] == before else "kept"
-
-
-def _headers(many: int) -> bytes:
-    lines = b"".join(b"X-%d: y\r\n" % number for number in range(many))
-    return f"--{BOUNDARY}\r\n".encode() + lines + b"\r\nx\r\n" + _END
 
 
 def _smuggled(target: Target) -> bytes:
@@ -405,13 +277,3 @@ def _long_key(target: Target) -> str:
 
 def _delete_built_in(target: Target) -> str:
     return target.ask("DELETE", "/v1/datasets/fashion-mnist")
-
-
-def _endless_pixels(target: Target) -> str:
-    return target.upload(makings.holding(makings.with_pixels_without_end()))
-
-
-def _small() -> Any:
-    from PIL import Image
-
-    return Image.new("RGB", (20, 20), "red")
