@@ -23,7 +23,7 @@ _TICKS_AT_ONCE: Final = 200
 
 
 def running(db: Database, count: int, ttl: float) -> list[str]:
-    """Jobs that somebody trains, with some progress; their ids."""
+    """Create running jobs with some progress. Returns their ids."""
     return [_claimed(db, ttl) for _ in range(count)]
 
 

@@ -1,6 +1,6 @@
 """`python -m benchmarks.start`: how long a job that is submitted to an idle service waits for its first step.
 
-Through the whole service on this machine (API, relay, worker, its nursery, SQLite), a small job without evaluation:
+Through the whole service on this machine (API, relay, worker, fork server, SQLite), a small job without evaluation:
 from POST to the claim; from the claim to the moment when training begins, and until its one step is done and saved.
 """
 
@@ -23,7 +23,7 @@ from gantry.client import Client
 
 GOAL: Final = 1.0
 _BODY: Final = {"dataset": "fashion-mnist-mini", "total_steps": 1, "evaluation": {"enabled": False}}
-# A service that has just started imports torch, in its sampler and its nursery.
+# A service that has just started imports torch, in its sampler and its fork server.
 _SETTLING_SECONDS: Final = 12
 
 

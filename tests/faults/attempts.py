@@ -52,7 +52,7 @@ def expire(db: Database, job_id: str) -> None:
 
 
 def play(settings: Settings, db: Database, job: Job, *, report: bool = True) -> Exit:
-    """Carry the attempt that `job` was claimed for, here; then write its success, as a supervisor does."""
+    """RunJob the attempt that `job` was claimed for, here; then write its success, as a supervisor does."""
     torch.set_num_threads(1)
     code = TrainingAttempt(settings, DEFAULT_TENANT, job.id, job.attempt).run()
     if code is Exit.SUCCEEDED and report:

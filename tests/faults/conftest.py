@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.worker.conftest import nurseries, run, sqlite_db
+from tests.worker.conftest import fork_servers, run, sqlite_db
 
-__all__ = ["nurseries", "run", "sqlite_db"]
+__all__ = ["fork_servers", "run", "sqlite_db"]

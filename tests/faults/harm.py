@@ -55,7 +55,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Aimed:
-    """A fault that strikes the trainer of one job, or what carries it, in mid-training. Drawn by its weight."""
+    """A fault that strikes the trainer of one job, or a process above it, in mid-training. Drawn by its weight."""
 
     weight: int
     strike: Callable[[Scene, TrainerHandle], str]
@@ -76,13 +76,13 @@ def kill_trainer(scene: Scene, victim: TrainerHandle) -> str:
     return f"pid {victim.pid}"
 
 
-def kill_nursery(scene: Scene, victim: TrainerHandle) -> str:
+def kill_fork_server(scene: Scene, victim: TrainerHandle) -> str:
     """Which takes its trainer along."""
     signal_all([victim.fork_server], signal.SIGKILL)
     return f"pid {victim.fork_server}"
 
 
-def freeze_nursery(scene: Scene, victim: TrainerHandle) -> str:
+def freeze_fork_server(scene: Scene, victim: TrainerHandle) -> str:
     """Its trainer goes on, and nobody hears how it ends until it wakes."""
     return _freeze(scene, [victim.fork_server], scene.random.uniform(1, LEASE_SECONDS + 3))
 
@@ -218,11 +218,11 @@ _SERVERS: Final[tuple[Profile, ...]] = ("production",)
 
 AIMED: Final[dict[str, Aimed]] = {
     "kill trainer": Aimed(14, kill_trainer),
-    "kill nursery": Aimed(4, kill_nursery),
+    "kill fork server": Aimed(4, kill_fork_server),
     "kill supervisor": Aimed(6, kill_supervisor),
     "kill worker": Aimed(8, kill_worker),
     "freeze trainer": Aimed(4, freeze_trainer),
-    "freeze nursery": Aimed(2, freeze_nursery),
+    "freeze fork server": Aimed(2, freeze_fork_server),
     "freeze supervisor": Aimed(3, freeze_supervisor),
     "freeze worker": Aimed(6, freeze_worker),
     "drain worker": Aimed(5, drain_worker),

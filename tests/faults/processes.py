@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class TrainerHandle:
-    """A trainer process, and the nursery, supervisor and worker above it."""
+    """A trainer process, and the fork server, supervisor and worker above it."""
 
     job_id: str
     attempt: int

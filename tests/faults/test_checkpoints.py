@@ -21,7 +21,7 @@ from jobs.runtime.settings import Settings
 from jobs.store import checkpoints, jobs
 from tests.faults.attempts import claim, forked, give_back, play, same_as_undisturbed, went_on_from
 from tests.jobs.helpers import disk_path, files_of, submit
-from tests.worker.conftest import Carry
+from tests.worker.conftest import RunJob
 from tests.worker.helpers import ENDLESS, endless, events_of, job_of, tiny, until, with_checkpoints
 
 KILLS: Final = 20
@@ -119,7 +119,7 @@ def _write_as_of_a_newer_version(settings: Settings, db: Database, row: Checkpoi
 
 
 def test_when_all_are_damaged_the_job_fails_and_says_what_to_do(
-    sqlite_settings: Settings, sqlite_db: Database, run: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=2)
     files = [disk_path(files_of(sqlite_settings), row.key) for row in rows_of(sqlite_db, job.id)]

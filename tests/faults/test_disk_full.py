@@ -27,7 +27,7 @@ from tests.conftest import small_settings
 from tests.faults.attempts import claim, finish, forked, same_as_undisturbed
 from tests.faults.small_disk import SmallDisk, small_disk
 from tests.jobs.helpers import disk_path, files_of, submit
-from tests.worker.conftest import Carry
+from tests.worker.conftest import RunJob
 from tests.worker.helpers import events_of, job_of, tiny, until
 from worker.trainer.checkpoints import CheckpointManager
 from worker.trainer.fenced_writer import FencedWriter
@@ -110,7 +110,7 @@ def _train(
 
 
 def test_a_job_whose_disk_stays_full_fails_and_says_what_to_do(
-    disk: SmallDisk, elsewhere: tuple[Settings, Database], run: Carry
+    disk: SmallDisk, elsewhere: tuple[Settings, Database], run: RunJob
 ) -> None:
     settings, db = elsewhere
     job = submit(db, **BODY, max_attempts=1)

@@ -6,21 +6,21 @@ from jobs.db import Database
 from jobs.runtime.settings import Settings
 from tests.faults.attempts import claim, play, same_as_undisturbed
 from tests.jobs.helpers import submit
-from tests.worker.conftest import Carry
+from tests.worker.conftest import RunJob
 from tests.worker.halts import Halting
 from tests.worker.helpers import job_of, tiny, trainer_pids, trains
 
 
 def test_a_silent_trainer_is_ended_and_another_goes_on(
-    sqlite_settings: Settings, sqlite_db: Database, run: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     body = tiny()
     job = submit(sqlite_db, **body)
     # Longer than a start takes on a machine that stands still; the lease is longer yet: the trainer alone is silent.
     halting = Halting(sqlite_settings.model_copy(update={"stall_seconds": 20.0, "lease_seconds": 60.0}))
-    carried = run(halting.settings)
+    running = run(halting.settings)
     halting.when(trains(sqlite_db, job.id), job.id)
-    carried.result()
+    running.result()
 
     given_back = job_of(sqlite_db, job.id)
     assert (given_back.status, given_back.crashes) == ("queued", 1) and trainer_pids(job.id) == []

@@ -37,8 +37,8 @@ from worker.sandbox import trainer_environment
 from worker.supervise import Identity, run_one_job
 from worker.trainer_process import ForkServer
 settings = begin("worker")
-nursery = ForkServer("the-zombies-worker-has-a-long-name", trainer_environment(settings, os.environ))
-run_one_job(settings, Database(settings.database), Identity("the zombie", "cpu", 0), nursery)
+fork_server = ForkServer("the-zombies-worker-has-a-long-name", trainer_environment(settings, os.environ))
+run_one_job(settings, Database(settings.database), Identity("the zombie", "cpu", 0), fork_server)
 """
 
 

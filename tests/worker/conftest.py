@@ -18,7 +18,7 @@ from worker.supervise import run_one_job
 from worker.trainer_process import ForkServer
 
 
-class Carry(Protocol):
+class RunJob(Protocol):
     """Starts a supervisor beside the test."""
 
     def __call__(self, settings: Settings) -> Future[str | None]: ...
@@ -33,7 +33,7 @@ def sqlite_db(sqlite_settings: Settings) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def nurseries() -> Iterator[Queue[ForkServer]]:
+def fork_servers() -> Iterator[Queue[ForkServer]]:
     """Yield warm fork servers, each used by one supervisor at a time: torch is imported once."""
     lent: Queue[ForkServer] = Queue()
     environment = trainer_environment(Settings(), os.environ)
@@ -47,18 +47,18 @@ def nurseries() -> Iterator[Queue[ForkServer]]:
 
 
 @pytest.fixture
-def run(nurseries: Queue[ForkServer]) -> Iterator[Carry]:
+def run(fork_servers: Queue[ForkServer]) -> Iterator[RunJob]:
     """Carries one job in a thread, with a database connection of its own as in a worker."""
     with ThreadPoolExecutor(2) as threads:
 
         def start(settings: Settings) -> Future[str | None]:
-            return threads.submit(_run, settings, nurseries)
+            return threads.submit(_run, settings, fork_servers)
 
         yield start
 
 
-def _run(settings: Settings, nurseries: Queue[ForkServer]) -> str | None:
-    db, fork_server = Database(settings.database), nurseries.get()
+def _run(settings: Settings, fork_servers: Queue[ForkServer]) -> str | None:
+    db, fork_server = Database(settings.database), fork_servers.get()
     lent = fork_server._process
     try:
         return run_one_job(settings, db, WORKER, fork_server)
@@ -66,5 +66,5 @@ def _run(settings: Settings, nurseries: Queue[ForkServer]) -> str | None:
         if fork_server._process is not lent:
             # Started here in the place of one that was killed: it would die with this thread, some time later.
             fork_server.close()
-        nurseries.put(fork_server)
+        fork_servers.put(fork_server)
         db.dispose()

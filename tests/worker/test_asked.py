@@ -11,7 +11,7 @@ from jobs.runtime.settings import Settings
 from jobs.status import Status
 from jobs.store import checkpoints, jobs, metrics
 from tests.jobs.helpers import submit
-from tests.worker.conftest import Carry
+from tests.worker.conftest import RunJob
 from tests.worker.halts import Halting
 from tests.worker.helpers import endless, events_of, job_of, tiny, trainer_pids, trains, uninterrupted, until
 
@@ -22,17 +22,17 @@ def saved_steps(db: Database, job_id: str) -> list[int]:
 
 
 def test_a_paused_job_gives_its_device_back_and_goes_on_from_there(
-    settings: Settings, db: Database, run: Carry
+    settings: Settings, db: Database, run: RunJob
 ) -> None:
     body = tiny(total_steps=1500, checkpoints={"every_steps": 1500}, previews={"every_steps": 1500})
     job = submit(db, **body)
     halting = Halting(settings)
-    carried = run(halting.settings)
+    running = run(halting.settings)
     halting.when(trains(db, job.id), job.id)
     with db.write() as s:
         jobs.request_pause(s, job.id)
     halting.go_on(job.id)
-    carried.result()
+    running.result()
     paused = job_of(db, job.id)
     assert (paused.status, paused.crashes, paused.lease_until, paused.lease_owner) == ("paused", 0, None, None)
     assert saved_steps(db, job.id) == [paused.step] and 0 < paused.step < 1500
@@ -53,19 +53,19 @@ def test_a_paused_job_gives_its_device_back_and_goes_on_from_there(
     assert told == ["queued", "running", "paused", "queued", "running", "succeeded"]
 
 
-def test_a_cancel_outranks_a_pause(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
+def test_a_cancel_outranks_a_pause(sqlite_settings: Settings, sqlite_db: Database, run: RunJob) -> None:
     job = submit(sqlite_db, **endless())
-    carried = run(sqlite_settings)
+    running = run(sqlite_settings)
     until(trains(sqlite_db, job.id))
     with sqlite_db.write() as s:
         jobs.request_pause(s, job.id)
         jobs.request_cancel(s, job.id)
-    carried.result()
+    running.result()
     assert job_of(sqlite_db, job.id).status == "cancelled"
 
 
 def test_a_job_that_has_run_for_as_long_as_it_may_fails_and_keeps_what_it_has_learnt(
-    sqlite_settings: Settings, sqlite_db: Database, run: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     job = submit(sqlite_db, **endless(max_runtime_seconds=6))
     run(sqlite_settings).result()

@@ -15,7 +15,7 @@ from jobs.models import DEFAULT_TENANT, Checkpoint, Evaluation
 from jobs.runtime.settings import Settings
 from jobs.store import checkpoints, evaluations, health, jobs, metrics
 from tests.jobs.helpers import files_of, submit
-from tests.worker.conftest import Carry
+from tests.worker.conftest import RunJob
 from tests.worker.halts import Halting
 from tests.worker.helpers import events_of, job_of, judged, uninterrupted, until, with_checkpoints
 from worker.exits import Exit
@@ -60,7 +60,7 @@ def told(db: Database, job_id: str, type: str) -> list[Mapping[str, Any]]:
 
 
 def test_a_job_ends_with_a_verdict_evaluations_and_a_best_checkpoint(
-    settings: Settings, db: Database, run: Carry
+    settings: Settings, db: Database, run: RunJob
 ) -> None:
     job = submit(db, **judged())
     run(settings).result()
@@ -81,7 +81,7 @@ def test_a_job_ends_with_a_verdict_evaluations_and_a_best_checkpoint(
 
 
 def test_a_kill_costs_no_evaluation_and_doubles_none(
-    sqlite_settings: Settings, sqlite_db: Database, run: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     rarely = {"every_steps": 5000}
     body = judged(total_steps=200, checkpoints=rarely | {"keep_last": 2}, previews=rarely | {"per_class": 1})
@@ -120,7 +120,7 @@ def test_a_checkpoint_that_is_asked_for_does_not_come_before_what_is_told_of_its
 
 
 def test_a_job_that_its_safeguards_end_has_succeeded_and_says_why(
-    sqlite_settings: Settings, sqlite_db: Database, run: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     job = submit(sqlite_db, **judged(safeguards=ENDED_EARLY, total_steps=200))
     run(sqlite_settings).result()
@@ -139,7 +139,7 @@ def test_a_job_that_its_safeguards_end_has_succeeded_and_says_why(
 
 
 def test_what_a_lost_attempt_found_past_its_checkpoint_is_found_no_more(
-    sqlite_settings: Settings, sqlite_db: Database, run: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, judged(total_steps=30), steps=3)
     with sqlite_db.write() as s:

@@ -13,7 +13,7 @@ from jobs.models import Job
 from jobs.runtime.settings import Settings
 from jobs.store import checkpoints, evaluations, jobs, metrics, previews, retries
 from tests.jobs.helpers import files_of, submit
-from tests.worker.conftest import Carry
+from tests.worker.conftest import RunJob
 from tests.worker.halts import Halting
 from tests.worker.helpers import events_of, job_of, judged, uninterrupted
 
@@ -34,10 +34,10 @@ def delete(settings: Settings, db: Database, job_id: str) -> None:
     files_of(settings).delete_prefix(job_id)
 
 
-def crash(settings: Settings, db: Database, run: Carry, job_id: str, *, at_step: int) -> None:
+def crash(settings: Settings, db: Database, run: RunJob, job_id: str, *, at_step: int) -> None:
     """Let the job train past a checkpoint, then end it with its only attempt."""
     halting = Halting(settings)
-    carried = run(halting.settings)
+    running = run(halting.settings)
 
     def has_come_so_far() -> bool:
         with db.read() as s:
@@ -46,12 +46,12 @@ def crash(settings: Settings, db: Database, run: Carry, job_id: str, *, at_step:
         return saved is not None and saved.step >= at_step and job_of(db, job_id).step > saved.step
 
     os.kill(halting.when(has_come_so_far, job_id), signal.SIGKILL)
-    carried.result()
+    running.result()
     assert job_of(db, job_id).status == "failed"
 
 
 def test_a_retry_goes_on_where_the_old_job_was_even_when_that_is_deleted(
-    settings: Settings, db: Database, run: Carry
+    settings: Settings, db: Database, run: RunJob
 ) -> None:
     steps = 240
     body = judged(total_steps=steps, checkpoints={"every_steps": 40, "keep_last": 2}, max_attempts=1)

@@ -21,7 +21,7 @@ from jobs.runtime.settings import Settings
 from jobs.storage import keys
 from jobs.store import checkpoints, datasets, jobs, metrics, previews, workers
 from tests.jobs.helpers import disk_path, files_of, submit
-from tests.worker.conftest import Carry
+from tests.worker.conftest import RunJob
 from tests.worker.halts import Halting
 from tests.worker.helpers import (
     WORKER,
@@ -45,12 +45,12 @@ def ready(db: Database, job_id: str) -> list[Checkpoint]:
         return checkpoints.page(s, job_id, limit=100).data
 
 
-def training(settings: Settings, db: Database, run: Carry) -> tuple[Job, Future[str | None]]:
+def training(settings: Settings, db: Database, run: RunJob) -> tuple[Job, Future[str | None]]:
     """Yield a job that trains without end, and its supervisor."""
     job = submit(db, **endless())
-    carried = run(settings)
+    running = run(settings)
     until(trains(db, job.id))
-    return job, carried
+    return job, running
 
 
 # Of a worker that gets no job: it starts no trainer.
@@ -70,7 +70,7 @@ def test_a_draining_worker_takes_no_job(sqlite_settings: Settings, sqlite_db: Da
     assert job_of(sqlite_db, job.id).status == "queued"
 
 
-def test_a_job_is_trained_to_its_end(settings: Settings, db: Database, run: Carry) -> None:
+def test_a_job_is_trained_to_its_end(settings: Settings, db: Database, run: RunJob) -> None:
     body = tiny()
     job = submit(db, **body)
     assert run(settings).result() == job.id
@@ -95,7 +95,9 @@ def test_a_job_is_trained_to_its_end(settings: Settings, db: Database, run: Carr
     assert sum(e.ends_job for e in events_of(db, job.id)) == 1
 
 
-def test_a_killed_trainer_is_replaced_and_its_curve_has_no_seam(settings: Settings, db: Database, run: Carry) -> None:
+def test_a_killed_trainer_is_replaced_and_its_curve_has_no_seam(
+    settings: Settings, db: Database, run: RunJob
+) -> None:
     body = tiny(total_steps=500, checkpoints={"every_steps": 25, "keep_last": 3}, previews={"every_steps": 500})
     job = submit(db, **body)
     halting = Halting(settings)
@@ -120,35 +122,37 @@ def test_a_killed_trainer_is_replaced_and_its_curve_has_no_seam(settings: Settin
         np.testing.assert_array_equal(curves[name].values, values, err_msg=name)
 
 
-def test_a_cancelled_job_keeps_what_it_has_learnt(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
-    job, carried = training(sqlite_settings, sqlite_db, run)
+def test_a_cancelled_job_keeps_what_it_has_learnt(
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
+) -> None:
+    job, running = training(sqlite_settings, sqlite_db, run)
     with sqlite_db.write() as s:
         jobs.request_cancel(s, job.id)
-    carried.result()
+    running.result()
     ended = job_of(sqlite_db, job.id)
     assert (ended.status, ended.error) == ("cancelled", None)
     assert [row.step for row in ready(sqlite_db, job.id)] == [ended.step]
     assert trainer_pids(job.id) == []
 
 
-def test_a_checkpoint_is_saved_when_asked_for(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
-    job, carried = training(sqlite_settings, sqlite_db, run)
+def test_a_checkpoint_is_saved_when_asked_for(sqlite_settings: Settings, sqlite_db: Database, run: RunJob) -> None:
+    job, running = training(sqlite_settings, sqlite_db, run)
     with sqlite_db.write() as s:
         jobs.request_checkpoint(s, job.id)
     until(lambda: len(ready(sqlite_db, job.id)) == 1)
     assert job_of(sqlite_db, job.id).checkpoint_requested_at is None
     with sqlite_db.write() as s:
         jobs.request_cancel(s, job.id)
-    carried.result()
+    running.result()
 
 
-def test_a_drained_worker_gives_its_job_back(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
+def test_a_drained_worker_gives_its_job_back(sqlite_settings: Settings, sqlite_db: Database, run: RunJob) -> None:
     with sqlite_db.write() as s:
         workers.register(s, WORKER.worker_id, "here", [])
-    job, carried = training(sqlite_settings, sqlite_db, run)
+    job, running = training(sqlite_settings, sqlite_db, run)
     with sqlite_db.write() as s:
         workers.heartbeat(s, WORKER.worker_id, draining=True)
-    carried.result()
+    running.result()
     given_back = job_of(sqlite_db, job.id)
     assert (given_back.status, given_back.crashes) == ("queued", 0)
     assert given_back.status_reason is not None and given_back.status_reason["code"] == "worker_draining"
@@ -158,13 +162,13 @@ def test_a_drained_worker_gives_its_job_back(sqlite_settings: Settings, sqlite_d
 
 
 def test_a_supervisor_that_lost_the_job_ends_its_trainer(
-    sqlite_settings: Settings, sqlite_db: Database, run: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
-    job, carried = training(sqlite_settings, sqlite_db, run)
+    job, running = training(sqlite_settings, sqlite_db, run)
     with sqlite_db.write() as s:
         leases.release(s, job.id, 1, crash=False, reason={"code": "worker_lost", "message": "Taken away."})
     seq = job_of(sqlite_db, job.id).event_seq
-    carried.result()
+    running.result()
     after = job_of(sqlite_db, job.id)
     assert (after.status, after.event_seq) == ("queued", seq), "it wrote nothing more"
     assert trainer_pids(job.id) == []
@@ -181,7 +185,7 @@ def given_up(db: Database, job_id: str) -> None:
 
 
 def test_a_supervisor_that_cannot_start_a_trainer_gives_the_job_back(
-    sqlite_settings: Settings, sqlite_db: Database, run: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     with sqlite_db.write() as s:
         workers.register(s, WORKER.worker_id, "here", [])
@@ -201,20 +205,20 @@ BEGIN SELECT RAISE(ABORT, 'nobody foresaw this'); END
 
 
 def test_a_supervisor_that_meets_an_error_ends_its_trainer_and_gives_the_job_back(
-    sqlite_settings: Settings, sqlite_db: Database, run: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     with sqlite_db.write() as s:
         workers.register(s, WORKER.worker_id, "here", [])
-    job, carried = training(sqlite_settings, sqlite_db, run)
+    job, running = training(sqlite_settings, sqlite_db, run)
     with sqlite_db.write() as s:
         s.execute(text(REFUSE_HEARTBEATS))
     with pytest.raises(IntegrityError, match="nobody foresaw this"):
-        carried.result()
+        running.result()
     given_up(sqlite_db, job.id)
 
 
 def test_other_threads_than_the_checkpoints_are_said_in_the_log(
-    sqlite_settings: Settings, sqlite_db: Database, run: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(total_steps=4), steps=3)
     run(sqlite_settings.model_copy(update={"trainer_threads": 2})).result()
@@ -223,7 +227,7 @@ def test_other_threads_than_the_checkpoints_are_said_in_the_log(
 
 
 def test_a_job_takes_its_workers_part_of_the_cores(
-    sqlite_settings: Settings, sqlite_db: Database, run: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     with sqlite_db.write() as s:
         for name in [WORKER.worker_id, *(f"wrk_{n}" for n in range(os.cpu_count() or 1))]:
@@ -237,7 +241,7 @@ def test_a_job_takes_its_workers_part_of_the_cores(
 
 
 def test_a_run_that_diverges_fails_at_once_and_says_where(
-    sqlite_settings: Settings, sqlite_db: Database, run: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     # Adam's steps are bounded, so a spec alone hardly overflows: the checkpoint it goes on from is poisoned instead.
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(safeguards={"every_steps": 10}), steps=3)
@@ -252,7 +256,7 @@ def test_a_run_that_diverges_fails_at_once_and_says_where(
 
 
 def test_a_checkpoint_of_another_spec_fails_the_job_in_its_own_words(
-    sqlite_settings: Settings, sqlite_db: Database, run: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=1)
     with sqlite_db.write() as s:
@@ -279,7 +283,7 @@ def poison(settings: Settings, db: Database, job_id: str) -> None:
         row.sha256 = files.put_bytes(newest.key, files.read_bytes(newest.key)).sha256
 
 
-def test_a_data_set_that_is_gone_fails_at_once(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
+def test_a_data_set_that_is_gone_fails_at_once(sqlite_settings: Settings, sqlite_db: Database, run: RunJob) -> None:
     with sqlite_db.write() as s:
         datasets.register(s, DatasetInfo(name="gone", num_images=100, channels=1, height=28, width=28))
     job = submit(sqlite_db, **tiny(dataset="gone"))

@@ -1,4 +1,4 @@
-"""A nursery and its trainers: warm, one at a time, a fresh process each, and none that outlives those above it."""
+"""A fork server and its trainers: one at a time, each a fresh process, none of which outlives those above it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_trainer_is_a_process_of_its_own_whose_words_are_in_its_log(
     assert len(pids) == 2 and os.getpid() not in pids
 
 
-def test_a_trainer_that_is_killed_before_it_is_born_takes_its_nursery_along(
+def test_a_trainer_that_is_killed_before_it_is_born_takes_its_fork_server_along(
     fork_server: ForkServer, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     fork_server.warm_up()
@@ -58,7 +58,7 @@ def test_a_trainer_that_is_killed_before_it_is_born_takes_its_nursery_along(
         trainer.wait(timeout=0.01)
     assert trainer.end() == -signal.SIGKILL and trainer.pid is None
     again = fork_server.start(sqlite_settings, DEFAULT_TENANT, "job_of_nobody", 1, tmp_path / "log")
-    assert again.wait(timeout=120) == Exit.STOPPED, "another nursery has taken its place"
+    assert again.wait(timeout=120) == Exit.STOPPED, "another fork server has taken its place"
 
 
 def test_a_signal_that_comes_too_early_waits_for_the_trainer(
@@ -72,7 +72,7 @@ def test_a_signal_that_comes_too_early_waits_for_the_trainer(
     assert trainer.wait(timeout=120) == -signal.SIGKILL and trainer.pid is not None
 
 
-def test_a_nursery_that_stands_still_cannot_keep_its_trainers_end_to_itself(
+def test_a_fork_server_that_stands_still_cannot_keep_its_trainers_end_to_itself(
     fork_server: ForkServer, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     fork_server.warm_up()
@@ -93,17 +93,17 @@ from jobs.runtime.settings import load_settings
 from worker.sandbox import trainer_environment
 from worker.trainer_process import ForkServer
 settings = load_settings()
-nursery = ForkServer("{NAME}", trainer_environment(settings, os.environ))
-trainer = nursery.start(settings, "default", sys.argv[1], 1, Path(sys.argv[2]))
+fork_server = ForkServer("{NAME}", trainer_environment(settings, os.environ))
+trainer = fork_server.start(settings, "default", sys.argv[1], 1, Path(sys.argv[2]))
 while trainer.poll() is None and trainer.pid is None:
     time.sleep(0.01)
 os.kill(trainer.pid, 19)
-print(trainer.pid, nursery._process.pid, flush=True)
+print(trainer.pid, fork_server._process.pid, flush=True)
 time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("who", ["supervisor", "nursery"])
+@pytest.mark.parametrize("who", ["supervisor", "fork server"])
 def test_no_trainer_outlives_those_above_it_not_even_a_frozen_one(
     who: str, sqlite_settings: Settings, sqlite_db: Database, tmp_path: Path
 ) -> None:
@@ -116,14 +116,14 @@ def test_no_trainer_outlives_those_above_it_not_even_a_frozen_one(
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment) as supervisor:
         assert supervisor.stdout is not None
         try:
-            trainer, its_nursery = (int(word) for word in supervisor.stdout.readline().split())
-            os.kill(its_nursery if who == "nursery" else supervisor.pid, signal.SIGKILL)
-            until(lambda: not _lives(trainer) and not _lives(its_nursery), 60)
+            trainer, its_fork_server = (int(word) for word in supervisor.stdout.readline().split())
+            os.kill(its_fork_server if who == "fork server" else supervisor.pid, signal.SIGKILL)
+            until(lambda: not _lives(trainer) and not _lives(its_fork_server), 60)
         finally:
             supervisor.kill()
 
 
-def test_a_warm_nursery_needs_no_second_to_begin(
+def test_a_warm_fork_server_needs_no_second_to_begin(
     fork_server: ForkServer, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     fork_server.start(sqlite_settings, DEFAULT_TENANT, "job_of_nobody", 1, tmp_path / "log").wait(timeout=120)

@@ -13,7 +13,7 @@ from jobs.storage import keys, open_storage
 from jobs.store import checkpoints, datasets, evaluations
 from tests.gan.uploads.zips import files, zipped
 from tests.jobs.helpers import submit
-from tests.worker.conftest import Carry
+from tests.worker.conftest import RunJob
 from tests.worker.helpers import job_of, judged, tiny
 
 
@@ -30,7 +30,7 @@ def _ready(db: Database, settings: Settings, content: dict[str, bytes], side: in
 
 
 def test_a_job_with_classes_is_trained_and_evaluated(
-    sqlite_settings: Settings, sqlite_db: Database, run: Carry
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     _ready(sqlite_db, sqlite_settings, files("bag", "shoe"))
     job = submit(sqlite_db, **judged(dataset="mine", total_steps=40))
@@ -46,14 +46,14 @@ def test_a_job_with_classes_is_trained_and_evaluated(
     )
 
 
-def test_a_job_without_labels_is_trained(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
+def test_a_job_without_labels_is_trained(sqlite_settings: Settings, sqlite_db: Database, run: RunJob) -> None:
     _ready(sqlite_db, sqlite_settings, files(each=70))
     job = submit(sqlite_db, **tiny(dataset="mine"))
     run(sqlite_settings).result()
     assert job_of(sqlite_db, job.id).status == "succeeded"
 
 
-def test_files_that_changed_are_not_trained_on(sqlite_settings: Settings, sqlite_db: Database, run: Carry) -> None:
+def test_files_that_changed_are_not_trained_on(sqlite_settings: Settings, sqlite_db: Database, run: RunJob) -> None:
     dataset_id = _ready(sqlite_db, sqlite_settings, files(each=70))
     images = sqlite_settings.data_dir / "datasets" / DEFAULT_TENANT / dataset_id / "1" / "images.bin"
     images.write_bytes(bytes(images.stat().st_size))

@@ -35,7 +35,7 @@ def generators() -> dict[str, TrainedGenerator]:
 
 
 class Held:
-    """In the studio's place: its generators draw when they are let, and tell how often they did."""
+    """A double of `Generators` whose generators draw only when they may, and count their passes."""
 
     def __init__(self, generators: dict[str, TrainedGenerator]) -> None:
         self._generators = generators
