@@ -64,7 +64,7 @@ def test_training_goes_on_and_saves_again_when_there_is_space(
     assert saved == {10: True, 20: False, 30: False, 40: True, 50: True, 60: True}
     failed = [event.data for event in events_of(db, job.id) if event.type == "checkpoint.failed"]
     assert [data["step"] for data in failed] == [20, 30]
-    assert all("no room" in data["reason"] and "goes on" in data["reason"] for data in failed)
+    assert all("disk was full" in data["reason"] and "training continues" in data["reason"] for data in failed)
     finish(db, job)
     same_as_undisturbed(db, job.id, BODY)
 
@@ -148,7 +148,7 @@ def test_a_database_on_the_full_disk_is_whole_and_the_job_goes_on(
             for _ in range(100):
                 submit(db)
         os.kill(trainer.pid, signal.SIGCONT)
-        until(lambda: told.exists() and "what was to be written waits" in told.read_text())
+        until(lambda: told.exists() and "the write is retried" in told.read_text())
         disk.empty()
         assert trainer.wait() == 0
     finish(db, job)

@@ -42,7 +42,7 @@ def test_a_trainer_is_a_process_of_its_own_whose_words_are_in_its_log(
         log = tmp_path / f"{attempt}.log"
         trainer = fork_server.start(sqlite_settings, DEFAULT_TENANT, "job_of_nobody", attempt, log)
         assert trainer.wait(timeout=120) == trainer.returncode == Exit.STOPPED
-        assert "no longer this attempt's" in log.read_text()
+        assert "another attempt owns the job" in log.read_text()
         pids.add(trainer.pid)
     assert len(pids) == 2 and os.getpid() not in pids
 
