@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("gan", "jobs", "worker", "api", "migrations", "benchmarks")
+PACKAGES = ("gantry", "gan", "jobs", "worker", "api", "migrations", "benchmarks")
 BANNED = [
     "import pickle",
     "import marshal",
@@ -48,7 +48,7 @@ def loads(source: str) -> Iterator[bool]:
 
 
 def test_every_checkpoint_is_read_as_weights_only() -> None:
-    files = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    files = [path for room in PACKAGES for path in (ROOT / room).rglob("*.py")]
     found = {str(path.relative_to(ROOT)): list(loads(path.read_text())) for path in files}
     assert sum(map(len, found.values())) > 0
     assert [path for path, said in found.items() if not all(said)] == []
