@@ -27,9 +27,11 @@ def app_of(settings: Settings) -> Iterator[FastAPI]:
     fresh = create_app(settings)
     app = idle.pop() if idle else fresh
     app.router.lifespan_context = fresh.router.lifespan_context
+    routes = list(app.router.routes)
     yield app
-    # Not after an error: its state is unknown.
-    idle.append(app)
+    # Not after an error, when its state is unknown, and not if the test has added a route.
+    if app.router.routes == routes:
+        idle.append(app)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def _fencing() -> None:
     def anybodys(job_id: str, attempt: int) -> tuple[Any, ...]:
         return (Job.id == job_id,)
 
-    _replace(leases, "_mine", anybodys)
+    _replace(leases, "_held_by", anybodys)
 
 
 def _republisher() -> None:
@@ -63,6 +63,7 @@ def _order() -> None:
 
 
 def _replace(owner: Any, name: str, by: Callable[..., object]) -> None:
+    assert hasattr(owner, name), f"{owner} has no {name} to replace"
     setattr(owner, name, by)
 
 

@@ -189,11 +189,9 @@ def test_a_folder_that_cannot_be_written_is_503(
 def test_too_many_inspections_are_503(
     client: TestClient, sqlite_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        uploads, "_PLACES", places := ConcurrencyLimiter(1, UploadsBusyError, "Come back in a moment.")
-    )
+    monkeypatch.setattr(uploads, "_SLOTS", slots := ConcurrencyLimiter(1, UploadsBusyError, "Come back in a moment."))
     monkeypatch.setattr(uploads, "_INSPECT_SECONDS", 0.1)
-    with places.slot():
+    with slots.slot():
         assert_problem(post(client, CLASSES, tmp_path), 503, "uploads-busy")
     assert left(sqlite_settings) == []
 

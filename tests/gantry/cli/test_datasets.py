@@ -46,7 +46,7 @@ def test_a_data_set_is_added_listed_shown_and_deleted(validating: Settings, tmp_
     listed = gantry("datasets", "list", settings=validating).stdout
     assert shown["id"] in listed and "fashion-mnist-mini" in listed
     again = gantry("datasets", "add", str(zipped), settings=validating)
-    assert again.returncode == 1 and "There is a data set 'my shoes' already" in again.stderr
+    assert again.returncode == 1 and "A data set named 'my shoes' already exists" in again.stderr
     assert gantry("datasets", "delete", "my shoes", settings=validating).stdout == "my shoes is deleted.\n"
     gone = gantry("datasets", "show", "my shoes", settings=validating)
     assert gone.returncode == 1 and "There is no data set 'my shoes'." in gone.stderr
