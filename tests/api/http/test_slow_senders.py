@@ -180,7 +180,7 @@ def test_reserved_disk_space_is_not_free(sqlite_settings: Settings, monkeypatch:
     second = {"file": ("b.zip", bytes(6_000))}
     with serving(sqlite_settings.model_copy(update={"uploads_at_once": 2})) as live:
         with sending(live, UPLOAD + "Content-Length: 10000\r\n", HEAD + b"PK"):
-            until(lambda: any(name.endswith("upload.zip") for name in left(sqlite_settings)))
+            until(lambda: any("upload.zip" in name for name in left(sqlite_settings)))
             refused = live.http.post("/v1/datasets", files=second)
             assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
             assert "MB free" in refused.json()["detail"]
@@ -197,7 +197,7 @@ def test_an_upload_whose_key_is_revoked_meanwhile_is_refused(sqlite_settings: Se
             key_id, key = made.row.id, made.key
         head = f"Content-Length: {len(whole)}\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n"
         with sending(live, UPLOAD + head, whole[:200]) as connection:
-            until(lambda: any(name.endswith("upload.zip") for name in left(sqlite_settings)))
+            until(lambda: any("upload.zip" in name for name in left(sqlite_settings)))
             with db.write() as s:
                 api_keys.revoke(s, key_id)
             connection.sendall(whole[200:])
