@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, NoReturn
 import torch
 import torch.distributed as dist
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from gan.adversarial.distributed import ALONE, Ranks
@@ -192,9 +193,12 @@ def _leave(code: int) -> NoReturn:
 def _body(path: Path) -> dict[str, Any]:
     """Return the body of `POST /v1/jobs` in the YAML file at `path`. Raises `ValueError`."""
     try:
-        body = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        body = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"the file cannot be read ({error}).") from error
+    except DuplicateKeyError as error:
+        line = error.problem_mark.line + 1
+        raise ValueError(f"line {line}: {str(error.problem).split(' with value')[0]}.") from error
     except YAMLError as error:
         raise ValueError(f"the file is not valid YAML: {error}") from error
     if not isinstance(body, dict) or not all(isinstance(key, str) for key in body):

@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from gantry.errors import ApiError, BadSettingError, UnreachableError
+from gantry.network import Network
 
 Json = dict[str, Any]
 """A JSON object of the API."""
@@ -27,7 +29,6 @@ _STREAM_TIMEOUT: Final = httpx2.Timeout(5, read=45)
 # Pauses before a request that may have arrived is sent again. Their sum is the time that a service needs to restart.
 _RETRY_PAUSES_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
 _NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout)
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 class Connection:
@@ -39,16 +40,21 @@ class Connection:
         `key` is an API key; None takes it from GANTRY_KEY. Without either, requests carry no key.
         Raises `BadSettingError`.
         """
+        url = url.strip()
         _require_url(url)
         self.url = url.rstrip("/")
-        # A proxy from the environment cannot reach the loopback addresses of this machine.
-        self.trusts_environment = urlsplit(self.url).hostname not in _LOOPBACK
+        self.network = Network.to(self.url)
         key = os.environ.get("GANTRY_KEY") if key is None else key
         if key:
             _require_key(key)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx2.Client(
-            base_url=self.url, headers=headers, timeout=_TIMEOUT, trust_env=self.trusts_environment
+            base_url=self.url,
+            headers=headers,
+            timeout=_TIMEOUT,
+            proxy=self.network.proxy,
+            verify=self.network.tls,
+            trust_env=False,
         )
 
     def close(self) -> None:
@@ -112,8 +118,8 @@ class Connection:
         """Send a request and return the response. Raises `ApiError`, `UnreachableError`."""
         try:
             response = self._http.request(method, path, **content)
-        except httpx2.TransportError as error:
-            raise self._unreachable(error) from error
+        except httpx2.RequestError as error:
+            raise self.network.error(error) from error
         if response.is_error or response.has_redirect_location:
             raise ApiError(response.status_code, _problem(response))
         return response
@@ -127,12 +133,8 @@ class Connection:
                     source.response.read()
                     raise ApiError(source.response.status_code, _problem(source.response))
                 yield from source
-        except httpx2.TransportError as error:
-            raise self._unreachable(error) from error
-
-    def _unreachable(self, error: httpx2.TransportError) -> UnreachableError:
-        reason = str(error) or type(error).__name__
-        return UnreachableError(f"No service answers at {self.url} ({reason}); is `gantry up` running?")
+        except httpx2.RequestError as error:
+            raise self.network.error(error) from error
 
 
 def _require_url(url: str) -> None:
@@ -144,8 +146,11 @@ def _require_url(url: str) -> None:
         try:
             # httpx2 accepts a port of any size, and a bracket without its counterpart.
             _ = urlsplit(url).port
-            if not httpx2.URL(url).host:
+            parsed = httpx2.URL(url)
+            if not parsed.host:
                 problem = "has no host"
+            elif parsed.query or parsed.fragment or "?" in url or "#" in url:
+                problem = "must end before the ? or #, because the client adds paths to it"
         except (ValueError, httpx2.InvalidURL):
             problem = "has an invalid host or port"
     if problem:
@@ -166,8 +171,9 @@ def _require_key(key: str) -> None:
 def _problem(response: httpx2.Response) -> Json:
     """Return the RFC 9457 body of a refused request, or a body that says what is known."""
     if response.headers.get("content-type", "").startswith("application/problem+json"):
-        problem: Json = response.json()
-        return problem
+        with suppress(ValueError):
+            problem: Json = response.json()
+            return problem
     if response.has_redirect_location:
         # A redirect is not followed: the key would be sent to the address that it names.
         return {"detail": f"The service has another address; set GANTRY_URL to {response.headers['Location']}."}

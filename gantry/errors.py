@@ -23,3 +23,11 @@ class UnreachableError(Exception):
 
 class BadSettingError(ValueError):
     """The address or the key is not valid. The message says which one, and never contains the key."""
+
+
+class BadArgumentError(ValueError):
+    """An argument cannot be an id or a name, such as an empty one."""
+
+
+class FolderUnreadableError(OSError):
+    """A part of a folder of images cannot be sent. The message names each part and the reason."""

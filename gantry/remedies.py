@@ -8,6 +8,7 @@ from typing import Any
 
 from jsonpointer import JsonPointer
 
+from gantry.arguments import as_list
 from gantry.connection import Json
 
 
@@ -18,14 +19,14 @@ class NoSuchFindingError(Exception):
         super().__init__(f"The job has no finding {code!r} with a remedy; it has: {', '.join(known) or 'none'}.")
 
 
-def remedied(job: Json, codes: Sequence[str]) -> Json:
+def remedied(job: Json, codes: str | Sequence[str]) -> Json:
     """Return a body for POST /v1/jobs: the job's spec with the remedies of the findings `codes` applied.
 
     Raises `NoSuchFindingError`.
     """
     body: Json = deepcopy(job["spec"])
     by_code = {finding["code"]: finding["remedy"] for finding in job["health"]["findings"] if finding["remedy"]}
-    for code in codes:
+    for code in as_list(codes):
         if code not in by_code:
             raise NoSuchFindingError(code, list(by_code))
         for remedy in by_code[code]:

@@ -87,8 +87,15 @@ def register(sessions: Sessions) -> None:
 
 
 def _http(session: BrowserSession) -> httpx2.AsyncClient:
-    trust_env = session.client.trusts_environment
-    return httpx2.AsyncClient(base_url=session.url, headers=session.headers, timeout=_TIMEOUT, trust_env=trust_env)
+    network = session.client.network
+    return httpx2.AsyncClient(
+        base_url=session.url,
+        headers=session.headers,
+        timeout=_TIMEOUT,
+        proxy=network.proxy,
+        verify=network.tls,
+        trust_env=False,
+    )
 
 
 async def _forward_get(session: BrowserSession, path: str, request: Request, *, with_query: bool = True) -> Response:

@@ -5,6 +5,7 @@ Commands import slow modules when they run, so that `gantry --help` starts fast.
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated, Any, Final, NoReturn
 
@@ -13,7 +14,7 @@ from jsonpointer import JsonPointer
 from typer.core import TyperGroup
 
 from gantry.cli import audit, datasets, jobs, keys, presets, results, service, submit, tenants, webhooks, workers
-from gantry.errors import ApiError, BadSettingError, UnreachableError
+from gantry.errors import ApiError, BadArgumentError, BadSettingError, UnreachableError
 from gantry.extras import MissingExtraError
 from gantry.local.errors import LocalServiceError
 
@@ -96,9 +97,10 @@ def options(
 
 def main() -> None:
     """Run the command. Print an expected error as a sentence on stderr, and exit with its code."""
+    _print_every_character()
     try:
         app(prog_name="gantry")
-    except BadSettingError as error:
+    except (BadSettingError, BadArgumentError) as error:
         fail(str(error), 2)
     except LocalServiceError as error:
         fail(str(error), error.code)
@@ -106,6 +108,13 @@ def main() -> None:
         fail(_sentences(error.problem.get("errors") or []) or str(error))
     except (UnreachableError, MissingExtraError) as error:
         fail(str(error))
+
+
+def _print_every_character() -> None:
+    """Write a character that the terminal's encoding lacks as its number. Otherwise a name could end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def fail(sentence: str, code: int = 1) -> NoReturn:

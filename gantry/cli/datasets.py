@@ -9,6 +9,7 @@ import typer
 
 from gantry.cli.output import AsJson, Limit, Url, print_deleted, print_json, print_page, until_interrupted
 from gantry.client import DEFAULT_URL, Client, Json
+from gantry.errors import FolderUnreadableError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Your own images: add, list, show, delete.")
 
@@ -35,7 +36,7 @@ def add(
     """Upload your own images and wait for their validation. Exit codes: 0 ready, 1 refused."""
     from rich.console import Console  # noqa: PLC0415
 
-    from gantry.archive import as_archive  # noqa: PLC0415
+    from gantry.archive import as_archive, readable, upload_name  # noqa: PLC0415
     from gantry.terminal.datasets import follow, upload_progress  # noqa: PLC0415
 
     console = Console(stderr=True)
@@ -46,9 +47,12 @@ def add(
                 archive.open("rb") as content,
                 upload_progress(console, content, archive.stat().st_size) as upload,
             ):
-                dataset = client.add_dataset(upload, _file_name(file), name=name, size=size)
+                dataset = client.add_dataset(upload, upload_name(file), name=name, size=size)
+        except FolderUnreadableError as error:
+            raise typer.BadParameter(str(error)) from None
         except OSError as error:
-            raise typer.BadParameter(f"{file} cannot be read: {error.strerror}.") from None
+            named = readable(error.filename or file)
+            raise typer.BadParameter(f"{named} cannot be read: {error.strerror}.") from None
         with until_interrupted(dataset["name"]):
             dataset = follow(client, dataset, console)
     _print(dataset, as_json)
@@ -77,11 +81,6 @@ def delete(dataset: Name, as_json: AsJson = False, url: Url = DEFAULT_URL) -> No
     with Client(url) as client:
         client.delete_dataset(dataset)
     print_deleted(dataset, as_json)
-
-
-def _file_name(path: Path) -> str:
-    """Return the name of the uploaded file. Without its suffix, it is the data set's default name."""
-    return f"{path.resolve().name}.zip" if path.is_dir() else path.name
 
 
 def _print(dataset: Json, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gantry.assignments import AssignmentError, YAMLError, assign, read_yaml
+from gantry.assignments import AssignmentError, YAMLError, assign, problem_of, read_yaml
 from gantry.cli.jobs import print_new_job
 from gantry.cli.output import AsJson, Url, print_json
 from gantry.client import DEFAULT_URL, Client
@@ -77,9 +77,13 @@ def _read(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        body = read_yaml(file.read_text())
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise typer.BadParameter(f"{file} cannot be read: {' '.join(str(error).split())}") from None
+        body = read_yaml(file.read_text(encoding="utf-8-sig"))
+    except YAMLError as error:
+        raise typer.BadParameter(f"{file} cannot be read: {problem_of(error)}.") from None
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"{file} cannot be read: it is not UTF-8; save it as UTF-8.") from None
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error}") from None
     if not isinstance(body, dict):
         raise typer.BadParameter(f"{file} is not a job: a job consists of fields and their values.")
     return body

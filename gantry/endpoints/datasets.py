@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
-from urllib.parse import quote
 
+from gantry.arguments import as_list, path_of
 from gantry.connection import MAX_PAGE_ITEMS, Connection, Json
 
 _POLL_SECONDS: Final = 0.3
@@ -32,13 +32,15 @@ class DatasetEndpoints(Connection):
     def upload(
         self, path: str | Path, *, name: str | None = None, size: int | None = None, seconds: float | None = None
     ) -> Json:
-        """Upload the zip at `path` as a data set, wait for its validation, and return it.
+        """Upload the zip or the folder of images at `path` as a data set, wait for its validation, and return it.
 
-        Its status is then `ready`, or `failed` with a list of problems. Raises `OSError` if the file cannot be read,
-        and `TimeoutError` if the validation takes longer than `seconds`.
+        Its status is then `ready`, or `failed` with a list of problems. Raises `OSError` if the file, or a part of
+        the folder, cannot be read, and `TimeoutError` if the validation takes longer than `seconds`.
         """
-        with Path(path).open("rb") as file:
-            dataset = self.add_dataset(file, Path(path).name, name=name, size=size)
+        from gantry.archive import as_archive, upload_name  # noqa: PLC0415
+
+        with as_archive(Path(path)) as archive, archive.open("rb") as file:
+            dataset = self.add_dataset(file, upload_name(Path(path)), name=name, size=size)
         return deque(self.watch_dataset(dataset["id"], seconds), maxlen=1)[0]
 
     def watch_dataset(self, dataset_id: str, seconds: float | None = None) -> Iterator[Json]:
@@ -59,13 +61,13 @@ class DatasetEndpoints(Connection):
 
     def dataset(self, name_or_id: str) -> Json:
         """Return a data set."""
-        return self._json("GET", f"/v1/datasets/{quote(name_or_id, safe='')}")
+        return self._json("GET", path_of("datasets", name_or_id))
 
     def delete_dataset(self, name_or_id: str) -> None:
         """Delete a data set and its files. The service refuses while a job needs it."""
-        self._send("DELETE", f"/v1/datasets/{quote(name_or_id, safe='')}")
+        self._send("DELETE", path_of("datasets", name_or_id))
 
-    def contact_sheet(self, name_or_id: str, *, labels: Sequence[str | int] = (), n: int = 8) -> bytes:
+    def contact_sheet(self, name_or_id: str, *, labels: str | int | Sequence[str | int] = (), n: int = 8) -> bytes:
         """Return real images of a data set as one PNG file, with a row of `n` images for each class."""
-        path = f"/v1/datasets/{quote(name_or_id, safe='')}/contact-sheet"
-        return self._send("GET", path, params={"label": list(labels), "n": n}).content
+        path = path_of("datasets", name_or_id, "contact-sheet")
+        return self._send("GET", path, params={"label": as_list(labels), "n": n}).content

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
+from gantry.arguments import path_of
 from gantry.backoff import Backoff
 from gantry.connection import Connection, Json
 from gantry.errors import ApiError, UnreachableError
@@ -41,11 +42,11 @@ class JobEndpoints(Connection):
 
         It starts from the last good checkpoint, or from the first step if `from_scratch` is set.
         """
-        return self._create(f"/v1/jobs/{job_id}/retry", {"from": "scratch"} if from_scratch else {})
+        return self._create(path_of("jobs", job_id, "retry"), {"from": "scratch"} if from_scratch else {})
 
     def job(self, job_id: str) -> Json:
         """Return a job."""
-        return self._json("GET", f"/v1/jobs/{job_id}")
+        return self._json("GET", path_of("jobs", job_id))
 
     def jobs(self, **filters: str | int) -> Json:
         """Return a page of jobs, newest first."""
@@ -53,23 +54,23 @@ class JobEndpoints(Connection):
 
     def cancel(self, job_id: str) -> Json:
         """Cancel a job and return it. A running job saves a checkpoint first."""
-        return self._json("POST", f"/v1/jobs/{job_id}/cancel")
+        return self._json("POST", path_of("jobs", job_id, "cancel"))
 
     def pause(self, job_id: str) -> Json:
         """Pause a job and return it. A running job saves a checkpoint first."""
-        return self._json("POST", f"/v1/jobs/{job_id}/pause")
+        return self._json("POST", path_of("jobs", job_id, "pause"))
 
     def resume(self, job_id: str) -> Json:
         """Resume a paused job and return it."""
-        return self._json("POST", f"/v1/jobs/{job_id}/resume")
+        return self._json("POST", path_of("jobs", job_id, "resume"))
 
     def save_checkpoint(self, job_id: str) -> Json:
         """Ask a running job to save a checkpoint now. The checkpoint is listed within seconds."""
-        return self._json("POST", f"/v1/jobs/{job_id}/checkpoints")
+        return self._json("POST", path_of("jobs", job_id, "checkpoints"))
 
     def delete(self, job_id: str) -> None:
         """Delete a job that has ended, and its files."""
-        self._send("DELETE", f"/v1/jobs/{job_id}")
+        self._send("DELETE", path_of("jobs", job_id))
 
     def wait(self, job_id: str, seconds: float | None = None) -> Json:
         """Wait until the job has ended and return it. Its status says how it ended.
@@ -92,7 +93,7 @@ class JobEndpoints(Connection):
             prefer = f"wait={min(_LONG_POLL_SECONDS, math.ceil(left))}"
             headers: dict[str, str] = {"If-None-Match": etag, "Prefer": prefer} if etag else {}
             try:
-                response = self._send("GET", f"/v1/jobs/{job_id}", headers=headers)
+                response = self._send("GET", path_of("jobs", job_id), headers=headers)
             except (UnreachableError, ApiError) as error:
                 backoff.wait(error)
                 continue
@@ -107,7 +108,7 @@ class JobEndpoints(Connection):
 
     def past_events(self, job_id: str, after: int = 0) -> Iterator[Json]:
         """Yield every event so far after the event `after`, oldest first."""
-        return self._pages(f"/v1/jobs/{job_id}/events", "after", after=after)
+        return self._pages(path_of("jobs", job_id, "events"), "after", after=after)
 
     def events(self, job_id: str, after: int = 0) -> Iterator[Json]:
         """Yield each event after the event `after` as it happens, until the job has ended.
@@ -118,7 +119,7 @@ class JobEndpoints(Connection):
         backoff = Backoff()
         while True:
             try:
-                for message in self._stream(f"/v1/jobs/{job_id}/events", after):
+                for message in self._stream(path_of("jobs", job_id, "events"), after):
                     backoff.reset()
                     if message.event == "stream.end":
                         return

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
+from gantry.arguments import path_of
 from gantry.connection import MAX_PAGE_ITEMS, Connection, Json
 
 
@@ -16,7 +15,7 @@ class ServiceEndpoints(Connection):
 
     def preset(self, name: str) -> Json:
         """Return a preset."""
-        return self._json("GET", f"/v1/presets/{quote(name, safe='')}")
+        return self._json("GET", path_of("presets", name))
 
     def schema(self) -> Json:
         """Return the JSON Schema of the body of a job."""
@@ -28,7 +27,7 @@ class ServiceEndpoints(Connection):
 
     def drain(self, worker_id: str) -> Json:
         """Ask a worker to save its job's checkpoint, give the job back and stop. Return the worker."""
-        return self._json("POST", f"/v1/workers/{worker_id}/drain")
+        return self._json("POST", path_of("workers", worker_id, "drain"))
 
     def ready(self) -> Json:
         """Return the readiness of the service. Raises `ApiError`, which names the part that does not work."""

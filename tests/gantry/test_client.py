@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from gantry.client import ApiError, BadSettingError, Client, UnreachableError, stopping
+from gantry.errors import BadArgumentError
 from jobs.runtime.settings import Settings
 from jobs.status import Status
 from tests.api.live_service import Live, serving
@@ -70,7 +71,9 @@ def test_every_request_carries_the_key_and_none_without_one() -> None:
         ("http://127.0.0.1:abc", "has an invalid host or port"),
         ("http://127.0.0.1:99999", "has an invalid host or port"),
         ("http://[bad", "has an invalid host or port"),
-        ("http://127.0.0.1\n", "has an invalid host or port"),
+        ("http://127.0.0.1\n:8000", "has an invalid host or port"),
+        ("http://127.0.0.1:1?x=1", r"must end before the \? or #, because the client adds paths to it"),
+        ("http://127.0.0.1:1/#jobs", r"must end before the \? or #, because the client adds paths to it"),
         ("http://\udcff", "has an invalid host or port"),
     ],
 )
@@ -192,6 +195,32 @@ def test_another_server_is_an_error(status: int, headers: dict[str, str], messag
         with Client(f"http://127.0.0.1:{server.server_port}") as client, pytest.raises(ApiError, match=message):
             client.jobs()
         server.shutdown()
+
+
+def test_one_name_is_a_list_of_one_and_never_its_letters(client: Client, live: Live) -> None:
+    job_id = live.fake_worker.train()
+    live.fake_worker.curve(job_id, np.ones((3, 2)), "loss_d", "loss_g")
+    for every in (False, True):
+        assert list(client.arrays(job_id, "loss_d", every_point=every)) == ["loss_d"]
+    assert list(client.series(job_id, "loss_g")["series"]) == ["loss_g"]
+    assert client.curves(job_id, names="loss_d", accept="text/csv").splitlines()[0] == b"step,loss_d"
+    # A data set without the images: the service looks at the label first.
+    with pytest.raises(ApiError, match="There is no class 'Sneakerz'"):
+        client.contact_sheet("fashion-mnist-mini", labels="Sneakerz")
+    live.fake_worker.checkpoint(job_id, 10, best=True)
+    for ask in (client.images, client.samples):
+        with pytest.raises(ApiError, match="There is no class '10'"):
+            ask(job_id, labels="10")
+
+
+def test_white_space_around_an_id_is_cut_off_and_an_empty_id_is_refused(client: Client, live: Live) -> None:
+    job_id = live.fake_worker.submit()
+    assert client.job(f" {job_id}\r\n")["id"] == job_id
+    with pytest.raises(ApiError, match="There is no job"):
+        client.job("job_1?y#z \udcff")
+    for nothing in ("", "\r", ".."):
+        with pytest.raises(BadArgumentError):
+            client.delete(nothing)
 
 
 def test_a_missing_file_is_an_error_before_a_request_is_sent(client: Client) -> None:

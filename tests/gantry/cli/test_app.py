@@ -65,7 +65,7 @@ def test_the_completion_of_the_shell_is_for_the_command() -> None:
         (("submit", "--dataset", "fashion-mnist", "--set", "optimizers.g.beta1=2"), "optimizers.g.beta1"),
         (("submit", "--dataset", "fashion-mnist", "--set", "stepz=3"), "There is no field 'stepz'"),
         (("watch", "job_0"), "There is no job 'job_0'."),
-        (("curves", "job_0"), "There is no job 'job_0'."),
+        (("curves", "job_0\r"), "There is no job 'job_0'."),
     ],
 )
 def test_a_refusal_is_one_sentence_and_exit_1(served: Settings, words: tuple[str, ...], sentence: str) -> None:
@@ -76,8 +76,11 @@ def test_a_refusal_is_one_sentence_and_exit_1(served: Settings, words: tuple[str
 
 
 def test_the_address_may_be_a_variable(served: Settings) -> None:
-    job_id = submit(served)
-    assert job_id in gantry("jobs", variables={"GANTRY_URL": url_of(served)}).stdout
+    job_id = submit(served, "--name", "服 x")
+    # The terminal of the second call cannot show the name.
+    for encoding, name in (("utf-8", "服 x"), ("latin-1", r"\u670d x")):
+        listed = gantry("jobs", variables={"GANTRY_URL": f" {url_of(served)}\r", "PYTHONIOENCODING": encoding})
+        assert f"{job_id}  {name} " in listed.stdout
 
 
 def test_no_service_at_the_address_is_one_sentence() -> None:
@@ -91,6 +94,7 @@ def test_no_service_at_the_address_is_one_sentence() -> None:
     [
         ("GANTRY_URL", "http://127.0.0.1:abc", "has an invalid host or port"),
         ("GANTRY_URL", "127.0.0.1:8000", "must start with http:// or https://"),
+        ("GANTRY_URL", "http://127.0.0.1:1?x=1", "must end before the ? or #"),
         ("GANTRY_KEY", "gan_live_se\ncret", "contains a line break"),
     ],
 )

@@ -75,6 +75,14 @@ def test_a_refusal_names_every_file_and_is_exit_1(validating: Settings, tmp_path
     gantry("datasets", "delete", "ill", settings=validating)
 
 
+def test_a_file_of_a_folder_that_cannot_be_sent_is_named(tmp_path: Path) -> None:
+    (tmp_path / "shoes").mkdir()
+    Path(os.fsdecode(bytes(tmp_path / "shoes") + b"/caf\xe9.png")).write_bytes(b"x")
+    done = gantry("datasets", "add", str(tmp_path / "shoes"))
+    assert done.returncode == 2 and r"caf\xe9.png: its name is not UTF-8" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_missing_file_is_named(served: Settings) -> None:
     done = gantry("datasets", "add", "nowhere.zip", settings=served)
     assert done.returncode == 2 and "nowhere.zip" in done.stderr and "No such file" in done.stderr
