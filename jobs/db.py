@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -50,8 +50,8 @@ class Database:
     A statement on PostgreSQL is stopped after 10 s, unless `statement_timeout` is False: a migration may need longer.
     """
 
-    def __init__(self, url: str, *, statement_timeout: bool = True) -> None:
-        self._engine = _engine(url, statement_timeout)
+    def __init__(self, url: URL | str, *, statement_timeout: bool = True) -> None:
+        self._engine = _engine(make_url(url), statement_timeout)
         self.dialect: Dialect = "sqlite" if self._engine.dialect.name == "sqlite" else "postgresql"
 
     @contextmanager
@@ -122,7 +122,8 @@ def migrate(settings: Settings) -> None:
     if not settings.database_url:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    # The options are a template, in which a single % begins a name.
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     database = Database(settings.database, statement_timeout=False)
     try:
         with database.write() as s:
@@ -135,8 +136,8 @@ def migrate(settings: Settings) -> None:
         database.dispose()
 
 
-def _engine(url: str, statement_timeout: bool) -> Engine:
-    if url.startswith("sqlite"):
+def _engine(url: URL, statement_timeout: bool) -> Engine:
+    if url.get_backend_name() == "sqlite":
         engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
         event.listen(engine, "connect", _sqlite_pragmas)
         event.listen(engine, "begin", _sqlite_begin)

@@ -85,16 +85,15 @@ def _limits(on_gpu: bool) -> dict[int, int]:
 
 def _files(settings: Settings) -> Iterator[Path]:
     """Yield the single files that a trainer writes: the embedded database and devices."""
-    if settings.database.startswith("sqlite:///"):
-        path = settings.database.removeprefix("sqlite:///")
-        _keep_open(path)
+    if (file := settings.sqlite_file) is not None:
+        _keep_open(file)
         for ending in ("", "-wal", "-shm"):
-            yield Path(path + ending)
+            yield file.with_name(file.name + ending)
     yield Path(os.devnull)
     yield from Path("/dev").glob("nvidia*")
 
 
-def _keep_open(path: str) -> None:
+def _keep_open(path: Path) -> None:
     """Keep a connection open, so that SQLite's -wal and -shm files exist: the sandbox forbids to create them."""
     with suppress(sqlite3.Error):  # a later query raises the same error
         connection = sqlite3.connect(path, isolation_level=None)

@@ -6,13 +6,16 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.errors import SettingsError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 PREFIX: Final = "GANTRY_"
 _RATE: Final = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day)")
@@ -27,6 +30,8 @@ def _database_url(url: str) -> str:
         raise ValueError(f"must start with one of {', '.join(_DATABASES)}")
     if url.removeprefix("sqlite:///") in ("", ":memory:") and url:
         raise ValueError("needs a file, because a database in memory exists only inside one process")
+    if url.startswith("sqlite:") and not all("=" in option for option in url.partition("?")[2].split("&") if option):
+        raise ValueError("has options behind a ? that are not name=value; a ? in the path of a file is written %3F")
     _require_port(url)
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
@@ -196,9 +201,21 @@ class Settings(BaseSettings):
         return self.auth == "on" or (self.auth == "auto" and not self.on_loopback)
 
     @property
-    def database(self) -> str:
+    def database(self) -> URL:
         """The SQLAlchemy URL."""
-        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'gantry.db'}"
+        # Imported here, because most commands need no database.
+        from sqlalchemy import URL, make_url  # noqa: PLC0415
+
+        if self.database_url:
+            return make_url(self.database_url)
+        # Not a string: in one, a ? or a % of the path would mean something else.
+        return URL.create("sqlite", database=str(self.data_dir.absolute() / "gantry.db"))
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The file of the database if it is SQLite, else None."""
+        url = self.database
+        return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
     @property
     def broker(self) -> str:

@@ -122,7 +122,7 @@ def freeze(settings: Settings, job_id: str, *pids: int) -> None:
     A process that is stopped within its transaction locks the row until PostgreSQL ends its session, or all of SQLite
     until it continues.
     """
-    sqlite = settings.database.startswith("sqlite")
+    sqlite = settings.sqlite_file is not None
     impatient = {"timeout": 0.2} if sqlite else {"options": "-c lock_timeout=200ms"}
     engine = create_engine(settings.database, connect_args=impatient)
     signal_all(pids, signal.SIGSTOP)

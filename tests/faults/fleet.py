@@ -68,7 +68,7 @@ def ground(profile: Profile, folder: Path) -> Iterator[Ground]:
 
 def _embedded(folder: Path) -> Ground:
     settings = Settings(data_dir=folder / "data", **_TIMES)
-    return Ground("embedded", settings, settings.database)
+    return Ground("embedded", settings, settings.database.render_as_string(hide_password=False))
 
 
 def _production(folder: Path, stack: ExitStack) -> Ground:

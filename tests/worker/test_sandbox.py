@@ -54,7 +54,7 @@ def test_what_a_trainer_has_been_given(settings: Settings, trainer: TrainerProce
     assert {name for name in names if name.startswith("GANTRY_")} <= {
         *("GANTRY_DATA_DIR", "GANTRY_LEASE_SECONDS", "GANTRY_LOG_LEVEL", "GANTRY_TRAINER_THREADS"),
     }
-    assert settings.database.encode() not in environment + arguments
+    assert settings.database.render_as_string(hide_password=False).encode() not in environment + arguments
 
     limits = Path(f"/proc/{trainer.pid}/limits").read_text()
     found = {line[:26].strip(): line[26:].split()[:2] for line in limits.splitlines()[1:]}

@@ -1,7 +1,10 @@
 """Tests of the settings: variables, defaults, and one sentence for a value that is not valid."""
 
+from pathlib import Path
+
 import pytest
 
+from jobs.db import migrate
 from jobs.errors import SettingsError
 from jobs.runtime.settings import Settings, load_settings
 
@@ -44,7 +47,25 @@ def test_flags_take_precedence_over_variables(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_plain_postgres_url_gets_the_installed_driver() -> None:
-    assert Settings(database_url="postgresql://h/d").database == "postgresql+psycopg://h/d"
+    assert str(Settings(database_url="postgresql://h/d").database) == "postgresql+psycopg://h/d"
+
+
+@pytest.mark.parametrize("name", ["what now?", "100%20", "a#b", "100%", "x y+z;=&", "[ab", "ümläut"])
+def test_the_database_is_in_the_data_folder_whatever_its_name(tmp_path: Path, name: str) -> None:
+    settings = Settings(data_dir=tmp_path / name)
+    migrate(settings)
+    assert settings.sqlite_file == tmp_path / name / "gantry.db" and settings.sqlite_file.is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name], "nothing beside the folder"
+    given = Settings(data_dir=tmp_path, database_url=str(settings.database))
+    assert given.sqlite_file == settings.sqlite_file
+
+
+def test_a_path_with_a_question_mark_in_a_url_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANTRY_DATABASE_URL", "sqlite:////srv/what now?/gantry.db")
+    with pytest.raises(SettingsError, match=r"GANTRY_DATABASE_URL is not usable: has options .* is written %3F"):
+        load_settings()
+    monkeypatch.setenv("GANTRY_DATABASE_URL", "sqlite:////srv/gantry.db?timeout=9")
+    assert load_settings().sqlite_file == Path("/srv/gantry.db")
 
 
 def test_a_child_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, sqlite_settings: Settings) -> None:
