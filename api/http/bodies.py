@@ -5,6 +5,7 @@ Python's parser accepts NaN and duplicate keys. RFC 8259 has no NaN, and one of 
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections import Counter
@@ -27,6 +28,7 @@ Model = TypeVar("Model", bound=BaseModel)
 _STRING_OR_CONSTANT: Final = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<constant>NaN|-?Infinity)', re.DOTALL)
 _BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _MOST_LEVELS: Final = 20
+_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -67,7 +69,13 @@ def _parse_object(s_and_end: tuple[str, int], *args: Any) -> tuple[Any, int]:
 
 
 def parse(data: bytes) -> Any:
-    """Return the JSON value in `data`. Raises `MalformedJsonError` with line and column."""
+    """Return the JSON value in `data`. Raises `MalformedJsonError` with line and column.
+
+    A byte order mark before it is skipped, as RFC 8259, section 8.1, allows: PowerShell and some editors write one.
+    """
+    if data.startswith(_UTF_16):
+        raise MalformedJsonError("it is UTF-16, but JSON must be UTF-8", 1, 1)
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -1,15 +1,16 @@
 """uvicorn's HTTP protocol with limits: the head of a request has a largest size and a time in which it must arrive.
 
-uvicorn itself waits without end for the rest of a head, and keeps all bytes of it in memory.
+uvicorn itself waits without end for the rest of a head, and keeps all bytes of it in memory. It also sends chunks to
+clients of HTTP/1.0, which take them for a part of the content.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 LARGEST_HEAD_BYTES: Final = 64 * 1024
 HEAD_SECONDS: Final = 20.0
@@ -62,6 +63,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > LARGEST_HEAD_BYTES:
             raise httptools.HttpParserError("the head is too large")
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0" and self.scope["type"] == "http":
+            _answer_without_chunks(self.cycle)
 
     def _has_no_timer(self) -> bool:
         """Return whether all requests have their response and no timer would ever close the connection."""
@@ -85,3 +88,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _answer_without_chunks(cycle: RequestResponseCycle) -> None:
+    """Let a response of unknown length end with its connection, as HTTP/1.0 has it (RFC 9112, section 6.3)."""
+    send, is_of_unknown_length = cycle.send, False
+    # HTTP/1.0 knows no interim responses either (RFC 9110, section 10.1.1).
+    cycle.waiting_for_100_continue = False
+
+    async def send_plainly(message: Any) -> None:
+        nonlocal is_of_unknown_length
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            is_of_unknown_length = b"content-length" not in names
+            cycle.chunked_encoding = False if is_of_unknown_length else None
+        elif is_of_unknown_length:
+            # uvicorn compares each part of a response without chunks with the length that remains.
+            cycle.expected_content_length = len(message.get("body", b""))
+        await send(message)
+
+    cycle.send = send_plainly  # type: ignore[method-assign]

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from api.app import LARGEST_BODY_BYTES, create_app
 from api.http import problems
 from api.http.bodies import parse
+from api.http.errors import MalformedJsonError
 from api.http.parameters import known_parameters
 from gan.spec import SpecError
 from jobs.errors import GantryError, InvalidRequestError
@@ -95,7 +96,9 @@ def test_unknown_names_get_the_valid_ones(client: TestClient) -> None:
         (b'{\n "ema": {"enabled": true, "enabled": false}}', 2, 9),
         (b'{"seed": 1, "seed": 2}', 1, 1),
         (b'{"name": "\xff"}', 1, 11),
-        (b"\xef\xbb\xbf{}", 1, 1),
+        (b"\xef\xbb\xbf{,}", 1, 2),
+        (b"\xff\xfe{\0}\0", 1, 1),
+        ('{"a": 1}'.encode("utf-16"), 1, 1),
         (b'{"name": "a\\ud800"}', 1, 12),
         (b"[" * 50_000, 1, 21),
         (b'{"a":' * 20 + b"[1]" + b"}" * 20, 1, 101),
@@ -111,6 +114,12 @@ def test_malformed_json_is_400_with_line_and_column(client: TestClient, sent: by
 
 def test_twenty_levels_are_read() -> None:
     assert parse(b'{"a": "{[", "b":' + b"[" * 19 + b"]" * 19 + b"}")["a"] == "{["
+
+
+def test_a_byte_order_mark_before_json_is_skipped_and_other_encodings_are_named() -> None:
+    assert parse(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+    with pytest.raises(MalformedJsonError, match="it is UTF-16"):
+        parse('{"a": 1}'.encode("utf-16"))
 
 
 def test_valid_json_is_parsed() -> None:

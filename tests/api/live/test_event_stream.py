@@ -82,6 +82,36 @@ def test_a_client_that_is_disconnected_ten_times_gets_every_event_once_in_order(
         assert proxy.cut_count == 10
 
 
+def test_a_client_of_http_1_0_gets_the_stream_without_chunks(live: Live) -> None:
+    job_id = live.fake_worker.train()
+    live.fake_worker.finish(job_id, Status.SUCCEEDED)
+    with live.http.sse(f"/v1/jobs/{job_id}/events") as source:
+        assert source.response.headers["Transfer-Encoding"] == "chunked"
+        expected = b"".join(source.response.iter_raw())
+    path = f"/v1/jobs/{job_id}"
+    head, body = _by_http_1_0(live, f"GET {path}/events HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n")
+    assert b"transfer-encoding" not in head and b"connection: close" in head and body == expected
+    head, body = _by_http_1_0(live, f"GET {path} HTTP/1.0\r\n\r\n")
+    assert b"content-length" in head and json.loads(body)["id"] == job_id
+    head, _ = _by_http_1_0(
+        live,
+        "POST /v1/jobs HTTP/1.0\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n"
+        "Content-Length: 2\r\n\r\n{}",
+    )
+    assert head.startswith(b"http/1.1 422"), "no interim response"
+
+
+def _by_http_1_0(live: Live, request: str) -> tuple[bytes, bytes]:
+    """Return the head of the response in lower case and its content, which ends with the connection."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", live.port), timeout=SECONDS) as connection:
+        connection.sendall(request.encode())
+        while chunk := connection.recv(65536):
+            received += chunk
+    head, _, body = received.partition(b"\r\n\r\n")
+    return head.lower(), body
+
+
 @pytest.mark.parametrize(("progress", "heartbeat"), [(True, 60.0), (False, 0.1)])
 def test_a_stream_does_not_outlive_its_key(
     sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, progress: bool, heartbeat: float
