@@ -27,6 +27,17 @@ HOLD_SHARE: Final = 0.8
 job."""
 
 
+def silent_seconds(job: Job) -> float:
+    """Return the seconds without a heartbeat after which the worker of a running job counts as silent.
+
+    A worker sends one every second, or four times per lease. A silent worker may be dead, long before its lease has
+    expired.
+    """
+    assert job.lease_until is not None and job.heartbeat_at is not None
+    ttl = job.lease_until - job.heartbeat_at
+    return max(ttl / 4, min(4.0, ttl))
+
+
 @dataclass(frozen=True)
 class JobRequests:
     """What callers or limits ask of a running job."""
@@ -271,7 +282,7 @@ def _leave(
     job.status, job.status_reason, job.error = status.value, reason, error
     job.lease_until = job.checkpoint_requested_at = job.pause_requested_at = job.claimed_at = None
     if status not in TERMINAL:
-        job.lease_owner = job.device = job.heartbeat_at = None
+        job.lease_owner = job.device = job.heartbeat_at = job.images_per_second = None
     job.finished_at = moment if status in TERMINAL else None
     attempt = s.get_one(Attempt, (job.id, job.attempt))
     attempt.ended_at, attempt.outcome = moment, outcome

@@ -7,6 +7,8 @@ Each read asks the database for the versions of the rows. A response body is reu
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Collection, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from typing import Any, Final
 from starlette.concurrency import run_in_threadpool
 
 from api.http.headers import etag_of
-from api.views.jobs import job_views
+from api.views.jobs import job_views, seconds_until_silent
 from jobs.db import Database, Session
 from jobs.errors import JobNotFoundError
 from jobs.status import TERMINAL, Status
@@ -53,6 +55,8 @@ class JobReader:
         self._next: _Batch | None = None
         self._reading = asyncio.Lock()
         self._cache: dict[str, tuple[tuple[Any, ...], JobSnapshot]] = {}
+        # Until when each body holds, on the monotonic clock: a worker becomes silent without a change of the row.
+        self._holds_until: dict[str, float] = {}
 
     async def read(self, job_id: str, tenant: str) -> JobSnapshot:
         """Return the tenant's job as it was at some moment after this call.
@@ -83,21 +87,29 @@ class JobReader:
         for job_id, snapshot in snapshots.items():
             self._cache[job_id] = versions[job_id], snapshot
         for job_id in set(changed) - snapshots.keys():
-            self._cache.pop(job_id, None)  # deleted between the two queries
+            self._drop(job_id)  # deleted between the two queries
         result = {job_id: self._cache[job_id][1] for job_id in versions if job_id in self._cache}
         while len(self._cache) > _MOST_CACHED:
-            del self._cache[next(iter(self._cache))]
+            self._drop(next(iter(self._cache)))
         return result
+
+    def _drop(self, job_id: str) -> None:
+        self._cache.pop(job_id, None)
+        self._holds_until.pop(job_id, None)
 
     def _is_current(self, job_id: str, version: tuple[Any, ...]) -> bool:
         # The version of a queued job does not show its place in the queue, which changes with other jobs.
-        return version[0] != Status.QUEUED and job_id in self._cache and self._cache[job_id][0] == version
+        if version[0] == Status.QUEUED or job_id not in self._cache or self._cache[job_id][0] != version:
+            return False
+        return time.monotonic() < self._holds_until[job_id]
 
     def _render(self, s: Session, job_ids: Collection[str]) -> dict[str, JobSnapshot]:
         details = list(jobs.fetch_details(s, job_ids).values())
-        snapshots = {}
+        snapshots, now = {}, time.monotonic()
         for job, view in zip(details, job_views(s, details, self._lease_seconds), strict=True):
             content, row = view.model_dump_json().encode(), job.row
             ended = row.status in TERMINAL
+            left = seconds_until_silent(job)
+            self._holds_until[row.id] = now + left if left > 0 else math.inf
             snapshots[row.id] = JobSnapshot(row.tenant, content, etag_of(content), row.event_seq, ended)
         return snapshots

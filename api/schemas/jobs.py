@@ -29,7 +29,9 @@ class Progress(ResponseModel):
     total_steps: int
     fraction: float = Field(ge=0, le=1)
     images_seen: int = Field(description="The number of real images that D has seen.")
-    images_per_second: float | None
+    images_per_second: float | None = Field(
+        description="The current rate, or the last one of a job that has ended; null while no worker reports."
+    )
     eta_seconds: int | None = Field(description="The remaining seconds; null while the rate is unknown.")
     updated_at: datetime | None
 

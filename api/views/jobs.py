@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -9,9 +10,10 @@ from api.schemas.base import Reason
 from api.schemas.jobs import Health, JobError, JobView, JobWorker, Links, Place, Progress
 from api.views.base import finite, moment
 from gan.spec import from_record
+from jobs import leases
 from jobs.db import Session
 from jobs.models import Job
-from jobs.status import Status
+from jobs.status import TERMINAL, Status
 from jobs.store import jobs, queue, workers
 
 
@@ -30,19 +32,27 @@ def job_view(s: Session, row: Job, lease_seconds: float) -> JobView:
     return job_views(s, [jobs.fetch_details(s, [row.id])[row.id]], lease_seconds)[0]
 
 
+def seconds_until_silent(shown: jobs.JobDetails) -> float:
+    """Return after how many seconds the worker of the job counts as silent; 0 or less: it does. Infinity: never."""
+    if shown.row.status != Status.RUNNING or shown.heartbeat_age is None:
+        return math.inf
+    return leases.silent_seconds(shown.row) - shown.heartbeat_age
+
+
 def _job_view(shown: jobs.JobDetails, most_gpus: int | None, place: queue.QueuePosition | None) -> JobView:
     row = shown.row
     status, spec = Status(row.status), from_record(row.spec)
+    is_silent = seconds_until_silent(shown) <= 0
     return JobView(
         id=row.id,
         name=row.name,
         labels=row.labels,
         status=status,
-        status_reason=_reason(row, most_gpus, place),
+        status_reason=_silent(row) if is_silent else _reason(row, most_gpus, place),
         # A queued job shows the number of the attempt that it waits for.
         attempt=row.attempt + 1 if status is Status.QUEUED else row.attempt,
         allowed_actions=jobs.actions(row),
-        progress=_progress(row),
+        progress=_progress(row, has_rate=status in TERMINAL or (status is Status.RUNNING and not is_silent)),
         queue=None if place is None else Place(position=place.ahead + 1, jobs_ahead=place.ahead),
         latest_metrics=finite(row.latest_metrics),
         health=Health.model_validate(row.health),
@@ -78,25 +88,35 @@ def _reason(row: Job, most_gpus: int | None, place: queue.QueuePosition | None) 
     return Reason(**row.status_reason) if row.status_reason else None
 
 
-def _progress(row: Job) -> Progress:
+def _silent(row: Job) -> Reason:
+    message = (
+        f"Its worker has not reported for {leases.silent_seconds(row):.0f} s or more. If it stays silent, the job "
+        "continues on another worker when its lease has expired."
+    )
+    return Reason(code="worker_silent", message=message)
+
+
+def _progress(row: Job, *, has_rate: bool) -> Progress:
+    """Return the progress. Without a worker there is neither a rate nor a remaining time."""
+    rate = row.images_per_second if has_rate else None
     return Progress(
         step=row.step,
         total_steps=row.total_steps,
         fraction=round(min(1.0, row.step / row.total_steps), 6),
         images_seen=row.images_seen,
-        images_per_second=None if row.images_per_second is None else round(row.images_per_second, 1),
-        eta_seconds=_eta(row),
+        images_per_second=None if rate is None else round(rate, 1),
+        eta_seconds=_eta(row, rate),
         updated_at=moment(row.progress_at),
     )
 
 
-def _eta(row: Job) -> int | None:
+def _eta(row: Job, rate: float | None) -> int | None:
     """Return the remaining seconds; None while the rate is unknown."""
-    if row.status != Status.RUNNING or not row.images_per_second or not row.step:
+    if row.status != Status.RUNNING or not rate or not row.step:
         return None
     # The number of images per step depends on how D and G alternate: use the average of the steps so far.
     images_left = (row.total_steps - row.step) * row.images_seen / row.step
-    return max(0, round(images_left / row.images_per_second))
+    return max(0, round(images_left / rate))
 
 
 def _worker(row: Job) -> JobWorker | None:

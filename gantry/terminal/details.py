@@ -11,6 +11,8 @@ from gantry.client import stopping
 from gantry.connection import Json
 from gantry.quality import SUMMARY
 
+_ACTIVITIES: Final = {"preparing": "preparing", "worker_silent": "worker silent"}
+"""What a running job does, by the code of its status reason."""
 SEPARATOR: Final = "  "
 """Between the numbers of a job's progress."""
 
@@ -42,8 +44,8 @@ def status_text(job: Json) -> str:
         return str(job["status"])
     if pending := stopping(job):
         return pending
-    if (job["status_reason"] or {}).get("code") == "preparing":
-        return "preparing"
+    if (code := (job["status_reason"] or {}).get("code")) in _ACTIVITIES:
+        return _ACTIVITIES[code]
     return f"attempt {job['attempt']}" if job["attempt"] > 1 else "running"
 
 

@@ -72,11 +72,13 @@ def create(
 
 @dataclass(frozen=True)
 class JobDetails:
-    """A job, and the ids of its last and of its best ready checkpoint."""
+    """A job, the ids of its last and of its best ready checkpoint, and how long its worker has been silent."""
 
     row: Job
     last: str | None
     best: str | None
+    heartbeat_age: float | None
+    """The seconds since the last heartbeat of the job's worker; None without one."""
 
 
 def row_versions(s: Session, job_ids: Collection[str]) -> dict[str, tuple[Any, ...]]:
@@ -97,8 +99,8 @@ def _checkpoint_ids() -> tuple[ScalarSelect[str], ScalarSelect[str]]:
     return last, ready.where(Checkpoint.is_best).scalar_subquery()
 
 
-def _details() -> Select[Job, str | None, str | None]:
-    return select(Job, *_checkpoint_ids())
+def _details() -> Select[Job, str | None, str | None, float | None]:
+    return select(Job, *_checkpoint_ids(), clock.now() - Job.heartbeat_at)
 
 
 def fetch_details(s: Session, job_ids: Collection[str]) -> dict[str, JobDetails]:

@@ -92,6 +92,29 @@ def test_a_job_of_a_lost_worker_is_queued_again_with_the_reason(client: TestClie
     assert job["status_reason"]["code"] == "worker_lost"
 
 
+def test_a_job_whose_worker_is_gone_has_no_rate_and_no_remaining_time(
+    client: TestClient, fake_worker: FakeWorker
+) -> None:
+    job_id = fake_worker.train()
+    fake_worker.progress(job_id, 25, rate=160.0)
+    address = f"/v1/jobs/{job_id}"
+    trains = client.get(address)
+    assert trains.json()["progress"]["images_per_second"] == 160 and trains.json()["progress"]["eta_seconds"]
+    with fake_worker.db.write() as s:  # its last heartbeat was half a lease ago
+        values = {"heartbeat_at": Job.heartbeat_at - 1800, "lease_until": Job.lease_until - 1800}
+        s.execute(update(Job).where(Job.id == job_id).values(**values))
+    silent = client.get(address, headers={"If-None-Match": trains.headers["ETag"]})
+    assert silent.status_code == 200
+    for job in (silent.json(), client.get("/v1/jobs").json()["data"][0]):
+        assert job["status"] == "running" and job["status_reason"]["code"] == "worker_silent"
+        assert job["progress"]["images_per_second"] is None and job["progress"]["eta_seconds"] is None
+    with fake_worker.db.write() as s:
+        leases.release(s, job_id, 1, crash=False, reason={"code": "worker_lost", "message": "."})
+    assert client.get(address).json()["progress"]["images_per_second"] is None
+    fake_worker.claim()
+    assert client.get(address).json()["progress"]["images_per_second"] is None, "the next worker has reported nothing"
+
+
 def test_a_job_that_no_worker_can_run_has_the_reason(client: TestClient, fake_worker: FakeWorker) -> None:
     with fake_worker.db.write() as s:
         workers.register(s, "worker-1", "host", [], gpus=0)
