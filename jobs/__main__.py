@@ -29,19 +29,29 @@ def main() -> int:
     arguments = parser.parse_args()
     restrict_file_permissions()
     try:
-        code = _COMMANDS[arguments.command][1](load_settings(), arguments.json)
-        sys.stdout.flush()
-        return code
+        settings = load_settings()
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    try:
+        code = _COMMANDS[arguments.command][1](settings, arguments.json)
+        sys.stdout.flush()
+        return code
     except UnavailableError as error:
-        print(error, file=sys.stderr)
+        print(f"{error}{_where(settings)}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader of the output has closed it, as `head` does. Python must not write the rest when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        print(f"{error.strerror or error}: {error.filename or settings.data_dir}.", file=sys.stderr)
+        return 1
+
+
+def _where(settings: Settings) -> str:
+    """Return which file the database is, as a sentence; "" for a server, whose address may contain a password."""
+    return "" if settings.sqlite_file is None else f" Its file is {settings.sqlite_file}."
 
 
 def _settings(settings: Settings, as_json: bool) -> int:

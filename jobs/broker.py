@@ -13,6 +13,7 @@ from typing import Any, Final
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from jobs import hint_files
 from jobs.db import Database
 from jobs.errors import BrokerUnavailableError
 from jobs.runtime import failpoints
@@ -100,9 +101,7 @@ def _is_files(settings: Settings) -> bool:
 
 
 def _filesystem(settings: Settings) -> dict[str, Any]:
-    # kombu moves a message through the temporary folder of the process. A worker sets TMPDIR to `tmp`, which is on
-    # the same file system, so that the move stays a rename.
-    folders = {name: settings.queue_dir / name for name in ("messages", "control", "tmp")}
+    folders = {name: settings.queue_dir / name for name in ("messages", "control", hint_files.TAKEN)}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     messages = str(folders["messages"])

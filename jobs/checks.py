@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from jobs import broker, clock
+from jobs import broker, clock, hint_files
 from jobs.db import Database
 from jobs.errors import MigrationsPendingError, UnavailableError
 from jobs.runtime.settings import Settings
@@ -19,7 +19,6 @@ from jobs.store import workers
 Check = tuple[bool, str]
 """Whether the part works, and a detail for people."""
 
-_SQLITE: Final = "sqlite:///"
 _MAX_WORKERS: Final = 200
 
 
@@ -45,8 +44,8 @@ def _check_database(settings: Settings) -> Check:
 
 def _missing_file(settings: Settings) -> Path | None:
     """Return the path of SQLite's file if it does not exist. To open the database would create it."""
-    file = Path(settings.database.removeprefix(_SQLITE).split("?")[0])
-    return file if settings.database.startswith(_SQLITE) and not file.is_file() else None
+    file = settings.sqlite_file
+    return file if file is not None and not file.is_file() else None
 
 
 def _check_broker(settings: Settings) -> Check:
@@ -59,7 +58,8 @@ def _check_broker(settings: Settings) -> Check:
         if kind == "filesystem":
             return False, f"{error} {settings.queue_dir} must be writable"
         return False, f"{error} Check that its server runs, and that GANTRY_BROKER_URL is its address"
-    return True, kind
+    aside = hint_files.damaged(settings.queue_dir) if kind == "filesystem" else []
+    return True, kind + (f"; {len(aside)} damaged files were set aside in {aside[0].parent}" if aside else "")
 
 
 def _check_storage(settings: Settings) -> Check:
@@ -77,9 +77,10 @@ def _check_devices(settings: Settings) -> Check:
         return False, "unknown, because the database does not answer"
     finally:
         db.dispose()
-    alive = [row for row in rows if workers.status_of(row, now, settings.lease_seconds) != "lost"]
-    names = [device["name"] for row in alive for device in row.devices]
-    return bool(alive), ", ".join(names) or "no worker runs: start `gantry up`, or `gantry worker`"
+    taking = [row for row in rows if workers.status_of(row, now, settings.lease_seconds) in ("idle", "busy")]
+    if not taking:
+        return False, "no worker takes jobs: start `gantry up`, or `gantry worker`"
+    return True, ", ".join(device["name"] for row in taking for device in row.devices)
 
 
 _CHECKS: Final[dict[str, Callable[[Settings], Check]]] = {

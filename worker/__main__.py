@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 import warnings
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from celery.exceptions import SecurityWarning
-from celery.signals import worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutting_down
 
 from jobs.broker import QUEUE, make_app
 from jobs.ids import new_id
@@ -24,26 +25,38 @@ log = structlog.get_logger("gantry.worker")
 
 
 def main() -> int:
-    """Run until SIGTERM. Returns the exit code: 0 after a clean stop, 2 if a setting is not usable."""
+    """Run until SIGTERM. Returns the exit code: 0 after a clean stop, 1 after an error, 2 for a wrong setting."""
     return serve(begin("worker"))
 
 
 def serve(settings: Settings) -> int:
-    """Register this worker, take hints until SIGTERM, then remove the worker's row. Returns 0."""
+    """Register this worker, take hints until SIGTERM, then remove the worker's row.
+
+    Returns 0 after a clean stop, and 1 if Celery ended by an error.
+    """
     worker_id = new_id("wrk")
     gpus = devices.gpus()
     identity = Identity(worker_id, devices.device_name(gpus), min(1, len(gpus)))
     presence = Presence(settings, worker_id, devices.inventory(), identity.gpus, on_drain=_terminate_self)
 
-    def shutting_down(**_: object) -> None:
+    end, on_hangup = _End(), signal.getsignal(signal.SIGHUP)
+
+    def begun(sender: Any, **_: object) -> None:
+        end.controller = sender
+
+    def ready(**_: object) -> None:
+        # Celery's own handler would start the worker again, in the background.
+        signal.signal(signal.SIGHUP, on_hangup)
+
+    def shutting_down(exitcode: int, **_: object) -> None:
+        end.requested = exitcode
         presence.drain()
 
-    # Celery keeps weak references to handlers. This one lives as long as this frame, which is the worker's lifetime.
+    # Celery keeps weak references to handlers. These live as long as this frame, which is the worker's lifetime.
+    worker_init.connect(begun)
+    worker_ready.connect(ready)
     worker_shutting_down.connect(shutting_down)
     app = make_app(settings)
-    if settings.broker.startswith("filesystem://"):
-        # kombu moves each message into this folder. On the disk of the queue the move is a rename.
-        tempfile.tempdir = str(settings.queue_dir / "tmp")
     tasks.register(app, settings, identity)
     # Celery warns about root because pickled messages can run code. Our messages are JSON without content.
     warnings.simplefilter("ignore", SecurityWarning)
@@ -53,8 +66,25 @@ def serve(settings: Settings) -> int:
         app.worker_main(_arguments(worker_id, settings))
     finally:
         presence.leave()
+    if not end.was_requested:
+        log.error("the worker ended by an error; the lines above say which", worker_id=worker_id)
+        return 1
     log.info("worker stopped", worker_id=worker_id)
     return 0
+
+
+@dataclass
+class _End:
+    """How Celery ended. It catches its own errors, and `worker_main` returns nothing."""
+
+    controller: Any = None
+    """Celery's `WorkController`, whose `exitcode` is None after a cold shutdown."""
+    requested: int = 0
+    """The exit code that a signal announced."""
+
+    @property
+    def was_requested(self) -> bool:
+        return self.controller is not None and self.controller.exitcode == self.requested
 
 
 def _terminate_self() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import structlog
 from celery import Celery
@@ -24,6 +25,8 @@ def register(app: Celery, settings: Settings, identity: Identity) -> None:
     fork_server = ForkServer(identity.worker_id, trainer_environment(settings, os.environ))
 
     def child_started(**_: object) -> None:
+        # A closed terminal sends SIGHUP to all processes in it. The main process then ends this one in order.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         # Called in the forked child's main thread, which also runs the task. The fork server ends with that thread.
         fork_server.warm_up()
 

@@ -15,10 +15,12 @@ from api.schemas.base import Alive, Part, Ready
 from api.services import Services
 from jobs import broker
 from jobs.errors import BrokerUnavailableError, DatabaseUnavailableError, MigrationsPendingError
+from jobs.store import workers
 
 router = APIRouter(tags=["health"])
 
 _TIMEOUT_SECONDS: Final = 6
+_WORKERS: Final = "workers"
 
 
 @router.get("/healthz", dependencies=[OPEN])
@@ -29,14 +31,17 @@ async def healthz() -> Alive:
 
 @router.get("/readyz")
 async def readyz(context: Public) -> Ready:
-    """Return `ready` if the database, its migrations and the broker are available; otherwise 503 with each state."""
+    """Return `ready` if the database, its migrations and the broker are available; otherwise 503 with each state.
+
+    Without a worker that takes jobs, it is `degraded`: the API works, and jobs stay queued.
+    """
     parts: dict[str, Part] = {}
     async with anyio.create_task_group() as group:
-        group.start_soon(_run_check, parts, ("database", "migrations"), _check_database, context)
+        group.start_soon(_run_check, parts, ("database", "migrations", _WORKERS), _check_database, context)
         group.start_soon(_run_check, parts, ("broker",), _check_broker, context)
-    if not all(part.ok for part in parts.values()):
+    if not all(part.ok for name, part in parts.items() if name != _WORKERS):
         raise NotReadyError({name: part.model_dump() for name, part in sorted(parts.items())})
-    return Ready(parts=parts)
+    return Ready(status="ready" if parts[_WORKERS].ok else "degraded", parts=parts)
 
 
 async def _run_check(
@@ -52,12 +57,21 @@ async def _run_check(
 def _check_database(services: Services) -> dict[str, Part]:
     try:
         services.db.check()
+        with services.db.read() as s:
+            taking = workers.count_taking_jobs(s, services.settings.lease_seconds)
     except DatabaseUnavailableError as error:
         unknown = Part(ok=False, detail="Unknown while the database is unavailable.")
-        return {"database": Part(ok=False, detail=str(error)), "migrations": unknown}
+        return {"database": Part(ok=False, detail=str(error)), "migrations": unknown, _WORKERS: unknown}
     except MigrationsPendingError as error:
-        return {"database": Part(ok=True), "migrations": Part(ok=False, detail=str(error))}
-    return {"database": Part(ok=True), "migrations": Part(ok=True)}
+        unknown = Part(ok=False, detail="Unknown while the schema is not current.")
+        return {"database": Part(ok=True), "migrations": Part(ok=False, detail=str(error)), _WORKERS: unknown}
+    return {"database": Part(ok=True), "migrations": Part(ok=True), _WORKERS: _workers_part(taking)}
+
+
+def _workers_part(taking: int) -> Part:
+    if taking:
+        return Part(ok=True)
+    return Part(ok=False, detail="No worker takes jobs, so they stay queued. Start one with `gantry worker`.")
 
 
 def _check_broker(services: Services) -> dict[str, Part]:

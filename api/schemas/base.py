@@ -69,7 +69,7 @@ class Part(ResponseModel):
 
 
 class Ready(ResponseModel):
-    """All parts of the service are available."""
+    """The API works. `degraded` means that it accepts jobs, but that no worker takes them."""
 
-    status: Literal["ready"] = "ready"
+    status: Literal["ready", "degraded"] = "ready"
     parts: dict[str, Part]

@@ -11,11 +11,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from gantry.local import process
+from gantry.local.errors import UpError
 from gantry.local.settings import LocalSettings
 
 _GRACE_SECONDS: Final = 10
@@ -124,8 +126,12 @@ class ServiceProcesses:
         if child.name in self.sockets:
             fds = [self.sockets[child.name].fileno()]
             argv += ["--fd", str(fds[0])]
-        with self._log(child).open("ab") as log:
-            child.process = process.start(argv, {**self.settings.environment, **child.env}, log, fds)
+        path = self._log(child)
+        try:
+            with path.open("ab") as log:
+                child.process = process.start(argv, {**self.settings.environment, **child.env}, log, fds)
+        except OSError as error:
+            raise UpError(f"The {child.name} cannot start: {error.strerror}: {error.filename or path}.") from error
         child.started = time.monotonic()
 
     def _log(self, child: ServiceProcess) -> Path:
@@ -133,8 +139,9 @@ class ServiceProcesses:
 
 
 def say(line: str) -> None:
-    """Print `line` without delay, also in a pipe."""
-    print(line, flush=True)
+    """Print `line` without delay, also in a pipe. A terminal that was closed gets nothing: the service goes on."""
+    with suppress(OSError):
+        print(line, flush=True)
 
 
 def _reason(code: int) -> str:

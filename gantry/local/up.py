@@ -28,7 +28,7 @@ _STARTING_SECONDS: Final = 120
 
 
 def run(settings: LocalSettings) -> int:
-    """Run the service until SIGINT or SIGTERM. Return the exit code. Raises `UpError`."""
+    """Run the service until SIGINT, SIGTERM or SIGHUP. Return the exit code. Raises `UpError`."""
     # All files and folders of the service belong to its user alone.
     os.umask(0o077)
     settings = with_sampler_url(settings)
@@ -84,15 +84,22 @@ def _serve(processes: ServiceProcesses) -> int:
 
 @contextmanager
 def _stop_on_signals(processes: ServiceProcesses) -> Iterator[None]:
-    """Request a clean stop at the first SIGINT or SIGTERM. At the second, kill all processes and exit with 130."""
+    """Request a clean stop at the first signal. At a second one, kill all processes and exit with 130.
+
+    A closed terminal sends SIGHUP, often twice, so that only one of the other signals is a second one. `nohup` has
+    chosen that the service goes on without its terminal.
+    """
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if processes.stop_requested.is_set():
+        if processes.stop_requested.is_set() and number != signal.SIGHUP:
             processes.kill_all()
             raise SystemExit(130)
         processes.stop_requested.set()
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
@@ -101,14 +108,18 @@ def _stop_on_signals(processes: ServiceProcesses) -> Iterator[None]:
 
 
 def _wait_until_ready(processes: ServiceProcesses) -> None:
-    """Return when API, sampler and dashboard answer, or when a stop is requested. Raises `UpError`."""
+    """Return when API, sampler and dashboard answer and a worker takes jobs, or when a stop is requested.
+
+    Raises `UpError`.
+    """
     settings, deadline = processes.settings, time.monotonic() + _STARTING_SECONDS
     with (
         httpx2.Client(base_url=settings.api_url, trust_env=False, timeout=10) as api,
         sampler_client(settings.sampler_url, timeout=10) as sampler,
         httpx2.Client(base_url=settings.url_of(settings.ui_port), trust_env=False, timeout=10) as ui,
     ):
-        while not (_is_ready(api, "/readyz") and _is_ready(sampler, "/healthz") and _is_ready(ui, "/healthz")):
+        parts = ((api, "/readyz", "ready"), (sampler, "/healthz", "alive"), (ui, "/healthz", "alive"))
+        while not all(_is_ready(*part) for part in parts):
             if (child := processes.first_ended()) is not None:
                 log = processes.end_of_log(child)
                 raise UpError(f"The {child.name} ended while it started. The end of its log:\n{log}")
@@ -119,11 +130,13 @@ def _wait_until_ready(processes: ServiceProcesses) -> None:
                 return
 
 
-def _is_ready(client: httpx2.Client, path: str) -> bool:
+def _is_ready(client: httpx2.Client, path: str, status: str) -> bool:
+    """Return whether the server answers at `path` with this `status` in its body."""
     try:
-        return client.get(path).is_success
+        response = client.get(path)
     except httpx2.TransportError:
         return False
+    return response.is_success and response.json()["status"] == status
 
 
 def _print_welcome(settings: LocalSettings) -> None:

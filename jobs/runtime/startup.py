@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from jobs.errors import SettingsError
@@ -21,9 +22,28 @@ def begin(process: str) -> Settings:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
     restrict_file_permissions()
+    stop_on_hangup()
     logs.setup(settings, process)
     failpoints.arm(settings.faults_dir)
     return settings
+
+
+def stop_on_hangup() -> None:
+    """Let SIGHUP, which a closed terminal sends, stop this process as SIGTERM does. `nohup` prevents that."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return
+    streams = (sys.__stdout__, sys.__stderr__)
+    terminals = [stream.fileno() for stream in streams if stream is not None and stream.isatty()]
+
+    def stop(*_: object) -> None:
+        # Each write to the closed terminal would raise an error, also in the code that stops the process.
+        null = os.open(os.devnull, os.O_WRONLY)
+        for terminal in terminals:
+            os.dup2(null, terminal)
+        os.close(null)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGHUP, stop)
 
 
 def restrict_file_permissions() -> None:

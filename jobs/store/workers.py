@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
 
 from jobs import clock
 from jobs.errors import WorkerNotFoundError
@@ -95,13 +96,13 @@ def is_draining(s: Session, worker_id: str) -> bool:
 def count_idle(s: Session, lease_seconds: float) -> int:
     """Return how many live workers wait for work: those whose lease is on no job, whatever they last reported."""
     holds_job = select(Job.id).where(Job.status == Status.RUNNING.value, Job.lease_owner == Worker.id).exists()
-    query = (
-        select(func.count())
-        .select_from(Worker)
-        .where(Worker.heartbeat_at > clock.now() - lease_seconds)
-        .where(Worker.draining.is_(False), ~holds_job)
-    )
+    query = select(func.count()).select_from(Worker).where(*_taking_jobs(lease_seconds), ~holds_job)
     return s.execute(query).scalar_one()
+
+
+def count_taking_jobs(s: Session, lease_seconds: float) -> int:
+    """Return how many live workers take jobs, idle or busy: those that are neither lost nor draining."""
+    return s.execute(select(func.count()).select_from(Worker).where(*_taking_jobs(lease_seconds))).scalar_one()
 
 
 def count_on_host(s: Session, worker_id: str, seconds: float) -> int:
@@ -115,9 +116,8 @@ def count_on_host(s: Session, worker_id: str, seconds: float) -> int:
 
 
 def most_gpus(s: Session, lease_seconds: float) -> int | None:
-    """Return the largest number of GPUs that a live worker gives a job; None if no worker is alive."""
-    alive = select(Worker.gpus).where(Worker.heartbeat_at > clock.now() - lease_seconds)
-    return max(s.scalars(alive), default=None)
+    """Return the largest number of GPUs that a worker gives a job; None if no live worker takes jobs."""
+    return max(s.scalars(select(Worker.gpus).where(*_taking_jobs(lease_seconds))), default=None)
 
 
 def largest_memory(s: Session, *, with_gpu: bool) -> int | None:
@@ -128,6 +128,10 @@ def largest_memory(s: Session, *, with_gpu: bool) -> int | None:
     query = select(Worker.devices).where(Worker.gpus > 0) if with_gpu else select(Worker.devices)
     found = (device.get("memory_bytes") for devices in s.scalars(query) for device in devices)
     return max((size for size in found if size), default=None)
+
+
+def _taking_jobs(lease_seconds: float) -> tuple[ColumnElement[bool], ...]:
+    return Worker.heartbeat_at > clock.now() - lease_seconds, Worker.draining.is_(False)
 
 
 def status_of(worker: Worker, moment: float, lease_seconds: float) -> WorkerStatus:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from jobs import broker
+from jobs import broker, hint_files
+from jobs.checks import check_all
 from jobs.db import Database
 from jobs.errors import BrokerUnavailableError
 from jobs.relay import sweeper
@@ -92,15 +95,57 @@ def test_a_queue_folder_that_cannot_be_written_is_named(tmp_path: Any) -> None:
         broker.send_hint(made)
 
 
-def test_a_message_file_that_is_not_complete_is_not_read_and_ends_no_worker(tmp_path: Path) -> None:
-    made = broker.make_app(small_settings(tmp_path))
-    folder = tmp_path / "data" / "queue" / "messages"
-    (folder / f"1_half.{broker.QUEUE}.msg").write_text("")
+_DAMAGE = [b"", b"\0" * 300, b'{"body": "W1', b"\xff\xfe", b"null", b"[]", b'{"properties": {}}', b'{"body": "e30="}']
+
+
+def test_damaged_messages_are_set_aside_and_reported_and_the_next_is_read(tmp_path: Path) -> None:
+    settings = small_settings(tmp_path)
+    made, folder = broker.make_app(settings), settings.queue_dir / "messages"
+    for number, content in enumerate(_DAMAGE):
+        (folder / f"{number}_half.{broker.QUEUE}.msg").write_bytes(content)
     (folder / "2_other.unfinished").write_text('{"body"')
     broker.send_hint(made)
     (found,) = _waiting(made, 1)
     assert found.headers["task"] == broker.TASK_NAME
+    aside = hint_files.damaged(settings.queue_dir)
+    assert sorted(path.read_bytes() for path in aside) == sorted(_DAMAGE)
+    works, detail = check_all(settings)["broker"]
+    assert works and f"{len(_DAMAGE)} damaged files were set aside in {settings.queue_dir / 'damaged'}" in detail
     assert [path.name for path in folder.iterdir()] == ["2_other.unfinished"]
+
+
+@pytest.mark.parametrize("content", _DAMAGE)
+def test_a_damaged_table_of_bindings_loses_none_of_this_process(tmp_path: Path, content: bytes) -> None:
+    settings = small_settings(tmp_path)
+    made, table = broker.make_app(settings), settings.queue_dir / "control" / "control.exchange"
+    with made.connection_for_write() as connection:
+        channel = connection.default_channel
+        channel._queue_bind("control", "k", "", "one")
+        table.write_bytes(content)
+        broker.send_hint(made)
+        assert [row.queue for row in channel.get_table("control")] == ["one"]
+        channel._queue_bind("control", "k", "", "two")
+        assert {row.queue for row in channel.get_table("control")} == {"one", "two"}
+        channel._delete("one", "control", "k", "")
+        assert [row[2] for row in json.loads(table.read_text())] == ["two"]
+    assert len(_waiting(made, 1)) == 1
+
+
+def test_a_queue_on_a_full_disk_is_an_error_that_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = broker.make_app(small_settings(tmp_path))
+    with monkeypatch.context() as full:
+
+        def no_room(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        full.setattr(Path, "write_text", no_room)
+        with pytest.raises(BrokerUnavailableError, match="No space left on device"):
+            broker.send_hint(made)
+    broker.send_hint(made)
+    assert len(_waiting(made, 1)) == 1
+    assert list((tmp_path / "data" / "queue").rglob("*.unfinished")) == []
     made.close()
 
 

@@ -51,11 +51,26 @@ def test_a_hint_wakes_the_worker_and_a_term_signal_drains_it(
     assert row.current_job_id == second.id and row.devices[0]["name"]
     assert job_of(db, second.id).lease_owner == row.id
 
-    worker.send_signal(signal.SIGTERM)
+    # A closed terminal sends SIGHUP, and has the same effect.
+    worker.send_signal(signal.SIGTERM if settings.broker_url else signal.SIGHUP)
     assert worker.wait(timeout=120) == 0
     given_back = job_of(db, second.id)
     assert (given_back.status, given_back.crashes) == ("queued", 0)
     assert count(db) == 0 and trainer_pids(second.id) == []
+
+
+def test_a_worker_that_ends_without_a_request_says_so_by_its_exit_code(
+    sqlite_settings: Settings, sqlite_db: Database
+) -> None:
+    argv, env = [sys.executable, "-m", "worker"], {**os.environ, **sqlite_settings.environment()}
+    with subprocess.Popen(argv, env=env, stderr=subprocess.PIPE, text=True) as worker:
+        assert worker.stderr is not None
+        lines = iter(worker.stderr.readline, "")
+        assert any("ready." in line for line in lines)
+        worker.send_signal(signal.SIGQUIT)  # Celery ends as after an error of its own: by no exit code
+        assert any("the worker ended by an error" in line for line in lines)
+        assert worker.wait(timeout=120) == 1
+    assert count(sqlite_db) == 0
 
 
 def test_settings_that_cannot_be_are_one_sentence_and_2() -> None:

@@ -85,11 +85,21 @@ def test_workers_without_a_heartbeat_are_lost(
     assert row["status"] == "lost"
 
 
-def test_alive_and_ready(client: TestClient) -> None:
+def test_alive_and_ready(client: TestClient, fake_worker: FakeWorker) -> None:
     assert client.get("/healthz").json() == {"status": "alive"}
+    worker_id = fake_worker.worker()
     body = client.get("/readyz").json()
     assert body["status"] == "ready" and all(part["ok"] for part in body["parts"].values())
-    assert set(body["parts"]) == {"database", "migrations", "broker"}
+    assert set(body["parts"]) == {"database", "migrations", "broker", "workers"}
+    fake_worker.submit()
+    for leave in (lambda s: workers.request_drain(s, worker_id), lambda s: workers.remove(s, worker_id)):
+        with fake_worker.db.write() as s:
+            leave(s)
+        body = client.get("/readyz").json()
+        assert body["status"] == "degraded" and "stay queued" in body["parts"]["workers"]["detail"]
+        assert [name for name, part in body["parts"].items() if not part["ok"]] == ["workers"]
+        (job,) = client.get("/v1/jobs").json()["data"]
+        assert job["status_reason"]["code"] == "no_worker"
 
 
 def test_pending_migrations_are_named(tmp_path: Path) -> None:

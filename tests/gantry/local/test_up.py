@@ -18,9 +18,10 @@ import httpx2
 import pytest
 
 from gantry.client import Client
+from gantry.local.data_folder import locked
 from gantry.local.errors import LocalCommandError, UpError
 from gantry.local.ports import dashboard_socket, port_of
-from gantry.local.service_processes import processes_of
+from gantry.local.service_processes import ServiceProcess, ServiceProcesses, processes_of
 from gantry.local.settings import LocalSettings, load_settings
 from tests.ports import free_port
 
@@ -134,8 +135,11 @@ def test_a_second_interrupt_kills_all_processes(tmp_path: Path) -> None:
         family = _children(up.pid)
         # A stopped process cannot end. Without it, all would end before the second signal comes.
         os.kill(next(pid for pid, args in family.items() if args.endswith("-m jobs.relay")), signal.SIGSTOP)
-        up.send_signal(signal.SIGINT)
+        # A closed terminal asks for a stop, and may ask twice.
+        up.send_signal(signal.SIGHUP)
         _read_until(up, "Stopping")
+        up.send_signal(signal.SIGHUP)
+        assert up.poll() is None
         up.send_signal(signal.SIGINT)
         assert up.wait(60) == 130
         assert _gone(set(family))
@@ -150,6 +154,39 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "cannot be made" in _refused(tmp_path / "file" / "data", free_port())
+
+
+def test_a_lock_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
+    # The lock of another user is a PermissionError, but not for root.
+    (tmp_path / "up.lock").mkdir()
+    with pytest.raises(UpError, match=r"up.lock cannot be opened: .*Choose another --data"), locked(tmp_path):
+        pass
+
+
+def test_a_log_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "logs" / "api.log").mkdir(parents=True)
+    settings = _settings(tmp_path)
+    with pytest.raises(UpError, match=r"The api cannot start: Is a directory: .*api.log"):
+        ServiceProcesses(settings, processes_of(settings, [])[:1]).start_all()
+
+
+def test_a_worker_that_failed_starts_again_and_a_drained_one_does_not(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "logs").mkdir()
+    settings = replace(_settings(tmp_path), environment=dict(os.environ))
+    for code, sentence in ((1, "The worker ended (exit code 1); it starts again in 1 s."), (0, "was drained")):
+        worker = ServiceProcess("worker", [sys.executable, "-c", f"raise SystemExit({code})"], 1, is_worker=True)
+        processes = ServiceProcesses(settings, [worker])
+        processes.start_all()
+        assert worker.process is not None
+        worker.process.wait(60)
+        processes.restart_ended()
+        assert worker.process is None and sentence in capfd.readouterr().out
+        worker.restart_at = min(worker.restart_at, time.monotonic()) if code else worker.restart_at
+        processes.restart_ended()
+        assert (worker.process is None) == (code == 0)
+        processes.kill_all()
 
 
 def _refused(data: Path, port: int) -> str:
