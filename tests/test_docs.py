@@ -271,8 +271,14 @@ def test_every_command_and_option_that_a_page_names_is_there(page: str) -> None:
     assert [words for words in written if not _is_known(words)] == []
 
 
+@cache
+def _command() -> Any:
+    """Return the command line as an object of click, which takes long to make."""
+    return typer.main.get_command(app)
+
+
 def _is_known(words: list[str]) -> bool:
-    command: Any = typer.main.get_command(app)
+    command = _command()
     words = list(words)
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]

@@ -48,6 +48,11 @@ def _extras_of(requirement: str) -> list[str]:
     return [part.strip() for part in found[1].split(",")] if found else []
 
 
+# It reads the files of every installed distribution.
+_distributions = cache(packages_distributions)
+
+
+@cache
 def _declared(extra: str) -> set[str]:
     """Return every distribution that `gantry[extra]` installs, as far as this environment has it."""
     found: set[str] = set()
@@ -78,18 +83,21 @@ def _files(places: Iterable[str]) -> Iterator[Path]:
         yield from [ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("*.py")
 
 
-def _imports(file: Path) -> Iterator[str]:
-    """Yield the top-level module of each third-party import of `file`."""
+@cache
+def _imports(file: Path) -> set[str]:
+    """Return the top-level module of each third-party import of `file`."""
+    found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
         for top in (name.split(".")[0] for name in names):
             if top not in OWN and top not in sys.stdlib_module_names:
-                yield top
+                found.add(top)
+    return found
 
 
 def _undeclared(extra: str) -> set[tuple[str, str]]:
-    distributions, declared = packages_distributions(), _declared(extra)
+    distributions, declared = _distributions(), _declared(extra)
     missing = set()
     for file in _files(PACKAGES[extra]):
         place = str(file.relative_to(ROOT))
@@ -108,7 +116,7 @@ def test_an_extra_brings_what_its_packages_import(extra: str) -> None:
 
 @pytest.mark.parametrize("extra", LIBRARIES)
 def test_the_libraries_that_prove_an_extra_are_brought_by_it(extra: str) -> None:
-    distributions, declared = packages_distributions(), _declared(extra)
+    distributions, declared = _distributions(), _declared(extra)
     brought = {m for m in LIBRARIES[extra] if {_name(d) for d in distributions[m]} & declared}
     assert brought == set(LIBRARIES[extra])
 

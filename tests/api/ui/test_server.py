@@ -19,24 +19,30 @@ from starlette.requests import Request
 from typer.testing import CliRunner
 
 from api import app as service
+from api.ui.server import create_app
 from gantry.cli.app import app as cli
 from jobs.errors import UnavailableError
 from jobs.runtime import process
 from jobs.runtime.settings import Settings
+from tests import schema
 from tests.api.live_service import Live, serving
+from tests.conftest import small_settings
 from tests.gan.uploads.zips import files, zipped
 from tests.ports import free_port
 
 
-@pytest.fixture
-def live(sqlite_settings: Settings) -> Iterator[Live]:
-    with serving(sqlite_settings.model_copy(update={"upload_mb": 1})) as served:
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """Yield a service that all tests of this module share. None may stop it."""
+    settings = small_settings(tmp_path_factory.mktemp("service"))
+    schema.copy_sqlite(settings)
+    with serving(settings) as served:
         yield served
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser(live: Live) -> Iterator[httpx2.Client]:
-    """Yield an HTTP client for a dashboard in a separate process."""
+    """Yield an HTTP client for a dashboard in a separate process, which all tests of this module share."""
     with _at_dashboard_of(live) as http:
         yield http
 
@@ -101,7 +107,15 @@ def test_losses_are_a_sparkline(live: Live, browser: httpx2.Client) -> None:
     assert "<polyline" not in browser.get("/ui/sparks/job_x").text
 
 
-def test_an_upload_is_forwarded(live: Live, browser: httpx2.Client) -> None:
+def test_an_upload_is_forwarded(sqlite_settings: Settings) -> None:
+    with (
+        serving(sqlite_settings.model_copy(update={"upload_mb": 1})) as live,
+        _at_dashboard_of(live) as browser,
+    ):
+        _forward_uploads(live, browser)
+
+
+def _forward_uploads(live: Live, browser: httpx2.Client) -> None:
     sent: dict[str, Any] = {"files": {"file": ("shoes.zip", zipped(files("bag", "shoe")))}, "data": {"size": "16"}}
     assert browser.post("/ui/files/v1/datasets", **sent).status_code == 403, "a page of another site could send it"
     ours = {"X-Gantry-Dashboard": "1"}
@@ -185,8 +199,13 @@ def _until_alive(http: httpx2.Client, server: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:abc", "http://[bad", "127.0.0.1:8000"])
-def test_an_invalid_url_gives_one_sentence_and_exit_code_2(url: str) -> None:
-    argv = [sys.executable, "-m", "api.ui", "--api", url, "--port", str(free_port())]
+def test_an_invalid_url_is_refused_with_an_example(url: str) -> None:
+    with pytest.raises(ValueError, match="an example is http://127.0.0.1:8000"):
+        create_app(url, exposed=False)
+
+
+def test_an_invalid_url_is_one_sentence_and_exit_code_2() -> None:
+    argv = [sys.executable, "-m", "api.ui", "--api", "http://[bad", "--port", str(free_port())]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "an example is http://127.0.0.1:8000" in done.stderr
     assert len(done.stderr.splitlines()) == 1
