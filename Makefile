@@ -12,8 +12,9 @@ CHROMIUM ?= chromium
 MINUTES ?= 2
 # Cases of `make fuzz`.
 CASES ?= 5000
-# Test processes; each starts servers and trainers of its own, so more than a few is no gain.
-JOBS   ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 6 ] && n=6; echo $$n)
+# Test processes: one more than cores, because a third of a test process's time is waiting. Each starts servers and
+# trainers of its own, so more than a few is no gain.
+JOBS   ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 5 ] && n=5; echo $$((n + 1)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check lint types audit fuzz hostile faults quality failures curves session health-cost service-cost api-load sampling bench browser openapi lock clean
@@ -26,7 +27,7 @@ setup: $(READY) ## make the environment in .venv, nothing else
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Gantry needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Say make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[dev]"
 	@touch $@
 
 demo: $(READY) ## train the default GAN on a CPU in a minute or so; leaves demo/samples.png and demo/loss.png
@@ -92,7 +93,7 @@ bench: $(READY) ## every figure of speed as a ratio, the peers' loops among them
 
 browser: $(READY) ## a real Chromium does the whole story at the dashboard and takes docs/ui's pictures; 5 minutes (CHROMIUM=...)
 	@command -v $(CHROMIUM) >/dev/null || { echo "make browser needs Chromium, and there is no '$(CHROMIUM)'. Debian: apt-get install chromium. Elsewhere: make browser CHROMIUM=/path/to/it"; exit 2; }
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,browser]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[dev,browser]"
 	$(BIN)/python -m tests.browser --chromium $(CHROMIUM) --out docs/ui
 
 openapi: $(READY) ## write docs/openapi.json anew: the interface, as programs read it

@@ -127,6 +127,10 @@ def check(db: Database, artifacts: Storage, told: ToldStatus, references: Refere
 
 
 def _read(db: Database, artifacts: Storage, told: ToldStatus, references: References) -> list[Past]:
+    # References train, which can take longer than a transaction may be idle: all of them come first.
+    with db.read() as s:
+        specs = {job.id: job.spec for job in s.scalars(select(Job))}
+    known = {job_id: references.of(from_record(spec)) for job_id, spec in specs.items()}
     pasts = []
     with db.read() as s:
         for job in s.scalars(select(Job).order_by(Job.id)):
@@ -143,7 +147,7 @@ def _read(db: Database, artifacts: Storage, told: ToldStatus, references: Refere
                     checkpoints=of(Checkpoint, Checkpoint.step, Checkpoint.attempt),
                     previews=of(Preview, Preview.step, Preview.attempt),
                     evaluations=of(Evaluation, Evaluation.step, Evaluation.attempt),
-                    reference=references.of(from_record(job.spec)),
+                    reference=known[job.id],
                     artifacts=artifacts,
                     told=told,
                 )

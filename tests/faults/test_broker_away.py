@@ -14,10 +14,12 @@ from tests.worker.helpers import job_of, tiny, until
 
 _QUICK_SECONDS: Final = 4.0
 _FROZEN_SECONDS: Final = 20.0
+# A worker that lost its broker tries again after longer and longer pauses, and then starts a trainer.
+_PATIENCE_SECONDS: Final = 240.0
 
 
 @pytest.mark.postgres
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_job_is_taken_at_once_and_runs_when_the_broker_is_back(tmp_path: Path) -> None:
     with ground("production", tmp_path) as on:
         assert on.broker is not None and on.broker_proxy is not None
@@ -29,10 +31,10 @@ def test_a_job_is_taken_at_once_and_runs_when_the_broker_is_back(tmp_path: Path)
             on.broker.kill()
             while_dead = _submitted_quickly(caller, "dead")
             on.broker.start()
-            until(lambda: job_of(db, while_dead).status == "succeeded")
+            until(lambda: job_of(db, while_dead).status == "succeeded", _PATIENCE_SECONDS)
             on.broker_proxy.stall(_FROZEN_SECONDS)
             while_frozen = _submitted_quickly(caller, "frozen")
-            until(lambda: job_of(db, while_frozen).status == "succeeded")
+            until(lambda: job_of(db, while_frozen).status == "succeeded", _PATIENCE_SECONDS)
         db.dispose()
 
 
