@@ -94,10 +94,11 @@ def _first_key(settings: Settings, as_json: bool) -> int:
 
 
 def _prepare(settings: Settings, as_json: bool) -> int:
-    from jobs.db import migrate  # noqa: PLC0415
+    from jobs.db import check_installed, migrate  # noqa: PLC0415
     from jobs.first_key import first_key  # noqa: PLC0415
 
     migrate(settings)
+    check_installed(settings)
     print(json.dumps({"first_key": first_key(settings) if settings.asks_for_keys else None}))
     return 0
 
@@ -115,7 +116,10 @@ _COMMANDS: Final[dict[str, tuple[str, Callable[[Settings, bool], int]]]] = {
     "settings": ("List every GANTRY_* variable with its value, its default and its meaning.", _settings),
     "migrate": ("Update the database's schema to this version.", _migrate),
     "first-key": ("Create an administrator's key if there is none, and print it.", _first_key),
-    "prepare": ("Migrate, and create the first key if the service asks for keys. Prints JSON.", _prepare),
+    "prepare": (
+        "Migrate, look for data sets, create the first key if the service asks for keys. Prints JSON.",
+        _prepare,
+    ),
     "check": ("Check the parts that the settings name. Prints JSON.", _check),
 }
 

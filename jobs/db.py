@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from gan.spec import BUILTIN_DATASETS
+from gan.spec import BUILTIN_DATASETS, why_not_installed
 from jobs import tenancy
 from jobs.errors import DatabaseUnavailableError, MigrationsPendingError
 from jobs.models import DEFAULT_TENANT
@@ -130,8 +130,19 @@ def migrate(settings: Settings) -> None:
             config.attributes["connection"] = s.connection()
             command.upgrade(config, "head")
             for info in BUILTIN_DATASETS.values():
-                datasets.register(s, info)
+                datasets.register(s, info, why_not_installed(info.name))
         open_storage(settings).upgrade(DEFAULT_TENANT)
+    finally:
+        database.dispose()
+
+
+def check_installed(settings: Settings) -> None:
+    """Record which built-in data sets this machine has. For a service whose workers all run on it."""
+    database = Database(settings.database)
+    try:
+        with database.write() as s:
+            for name in BUILTIN_DATASETS:
+                datasets.set_installed(s, name, why_not_installed(name))
     finally:
         database.dispose()
 

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import structlog
 
+from gan.spec import BUILTIN_DATASETS, why_not_installed
 from jobs.db import Database, Session
 from jobs.errors import UnavailableError
 from jobs.runtime.settings import Settings
-from jobs.store import workers
+from jobs.store import datasets, workers
 
 log = structlog.get_logger("gantry.presence")
 
@@ -100,6 +101,10 @@ class Presence(threading.Thread):
     def _beat(self, s: Session, worker_id: str) -> None:
         if not workers.heartbeat(s, worker_id, draining=self._draining):
             workers.register(s, worker_id, socket.gethostname(), self._devices, self._gpus)
+            for name in BUILTIN_DATASETS:
+                # A worker that lacks a set changes nothing: another one may have it.
+                if not why_not_installed(name):
+                    datasets.set_installed(s, name)
             # A new row says that the worker takes jobs.
             workers.heartbeat(s, worker_id, draining=self._draining)
         self._asked_to_drain = workers.is_draining(s, worker_id)

@@ -19,19 +19,15 @@ from gan.data import HeldOut, ImageDataset
 from gan.datasets import idx
 from gan.datasets.errors import DatasetUnavailableError, verified
 from gan.spec.catalog import BUILTIN_DATASETS
+from gan.spec.installed import DEBIAN_FASHION_MNIST, HOW_TO_GET_FASHION_MNIST
 
 Bytes = npt.NDArray[np.uint8]
 
-DEBIAN_FOLDER: Final = Path("/usr/share/datasets/fashion-mnist")
 HELD_OUT_SHA256: Final = "9a494dc49efeb996f4076c469b31cd058152067b1594ba6ab85dd739fce3775e"
 _HUB_NAME: Final = "zalando-datasets/fashion_mnist"
-_HOW_TO_GET: Final = (
-    "Install Debian's package with `apt install dataset-fashion-mnist`, or the library that downloads it with "
-    "`pip install 'gantry[hub]'`; or train on 'fashion-mnist-mini', which is part of Gantry."
-)
 
 
-def load(folder: Path = DEBIAN_FOLDER) -> ImageDataset:
+def load(folder: Path = DEBIAN_FASHION_MNIST) -> ImageDataset:
     """Return the training set in the order of its files, with the test set held out.
 
     Raises `DatasetUnavailableError`; its text names both ways to get the files.
@@ -63,13 +59,15 @@ def _from_hub() -> ImageDataset:
     try:
         library: Any = importlib.import_module("datasets")
     except ModuleNotFoundError as error:
-        raise DatasetUnavailableError(f"'fashion-mnist' is not on this machine. {_HOW_TO_GET}") from error
+        raise DatasetUnavailableError(
+            f"'fashion-mnist' is not on this machine. {HOW_TO_GET_FASHION_MNIST}"
+        ) from error
     try:
         train, test = (library.load_dataset(_HUB_NAME, split=split) for split in ("train", "test"))
     except (OSError, ValueError) as error:
         raise DatasetUnavailableError(
             f"'fashion-mnist' could not be downloaded from the Hugging Face hub ({error}). Check the network, "
-            f"or get the data set in another way. {_HOW_TO_GET}"
+            f"or get the data set in another way. {HOW_TO_GET_FASHION_MNIST}"
         ) from error
     return _data_set(_bytes(train), _bytes(test))
 

@@ -6,6 +6,7 @@ This package imports pydantic only, so that `api` and `jobs` can read specs with
 from gan.spec.base import INTEGRAL
 from gan.spec.catalog import BUILTIN_DATASETS, DatasetClass, DatasetInfo
 from gan.spec.fields import SPEC_VERSION, UNSEEN, OptimizerSpec, TrainSpec
+from gan.spec.installed import why_not_installed
 from gan.spec.memory_bound import max_memory_bytes
 from gan.spec.pointers import fields_of, pointer_to, put
 from gan.spec.presets import DEFAULT_PRESET, PRESETS, Preset
@@ -40,4 +41,5 @@ __all__ = [
     "problem_of",
     "put",
     "resolve",
+    "why_not_installed",
 ]

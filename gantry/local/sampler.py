@@ -31,5 +31,7 @@ def with_sampler_url(settings: LocalSettings) -> LocalSettings:
 def sampler_client(url: str, timeout: float) -> httpx2.Client:
     """Return an HTTP client for the sampler at `url`, without a proxy from the environment. `timeout` is in s."""
     path = url.removeprefix("unix:")
-    base_url, transport = (url, None) if path == url else ("http://sampler", httpx2.HTTPTransport(uds=path))
+    base_url, transport = (
+        (url, None) if path == url else ("http://sampler", httpx2.HTTPTransport(uds=path, trust_env=False))
+    )
     return httpx2.Client(base_url=base_url, transport=transport, trust_env=False, timeout=timeout)

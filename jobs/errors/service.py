@@ -139,12 +139,14 @@ class DatasetExistsError(ConflictError):
 
 
 class DatasetNotReadyError(ConflictError):
-    """The data set is still being validated, or its validation failed."""
+    """The data set is still being validated, its validation failed, or it is not installed."""
 
     code = "dataset-not-ready"
 
-    def __init__(self, name: str, status: str) -> None:
-        if status == "validating":
+    def __init__(self, name: str, status: str, why_not_installed: str = "") -> None:
+        if why_not_installed:
+            message = f"The data set {name!r} is not ready. {why_not_installed}"
+        elif status == "validating":
             message = f"The data set {name!r} is still being validated. Wait until it is ready."
         else:
             message = f"The validation of the data set {name!r} failed. Its problems say what to fix."

@@ -8,6 +8,7 @@ import threading
 
 import structlog
 
+from jobs.errors import SettingsError
 from jobs.relay import sweeper
 from jobs.relay.webhooks.dispatcher import WebhookDispatcher
 from jobs.runtime.startup import begin
@@ -22,7 +23,11 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     log.info("relay started", webhooks=settings.webhooks)
-    dispatcher = WebhookDispatcher(settings, stop) if settings.webhooks else None
+    try:
+        dispatcher = WebhookDispatcher(settings, stop) if settings.webhooks else None
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
     if dispatcher is not None:
         dispatcher.start()
     sweeper.serve(settings, stop)

@@ -33,17 +33,28 @@ FAILED: Final = "failed"
 _LONGEST_LEASE_SECONDS: Final = 600
 
 
-def register(s: Session, info: DatasetInfo) -> Dataset:
-    """Store `info` under its name as a built-in data set, or update the row of that name."""
-    builtin = (Dataset.name == info.name, Dataset.tenant == SHARED)
-    row = s.scalars(select(Dataset).where(*builtin)).one_or_none()
+def register(s: Session, info: DatasetInfo, why_not_installed: str = "") -> Dataset:
+    """Store `info` under its name as a built-in data set, or update the row of that name.
+
+    A new row is ready, unless `why_not_installed` says why it cannot be loaded. `set_installed` changes that.
+    """
+    row = s.scalars(select(Dataset).where(*_builtin(info.name))).one_or_none()
     if row is None:
         row = Dataset(id=new_id("ds"), tenant=SHARED, name=info.name, created_at=clock.read(s))
+        row.status, row.problems = _availability(why_not_installed)
         s.add(row)
-    row.status, row.problems, row.sha256 = READY, [], info.sha256
+    row.sha256 = info.sha256
     _fill(row, info)
     s.flush()
     return row
+
+
+def set_installed(s: Session, name: str, why_not: str = "") -> None:
+    """Record that workers can load a built-in data set, or why they cannot."""
+    status, problems = _availability(why_not)
+    row = s.scalars(select(Dataset).where(*_builtin(name))).one_or_none()
+    if row is not None and (row.status, row.problems) != (status, problems):
+        row.status, row.problems = status, problems
 
 
 def create_upload(s: Session, dataset_id: str, name: str, asked_side: int | None, archive_bytes: int = 0) -> Dataset:
@@ -155,7 +166,7 @@ def lock_ready(s: Session, name_or_id: str) -> Dataset:
     if row is None:
         raise DatasetNotFoundError(name_or_id)
     if row.status != READY:
-        raise DatasetNotReadyError(row.name, row.status)
+        raise DatasetNotReadyError(row.name, row.status, "" if row.uploaded else row.problems[0]["detail"])
     return row
 
 
@@ -208,6 +219,15 @@ def info(row: Dataset) -> DatasetInfo:
         classes=tuple(DatasetClass(**c) for c in row.classes),
         sha256=row.sha256,
     )
+
+
+def _builtin(name: str) -> tuple[ColumnElement[bool], ...]:
+    return Dataset.name == name, Dataset.tenant == SHARED
+
+
+def _availability(why_not: str) -> tuple[str, list[dict[str, Any]]]:
+    """Return status and problems of a built-in data set that can be loaded, or cannot for the given reason."""
+    return (FAILED, [{"file": None, "code": "not-installed", "detail": why_not}]) if why_not else (READY, [])
 
 
 _ENDED: Final[dict[str, Any]] = {"progress": None, "lease_until": None}

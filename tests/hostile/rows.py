@@ -209,7 +209,7 @@ def _smuggled(target: Target) -> bytes:
 
 def _giant(target: Target) -> str:
     body = {
-        "dataset": "fashion-mnist",
+        "dataset": "fashion-mnist-mini",
         "preset": "sagan",
         "batch_size": 4096,
         "generator": {"base_channels": 256, "z_dim": 1024},

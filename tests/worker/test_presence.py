@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from gan.spec import installed
 from jobs.db import Database
 from jobs.models import Worker
 from jobs.runtime.settings import Settings
-from jobs.store import workers
+from jobs.store import datasets, workers
 from tests.worker.helpers import until
 from worker.presence import Presence
 
@@ -92,3 +94,16 @@ def test_a_worker_that_is_to_drain_hears_of_it_once(sqlite_settings: Settings, s
     time.sleep(0.6)
     thread.leave()
     assert told == ["drain"]
+
+
+def test_a_worker_makes_the_data_sets_ready_that_it_has(
+    presence: Presence, sqlite_db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sqlite_db.write() as s:
+        datasets.set_installed(s, "fashion-mnist", "It is on no machine.")
+        assert "fashion-mnist" not in datasets.names(s)
+    monkeypatch.setattr(installed, "DEBIAN_FASHION_MNIST", tmp_path)
+    presence.start()
+    until(lambda: len(known(sqlite_db)) == 1)
+    with sqlite_db.read() as s:
+        assert "fashion-mnist" in datasets.names(s)

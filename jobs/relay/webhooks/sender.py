@@ -12,7 +12,7 @@ from typing import Any, Final
 import httpcore2
 from standardwebhooks import Webhook
 
-from jobs.errors import UrlNotAllowedError
+from jobs.errors import SettingsError, UrlNotAllowedError
 from jobs.relay.webhooks.addresses import AddressChecker
 from jobs.store.callers.deliveries import DeliveryOutcome, PendingDelivery
 
@@ -47,7 +47,7 @@ class WebhookSender:
     ) -> None:
         self._addresses, self._backend = addresses, backend or httpcore2.SyncBackend()
         self._seconds = in_all_seconds
-        self._tls = httpcore2.default_ssl_context()
+        self._tls = _trusted_certificates()
 
     def send(self, delivery: PendingDelivery) -> DeliveryOutcome:
         """Send the delivery and return the outcome. A failure is an outcome, not an exception."""
@@ -81,6 +81,17 @@ class WebhookSender:
         ):
             _read_start(response.iter_stream())
             return int(response.status)
+
+
+def _trusted_certificates() -> ssl.SSLContext:
+    """Return the certificates that this host trusts. Raises `SettingsError`."""
+    try:
+        return httpcore2.default_ssl_context()
+    except OSError as error:
+        raise SettingsError(
+            f"The certificates of this host cannot be read ({error.strerror or error}). Correct or unset "
+            "SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE."
+        ) from error
 
 
 def signed_headers(delivery: PendingDelivery, moment: datetime) -> dict[bytes | str, bytes | str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
 
+from gan.spec import installed
 from jobs import clock, leases
+from jobs.db import check_installed
 from jobs.models import Job, Outbox
 from jobs.runtime.settings import Settings
 from jobs.status import Status
@@ -156,6 +160,24 @@ def test_a_dataset_is_accepted_by_id_and_stored_by_name(client: TestClient) -> N
     found = client.get("/v1/datasets/fashion-mnist").json()
     job = client.post("/v1/jobs", json={"dataset": found["id"]}).json()
     assert job["spec"]["dataset"] == "fashion-mnist"
+
+
+def test_a_data_set_that_is_not_installed_is_refused_before_a_job_is_stored(
+    client: TestClient, sqlite_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "fashion-mnist"
+    monkeypatch.setattr(installed, "DEBIAN_FASHION_MNIST", folder)
+    monkeypatch.setitem(sys.modules, "datasets", None)  # the library that downloads it is missing
+    check_installed(sqlite_settings)
+    found = client.get("/v1/datasets/fashion-mnist").json()
+    assert found["status"] == "failed" and [p["code"] for p in found["problems"]] == ["not-installed"]
+    for address in ("/v1/jobs", "/v1/jobs?dry_run=true"):
+        body = assert_problem(client.post(address, json={"dataset": "fashion-mnist"}), 409, "dataset-not-ready")
+        assert "apt install dataset-fashion-mnist" in body["detail"]
+    assert client.get("/v1/datasets/fashion-mnist-mini").json()["status"] == "ready"
+    folder.mkdir()
+    check_installed(sqlite_settings)
+    assert client.post("/v1/jobs", json={"dataset": "fashion-mnist"}).status_code == 201
 
 
 def test_a_dry_run_without_the_sampler_is_503_and_stores_nothing(client: TestClient, fake_worker: FakeWorker) -> None:

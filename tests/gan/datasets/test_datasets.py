@@ -16,6 +16,7 @@ import torch
 
 from gan.datasets import DatasetUnavailableError, fashion_mnist, fashion_mnist_mini, idx, load
 from gan.spec.catalog import BUILTIN_DATASETS
+from gan.spec.installed import DEBIAN_FASHION_MNIST
 
 
 def test_the_mini_set_is_500_images_of_each_class() -> None:
@@ -114,7 +115,7 @@ def test_the_error_names_both_ways_to_get_the_data_set(tmp_path: Path, monkeypat
 def test_the_full_set_is_read_if_installed_and_unavailable_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if fashion_mnist.DEBIAN_FOLDER.exists():
+    if DEBIAN_FASHION_MNIST.exists():
         data = load("fashion-mnist")
         assert data.images.shape == (60000, 1, 28, 28)
         mini = load("fashion-mnist-mini")

@@ -13,6 +13,7 @@ from gan.data import HeldOut, ImageDataset
 from gan.datasets import DatasetUnavailableError, fashion_mnist, fashion_mnist_mini, load
 from gan.datasets.make_fashion_mnist_mini import make
 from gan.spec.catalog import BUILTIN_DATASETS
+from gan.spec.installed import DEBIAN_FASHION_MNIST
 
 
 def test_the_mini_set_holds_out_100_test_images_of_each_class() -> None:
@@ -72,7 +73,7 @@ def test_a_damaged_or_changed_held_out_sheet_is_detected(tmp_path: Path) -> None
 
 
 def test_the_script_makes_the_sheets_from_the_full_set(tmp_path: Path) -> None:
-    if fashion_mnist.DEBIAN_FOLDER.exists():
+    if DEBIAN_FASHION_MNIST.exists():
         whole = load("fashion-mnist")
         assert whole.held_out is not None
         assert len(whole.held_out) == 10_000
