@@ -41,7 +41,7 @@ from jobs.errors import DatasetNotFoundError, InvalidKeyError, UnavailableError,
 from jobs.models import Dataset, Job
 from jobs.runtime import failpoints
 from jobs.status import Status
-from jobs.store import datasets, jobs, queue, retries
+from jobs.store import datasets, jobs, queue, rates, retries
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -87,14 +87,16 @@ async def submit(
     body: JsonObject,
     idempotent: Idempotent,
     dry_run: Annotated[
-        bool, Query(description="Create no job; return the complete spec and an estimate of its memory and disk.")
+        bool, Query(description="Create no job; return the complete spec and an estimate of memory, disk and time.")
     ] = False,
 ) -> Response:
     """Submit a job. Fields that you omit have the values of `preset`."""
     spec = resolve(body)
     if dry_run:
         spec, info = await run_in_threadpool(_with_dataset, context, spec)
-        estimate = Estimate(**await context.sampler.estimate(spec, info))
+        estimate = Estimate(
+            **await context.sampler.estimate(spec, info), **await run_in_threadpool(_duration, context, spec)
+        )
         return _json(DryRun(spec=spec, estimate=estimate).model_dump_json().encode())
     await require_a_device_for(context, spec)
     stored = await run_in_threadpool(_create, context, spec, idempotent, body)
@@ -290,6 +292,16 @@ def _with_dataset(context: TenantContext, spec: TrainSpec) -> tuple[TrainSpec, D
         spec, info = _lock_dataset(s, spec)
     check_against(spec, info)
     return spec, info
+
+
+def _duration(context: TenantContext, spec: TrainSpec) -> dict[str, Any]:
+    """Return the duration that the rates of all workers promise, as fields of an estimate; none without a rate."""
+    with context.services.db.read() as s:
+        rate = rates.newest_like(s, spec, context.caller.tenant)
+    if rate is None:
+        return {}
+    seconds = spec.total_steps * spec.images_per_step / rate.images_per_second
+    return {"seconds": round(seconds), "images_per_second": round(rate.images_per_second, 1), "device": rate.device}
 
 
 def _lock_dataset(s: Session, spec: TrainSpec) -> tuple[TrainSpec, DatasetInfo]:

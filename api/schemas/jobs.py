@@ -124,7 +124,7 @@ class JobView(ResponseModel):
 
 
 class Estimate(ResponseModel):
-    """The size of the networks, and the memory and disk that a job would need."""
+    """The size of the networks, the memory and disk that a job would need, and how long it would train."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -133,6 +133,14 @@ class Estimate(ResponseModel):
     memory_bytes: int | None
     checkpoint_bytes: int
     disk_bytes: int
+    seconds: int | None = Field(
+        None, description="Duration of the training without its evaluations; null until such a job was measured here."
+    )
+    images_per_second: float | None = Field(
+        None,
+        description="The rate behind `seconds`: that of the newest job whose images cost as much.",
+    )
+    device: str | None = Field(None, description="The device on which that rate was measured.")
 
 
 class DryRun(ResponseModel):

@@ -28,7 +28,8 @@ class FakeEstimator:
         self.request_count += 1
         if self.memory_bytes is None:
             raise SamplerUnavailableError("It is away.")
-        return {"memory_bytes": self.memory_bytes}
+        sizes = ("generator_parameters", "discriminator_parameters", "checkpoint_bytes", "disk_bytes")
+        return {**dict.fromkeys(sizes, 1), "memory_bytes": self.memory_bytes}
 
     async def close(self) -> None:
         """Do nothing."""
@@ -82,6 +83,17 @@ def test_the_sampler_is_not_asked_about_small_jobs(client: TestClient, fake_work
     assert client.post("/v1/jobs", json=DEFAULT_JOB).status_code == 201
     assert client.post("/v1/jobs", json={**DEFAULT_JOB, "preset": "sagan"}).status_code == 201
     assert sampler.request_count == 0
+
+
+def test_a_dry_run_estimates_the_duration_from_a_measured_rate(client: TestClient, fake_worker: FakeWorker) -> None:
+    estimator(client, GIB)
+    body = {**DEFAULT_JOB, "total_steps": 1000}
+    estimate = client.post("/v1/jobs?dry_run=true", json=body).json()["estimate"]
+    assert (estimate["seconds"], estimate["images_per_second"], estimate["device"]) == (None, None, None)
+    fake_worker.progress(fake_worker.train(), 25, rate=160.0)
+    estimate = client.post("/v1/jobs?dry_run=true", json=body).json()["estimate"]
+    assert estimate["seconds"] == round(1000 * 16 / 160), "batches of 16"
+    assert estimate["images_per_second"] == 160 and estimate["device"] == "cpu (2 cores)"
 
 
 def test_without_any_worker_every_job_is_accepted(client: TestClient) -> None:

@@ -240,4 +240,5 @@ def costs(answer: Json) -> dict[str, str]:
         "Memory": formatting.size(estimate["memory_bytes"]),
         "Checkpoint": formatting.size(estimate["checkpoint_bytes"]),
         "Disk": formatting.size(estimate["disk_bytes"]),
+        "Duration": "not measured yet" if estimate["seconds"] is None else formatting.duration(estimate["seconds"]),
     }

@@ -1,0 +1,57 @@
+"""Rates that the fleet has measured: how fast jobs train that cost the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from gan.spec import BUILTIN_DATASETS, TrainSpec
+from jobs.models import Job
+from jobs.status import Status
+
+# Fields that do not change how long one image takes. Evaluations, previews and checkpoints are not in the rate.
+_FREE: Final = frozenset(
+    {
+        *("spec_version", "name", "labels", "preset", "total_steps", "seed", "priority", "max_attempts"),
+        *("max_runtime_seconds", "evaluation", "safeguards", "previews", "checkpoints"),
+    }
+)
+# Newest jobs that are looked at. Neither query reads more rows, however many jobs there are.
+_MOST_ENDED: Final = 200
+_MOST_RUNNING: Final = 100
+
+
+@dataclass(frozen=True)
+class MeasuredRate:
+    """How fast a job of the same cost has trained, and on which device."""
+
+    images_per_second: float
+    device: str | None
+
+
+def newest_like(s: Session, spec: TrainSpec, tenant: str) -> MeasuredRate | None:
+    """Return the newest rate of a job that costs as much as `spec` for each image; None if there is none.
+
+    `s` sees the jobs of all tenants. Jobs of others count if the data set is a built-in one.
+    """
+    rate = select(Job.spec, Job.images_per_second, Job.device).where(
+        Job.images_per_second > 0, *(() if spec.dataset in BUILTIN_DATASETS else (Job.tenant == tenant,))
+    )
+    running = rate.where(Job.status == Status.RUNNING.value).limit(_MOST_RUNNING)
+    newest = select(Job.id).where(Job.finished_at.is_not(None)).order_by(Job.finished_at.desc()).limit(_MOST_ENDED)
+    ended = rate.where(Job.id.in_(newest)).order_by(Job.finished_at.desc())
+    wanted = _cost(json.loads(spec.model_dump_json()))
+    for query in (running, ended):
+        for found, images_per_second, device in s.execute(query):
+            if images_per_second is not None and _cost(found) == wanted:
+                return MeasuredRate(images_per_second, device)
+    return None
+
+
+def _cost(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in spec.items() if name not in _FREE}
