@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, event, text
 
-from gan.spec import BUILTIN_DATASETS
+from gan.spec import BUILTIN_DATASETS, from_record
 from jobs import leases
 from jobs.db import Database, Session
 from jobs.keys import Scope
@@ -35,6 +35,7 @@ from jobs.store import (
     outbox,
     previews,
     queue,
+    rates,
     retries,
     upsert,
     workers,
@@ -44,7 +45,7 @@ from tests.jobs.helpers import submit
 
 MODULES: Final = (
     *(attempts, checkpoints, datasets, evaluations, events, files, health, idempotency, jobs, leases, metrics),
-    *(acts, api_keys, deliveries, outbox, previews, queue, retries, tenants, upsert, webhooks, workers),
+    *(acts, api_keys, deliveries, outbox, previews, queue, rates, retries, tenants, upsert, webhooks, workers),
 )
 BIG: Final = (
     *("jobs", "attempts", "job_events", "metric_blocks", "checkpoints", "evaluations", "previews", "outbox"),
@@ -241,11 +242,12 @@ def _read_everything(db: Database, job_id: str, waiting: str) -> None:
         events.page(s, job_id, 0, 10), events.positions(s, [job_id, waiting])
         files.recorded_keys(s, job_id)
         workers.page(s, limit=5), workers.is_draining(s, "w"), workers.count_idle(s, 60), workers.most_gpus(s, 60)
-        workers.largest_memory(s, with_gpu=False)
+        workers.largest_memory(s, with_gpu=False), workers.count_taking_jobs(s, 60)
         workers.count_on_host(s, "w", 60)
         jobs.require_exists(s, job_id)
         datasets.page(s, limit=5), datasets.names(s), datasets.get(s, "fashion-mnist"), datasets.ids_with_files(s)
-        datasets.register(s, BUILTIN_DATASETS["fashion-mnist"])
+        datasets.register(s, BUILTIN_DATASETS["fashion-mnist"]), datasets.set_installed(s, "fashion-mnist")
+        rates.newest_like(s, from_record(jobs.get(s, job_id).spec), DEFAULT_TENANT)
 
 
 def _plan_on_sqlite(s: Session, statement: str, parameters: Any) -> list[str]:
