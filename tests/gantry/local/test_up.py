@@ -220,10 +220,12 @@ def test_the_dashboard_takes_another_port_only_if_none_was_chosen(tmp_path: Path
 def test_settings_come_from_the_service_as_do_their_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANTRY_GRACE_SECONDS", "7")
     monkeypatch.setenv("GANTRY_KEY", "gan_live_of_the_caller")
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "none" / "keys"))
     settings = load_settings(port=1234, data_dir=tmp_path, host=None)
     assert (settings.port, settings.host, settings.grace_seconds) == (1234, "127.0.0.1", 7.0)
     assert settings.given("port") and not settings.given("host")
     assert settings.environment["GANTRY_DATA_DIR"] == str(tmp_path) and "GANTRY_KEY" not in settings.environment
+    assert "SSLKEYLOGFILE" not in settings.environment
     with pytest.raises(LocalCommandError, match="GANTRY_PORT is not usable") as refused:
         load_settings(port=99_999)
     assert refused.value.code == 2

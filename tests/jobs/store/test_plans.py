@@ -246,7 +246,8 @@ def _read_everything(db: Database, job_id: str, waiting: str) -> None:
         workers.count_on_host(s, "w", 60)
         jobs.require_exists(s, job_id)
         datasets.page(s, limit=5), datasets.names(s), datasets.get(s, "fashion-mnist"), datasets.ids_with_files(s)
-        datasets.register(s, BUILTIN_DATASETS["fashion-mnist"]), datasets.set_installed(s, "fashion-mnist")
+        datasets.register(s, BUILTIN_DATASETS["fashion-mnist"])
+        datasets.set_installed(s, "fashion-mnist")
         rates.newest_like(s, from_record(jobs.get(s, job_id).spec), DEFAULT_TENANT)
 
 
