@@ -200,7 +200,7 @@ def _until_alive(http: httpx2.Client, server: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:abc", "http://[bad", "127.0.0.1:8000"])
 def test_an_invalid_url_is_refused_with_an_example(url: str) -> None:
-    with pytest.raises(ValueError, match="an example is http://127.0.0.1:8000"):
+    with pytest.raises(ValueError, match=r"an example is http://127.0.0.1:8000"):
         create_app(url, exposed=False)
 
 
