@@ -64,6 +64,10 @@ class IdempotentRequest:
         found = idempotency.find_response(s, self._caller, self._key, self._fingerprint(content))
         return None if found is None else _replay(found)
 
+    def is_known(self, s: Session) -> bool:
+        """Return whether a request with this key was carried out before, this one or another."""
+        return self._key is not None and idempotency.is_known(s, self._caller, self._key)
+
     def carry_out(self, s: Session, content: object, create: Callable[[], StoredResponse]) -> StoredResponse:
         """Return the result of `create`, stored in the same transaction; or the stored response, without a call.
 

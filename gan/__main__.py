@@ -34,8 +34,9 @@ from gan.quality.features import FeatureNet
 from gan.sample import TrainedGenerator
 from gan.spec import BUILTIN_DATASETS, SpecError, check_against, resolve
 from gan.train import DivergedError, Trainer
-from gan.uploads.archive import ArchiveRefusedError
+from gan.uploads.problems import ArchiveRefusedError
 from gan.uploads.unpack import MAX_SIDE, MIN_SIDE
+from gan.uploads.zipped import UnreadableImagesError
 
 # torchrun sets this variable in each process that it starts.
 _TORCHRUN_VARIABLE: Final = "TORCHELASTIC_RUN_ID"
@@ -55,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ArchiveRefusedError as error:
         for refused in error.problems:
             print(f"{options.data}: {refused.detail}", file=sys.stderr)
+        return 2
+    except UnreadableImagesError as error:
+        print(error, file=sys.stderr)
         return 2
     except (ValueError, OSError, DatasetUnavailableError, CheckpointUnreadableError) as error:
         print(f"{options.file or options.data}: {error}", file=sys.stderr)
@@ -116,8 +120,8 @@ def _with_dataset_name(body: dict[str, Any], own: Path | None) -> dict[str, Any]
 def _images(name: str, own: Path | None, side: int | None, folder: Path, ranks: Ranks) -> ImageDataset:
     """Return the built-in data set `name`, or the user's images at `own`, which rank 0 unpacks into `folder`.
 
-    Raises `ArchiveRefusedError`, `OSError`, `ValueError` and `DatasetUnavailableError`. The other ranks exit with
-    code 2 if rank 0 fails.
+    Raises `ArchiveRefusedError`, `UnreadableImagesError`, `OSError`, `ValueError` and `DatasetUnavailableError`. The
+    other ranks exit with code 2 if rank 0 fails.
     """
     if own is None:
         return load(name)
@@ -128,7 +132,9 @@ def _images(name: str, own: Path | None, side: int | None, folder: Path, ranks: 
         return uploaded.load(folder, info)
     info = None
     try:
-        data = local.load(own, folder, name, side, on_preparation=lambda preparation: _print(preparation.words))
+        data = local.load(
+            own, folder, name, side, on_preparation=lambda preparation: _print(preparation.words), on_note=_print
+        )
         info = data.info
     finally:
         ranks.broadcast(info)

@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from gan import checkpoint
+from gan import checkpoint, lettering
 from gan.architectures import build_networks, place_network
 from gan.data import margins
 from gan.randomness import generator, latents
@@ -170,12 +170,12 @@ def grid_png(images: Images, rows: int, row_labels: Sequence[str] | None = None)
         raise ValueError(f"{count} images and {len(row_labels or ())} labels do not make {rows} rows.")
     scale = max(1, -(-_READABLE // max(height, width)))
     cell_h = height * scale + _GAP
-    font = ImageFont.load_default(size=max(11, min(18, cell_h // 3)))
-    margin = max((int(font.getlength(text)) + 2 * _PAD for text in row_labels or ()), default=_GAP)
+    lines = [lettering.line(text, max(11, min(18, cell_h // 3))) for text in row_labels or ()]
+    margin = max((int(line.width) + 2 * _PAD for line in lines), default=_GAP)
     sheet = _picture(_sheet(_opaque(images), rows, scale, margin))
     pen = ImageDraw.Draw(sheet)
-    for row, text in enumerate(row_labels or ()):
-        pen.text((margin - _PAD, _GAP + int((row + 0.5) * cell_h)), text, fill="black", font=font, anchor="rm")
+    for row, line in enumerate(lines):
+        line.draw(pen, margin - _PAD, _GAP + int((row + 0.5) * cell_h))
     return _png(sheet)
 
 

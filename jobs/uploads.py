@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,17 @@ _PASSED_VARIABLES: Final = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD
 # One thread each: the work is done image by image, and every thread takes memory from the limit.
 _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
+_CRASH: Final = "The process crashed ({}), probably over the file that it was reading."
+_SIGNALS: Final[dict[int, str]] = {
+    signal.SIGKILL: "The process was killed (SIGKILL), as the system does when memory is short.",
+    signal.SIGTERM: "The process was stopped (SIGTERM).",
+    signal.SIGXCPU: "The process used more processor time than the limit for an upload.",
+    **{
+        number: _CRASH.format(number.name)
+        for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL)
+    },
+}
+
 Problems = list[dict[str, Any]]
 
 
@@ -43,26 +55,34 @@ def inspect(path: Path) -> Problems:
     Raises `UploadsBusyError` where too many archives are being checked, or already wait for it.
     """
     with _SLOTS.slot(within_seconds=_INSPECT_SECONDS):
-        output = _output_of("inspect", str(path))
-    for line in output.splitlines():
-        message = json.loads(line)
+        output, ended = _output_of("inspect", str(path))
+    for message in map(json.loads, output.splitlines()):
         if "refused" in message:
             return list(message["refused"])
         if "found" in message:
             return []
-    detail = "The archive's directory needs more memory or time to read than the limit for an upload."
+        ended = str(message.get("ended", ended))
+    detail = f"The archive's directory could not be read. {ended}"
     return [{"file": None, "code": "unsafe-archive", "detail": detail}]
 
 
-def _output_of(*arguments: str) -> bytes:
-    """Run the process and return its output; empty if it takes too long."""
+def _output_of(*arguments: str) -> tuple[bytes, str]:
+    """Run the process. Return its whole lines of output, and how it ended, as a sentence."""
     child = start_limited(*arguments)
     try:
-        return child.communicate(timeout=_INSPECT_SECONDS)[0]
+        output = child.communicate(timeout=_INSPECT_SECONDS)[0]
+        return output[: output.rfind(b"\n") + 1], how_it_ended(child.returncode)
     except subprocess.TimeoutExpired:
-        return b""
+        return b"", f"This took longer than {_INSPECT_SECONDS:g} s."
     finally:
         process.end(child, 0)
+
+
+def how_it_ended(returncode: int) -> str:
+    """Return a sentence about a process of `gan.uploads` that ended with this code, negative for a signal."""
+    if returncode >= 0:
+        return f"The process ended by an error of its own, with exit code {returncode}; the service's log has it."
+    return _SIGNALS.get(-returncode) or f"The process was ended by signal {-returncode}."
 
 
 def delete_orphans(db: Database, storage: Storage, older_than_seconds: float) -> list[str]:

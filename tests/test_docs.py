@@ -173,7 +173,7 @@ def test_the_extras_in_readme_are_those_of_the_package() -> None:
     project = tomllib.loads(_text("pyproject.toml"))["project"]
     named = set(re.findall(r"'\.\[([a-z]+)\]'", _section("README.md", "Install")))
     # The others are for those who work on Gantry, or parts of a larger one.
-    assert named == set(project["optional-dependencies"]) - {"record", "monitor", "browser", "dev"}
+    assert named == set(project["optional-dependencies"]) - {"record", "fonts", "monitor", "browser", "dev"}
 
 
 def test_the_preset_table_is_the_presets() -> None:

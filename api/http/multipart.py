@@ -12,7 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final
 
 from fastapi import Depends, Request
@@ -23,12 +23,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api.context import DatasetsWrite, TenantContext
+from api.http import upload_names
 from api.http.errors import UnsupportedMediaTypeError
-from gan.spec import SpecProblem, pointer_to
+from api.idempotency import Idempotent, IdempotentRequest
+from gan.spec import SpecProblem, nfc, pointer_to
 from jobs.errors import BadUploadError, InvalidKeyError, UnavailableError, UploadTooLargeError
-from jobs.ids import looks_like, new_id
+from jobs.ids import new_id
 from jobs.runtime.settings import Settings
 from jobs.storage import Storage, keys
+from jobs.store import datasets
 
 _MEGABYTE: Final = 1_000_000
 # Reserved for checkpoints, which matter more than uploads.
@@ -38,7 +41,6 @@ _MOST_FIELD_BYTES: Final = 1000
 _MOST_PARTS: Final = 8
 # The form around the file: boundaries, headers and the other fields.
 _FORM_BYTES: Final = 16 * 1024
-_NAME: Final = re.compile(r"[\w][\w .:-]{0,99}")
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
 _SIDES: Final = (16, 128)
 _FIELDS: Final = ("name", "size", "sha256")
@@ -64,9 +66,10 @@ BODY: Final[dict[str, Any]] = {
                         },
                         "name": {
                             "type": "string",
-                            "pattern": r"^\w[\w .:-]{0,99}$",
+                            "pattern": upload_names.PATTERN,
                             "description": "The name of the data set, which jobs use. Default: the name of the file, "
-                            "without its extension.",
+                            "without its extension. If it is sent before the file, a name that is not valid or is "
+                            "taken is refused before the file is read.",
                         },
                         "size": {
                             "type": "integer",
@@ -104,11 +107,12 @@ class Upload:
         return {"name": self.name, "size": self.side, "sha256": self.sha256}
 
 
-async def _upload(request: Request, context: DatasetsWrite) -> Upload:
+async def _upload(request: Request, context: DatasetsWrite, idempotent: Idempotent) -> Upload:
     """Receive the body and store its file. Leave nothing in the storage after an error.
 
-    Raises `UnsupportedMediaTypeError`, `UploadTooLargeError`, `UploadsBusyError`, `BadUploadError` and
-    `UnavailableError`; 408 for a body that is too slow; and `InvalidKeyError` if the key was revoked meanwhile.
+    Raises `UnsupportedMediaTypeError`, `UploadTooLargeError`, `UploadsBusyError`, `BadUploadError`,
+    `DatasetExistsError` and `UnavailableError`; 408 for a body that is too slow; and `InvalidKeyError` if the key was
+    revoked meanwhile.
     """
     boundary = _boundary(request.headers.get("content-type", ""))
     most_bytes = context.settings.upload_mb * _MEGABYTE
@@ -123,7 +127,7 @@ async def _upload(request: Request, context: DatasetsWrite) -> Upload:
         with request.app.state.upload_limiter.slot(), ExitStack() as stack:
             path = await run_in_threadpool(stack.enter_context, files.scratch_file(key))
             stack.enter_context(_disk_reservations.reserve(files, path, size))
-            upload = await _receive(request, context, boundary, dataset_id, path)
+            upload = await _receive(request, context, idempotent, boundary, dataset_id, path)
             await run_in_threadpool(files.put_file, key, path, upload.sha256)
         # The upload may have taken an hour, and the key may be revoked by now.
         if not await context.is_still_open():
@@ -136,9 +140,22 @@ async def _upload(request: Request, context: DatasetsWrite) -> Upload:
         raise
 
 
-async def _receive(request: Request, context: TenantContext, boundary: bytes, dataset_id: str, path: Path) -> Upload:
+async def _receive(
+    request: Request,
+    context: TenantContext,
+    idempotent: IdempotentRequest,
+    boundary: bytes,
+    dataset_id: str,
+    path: Path,
+) -> Upload:
+    def require_free(name: str) -> None:
+        with context.read() as s:
+            # A request that is repeated with its key gets its first response, although its name is taken by now.
+            if not idempotent.is_known(s):
+                datasets.require_free(s, name)
+
     with path.open("wb") as file:
-        form = _FormReader(file, context.settings.upload_mb)
+        form = _FormReader(file, context.settings.upload_mb, require_free)
         parser = MultipartParser(boundary, form.callbacks())
         buffer = bytearray()
         try:
@@ -189,11 +206,14 @@ class _FormReader:
 
     file: BinaryIO
     most_mb: int
+    require_free: Callable[[str], None]
+    """Raises an error if a data set of this name exists."""
     fields: dict[str, bytes] = field(default_factory=dict)
     file_name: str | None = None
     ended: bool = False
     digest: Any = field(default_factory=hashlib.sha256)
     written: int = 0
+    _beginning: bytes = b""
     _parts: int = 0
     _part: str = ""
     _header: tuple[bytes, bytes] = (b"", b"")
@@ -238,16 +258,31 @@ class _FormReader:
             raise _bad_upload([self._part], "repeated-field", f"The field {self._part!r} may be given only once.")
         if self._part == "file":
             self.file_name = options.get(b"filename", b"").decode(errors="replace")
+            self._judge_fields()
         elif self._part in _FIELDS:
             self.fields[self._part] = b""
         else:
             detail = f"There is no field {self._part[:200]!r}; the fields are file, name, size and sha256."
             raise _bad_upload([self._part[:200]], "unknown-field", detail)
 
+    def _judge_fields(self) -> None:
+        """Refuse what is wrong with the fields in front of the file, before the file is read."""
+        if "name" in self.fields:
+            self.require_free(_name(self))
+        _side(self)
+
+    def _judge_beginning(self, data: bytes) -> None:
+        missing = upload_names.BEGINNING - len(self._beginning)
+        self._beginning += data[:missing]
+        if len(self._beginning) == upload_names.BEGINNING and (detail := upload_names.file_problem(self._beginning)):
+            raise _bad_upload(["file"], "corrupt-archive", detail)
+
     def _on_part_data(self, data: bytes) -> None:
         if self._part != "file":
             self.fields[self._part] = (self.fields[self._part] + data)[:_MOST_FIELD_BYTES]
             return
+        if len(self._beginning) < upload_names.BEGINNING:
+            self._judge_beginning(data)
         self.written += len(data)
         if self.written > self.most_mb * _MEGABYTE:
             raise UploadTooLargeError(self.most_mb)
@@ -275,10 +310,12 @@ class _DiskReservations:
             # The part of an upload that is on the disk already does not count as free any more.
             outstanding = sum(max(0, size - _size_of(other)) for other, size in self._reserved.items())
             free = max(0, files.free_bytes() - outstanding)
-            if free < 2 * upload_bytes + _RESERVED_BYTES:
+            needed = 2 * upload_bytes + _RESERVED_BYTES
+            if free < needed:
                 raise UnavailableError(
-                    f"The disk of the service has {free / _MEGABYTE:,.0f} MB free, which is too little for an upload "
-                    f"of {upload_bytes / _MEGABYTE:,.0f} MB."
+                    f"The disk of the service has {_size(free)} free, and needs {_size(needed)}: "
+                    f"{_size(upload_bytes)} for this upload, as much for its images, and {_size(_RESERVED_BYTES)} "
+                    "for checkpoints."
                 )
             self._reserved[path] = 2 * upload_bytes
         try:
@@ -289,6 +326,11 @@ class _DiskReservations:
 
 
 _disk_reservations: Final = _DiskReservations()
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes for people, in MB or in kB."""
+    return f"{count / _MEGABYTE:,.0f} MB" if count >= _MEGABYTE else f"{count / 1000:,.1f} kB"
 
 
 def _size_of(path: Path) -> int:
@@ -309,12 +351,8 @@ def _boundary(content_type: str) -> bytes:
 def _name(form: _FormReader) -> str:
     """Return the field `name`, or the name of the file. Raises `BadUploadError`."""
     sent = form.fields.get("name")
-    name = PureWindowsPath(form.file_name or "").stem if sent is None else sent.decode(errors="replace")
-    if not _NAME.fullmatch(name) or looks_like("ds", name):
-        detail = (
-            f"{name[:100]!r} is not a valid name of a data set. A name has 1 to 100 letters, digits, spaces and any "
-            "of . : - _, begins with a letter, a digit or _, and does not look like an id. Send another as 'name'."
-        )
+    name = upload_names.name_of_file(form.file_name or "") if sent is None else nfc(sent.decode(errors="replace"))
+    if detail := upload_names.name_problem(name):
         raise _bad_upload(["name"], "bad-format", detail)
     return name
 

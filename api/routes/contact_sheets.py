@@ -23,7 +23,7 @@ from jobs.store import datasets
 
 router = APIRouter(prefix="/v1/datasets/{name_or_id}", tags=["datasets"])
 
-_VERSION: Final = "1"
+_VERSION: Final = "2"
 # A new data set may get the same name later: clients must ask each time, and get 304.
 _REVALIDATE: Final = {"Cache-Control": "private, no-cache"}
 
@@ -38,7 +38,10 @@ async def contact_sheet(
     name_or_id: str,
     label: Annotated[
         list[str] | None,
-        Query(description="The name or id of a class; repeat it for several classes. Default: all classes."),
+        Query(
+            description="The name of a class, or the id of a class if no class has this name; repeat it for several "
+            "classes. Default: all classes."
+        ),
     ] = None,
     n: Annotated[
         int, Query(ge=1, le=MOST_PER_LABEL, description="The number of images of each class; 1024 in total at most.")
@@ -109,4 +112,6 @@ def _classes(row: Dataset, labels: Sequence[str]) -> tuple[DatasetClass | None, 
     known = datasets.info(row).classes
     if labels and not known:
         raise UnlabelledError
-    return tuple(find_class(label, known) for label in dict.fromkeys(labels)) or known or (None,)
+    # A class may be asked for by its name, by its id and in two normal forms; it is shown once.
+    asked = {found.id: found for found in (find_class(label, known) for label in labels)}
+    return tuple(asked.values()) or known or (None,)

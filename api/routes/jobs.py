@@ -32,6 +32,7 @@ from gan.spec import (
     TrainSpec,
     UnknownPresetError,
     check_against,
+    nfc,
     pointer_to,
     resolve,
 )
@@ -330,4 +331,4 @@ def _label(text: str) -> tuple[str, str]:
     if found is None:
         detail = f"label must have the form key:value, such as team:vision, not {text[:200]!r}."
         raise BadParametersError([SpecProblem(pointer="/label", code="bad-format", detail=detail)])
-    return found[1], found[2]
+    return found[1], nfc(found[2])

@@ -58,7 +58,10 @@ async def draw(
     job_id: str,
     label: Annotated[
         list[str] | None,
-        Query(description="The name or id of a class; repeat it for several classes. Default: all classes."),
+        Query(
+            description="The name of a class, or the id of a class if no class has this name; repeat it for several "
+            "classes. Default: all classes."
+        ),
     ] = None,
     n: Annotated[
         int, Query(ge=1, le=MOST_PER_LABEL, description="The number of images of each class; 1024 in total at most.")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -18,6 +22,7 @@ from jobs.runtime.limiter import ConcurrencyLimiter
 
 T = TypeVar("T")
 
+_FONT_PACKAGES: Final = ("manimgx_fonts", "manimgx_fonts_cjk")
 _MOST_FRAMES: Final = 120
 # Pixels of the longer side.
 _LARGEST_FRAME: Final = 720
@@ -60,7 +65,7 @@ def curves_png(title: str, curves: Mapping[str, ReducedCurve]) -> bytes:
         for (name, curve), colour in zip(curves.items(), colours(list(curves)).values(), strict=True):
             values = np.where(np.isfinite(curve.values), curve.values, np.nan)
             axes.plot(curve.steps, values, label=name, color=colour, linewidth=1.1)
-        axes.set_title(title, loc="left", fontsize=11, parse_math=False)
+        axes.set_title(title, loc="left", fontsize=11, parse_math=False, fontfamily=_families(title))
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
         axes.margins(x=0.01)
@@ -71,6 +76,26 @@ def curves_png(title: str, curves: Mapping[str, ReducedCurve]) -> bytes:
         picture = io.BytesIO()
         figure.savefig(picture, format="png")
     return picture.getvalue()
+
+
+def _families(text: str) -> list[str]:
+    """Return the names of the fonts that `text` may need; matplotlib takes the first that has a character."""
+    return ["sans-serif"] if text.isascii() else ["sans-serif", *_noto()]
+
+
+@cache
+def _noto() -> list[str]:
+    """Register the Noto fonts with matplotlib, as far as they are installed, and return their names."""
+    from matplotlib.font_manager import fontManager  # noqa: PLC0415
+
+    # It tells at each title that the one font for Chinese, Japanese and Korean is thinner than the others.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    known = len(fontManager.ttflist)
+    for spec in map(find_spec, _FONT_PACKAGES):
+        for folder in spec.submodule_search_locations or () if spec else ():
+            for path in sorted(Path(folder).glob("*.tt[fc]")):
+                fontManager.addfont(path)
+    return list(dict.fromkeys(font.name for font in fontManager.ttflist[known:]))
 
 
 def evenly(items: Sequence[T], most: int = _MOST_FRAMES) -> list[T]:

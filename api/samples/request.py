@@ -14,10 +14,10 @@ from typing import Any, Final
 from api.http.errors import BadParametersError
 from api.http.headers import etag_of
 from api.schemas.samples import Manifest, ManifestCheckpoint, ManifestImage
-from gan.spec import DatasetClass, SpecProblem
+from gan.spec import DatasetClass, SpecProblem, plain_label
 from jobs.errors import NotConditionalError, UnknownLabelError
 
-RENDERER_VERSION: Final = "2"
+RENDERER_VERSION: Final = "3"
 """A part of every ETag. Raise it when the same plan would give other bytes."""
 
 MOST_IMAGES: Final = 1024
@@ -119,10 +119,13 @@ def make_plan(
 
 
 def find_class(label: str, classes: Sequence[DatasetClass]) -> DatasetClass:
-    """Return the class with this name, or else with this id. Raises `UnknownLabelError` with the known names."""
-    by_name = {c.label: c for c in reversed(classes)}
+    """Return the class with this name, or else with this id. Raises `UnknownLabelError` with the known names.
+
+    Names are compared in one spelling: a data set of an earlier version may have labels in another normal form.
+    """
+    by_name = {plain_label(c.label): c for c in reversed(classes)}
     by_id = {str(c.id): c for c in classes}
-    found = by_name.get(label) or by_id.get(label)
+    found = by_name.get(plain_label(label)) or by_id.get(label.strip())
     if found is None:
         raise UnknownLabelError(label, [c.label for c in classes])
     return found

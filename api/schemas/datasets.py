@@ -63,4 +63,7 @@ class DatasetView(ResponseModel):
         description="For an upload: the number of images that only evaluations use; num_images does not count them."
     )
     preparation: Preparation | None = Field(description="For an upload, as soon as it is known.")
+    notes: list[str] = Field(
+        description="For an upload that is ready: how its archive was read, what was left out, and what looks wrong."
+    )
     progress: IntakeProgress | None = Field(description="While the status is validating.")

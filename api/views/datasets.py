@@ -10,6 +10,8 @@ from jobs.models import Dataset
 
 def dataset_view(row: Dataset) -> DatasetView:
     """Return a data set."""
+    preparation = dict(row.preparation or {})
+    notes = preparation.pop("notes", [])
     return DatasetView(
         id=row.id,
         name=row.name,
@@ -22,6 +24,7 @@ def dataset_view(row: Dataset) -> DatasetView:
         sha256=row.sha256,
         problems=[FileProblem(**p) for p in row.problems],
         num_held_out=row.num_held_out,
-        preparation=None if row.preparation is None else Preparation(**row.preparation),
+        preparation=None if row.preparation is None else Preparation(**preparation),
+        notes=notes,
         progress=None if row.progress is None else IntakeProgress(**row.progress),
     )

@@ -18,13 +18,17 @@ def load(
     side: int | None = None,
     *,
     on_preparation: Callable[[ImagePreparation], None] = lambda _: None,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> ImageDataset:
     """Return the images at `path`, with one folder per class, as the data set `name`.
 
     Its unpacked files stay in `folder`. `side` is the width and height in pixels; None chooses one that fits the
-    images. `on_preparation` is called before the first image is converted.
-    Raises `ArchiveRefusedError`, `OSError` and `DatasetUnavailableError`.
+    images. `on_preparation` is called before the first image is converted, and `on_note` with each sentence about
+    what was left out or was a choice. Raises `ArchiveRefusedError`, `UnreadableImagesError`, `OSError` if `folder`
+    cannot be written, and `DatasetUnavailableError`.
     """
-    with zipped(path) as archive:
+    with zipped(path, on_note) as archive:
         unpacked = unpack(archive, folder, name, side, on_preparation=on_preparation)
+    for note in unpacked.notes:
+        on_note(note)
     return uploaded.load(folder, unpacked.info)

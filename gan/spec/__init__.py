@@ -5,13 +5,14 @@ This package imports pydantic only, so that `api` and `jobs` can read specs with
 
 from gan.spec.base import INTEGRAL
 from gan.spec.catalog import BUILTIN_DATASETS, DatasetClass, DatasetInfo
-from gan.spec.fields import SPEC_VERSION, UNSEEN, OptimizerSpec, TrainSpec
+from gan.spec.fields import SPEC_VERSION, OptimizerSpec, TrainSpec
 from gan.spec.installed import why_not_installed
 from gan.spec.memory_bound import max_memory_bytes
 from gan.spec.pointers import fields_of, pointer_to, put
 from gan.spec.presets import DEFAULT_PRESET, PRESETS, Preset
 from gan.spec.problems import PROBLEM_CODES, SpecError, SpecProblem, first_problems, problem_of
 from gan.spec.resolve import UnknownPresetError, check_against, from_record, image_size, merged, preset_spec, resolve
+from gan.spec.text import UNSEEN, nfc, plain_label
 
 __all__ = [
     "BUILTIN_DATASETS",
@@ -36,6 +37,8 @@ __all__ = [
     "image_size",
     "max_memory_bytes",
     "merged",
+    "nfc",
+    "plain_label",
     "pointer_to",
     "preset_spec",
     "problem_of",

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from gan.spec.base import INTEGRAL, Int, SpecModel
 from gan.spec.families import FAMILIES, Architecture, families_with
 from gan.spec.presets import DEFAULT_PRESET
 from gan.spec.safeguards import SafeguardsSpec
+from gan.spec.text import UNSEEN, nfc
 
 SPEC_VERSION: Final = 2
 MAX_PREVIEWS: Final = 10_000
@@ -25,16 +26,14 @@ MAX_PREVIEW_PIXELS: Final = 100_000_000
 # number of rows without classes.
 _READABLE_TILE, _TILE_GAP, _UNLABELLED_ROWS = 56, 2, 8
 
-UNSEEN: Final = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-"""Control characters, line separators and bidirectional marks, as the inside of a regular expression's [...].
-
-A text with one of them looks different from what it is.
-"""
 _PLAIN: Final = rf"^[^{UNSEEN}]*$"
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PLAIN)]
+# Before the other rules, because the normal form of some scripts is longer.
+_NFC: Final = BeforeValidator(lambda value: nfc(value) if isinstance(value, str) else value)
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PLAIN), _NFC]
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$")]
-LabelValue = Annotated[str, StringConstraints(max_length=200, pattern=_PLAIN)]
+LabelValue = Annotated[str, StringConstraints(max_length=200, pattern=_PLAIN), _NFC]
 
 ConditioningKind = Literal["none", "concat", "projection", "class_head"]
 LossKind = Literal["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"]

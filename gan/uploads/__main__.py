@@ -3,8 +3,9 @@
     python -m gan.uploads inspect ZIP
     python -m gan.uploads unpack ZIP FOLDER NAME [SIDE]
 
-It writes lines of JSON: {"progress": ...}, {"preparation": ...}, and one last {"found": ...} or
-{"refused": [{file, code, detail}]}. A nonzero exit code means that the process ended before the last line.
+It writes lines of JSON: {"progress": ...}, {"preparation": ...}, and one last {"found": ...}, or
+{"refused": [{file, code, detail}]}, or {"ended": ...} with a sentence about what kept it from finishing. A nonzero
+exit code means that it did not finish.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, Final
 
 from gan import sandbox
 from gan.uploads import archive
-from gan.uploads.archive import ArchiveRefusedError
+from gan.uploads.problems import ArchiveRefusedError
 
 _MEMORY_BYTES: Final = {"inspect": 1 * 2**30, "unpack": 3 * 2**30}
 _CPU_SECONDS: Final = {"inspect": 60, "unpack": 3 * 3600}
@@ -32,13 +33,19 @@ _NICENESS: Final = 15
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command. Return 0, also if the archive is refused."""
+    """Run one command. Return 0, also if the archive is refused; 1 if the command did not finish."""
     os.nice(_NICENESS)
     command, zip_path = arguments[0], Path(arguments[1])
     try:
         found = _inspect(zip_path) if command == "inspect" else _unpack(zip_path, arguments[2:])
     except ArchiveRefusedError as error:
         _write("refused", [problem.to_json() for problem in error.problems])
+    except MemoryError:
+        _write("ended", f"It needed more memory than the {_MEMORY_BYTES[command] // 2**30} GiB that it may use.")
+        return 1
+    except OSError as error:
+        _write("ended", f"The service could not read or write a file of it: {error.strerror or error}.")
+        return 1
     else:
         _write("found", found)
     return 0
@@ -48,7 +55,7 @@ def _inspect(path: Path) -> dict[str, Any]:
     _enter_sandbox()
     _limit("inspect")
     contents = archive.read(path)
-    return {"images": len(contents.files), "labels": list(contents.labels)}
+    return {"images": len(contents.files), "labels": list(contents.labels), "notes": list(contents.notes)}
 
 
 def _unpack(path: Path, arguments: Sequence[str]) -> dict[str, Any]:

@@ -13,18 +13,21 @@ import os
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from gan.spec.catalog import DatasetClass, DatasetInfo
 from gan.uploads import archive, pictures
-from gan.uploads.archive import MAX_PROBLEMS, ArchiveContents, ArchiveProblem, ArchiveRefusedError, shown
-from gan.uploads.pictures import ImageFacts, UnfitImageError
+from gan.uploads.archive import ArchiveContents, ArchiveImage
+from gan.uploads.names import shown
+from gan.uploads.pictures import DecodedImage, ImageFacts, UnfitImageError
+from gan.uploads.problems import MAX_PROBLEMS, ArchiveProblem, ArchiveRefusedError
 
 ABOUT: Final = "about.json"
 # One in so many images of a class is held out.
@@ -32,6 +35,9 @@ HELD_OUT_SHARE: Final = 10
 MAX_HELD_OUT: Final = 10_000
 MAX_BYTES: Final = 4 * 2**30
 MIN_SIDE, USUAL_SIDE, MAX_SIDE = 16, 64, 128
+# Fewer bits of 16 than an image with a white pixel needs: 12 bits, as microscopes and X-ray machines have, and 14.
+_FULL_BITS: Final = 15
+_NEARLY_BLACK: Final = 64
 _DAMAGED: Final = (zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error)
 
 OnProgress = Callable[[str, int, int], None]
@@ -58,6 +64,8 @@ class Unpacked:
     held_out: int
     """The number of held-out images."""
     held_out_sha256: str
+    notes: tuple[str, ...] = ()
+    """Sentences for the user: how the archive was read, what was left out, what looks wrong."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as dicts, lists and plain values."""
@@ -81,7 +89,8 @@ def unpack(
     """
     contents = archive.read(path)
     with zipfile.ZipFile(path) as source:
-        preparation = _preparation(_inspect_images(source, contents.files, on_progress), side)
+        facts = _inspect_images(source, contents.files, on_progress)
+        preparation = _preparation(facts, _channels(source, contents.files, facts, on_progress), side)
         if len(contents.files) * preparation.channels * preparation.side**2 > MAX_BYTES:
             detail = (
                 f"{len(contents.files):,} images of {preparation.side} x {preparation.side} pixels do not fit in "
@@ -93,47 +102,73 @@ def unpack(
 
 
 def _inspect_images(
-    source: zipfile.ZipFile, files: Sequence[tuple[str, int]], on_progress: OnProgress
+    source: zipfile.ZipFile, files: Sequence[ArchiveImage], on_progress: OnProgress
 ) -> list[ImageFacts]:
     """Return the facts of each image from its header.
 
     Raises `ArchiveRefusedError` if a header is bad. Then it also lists the images that cannot be decoded, so that the
     user can correct all of them at once.
     """
-    facts: dict[str, ImageFacts] = {}
+    facts: list[ImageFacts] = []
+    readable: list[ArchiveImage] = []
     problems: dict[str, ArchiveProblem] = {}
-    for number, (name, _) in enumerate(files, 1):
+    for number, file in enumerate(files, 1):
         try:
-            facts[name] = pictures.inspect(_read(source, name))
+            facts.append(pictures.inspect(_read(source, file)))
+            readable.append(file)
         except UnfitImageError as error:
-            problems[name] = _problem(name, error)
+            problems[file.name] = _problem(file, error)
         on_progress("checking", number, len(files))
     if problems:
-        complete = _add_undecodable(problems, source, list(facts), on_progress)
-        raise ArchiveRefusedError([problems[name] for name, _ in files if name in problems], complete=complete)
-    return list(facts.values())
+        complete = _add_undecodable(problems, source, readable, on_progress)
+        listed = [problems[file.name] for file in files if file.name in problems]
+        raise ArchiveRefusedError(listed, complete=complete)
+    return facts
 
 
 def _add_undecodable(
-    problems: dict[str, ArchiveProblem], source: zipfile.ZipFile, names: Sequence[str], on_progress: OnProgress
+    problems: dict[str, ArchiveProblem],
+    source: zipfile.ZipFile,
+    files: Sequence[ArchiveImage],
+    on_progress: OnProgress,
 ) -> bool:
-    """Add the images `names`, whose headers are good, that cannot be decoded to `problems`.
+    """Add the images `files`, whose headers are good, that cannot be decoded to `problems`.
 
     Return false if it stopped at `MAX_PROBLEMS` problems before the last image.
     """
-    for number, name in enumerate(names, 1):
+    for number, file in enumerate(files, 1):
         if len(problems) >= MAX_PROBLEMS:
             return False
         try:
-            pictures.square(_read(source, name), MIN_SIDE, 1)
+            pictures.decode(_read(source, file))
         except UnfitImageError as error:
-            problems[name] = _problem(name, error)
-        on_progress("preparing", number, len(names))
+            problems[file.name] = _problem(file, error)
+        on_progress("preparing", number, len(files))
     return True
 
 
-def _preparation(facts: Sequence[ImageFacts], requested_side: int | None) -> ImagePreparation:
-    channels = 1 if all(image.grey for image in facts) else 3
+def _channels(
+    source: zipfile.ZipFile, files: Sequence[ArchiveImage], facts: Sequence[ImageFacts], on_progress: OnProgress
+) -> int:
+    """Return 3 if any pixel has a colour, else 1.
+
+    Grey images are often stored as RGB or with a palette. Those are decoded until the first colour.
+    """
+    for number, (file, fact) in enumerate(zip(files, facts, strict=True), 1):
+        if not fact.grey and _has_colour(source, file):
+            return 3
+        on_progress("checking", number, len(files))
+    return 1
+
+
+def _has_colour(source: zipfile.ZipFile, file: ArchiveImage) -> bool:
+    try:
+        return pictures.decode(_read(source, file)).has_colour
+    except UnfitImageError:
+        return False  # It is reported when it is converted.
+
+
+def _preparation(facts: Sequence[ImageFacts], channels: int, requested_side: int | None) -> ImagePreparation:
     side = requested_side or _fitting_side(facts)
     words = (
         f"Each image is cropped to its central square, scaled to {side} x {side} (Lanczos) and made "
@@ -167,6 +202,7 @@ def _write(
 ) -> Unpacked:
     """Convert all images and write the files of the data set. Raises `ArchiveRefusedError`."""
     held_out = _held_out(contents.files)
+    looks = _Looks()
     folder.mkdir(parents=True, exist_ok=True)
     problems: list[ArchiveProblem] = []
     # By whether the image is held out.
@@ -176,19 +212,21 @@ def _write(
         (folder / "images.bin").open("wb") as training_file,
         (folder / "held_out_images.bin").open("wb") as held_out_file,
     ):
-        for number, (file, class_id) in enumerate(contents.files, 1):
+        for number, file in enumerate(contents.files, 1):
             # After a bad image the others are still checked, so that the user learns of all, up to a limit.
             if len(problems) >= MAX_PROBLEMS:
                 raise ArchiveRefusedError(problems, complete=False)
             try:
-                square = pictures.square(_read(source, file), preparation.side, preparation.channels)
+                decoded = pictures.decode(_read(source, file))
             except UnfitImageError as error:
                 problems.append(_problem(file, error))
                 continue
-            pixels = square.tobytes()
-            (held_out_file if file in held_out else training_file).write(pixels)
-            digests[file in held_out].update(pixels)
-            labels[file in held_out].append(class_id)
+            square = decoded.square(preparation.side, preparation.channels)
+            looks.add(decoded, square)
+            pixels, is_held_out = square.tobytes(), file.name in held_out
+            (held_out_file if is_held_out else training_file).write(pixels)
+            digests[is_held_out].update(pixels)
+            labels[is_held_out].append(file.class_id)
             on_progress("preparing", number, len(contents.files))
         for written in (training_file, held_out_file):
             written.flush()
@@ -211,16 +249,58 @@ def _write(
         classes=classes,
         sha256=digests[False].hexdigest(),
     )
-    unpacked = Unpacked(info, preparation, len(labels[True]), digests[True].hexdigest())
+    notes = (*contents.notes, *looks.notes())
+    unpacked = Unpacked(info, preparation, len(labels[True]), digests[True].hexdigest(), notes)
     _write_file(folder / ABOUT, json.dumps(unpacked.to_json()).encode())
     for changed in (folder, folder.parent):
         _sync_folder(changed)
     return unpacked
 
 
-def _held_out(files: Iterable[tuple[str, int]]) -> set[str]:
+@dataclass
+class _Looks:
+    """What the images look like, for notes about those that are probably not meant so."""
+
+    images: int = 0
+    deep: int = 0
+    """Files with 16 bits per value."""
+    shallow_bits: list[int] = field(default_factory=list)
+    """The bits that the others of these use."""
+    without_exif: int = 0
+    brightest: int = 0
+
+    def add(self, decoded: DecodedImage, square: npt.NDArray[np.uint8]) -> None:
+        self.images += 1
+        self.without_exif += decoded.exif_ignored
+        self.brightest = max(self.brightest, int(square.max()))
+        if decoded.bits is not None:
+            self.deep += 1
+            if decoded.bits < _FULL_BITS:
+                self.shallow_bits.append(decoded.bits)
+
+    def notes(self) -> Iterator[str]:
+        """Yield a sentence about each thing that looks wrong."""
+        if self.shallow_bits and 2 * len(self.shallow_bits) >= self.deep:
+            yield (
+                f"{_images_have(len(self.shallow_bits))} 16 bits per value, but no value above "
+                f"{max(self.shallow_bits)} bits. They become dark, because the upper 8 of the 16 bits are kept. "
+                "Scale their values to 0..65535 and upload them again."
+            )
+        elif self.brightest < _NEARLY_BLACK:
+            yield f"The images are nearly black: the brightest value of all is {self.brightest} of 255."
+        if self.without_exif:
+            yield f"{_images_have(self.without_exif)} EXIF data that cannot be read; they were not rotated."
+
+
+def _images_have(count: int) -> str:
+    return "1 image has" if count == 1 else f"{count:,} images have"
+
+
+def _held_out(files: Iterable[ArchiveImage]) -> set[str]:
     """Return the names to hold out: a tenth of each class, at least one, those whose names have the lowest hashes."""
-    classes = {class_id: [file for file, _ in group] for class_id, group in groupby(files, key=lambda f: f[1])}
+    classes = {
+        class_id: [file.name for file in group] for class_id, group in groupby(files, key=lambda f: f.class_id)
+    }
     most = max(1, MAX_HELD_OUT // len(classes))
     chosen: set[str] = set()
     for names in classes.values():
@@ -229,20 +309,20 @@ def _held_out(files: Iterable[tuple[str, int]]) -> set[str]:
     return chosen
 
 
-def _read(source: zipfile.ZipFile, name: str) -> bytes:
+def _read(source: zipfile.ZipFile, file: ArchiveImage) -> bytes:
     """Return a whole file of the archive. Raises `UnfitImageError` if the archive holds it damaged.
 
     `zipfile` reads no more than the size in the directory, so no file is larger than `archive.read` has checked.
     """
     try:
-        return source.read(name)
+        return source.read(file.entry)
     except _DAMAGED as error:
         reason = f"the archive holds it damaged ({' '.join(str(error).split())[:120]})"
         raise UnfitImageError("corrupt-image", reason) from None
 
 
-def _problem(name: str, error: UnfitImageError) -> ArchiveProblem:
-    return ArchiveProblem(name, error.code, f"{shown(name)}: {error}.")
+def _problem(file: ArchiveImage, error: UnfitImageError) -> ArchiveProblem:
+    return ArchiveProblem(file.name, error.code, f"{shown(file.name)}: {error}.")
 
 
 def _write_file(path: Path, content: bytes) -> None:

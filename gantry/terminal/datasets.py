@@ -59,6 +59,7 @@ def dataset_details(dataset: Json) -> str:
         lines.append(f"  {images}; sha256 {dataset['sha256']}")
     if dataset["preparation"]:
         lines.append(f"  {dataset['preparation']['words']}")
+    lines += [f"  note: {note}" for note in dataset.get("notes", ())]
     lines += [f"  {c['id']:>4}  {c['label']}: {c['count']:,}" for c in dataset["classes"]]
     lines += [f"  {problem['code']}: {problem['detail']}" for problem in dataset["problems"]]
     return "\n".join(lines)

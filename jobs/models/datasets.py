@@ -39,7 +39,7 @@ class Dataset(OfTenant, Base):
     asked_side: Mapped[int | None]
     """The requested width and height of the images, pixels; null: chosen from the images."""
     preparation: Mapped[dict[str, Any] | None]
-    """{"side", "channels", "words"}: how every image is prepared."""
+    """{"side", "channels", "words"}: how every image is prepared; once ready also "notes", a list of sentences."""
     num_held_out: Mapped[int | None]
     progress: Mapped[dict[str, Any] | None]
     """While validating: {"phase", "done", "total"}."""

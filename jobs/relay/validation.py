@@ -21,12 +21,13 @@ from jobs.runtime import process
 from jobs.runtime.settings import Settings
 from jobs.storage import Storage, keys, open_storage
 from jobs.store import datasets
-from jobs.uploads import Problems, start_limited
+from jobs.uploads import Problems, how_it_ended, start_limited
 
 log = structlog.get_logger("gantry.uploads")
 
 _LEASE_SECONDS: Final = 60.0
 _LONGEST_SILENCE_SECONDS: Final = 120.0
+_END_SECONDS: Final = 30.0
 _MOST_ATTEMPTS: Final = 5
 
 _ARCHIVE_GONE: Final = {
@@ -93,42 +94,48 @@ def _validate(db: Database, files: Storage, row: Dataset, stop: threading.Event)
     images = keys.images(row.id, row.attempt)
     try:
         with files.local_path(keys.upload(row.id)) as archive, files.scratch_folder(images) as folder:
-            result, problems = _unpack(db, row, archive, folder, stop)
+            result, problems, ended = _unpack(db, row, archive, folder, stop)
             if result is not None:
                 files.put_folder(images, folder)
     except ArtifactLostError:
-        result, problems = None, [_ARCHIVE_GONE]
+        result, problems, ended = None, [_ARCHIVE_GONE], ""
     if stop.is_set() and result is None and not problems:
         # End the lease, so that the next relay can begin at once.
         with db.write() as s:
             datasets.record_progress(s, row.id, row.attempt, 0)
         return
     if result is None:
-        _fail(db, files, row, problems or [_unfinished("It needed more memory, disk or time than the limit.")])
+        _fail(db, files, row, problems or [_unfinished(ended)])
         return
     info = DatasetInfo.model_validate(result["info"])
+    preparation = {**result["preparation"], "notes": result["notes"]}
     with db.write() as s:
-        datasets.mark_ready(s, row.id, row.attempt, info, int(result["held_out"]))
+        datasets.mark_ready(s, row.id, row.attempt, info, int(result["held_out"]), preparation)
     _delete_leftovers(files, row)
     log.info("the data set is ready", dataset_id=row.id, images=info.num_images, classes=len(info.classes))
 
 
 def _unpack(
     db: Database, row: Dataset, archive: Path, folder: Path, stop: threading.Event
-) -> tuple[dict[str, Any] | None, Problems]:
-    """Return the result of the process, None where it made nothing, and the problems that it found."""
+) -> tuple[dict[str, Any] | None, Problems, str]:
+    """Return the result of the process, None where it made nothing, the problems that it found, and how it ended."""
     result: dict[str, Any] | None = None
     problems: Problems = []
+    ended, progress = "", ""
     with closing(_messages(row, archive, folder, stop)) as messages:
         for message in messages:
             if "found" in message:
                 result = message["found"]
             elif "refused" in message:
                 problems = list(message["refused"])
+            elif "ended" in message:
+                ended = ended or message["ended"]
             else:
+                if (step := message.get("progress")) is not None:
+                    progress = f" It was {step['phase']} image {step['done']:,} of {step['total']:,}."
                 with db.write() as s:
                     datasets.record_progress(s, row.id, row.attempt, _LEASE_SECONDS, **message)
-    return result, problems
+    return result, problems, ended + progress
 
 
 def _fail(db: Database, files: Storage, row: Dataset, problems: Problems) -> None:
@@ -139,26 +146,46 @@ def _fail(db: Database, files: Storage, row: Dataset, problems: Problems) -> Non
 
 
 def _messages(row: Dataset, archive: Path, folder: Path, stop: threading.Event) -> Generator[Mapping[str, Any]]:
-    """Yield each message of the process until it ends, is silent for too long, or `stop` is set."""
+    """Yield each message of the process until it ends, is silent for too long, or `stop` is set.
+
+    The last one is {"ended": ...}, a sentence about its end.
+    """
     side = [] if row.asked_side is None else [str(row.asked_side)]
     child = start_limited("unpack", str(archive), str(folder), row.name, *side)
-    last_output = [time.monotonic()]
-    watchdog = threading.Thread(target=_kill_when_silent, args=(child, last_output, stop), daemon=True)
+    watchdog = _Watchdog(child, stop)
     watchdog.start()
     try:
         assert child.stdout is not None
         for line in child.stdout:
-            last_output[0] = time.monotonic()
-            yield json.loads(line)
+            watchdog.last_output = time.monotonic()
+            if line.endswith(b"\n"):  # not the rest of a line that the process could not finish
+                yield json.loads(line)
+        # Its output may be at its end a moment before the process is.
+        code = child.wait(timeout=_END_SECONDS)
+        yield {"ended": watchdog.reason or how_it_ended(code)}
     finally:
         process.end(child, 0)
 
 
-def _kill_when_silent(child: subprocess.Popen[bytes], last_output: list[float], stop: threading.Event) -> None:
-    while child.poll() is None:
-        if stop.wait(0.5) or time.monotonic() - last_output[0] > _LONGEST_SILENCE_SECONDS:
-            process.kill(child)
-            return
+class _Watchdog(threading.Thread):
+    """Kills a process that is silent for too long, or that is not needed any more."""
+
+    def __init__(self, child: subprocess.Popen[bytes], stop: threading.Event) -> None:
+        super().__init__(name="gantry-upload-watchdog", daemon=True)
+        self._child, self._stop_requested = child, stop
+        self.last_output = time.monotonic()
+        self.reason = ""
+        """Why the process was killed, as a sentence."""
+
+    def run(self) -> None:
+        while self._child.poll() is None:
+            if self._stop_requested.wait(0.5):
+                self.reason = "The service was stopped."
+            elif time.monotonic() - self.last_output > _LONGEST_SILENCE_SECONDS:
+                self.reason = f"The process did nothing for {_LONGEST_SILENCE_SECONDS:g} s and was ended."
+            if self.reason:
+                process.kill(self._child)
+                return
 
 
 def _delete_leftovers(files: Storage, row: Dataset) -> None:
@@ -170,5 +197,7 @@ def _delete_leftovers(files: Storage, row: Dataset) -> None:
 
 
 def _unfinished(why: str) -> dict[str, Any]:
-    detail = f"The check of the images did not finish. {why} Upload fewer or smaller images."
+    detail = (
+        f"The check of the images did not finish. {why} Upload the images again; if it repeats, in smaller parts."
+    )
     return {"file": None, "code": "validation-failed", "detail": detail}

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
-from gan.spec import DatasetClass, DatasetInfo
+from gan.spec import DatasetClass, DatasetInfo, nfc
 from jobs import clock, tenancy
 from jobs.errors import (
     DatasetBuiltInError,
@@ -65,8 +65,7 @@ def create_upload(s: Session, dataset_id: str, name: str, asked_side: int | None
     tenant = tenancy.tenant_of(s)
     tenants.admit_bytes(s, tenant, archive_bytes)
     s.execute(sql_delete(Dataset).where(Dataset.tenant == tenant, Dataset.name == name, Dataset.status == FAILED))
-    if s.scalar(select(Dataset.id).where(Dataset.tenant == SHARED, Dataset.name == name)) is not None:
-        raise DatasetExistsError(name)
+    require_free(s, name)
     row = Dataset(
         id=dataset_id,
         tenant=tenant,
@@ -90,6 +89,12 @@ def create_upload(s: Session, dataset_id: str, name: str, asked_side: int | None
     acts.record(s, "dataset.add", dataset_id, name=name)
     s.refresh(row)
     return row
+
+
+def require_free(s: Session, name: str) -> None:
+    """Raise `DatasetExistsError` if the tenant sees a data set of this name that did not fail."""
+    if s.scalar(select(Dataset.id).where(_named(name), Dataset.status != FAILED).limit(1)) is not None:
+        raise DatasetExistsError(name)
 
 
 def oldest_waiting(s: Session) -> str | None:
@@ -126,9 +131,12 @@ def record_progress(
     _write(s, dataset_id, attempt, lease_until=clock.now() + lease_seconds, **values)
 
 
-def mark_ready(s: Session, dataset_id: str, attempt: int, info: DatasetInfo, held_out: int) -> None:
-    """Mark the data set as ready, with what the attempt has unpacked. Raises `FencedError`."""
-    _write(s, dataset_id, attempt, status=READY, num_held_out=held_out, sha256=info.sha256, **_shape(info), **_ENDED)
+def mark_ready(
+    s: Session, dataset_id: str, attempt: int, info: DatasetInfo, held_out: int, preparation: dict[str, Any]
+) -> None:
+    """Mark the data set as ready, with what the attempt has unpacked, and how. Raises `FencedError`."""
+    made = {"num_held_out": held_out, "preparation": preparation, "sha256": info.sha256, **_shape(info)}
+    _write(s, dataset_id, attempt, status=READY, **made, **_ENDED)
 
 
 def mark_failed(s: Session, dataset_id: str, attempt: int, problems: Sequence[dict[str, Any]]) -> None:
@@ -240,7 +248,8 @@ def _waiting() -> tuple[ColumnElement[bool], ...]:
 
 
 def _named(name_or_id: str) -> ColumnElement[bool]:
-    return or_(Dataset.name == name_or_id, Dataset.id == name_or_id)
+    # A name of an earlier version may be in another normal form than the one in which it is asked for.
+    return or_(Dataset.name.in_([name_or_id, nfc(name_or_id)]), Dataset.id == name_or_id)
 
 
 def _shape(info: DatasetInfo) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -123,7 +124,13 @@ def test_every_refused_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     lines = sorted(capsys.readouterr().err.splitlines())
     assert len(lines) == 3 and "notes.txt" in lines[0] and "readme.md" in lines[1] and "has 0 images" in lines[2]
     assert main(["train", "--data", str(tmp_path / "nowhere.zip"), "--out", str(tmp_path / "out")]) == 2
-    assert "nowhere.zip" in capsys.readouterr().err
+    assert "nowhere.zip cannot be read" in capsys.readouterr().err
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/mine/a/caf\xe9.png")).write_bytes(b"x")
+    (tmp_path / "spec.yaml").write_text("total_steps: 10\n", encoding="utf-8")
+    words = ["train", str(tmp_path / "spec.yaml"), "--data", str(tmp_path / "mine"), "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "caf\\xe9.png is not UTF-8" in error and "spec.yaml" not in error
 
 
 def test_two_data_sets_at_once_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

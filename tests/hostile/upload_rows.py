@@ -77,7 +77,7 @@ def archives() -> Iterator[HostileRow]:
         "C:/evil.png",
         "bag\\evil.png",
         "bag/\u202egnp.png",
-        "bag//a.png",
+        "bag/a\npng.png",
     ):
         yield _zip(f"an entry {name!a}", unsafe, functools.partial(makings.with_entry, name))
     yield _zip("NUL in a name", unsafe, makings.nul)
@@ -102,7 +102,12 @@ def archives() -> Iterator[HostileRow]:
 
 def images() -> Iterator[HostileRow]:
     yield _image("20,000 x 20,000 pixels", "image-too-large", makings.huge)
-    yield _image("a comment of 200 MB", "corrupt-image", makings.with_a_long_text)
+    yield HostileRow(
+        "image",
+        "a comment of 200 MB",
+        ("201 ready",),
+        lambda t: t.upload(makings.holding(makings.with_a_long_text())),
+    )
     yield HostileRow("image", "pixels without end", ("201 failed corrupt-image", "201 ready"), _endless_pixels)
     yield _image("no image by its content", "unsupported-image", lambda: b"#!/bin/sh\nrm -rf /")
     yield _image("SVG by another name", "unsupported-image", lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>")

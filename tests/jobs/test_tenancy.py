@@ -87,7 +87,7 @@ def test_two_tenants_may_use_the_same_data_set_name(db: Database, two: tuple[Job
         with db.write(tenant) as s:
             row = datasets.create_upload(s, f"ds_{tenant}", "shoes", None)
             assert datasets.claim(s, row.id, 60)
-            datasets.mark_ready(s, row.id, 1, info, 1)
+            datasets.mark_ready(s, row.id, 1, info, 1, {})
     with db.write() as s:
         tenants.get_or_create(s, "new")
     for tenant in ("ours", "theirs"):

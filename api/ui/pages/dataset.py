@@ -52,7 +52,7 @@ class _DatasetPage:
                 self._actions = ui.row().classes("gap-2 ml-auto")
             self._bar = ui.linear_progress(0, show_value=False).props('aria-label="Progress" rounded')
             self._facts = ui.column().classes("w-full")
-            self._policy = ui.label().classes("break-words")
+            self._policy = ui.label().classes("break-words whitespace-pre-line")
         self._content = ui.column().classes("w-full gap-4")
         self._show(self._shown, first=True)
         if self._shown["status"] == "validating":
@@ -71,8 +71,9 @@ class _DatasetPage:
         progress = found["progress"] or {"done": 0, "total": 1}
         self._bar.visible = status == "validating"
         self._bar.set_value(progress["done"] / progress["total"])
-        self._policy.set_text(found["preparation"]["words"] if found["preparation"] else "")
-        self._policy.visible = bool(found["preparation"])
+        words = [found["preparation"]["words"]] if found["preparation"] else []
+        self._policy.set_text("\n".join([*words, *found.get("notes", ())]))
+        self._policy.visible = bool(words)
         if changed:
             self._rebuild()
 

@@ -21,8 +21,8 @@ _CONTENT: Final = (
 )
 _POLICY: Final = (
     "Each image is rotated as its EXIF tag says, placed on white where it is transparent, cropped to its central "
-    "square and scaled. If no image has colours, all become grey, otherwise all become RGB. One image in ten of each "
-    "class is held out for evaluations."
+    "square and scaled. If no pixel has a colour, all become grey, otherwise all become RGB. One image in ten of "
+    "each class is held out for evaluations."
 )
 _SIZE_HINT: Final = (
     "16 to 128. Default: the size of the images if all are squares of one size; otherwise 64, or 32 if most are "

@@ -36,6 +36,11 @@ def find_response(s: Session, caller: str, key: str, fingerprint: str) -> Idempo
     return None if found is None else _require_same(found, fingerprint)
 
 
+def is_known(s: Session, caller: str, key: str) -> bool:
+    """Return whether a request with this key was stored in the last day."""
+    return s.scalar(select(IdempotencyKey.key).where(*_is(caller, key), ~_too_old())) is not None
+
+
 def store_response(s: Session, caller: str, key: str, status: int, headers: dict[str, str], body: bytes) -> None:
     """Store the response to the request, in the transaction that created what it asked for."""
     s.execute(update(IdempotencyKey).where(*_is(caller, key)).values(status=status, headers=headers, body=body))

@@ -43,6 +43,8 @@ def test_a_class_is_found_by_its_name_or_its_id() -> None:
     assert find_class("Sneaker", CLASSES).id == find_class("7", CLASSES).id == 7
     with pytest.raises(UnknownLabelError, match="Ankle boot"):
         find_class("sneaker", CLASSES)
+    stored = [DatasetClass(id=0, label="cafe\u0301", count=1)]
+    assert find_class("caf\u00e9", stored) == find_class(" cafe\u0301 ", stored) == stored[0], "in each normal form"
 
 
 def test_a_name_that_is_a_number_wins_over_the_id() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -138,6 +140,59 @@ def test_an_invalid_field_is_refused_with_a_pointer(
     assert left(sqlite_settings) == []
 
 
+@pytest.mark.parametrize(
+    ("file_name", "name"),
+    [
+        ("shoes (1).zip", "shoes (1)"),
+        ("हिन्दी.zip", "हिन्दी"),
+        ("me\u0301duses.zip", "m\u00e9duses"),
+        ("C:\\photos\\.shoes & bags.zip", "shoes & bags"),
+        ("\u202aphotos\u202c.zip", "photos"),
+        ("\U0001f431.zip", "\U0001f431"),
+    ],
+)
+def test_a_data_set_is_named_after_its_file(client: TestClient, tmp_path: Path, file_name: str, name: str) -> None:
+    data = write(tmp_path / "a.zip", CLASSES).read_bytes()
+    made = client.post("/v1/datasets", files={"file": (file_name, data, "application/zip")})
+    assert made.status_code == 201 and made.json()["name"] == name
+    assert client.get(f"/v1/datasets/{quote(name)}").json()["id"] == made.json()["id"]
+
+
+def test_a_name_is_found_in_each_normal_form(client: TestClient, tmp_path: Path) -> None:
+    made = post(client, CLASSES, tmp_path, name="me\u0301duses").json()
+    for spelling in ("me\u0301duses", "m\u00e9duses"):
+        assert client.get(f"/v1/datasets/{quote(spelling)}").json()["id"] == made["id"]
+        job = {"dataset": spelling, "total_steps": 10, "batch_size": 8}
+        assert_problem(client.post("/v1/jobs", json=job), 409, "dataset-not-ready")
+        assert_problem(post(client, CLASSES, tmp_path, name=spelling), 409, "dataset-exists")
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "code"),
+    [
+        (b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\n../x\r\n', 422, "bad-format"),
+        (b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nfashion-mnist\r\n', 409, "dataset-exists"),
+        (b'--b\r\nContent-Disposition: form-data; name="size"\r\n\r\n7\r\n', 422, "out-of-range"),
+        (b"", 422, "corrupt-archive"),
+    ],
+)
+def test_what_comes_before_the_file_is_judged_before_the_file_is_read(
+    client: TestClient, sqlite_settings: Settings, before: bytes, status: int, code: str
+) -> None:
+    beginning = b"PK\3\4" if before else b"Rar!"
+    sent = []
+
+    def body() -> Any:
+        yield before + b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.zip"\r\n\r\n' + beginning
+        for number in range(100):
+            sent.append(number)
+            yield bytes(1 << 20)
+
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert_problem(client.post("/v1/datasets", content=body(), headers=form), status, code)
+    assert left(sqlite_settings) == []
+
+
 def test_an_invalid_form_is_refused(client: TestClient, sqlite_settings: Settings) -> None:
     assert_problem(client.post("/v1/datasets", json={}), 415, "unsupported-media-type")
     assert_problem(client.post("/v1/datasets", data={"name": "x"}, files={}), 415, "unsupported-media-type")
@@ -154,7 +209,7 @@ def test_a_too_large_upload_is_stopped_early(
     client: TestClient, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multipart, "_MEGABYTE", 100)  # the limit is 2,048 of these
-    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.zip"\r\n\r\n'
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.zip"\r\n\r\nPK\3\4'
     form = {"Content-Type": "multipart/form-data; boundary=b"}
     sent = []
 
@@ -175,7 +230,11 @@ def test_an_upload_larger_than_the_free_disk_is_refused_at_its_first_byte(
     client: TestClient, sqlite_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multipart, "_RESERVED_BYTES", 1 << 60)
-    assert "MB free" in assert_problem(post(client, CLASSES, tmp_path), 503, "unavailable")["detail"]
+    detail = assert_problem(post(client, b"PK", tmp_path), 503, "unavailable")["detail"]
+    # Each size is one that a person can compare, also that of a small file.
+    assert re.search(r"has [\d,]+ MB free, and needs [\d,]+ MB: 0\.\d kB for this upload, as much for", detail), (
+        detail
+    )
     assert left(sqlite_settings) == []
 
 
@@ -228,7 +287,11 @@ def test_a_repeated_upload_creates_nothing(client: TestClient, sqlite_settings: 
     first, second = (post(client, CLASSES, tmp_path) for _ in range(2))
     assert first.json() == second.json() and second.headers["Idempotency-Replayed"] == "true"
     assert_problem(post(client, CLASSES, tmp_path, name="other"), 422, "idempotency-key-reused")
-    assert len(left(sqlite_settings)) == 2
+    client.headers["Idempotency-Key"] = "another"
+    first, second = (post(client, CLASSES, tmp_path, name="named") for _ in range(2))
+    assert first.json() == second.json() and second.headers["Idempotency-Replayed"] == "true"
+    assert_problem(post(client, CLASSES, tmp_path, name="shoes"), 422, "idempotency-key-reused")
+    assert len(left(sqlite_settings)) == 4
 
 
 def test_deleting_removes_row_and_files_and_is_refused_while_in_use(

@@ -9,14 +9,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from gan.datasets import DatasetUnavailableError, uploaded
 from gan.uploads import unpack as unpacking
-from gan.uploads.archive import ArchiveRefusedError
 from gan.uploads.pictures import ImageFacts
+from gan.uploads.problems import ArchiveRefusedError
 from gan.uploads.unpack import unpack
 from tests.gan.uploads.zips import broken, files, picture, write
+from tests.hostile.makings import saved
 
 
 def run(*arguments: str) -> list[dict[str, Any]]:
@@ -46,6 +50,37 @@ def test_grey_images_without_labels(tmp_path: Path) -> None:
     data = uploaded.load(tmp_path / "out", made.info)
     assert data.labels is None and data.images.shape == (63, 1, 28, 28) and "28 x 28" in made.preparation.words
     assert data.held_out is not None and len(data.held_out) == 7
+
+
+def test_grey_images_that_are_stored_with_colours_become_grey(tmp_path: Path) -> None:
+    content = files(each=64, mode="L", size=(20, 20))
+    ramp = Image.fromarray(np.linspace(0, 255, 400).astype(np.uint8).reshape(20, 20))
+    stored = {"a.jpg": saved(ramp.convert("RGB"), "JPEG"), "b.png": saved(ramp.convert("P"), "PNG")}
+    assert unpack(write(tmp_path / "a.zip", {**content, **stored}), tmp_path / "a", "mine").info.channels == 1
+    one = {**content, **stored, "z.png": picture(9, size=(20, 20))}
+    assert unpack(write(tmp_path / "b.zip", one), tmp_path / "b", "mine").info.channels == 3
+
+
+@pytest.mark.parametrize(
+    ("odd", "note"),
+    [
+        (np.linspace(0, 4095, 400).astype(np.uint16), "64 images have 16 bits per value, but no value above 12 bits"),
+        (np.arange(400).astype(np.uint8) % 10, "nearly black: the brightest value of all is 9 of 255"),
+    ],
+)
+def test_images_that_become_nearly_black_are_told(tmp_path: Path, odd: NDArray[Any], note: str) -> None:
+    content = {f"{n}.png": saved(Image.fromarray(odd.reshape(20, 20)), "PNG") for n in range(64)}
+    made = unpack(write(tmp_path / "a.zip", content), tmp_path / "out", "mine")
+    assert len(made.notes) == 1 and note in made.notes[0]
+
+
+def test_the_notes_name_litter_and_exif_that_cannot_be_read(tmp_path: Path) -> None:
+    exif = saved(Image.new("RGB", (20, 20)), "JPEG", exif=b"Exif\0\0??*\0\x08\0\0\0")
+    made = unpack(
+        write(tmp_path / "a.zip", {**files(each=64), "a.jpg": exif, "._a.jpg": b"x"}), tmp_path / "o", "mine"
+    )
+    assert made.notes[0].startswith("Left out: 1 file")
+    assert made.notes[1] == "1 image has EXIF data that cannot be read; they were not rotated."
 
 
 def test_the_digest_depends_on_the_zip_and_the_size(tmp_path: Path) -> None:
@@ -136,7 +171,7 @@ def test_a_memory_map_equals_the_loaded_images(tmp_path: Path) -> None:
 
 def test_the_process_writes_its_progress_and_result(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", files("bag", "shoe"))
-    assert run("inspect", str(path)) == [{"found": {"images": 80, "labels": ["bag", "shoe"]}}]
+    assert run("inspect", str(path)) == [{"found": {"images": 80, "labels": ["bag", "shoe"], "notes": []}}]
     lines = run("unpack", str(path), str(tmp_path / "out"), "mine", "24")
     assert {"progress", "preparation"} <= {key for line in lines for key in line}
     assert lines[-1]["found"]["info"]["height"] == 24 and (tmp_path / "out" / "about.json").exists()

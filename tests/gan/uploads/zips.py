@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,21 @@ def zipped(content: Mapping[str, bytes]) -> bytes:
         for name, data in content.items():
             archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return file.getvalue()
+
+
+def with_raw_names(content: Mapping[bytes, bytes], extra: Callable[[bytes], bytes] = lambda _: b"") -> bytes:
+    """Return a zip whose names are these bytes, without a word on their encoding; `extra` gives extra fields."""
+    entries, directory = bytearray(), bytearray()
+    for name, data in content.items():
+        sizes = struct.pack("<III", zlib.crc32(data), len(data), len(data))
+        directory += b"PK\x01\x02" + struct.pack("<HHHHHH", 20, 20, 0, 0, 0, 0x21) + sizes
+        directory += (
+            struct.pack("<HHHHHII", len(name), len(extra(name)), 0, 0, 0, 0, len(entries)) + name + extra(name)
+        )
+        entries += b"PK\x03\x04" + struct.pack("<HHHHH", 20, 0, 0, 0, 0x21) + sizes
+        entries += struct.pack("<HH", len(name), 0) + name + data
+    counts = struct.pack("<HHHHIIH", 0, 0, len(content), len(content), len(directory), len(entries), 0)
+    return bytes(entries + directory + b"PK\x05\x06" + counts)
 
 
 def write(path: Path, content: Mapping[str, bytes]) -> Path:

@@ -72,7 +72,43 @@ def test_an_upload_fails_when_its_process_dies(
     assert validate(db, settings)
     row = dataset(db)
     assert row.status == "failed" and row.problems[0]["code"] == "validation-failed"
+    assert "with exit code 0" in row.problems[0]["detail"]
     assert list(datasets_folder(settings).iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            "killed (SIGKILL), as the system does when memory",
+        ),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed (SIGSEGV), probably over the file"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGXCPU)", "more processor time than the limit"),
+        ("import sys; sys.exit(7)", "an error of its own, with exit code 7"),
+        ('print(\'{"ended": "It needed more memory."}\'); raise SystemExit(1)', "It needed more memory."),
+        ("print('{\"fou', end='')", "exit code 0"),
+    ],
+)
+def test_a_process_that_dies_says_why(
+    db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, words: str
+) -> None:
+    step = '{"progress": {"phase": "preparing", "done": 3, "total": 80}}'
+    (tmp_path / "dying.py").write_text(f"print({step!r}, flush=True)\n{program}\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(uploads, "_MODULE", "dying")
+    upload(db, settings)
+    assert validate(db, settings)
+    detail = dataset(db).problems[0]["detail"]
+    assert words in detail and "It was preparing image 3 of 80." in detail
+    assert words in uploads.inspect(tmp_path / "a.zip")[0]["detail"]
+
+
+def test_the_notes_of_a_data_set_are_stored(db: Database, settings: Settings) -> None:
+    upload(db, settings, content=zipped({**files("bag", "shoe", size=(20, 20)), "bag/._0000.png": b"x"}))
+    assert validate(db, settings)
+    preparation = dataset(db).preparation
+    assert preparation is not None and "Left out: 1 file" in preparation["notes"][0] and preparation["side"] == 20
 
 
 def test_a_silent_process_is_killed(
@@ -84,8 +120,9 @@ def test_a_silent_process_is_killed(
     monkeypatch.setattr(validation, "_LONGEST_SILENCE_SECONDS", 0.2)
     monkeypatch.setattr(uploads, "_INSPECT_SECONDS", 0.2)
     upload(db, settings)
-    assert validate(db, settings) and dataset(db).status == "failed"
-    assert uploads.inspect(tmp_path / "a.zip")[0]["code"] == "unsafe-archive"
+    assert validate(db, settings) and "did nothing for 0.2 s" in dataset(db).problems[0]["detail"]
+    (problem,) = uploads.inspect(tmp_path / "a.zip")
+    assert problem["code"] == "unsafe-archive" and "longer than 0.2 s" in problem["detail"]
 
 
 def test_inspections_that_wait_leave_threads_for_other_requests(
@@ -93,9 +130,9 @@ def test_inspections_that_wait_leave_threads_for_other_requests(
 ) -> None:
     go_on = threading.Event()
 
-    def output(*_: str) -> bytes:
+    def output(*_: str) -> tuple[bytes, str]:
         assert go_on.wait(120)
-        return b'{"found": {}}'
+        return b'{"found": {}}\n', ""
 
     monkeypatch.setattr(uploads, "_output_of", output)
     with ThreadPoolExecutor(40) as threads:

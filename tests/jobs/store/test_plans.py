@@ -133,6 +133,7 @@ def _use_everything(db: Database) -> None:
     for _ in range(2):
         do(lambda s: idempotency.reserve(s, "me", "key", "print"))
     do(lambda s: idempotency.store_response(s, "me", "key", 201, {}, b""))
+    do(lambda s: idempotency.is_known(s, "me", "key"))
     do(lambda s: idempotency.delete_old(s))
     source = do(lambda s: retries.find_source(s, second))
     copied = retries.CopiedFiles(checkpoints=source.checkpoints[:1])
@@ -201,7 +202,7 @@ def _upload(s: Session) -> None:
     for row in (ready, bad):
         assert datasets.oldest_waiting(s) == row.id and datasets.claim(s, row.id, 60)
     datasets.record_progress(s, ready.id, 1, 60, progress={"phase": "checking", "done": 1, "total": 2})
-    datasets.mark_ready(s, ready.id, 1, BUILTIN_DATASETS["fashion-mnist"], 3)
+    datasets.mark_ready(s, ready.id, 1, BUILTIN_DATASETS["fashion-mnist"], 3, {})
     datasets.mark_failed(s, bad.id, 1, [])
     datasets.lock_ready(s, "good"), datasets.delete(s, "good")
 
