@@ -18,10 +18,11 @@ from starlette.types import Scope
 from api import prometheus
 from api.auth import OPEN, authenticate
 from api.http import problems, security_headers
+from api.http.compression import Compression
 from api.http.middleware import AccessLog, BodyLimit, BodyTimeout, HeadRequests, ProblemResponses
 from api.http.parameters import check_parameters
 from api.http.security_headers import SecurityHeaders
-from api.openapi import ANY_PROBLEM, document
+from api.openapi import ANY_PROBLEM, document, served_at
 from api.routes import find_routers
 from api.services import Services
 from jobs.errors import UploadsBusyError
@@ -62,7 +63,6 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         # A path with a trailing slash is unknown: it gets a 404 problem, not a redirect, which would have no body.
         redirect_slashes=False,
-        separate_input_output_schemas=False,
         dependencies=[Depends(_check_request)],
         responses=ANY_PROBLEM,
     )
@@ -107,6 +107,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_headers=_CORS_REQUEST_HEADERS,
             expose_headers=_CORS_EXPOSED_HEADERS,
         )
+    app.add_middleware(Compression)
     app.add_middleware(ProblemResponses)
     app.add_middleware(HeadRequests)
     app.add_middleware(SecurityHeaders, rules=security_headers.api_headers)
@@ -132,8 +133,8 @@ def _add_documentation(app: FastAPI, settings: Settings) -> None:
     app.router.routes[:] = [r for r in app.routes if getattr(r, "path", None) != app.openapi_url]
 
     @app.get(app.openapi_url, include_in_schema=False, dependencies=[OPEN])
-    async def openapi_json() -> JSONResponse:
-        return JSONResponse(openapi())
+    async def openapi_json(request: Request) -> JSONResponse:
+        return JSONResponse(served_at(openapi(), request.scope.get("root_path", "")))
 
     # The dashboard is a separate process: it keeps connections open and loads libraries that this process does not.
     async def dashboard(request: Request) -> RedirectResponse:

@@ -91,6 +91,6 @@ def install(app: FastAPI, db: Callable[[], Database]) -> None:
     app.add_middleware(_RequestMetrics, registry=registry)
 
     @app.get(_PATH, tags=["health"], response_class=PlainTextResponse, summary="Metrics for Prometheus")
-    def metrics(context: Admin) -> Response:
+    def get_prometheus_metrics(context: Admin) -> Response:
         """Return counts of requests and jobs, in Prometheus' text format."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -29,6 +29,9 @@ _STREAM_TIMEOUT: Final = httpx2.Timeout(5, read=45)
 # Pauses before a request that may have arrived is sent again. Their sum is the time that a service needs to restart.
 _RETRY_PAUSES_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
 _NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout)
+END: Final = "stream.end"
+"""The type of the last event of a stream."""
+_NO_CONTENT: Final = 204
 
 
 class Connection:
@@ -125,13 +128,19 @@ class Connection:
         return response
 
     def _stream(self, path: str, after: int) -> Iterator[httpx2.ServerSentEvent]:
-        """Yield the server-sent events at `path` after the event `after`. Raises `ApiError`, `UnreachableError`."""
+        """Yield the server-sent events at `path` after the event `after`. Raises `ApiError`, `UnreachableError`.
+
+        A 204 means that nothing follows: the only event is then `END`, as if the stream had been read to its end.
+        """
         headers = {"Last-Event-ID": str(after)}
         try:
             with self._http.sse(path, headers=headers, timeout=_STREAM_TIMEOUT) as source:
                 if source.response.is_error or source.response.has_redirect_location:
                     source.response.read()
                     raise ApiError(source.response.status_code, _problem(source.response))
+                if source.response.status_code == _NO_CONTENT:
+                    yield httpx2.ServerSentEvent(event=END)
+                    return
                 yield from source
         except httpx2.RequestError as error:
             raise self.network.error(error) from error

@@ -15,6 +15,7 @@ LONGEST_WAIT_SECONDS: Final = 60
 VARY: Final = {"Vary": "Accept"}
 """A header for every response of a route that negotiates; without it a cache would ignore Accept."""
 
+_GZIP: Final = "-gzip"
 _ETAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 _WAIT: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
 
@@ -28,11 +29,21 @@ def etag_of(*parts: bytes | str) -> str:
     return f'"{digest.hexdigest()[:40]}"'
 
 
+def etag_of_gzip(etag: str) -> str:
+    """Return the ETag of the same body in compressed form. Its bytes differ, so a strong ETag must differ too."""
+    return f'{etag[:-1]}{_GZIP}"'
+
+
 def matches(if_none_match: str | None, etag: str) -> bool:
-    """Return whether If-None-Match has `etag` (RFC 9110, section 13.1.2: weak comparison)."""
-    if if_none_match is None:
-        return False
-    return if_none_match.strip() == "*" or etag in _ETAG.findall(if_none_match)
+    """Return whether If-None-Match has `etag` (RFC 9110, section 13.1.2: weak comparison), plain or compressed."""
+    if if_none_match is not None and if_none_match.strip() == "*":
+        return True
+    return matches_exactly(if_none_match, etag) or matches_exactly(if_none_match, etag_of_gzip(etag))
+
+
+def matches_exactly(if_none_match: str | None, etag: str) -> bool:
+    """Return whether If-None-Match names `etag` itself."""
+    return etag in _ETAG.findall(if_none_match or "")
 
 
 def not_modified(etag: str, **headers: str) -> Response:

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from api.http.errors import BadParametersError
@@ -72,6 +73,33 @@ async def _paging(
 
 PageOf = Annotated[Paging, Depends(_paging)]
 
+Fields = tuple[str, ...]
+"""The fields that the rows of a list shall have; empty for all of them."""
+
+
+def fields_of(model: type[BaseModel]) -> Any:
+    """Return the dependency that reads the parameter `fields` of a list of `model`."""
+    known = list(model.model_fields)
+    about = f"Only these fields of each row, separated by commas: {', '.join(known)}. Omit it for all fields."
+    one = "|".join(known)
+    query = Query(
+        None,
+        max_length=1000,
+        examples=[",".join(known[:2])],
+        description=about,
+        json_schema_extra={"pattern": f"^({one})(,({one}))*$"},
+    )
+
+    # Not in `Annotated`: FastAPI evaluates annotations outside of this function, where there is no `query`.
+    async def read(fields: str | None = query) -> Fields:
+        wanted = split(fields, "fields")
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            raise BadParametersError(first_problems((_unknown_field(name, known) for name in unknown), len(unknown)))
+        return tuple(wanted)
+
+    return Depends(read)
+
 
 def split(words: str | None, name: str) -> list[str]:
     """Return the words of the comma-separated parameter `name`, each once; none if it was not sent.
@@ -102,6 +130,11 @@ def _unknown(name: str, known: dict[str, bool]) -> SpecProblem:
     hint = f"did you mean {close[0]!r}?" if close else names
     detail = f"There is no query parameter {name[:200]!r}; {hint}"
     return SpecProblem(pointer=pointer_to([name]), code="unknown-parameter", detail=detail)
+
+
+def _unknown_field(name: str, known: list[str]) -> SpecProblem:
+    detail = f"There is no field {name[:200]!r}; the fields of a row are: {', '.join(known)}."
+    return SpecProblem(pointer="/fields", code="not-one-of", detail=detail)
 
 
 def _repeated(name: str) -> SpecProblem:

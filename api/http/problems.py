@@ -90,7 +90,7 @@ _VALID_NAMES: Final[dict[type[Exception], str]] = {
     NotAcceptableError: "valid_types",
 }
 
-_FRAMEWORK_CODES: Final = {
+FRAMEWORK_CODES: Final = {
     404: ("not-found", "There is nothing at this address; /openapi.json lists all addresses."),
     405: (
         "method-not-allowed",
@@ -124,23 +124,30 @@ def problem(
     path: str, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> Response:
     """Return a problem response; `members` are RFC 9457 extension members."""
-    body = {
+    body = problem_body(path, status, code, detail, correlation_id.get(), **members)
+    return JSONResponse(body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def problem_body(
+    path: str, status: int, code: str, detail: str, request_id: str | None, **members: Any
+) -> dict[str, Any]:
+    """Return the body of a problem (RFC 9457)."""
+    return {
         "type": f"urn:gantry:problem:{code}",
         "title": code.replace("-", " ").capitalize(),
         "status": status,
         "detail": detail,
         "instance": path,
         "code": code,
-        "request_id": correlation_id.get(),
+        "request_id": request_id,
         **members,
     }
-    return JSONResponse(body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
 def framework_problem(path: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
     """Return the problem for a status that the framework or a library has chosen."""
     phrase = HTTPStatus(status).phrase
-    code, detail = _FRAMEWORK_CODES.get(status, (phrase.lower().replace(" ", "-"), f"{phrase}."))
+    code, detail = FRAMEWORK_CODES.get(status, (phrase.lower().replace(" ", "-"), f"{phrase}."))
     return problem(path, status, code, detail, headers=headers)
 
 

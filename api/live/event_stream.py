@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import Final
 
 from fastapi.sse import EventSourceResponse, format_sse_event
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.auth import REMEMBERED_SECONDS
@@ -18,14 +19,19 @@ from api.live.event_hub import EventHub, JobChannel, wait_for
 MEDIA_TYPE: Final = "text/event-stream"
 LAST_EVENT: Final = "stream.end"
 
-_RETRY: Final = format_sse_event(retry=1000)
-_HEARTBEAT: Final = format_sse_event(comment="heartbeat")
+# Neither ends with an empty line, which would end a block. Many clients deliver a block without data as an event.
+# So the time to reconnect is part of the block of the first event, and a heartbeat is a line between two blocks.
+_RETRY: Final = b"retry: 1000\n"
+_HEARTBEAT: Final = b": heartbeat\n"
 # Proxies such as nginx buffer a response unless X-Accel-Buffering forbids it.
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **VARY}
 
 
 class EventStream(EventSourceResponse):
     """The events after `seq`, then each new one, then `stream.end` when the job has ended or is deleted.
+
+    If the job had ended before and has no event after `seq`, the response is 204: an `EventSource` reconnects after
+    the end of every stream, and 204 makes it stop (section 9.2.3).
 
     `is_open` returns whether the client's key is still valid. Once it is not, the stream breaks off, and the client
     gets a 401 when it reconnects.
@@ -45,6 +51,9 @@ class EventStream(EventSourceResponse):
         """
         with self._event_hub.follow(self._job_id, reading=True) as channel:
             await channel.wait_until_known(self._tenant)
+            if channel.ends_at(self._seq):
+                await Response(status_code=204, headers=_HEADERS)(scope, receive, send)
+                return
             chunks = _chunks(self._event_hub, channel, self._seq, self._is_open)
             async with aclosing(chunks) as self.body_iterator:
                 await super().__call__(scope, receive, send)
@@ -76,7 +85,7 @@ async def _chunks(
 
 
 def _end(channel: JobChannel) -> bytes:
-    """Return the event `stream.end`, without an id: a client that reconnects after the last event gets it again."""
+    """Return the event `stream.end`. It has no id, so that a client that reconnects after it sends the last seq."""
     return format_sse_event(
         event=LAST_EVENT, data_str=json.dumps({"status": channel.status, "last_seq": channel.seq})
     )

@@ -12,8 +12,8 @@ from api.http.bodies import NoBody
 from api.http.errors import BadParametersError
 from api.http.files import StoredFileResponse
 from api.http.headers import matches, not_modified
-from api.http.parameters import PageOf
-from api.openapi import problems
+from api.http.parameters import Fields, PageOf, fields_of
+from api.openapi import files, problems
 from api.schemas.base import Listed
 from api.schemas.jobs import JobView
 from api.schemas.progress import CheckpointView
@@ -34,15 +34,17 @@ _FORMATS: Final = {"generator": ("safetensors", "onnx"), "full": ("pt",)}
 _IMMUTABLE: Final = "private, max-age=31536000, immutable"
 
 
-@router.get("/jobs/{job_id}/checkpoints")
-def list_checkpoints(context: JobsRead, job_id: str, page: PageOf) -> Listed[CheckpointView]:
+@router.get("/jobs/{job_id}/checkpoints", response_model=Listed[CheckpointView])
+def list_checkpoints(
+    context: JobsRead, job_id: str, page: PageOf, fields: Annotated[Fields, fields_of(CheckpointView)]
+) -> Response:
     """List the checkpoints that can be downloaded, newest first."""
     with context.read() as s:
         jobs.get(s, job_id)
         newest = checkpoints.newest_ready(s, job_id)
         rows = checkpoints.page(s, job_id, limit=page.limit, cursor=page.cursor)
     last_id = newest.id if newest else None
-    return list_view(rows, lambda row: checkpoint_view(row, last_id))
+    return list_view(rows, lambda row: checkpoint_view(row, last_id), fields)
 
 
 @router.post("/jobs/{job_id}/checkpoints", status_code=202, dependencies=[NoBody])
@@ -57,9 +59,9 @@ def save_checkpoint(context: JobsWrite, job_id: str, response: Response) -> JobV
 @router.get(
     "/checkpoints/{checkpoint_id}/content",
     response_class=StoredFileResponse,
-    responses={200: {"content": {"application/octet-stream": {}}}, **problems(500, 501)},
+    responses={200: {"content": files("application/octet-stream")}, **problems(500, 501)},
 )
-async def download(
+async def download_checkpoint(
     context: JobsRead,
     checkpoint_id: str,
     part: Annotated[

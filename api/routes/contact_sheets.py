@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from api.context import JobsRead, TenantContext
 from api.http.errors import BadParametersError
 from api.http.headers import etag_of, matches, not_modified
-from api.openapi import problems
+from api.openapi import files, problems
 from api.samples.request import MOST_IMAGES, MOST_PER_LABEL, find_class, square_rows
 from gan.spec import DatasetClass, SpecProblem
 from jobs.errors import DatasetNotReadyError, UnlabelledError
@@ -31,9 +31,9 @@ _REVALIDATE: Final = {"Cache-Control": "private, no-cache"}
 @router.get(
     "/contact-sheet",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}, **problems(409)},
+    responses={200: {"content": files("image/png")}, **problems(409)},
 )
-async def contact_sheet(
+async def get_contact_sheet(
     context: JobsRead,
     name_or_id: str,
     label: Annotated[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -9,7 +11,7 @@ from api.context import DatasetsWrite, JobsRead, TenantContext
 from api.http import multipart
 from api.http.bodies import NoBody
 from api.http.multipart import ReceivedUpload, Upload
-from api.http.parameters import PageOf
+from api.http.parameters import Fields, PageOf, fields_of
 from api.idempotency import Idempotent, IdempotentRequest, StoredResponse
 from api.openapi import problems
 from api.schemas.base import Listed
@@ -40,11 +42,11 @@ async def add_dataset(context: DatasetsWrite, idempotent: Idempotent, upload: Re
     return (await run_in_threadpool(_add, context, idempotent, upload)).response()
 
 
-@router.get("")
-def list_datasets(context: JobsRead, page: PageOf) -> Listed[DatasetView]:
+@router.get("", response_model=Listed[DatasetView])
+def list_datasets(context: JobsRead, page: PageOf, fields: Annotated[Fields, fields_of(DatasetView)]) -> Response:
     """List the data sets in order of registration."""
     with context.read() as s:
-        return list_view(datasets.page(s, limit=page.limit, cursor=page.cursor), dataset_view)
+        return list_view(datasets.page(s, limit=page.limit, cursor=page.cursor), dataset_view, fields)
 
 
 @router.get("/{name_or_id}")

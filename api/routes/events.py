@@ -9,9 +9,12 @@ from starlette.concurrency import run_in_threadpool
 
 from api.context import JobsRead, TenantContext
 from api.http.headers import VARY, negotiate
+from api.http.parameters import Fields, fields_of
 from api.live.event_stream import MEDIA_TYPE, EventStream
+from api.openapi import files
 from api.schemas.base import Listed
 from api.schemas.progress import EventView
+from api.views.base import list_of
 from api.views.progress import event_view
 from jobs.store import events, jobs
 
@@ -20,20 +23,8 @@ router = APIRouter(prefix="/v1/jobs/{job_id}/events", tags=["progress"])
 _OFFERED: Final = ("application/json", MEDIA_TYPE)
 _LAST_SEQ: Final = 2**53
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "content": {
-            MEDIA_TYPE: {
-                "schema": {"type": "string"},
-                "example": (
-                    "retry: 1000\n\n"
-                    'event: job.status\ndata: {"seq":1,"type":"job.status","attempt":0,"data":{"status":"queued"},'
-                    '"at":"2026-01-01T00:00:00Z"}\nid: 1\n\n'
-                    ": heartbeat\n\n"
-                    'event: stream.end\ndata: {"status": "cancelled", "last_seq": 2}\n\n'
-                ),
-            }
-        }
-    }
+    200: {"content": files(MEDIA_TYPE)},
+    204: {"description": "For a stream: the job has ended, and no event follows."},
 }
 
 
@@ -41,7 +32,7 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
 async def list_events(
     context: JobsRead,
     job_id: str,
-    response: Response,
+    fields: Annotated[Fields, fields_of(EventView)],
     after: Annotated[
         int,
         Query(
@@ -51,28 +42,29 @@ async def list_events(
     limit: Annotated[
         int, Query(ge=1, le=200, description="The largest number of events in a page; a stream ignores it.")
     ] = 50,
-    accept: Annotated[str | None, Header(description="application/json or text/event-stream.")] = None,
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
     last_event_id: Annotated[
         int | None,
         Header(ge=0, le=_LAST_SEQ, description="For a stream, instead of `after`: the seq of your last event."),
     ] = None,
-) -> Listed[EventView] | Response:
+) -> Response:
     """List the events of a job, oldest first. The last event of an ended job is the `job.status` that ended it.
 
     In a stream (Accept: text/event-stream), `data` is the same object as in a page, `id` is its seq, and `stream.end`
-    is the last event.
+    is the last event. A stream that has no more events to send at all is a 204, at which an `EventSource` stops.
     """
     if negotiate(accept, _OFFERED) == MEDIA_TYPE:
         since = after if last_event_id is None else last_event_id
         return EventStream(context.event_hub, context.caller.tenant, job_id, since, context.is_still_open)
-    response.headers.update(VARY)
-    return await run_in_threadpool(_page, context, job_id, after, limit)
+    return await run_in_threadpool(_page, context, job_id, after, limit, fields)
 
 
-def _page(context: TenantContext, job_id: str, after: int, limit: int) -> Listed[EventView]:
+def _page(context: TenantContext, job_id: str, after: int, limit: int, fields: Fields) -> Response:
     with context.read() as s:
         jobs.get(s, job_id)
         rows = events.page(s, job_id, after, limit + 1)
-    shown, has_more = rows[:limit], len(rows) > limit
-    next_cursor = str(shown[-1].seq) if has_more else None
-    return Listed(data=[event_view(row) for row in shown], has_more=has_more, next_cursor=next_cursor)
+    shown = rows[:limit]
+    next_cursor = str(shown[-1].seq) if len(rows) > limit else None
+    response = list_of([event_view(row) for row in shown], next_cursor, fields)
+    response.headers.update(VARY)
+    return response

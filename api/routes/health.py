@@ -24,13 +24,13 @@ _WORKERS: Final = "workers"
 
 
 @router.get("/healthz", dependencies=[OPEN])
-async def healthz() -> Alive:
+async def get_liveness() -> Alive:
     """Return `alive` while the process is running."""
     return Alive()
 
 
 @router.get("/readyz")
-async def readyz(context: Public) -> Ready:
+async def get_readiness(context: Public) -> Ready:
     """Return `ready` if the database, its migrations and the broker are available; otherwise 503 with each state.
 
     Without a worker that takes jobs, it is `degraded`: the API works, and jobs stay queued.

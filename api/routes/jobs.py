@@ -18,10 +18,11 @@ from api.context import JobsRead, JobsWrite, TenantContext
 from api.http.bodies import JsonObject, NoBody, OptionalJsonObject
 from api.http.errors import BadParametersError
 from api.http.headers import etag_of, matches, not_modified, wait_seconds
-from api.http.parameters import PageOf, split
+from api.http.parameters import Fields, PageOf, fields_of, split
 from api.idempotency import Idempotent, IdempotentRequest, StoredResponse
 from api.schemas.base import Listed
 from api.schemas.jobs import DryRun, Estimate, JobView
+from api.views.base import list_of
 from api.views.jobs import job_view, job_views
 from gan.spec import (
     PRESETS,
@@ -52,18 +53,13 @@ _MOST_LABELS: Final = 16
 _LABEL: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.\-]{0,62}):(.{0,200})")
 _LABEL_PATTERN: Final[dict[str, Any]] = {"pattern": f"^[A-Za-z0-9][A-Za-z0-9_.\\-]{{0,62}}:[^{UNSEEN}]{{0,200}}$"}
 _STATUS_PATTERN: Final[dict[str, Any]] = {"pattern": "^({0})(,({0}))*$".format("|".join(Status))}
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TrainSpec"}}},
-    }
-}
 _LAST: Final = "last"
 _SCRATCH: Final = "scratch"
 _FROM: Final[dict[str, Any]] = {
-    "description": "last: continue from the newest readable checkpoint, with its curves. scratch: start at step 0.",
+    "type": "string",
+    "description": "last: continue from the newest readable checkpoint, with its curves. scratch: start at step 0. "
+    "Default: last.",
     "enum": [_LAST, _SCRATCH],
-    "default": _LAST,
 }
 _RETRY: Final[dict[str, Any]] = {
     "requestBody": {
@@ -80,10 +76,10 @@ _RETRY: Final[dict[str, Any]] = {
     "",
     status_code=201,
     response_model=JobView,
-    openapi_extra=_BODY,
+    openapi_extra=openapi.body_of(TrainSpec),
     responses={200: {"model": DryRun}, **openapi.problems(409)},
 )
-async def submit(
+async def submit_job(
     context: JobsWrite,
     body: JsonObject,
     idempotent: Idempotent,
@@ -104,10 +100,11 @@ async def submit(
     return stored.response()
 
 
-@router.get("")
+@router.get("", response_model=Listed[JobView])
 def list_jobs(
     context: JobsRead,
     page: PageOf,
+    fields: Annotated[Fields, fields_of(JobView)],
     status: Annotated[
         str | None,
         Query(
@@ -125,7 +122,7 @@ def list_jobs(
             max_length=_MOST_LABELS, description="Only jobs with this label, as key:value; repeat it for more labels."
         ),
     ] = None,
-) -> Listed[JobView]:
+) -> Response:
     """List the jobs that match all filters, newest first."""
     statuses, labels = [_status(word) for word in split(status, "status")], [_label(text) for text in label or ()]
     if preset is not None and preset not in PRESETS:
@@ -142,7 +139,7 @@ def list_jobs(
             labels=labels,
         )
         data = job_views(s, rows.data, context.settings.lease_seconds)
-    return Listed(data=data, has_more=rows.next_cursor is not None, next_cursor=rows.next_cursor)
+    return list_of(data, rows.next_cursor, fields)
 
 
 @router.get("/{job_id}", response_model=JobView)
@@ -177,7 +174,7 @@ async def get_job(
 
 
 @router.post("/{job_id}/cancel", response_model=JobView, dependencies=[NoBody])
-def cancel(context: JobsWrite, job_id: str) -> Response:
+def cancel_job(context: JobsWrite, job_id: str) -> Response:
     """Cancel a job. A running job saves a checkpoint and stops within seconds. A repeated request changes nothing."""
     with context.write() as s:
         content = _content(context, s, jobs.request_cancel(s, job_id))
@@ -185,7 +182,7 @@ def cancel(context: JobsWrite, job_id: str) -> Response:
 
 
 @router.post("/{job_id}/pause", response_model=JobView, dependencies=[NoBody])
-def pause(context: JobsWrite, job_id: str) -> Response:
+def pause_job(context: JobsWrite, job_id: str) -> Response:
     """Pause a job. A running job saves a checkpoint and releases its device. A repeated request changes nothing."""
     with context.write() as s:
         content = _content(context, s, jobs.request_pause(s, job_id))
@@ -193,7 +190,7 @@ def pause(context: JobsWrite, job_id: str) -> Response:
 
 
 @router.post("/{job_id}/resume", response_model=JobView, dependencies=[NoBody])
-def resume(context: JobsWrite, job_id: str) -> Response:
+def resume_job(context: JobsWrite, job_id: str) -> Response:
     """Resume a paused job: it is queued, and continues from its checkpoint. A job that is pausing keeps running.
 
     A repeated request changes nothing.
@@ -204,13 +201,13 @@ def resume(context: JobsWrite, job_id: str) -> Response:
 
 
 @router.post("/{job_id}/retry", status_code=201, response_model=JobView, openapi_extra=_RETRY)
-def retry(context: JobsWrite, job_id: str, body: OptionalJsonObject, idempotent: Idempotent) -> Response:
+def retry_job(context: JobsWrite, job_id: str, body: OptionalJsonObject, idempotent: Idempotent) -> Response:
     """Retry a failed or cancelled job as a new one, which starts from its last good checkpoint or from scratch."""
     return _retry(context, job_id, idempotent, body, scratch=_is_from_scratch(body)).response()
 
 
 @router.delete("/{job_id}", status_code=204, dependencies=[NoBody])
-def delete(context: JobsWrite, job_id: str) -> Response:
+def delete_job(context: JobsWrite, job_id: str) -> Response:
     """Delete an ended job and its files."""
     with context.write() as s:
         jobs.delete(s, job_id)

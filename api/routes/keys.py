@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Response
 
 from api.context import Admin
 from api.http.bodies import JsonObject, NoBody, OptionalJsonObject, read_as
 from api.http.errors import BadParametersError
-from api.http.parameters import PageOf
+from api.http.parameters import Fields, PageOf, fields_of
 from api.openapi import body_of
 from api.schemas.base import Listed
 from api.schemas.keys import KeyView, NewKey, NewKeyView, Quotas, Rotation, TenantView
@@ -34,11 +34,11 @@ def create_key(context: Admin, body: JsonObject, response: Response) -> NewKeyVi
     return new_key_view(created)
 
 
-@router.get("/keys")
-def list_keys(context: Admin, page: PageOf) -> Listed[KeyView]:
+@router.get("/keys", response_model=Listed[KeyView])
+def list_keys(context: Admin, page: PageOf, fields: Annotated[Fields, fields_of(KeyView)]) -> Response:
     """List all keys, newest first, also those that are revoked or expired."""
     with context.read() as s:
-        return list_view(api_keys.page(s, limit=page.limit, cursor=page.cursor), key_view)
+        return list_view(api_keys.page(s, limit=page.limit, cursor=page.cursor), key_view, fields)
 
 
 @router.post(
@@ -63,12 +63,12 @@ def revoke_key(context: Admin, key_id: str) -> KeyView:
         return key_view(api_keys.revoke(s, key_id))
 
 
-@router.get("/tenants")
-def list_tenants(context: Admin, page: PageOf) -> Listed[TenantView]:
+@router.get("/tenants", response_model=Listed[TenantView])
+def list_tenants(context: Admin, page: PageOf, fields: Annotated[Fields, fields_of(TenantView)]) -> Response:
     """List all tenants, with their quotas and their usage."""
     with context.read() as s:
         rows = tenants.page(s, limit=page.limit, cursor=page.cursor)
-        return list_view(rows, lambda row: tenant_view(row, tenants.usage(s, row)))
+        return list_view(rows, lambda row: tenant_view(row, tenants.usage(s, row)), fields)
 
 
 @router.patch("/tenants/{tenant}", openapi_extra=body_of(Quotas))

@@ -14,6 +14,7 @@ from api.context import JobsRead
 from api.http.errors import BadParametersError
 from api.http.headers import VARY, negotiate
 from api.http.parameters import split
+from api.openapi import files
 from api.samples import plots
 from api.schemas.progress import MetricView, SeriesView
 from api.views.progress import metric_view
@@ -39,7 +40,7 @@ def list_metrics(context: JobsRead, job_id: str) -> list[MetricView]:
         return [metric_view(row) for row in metrics.summaries(s, job_id)]
 
 
-@router.get("/series", response_model=SeriesView, responses={200: {"content": {"text/csv": {}, "image/png": {}}}})
+@router.get("/series", response_model=SeriesView, responses={200: {"content": files("text/csv", "image/png")}})
 def get_series(
     context: JobsRead,
     job_id: str,
@@ -68,9 +69,12 @@ def get_series(
             description="minmax divides a curve into buckets and keeps the first, min, max and last point of each."
         ),
     ] = "minmax",
-    accept: Annotated[str | None, Header(description="application/json, text/csv or image/png.")] = None,
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
-    """Return the points of the curves, reduced so that no spike is lost; as JSON, as CSV or as a plot."""
+    """Return the points of the curves, reduced so that no spike is lost.
+
+    `Accept` chooses: JSON, CSV, or a plot of the losses as image/png.
+    """
     media = negotiate(accept, _OFFERED)
     first = _first_step(from_step, to_step, after_step)
     with context.read() as s:

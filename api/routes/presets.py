@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Response
 
 from api.context import READS
 from api.http.errors import NoSuchPresetError
-from api.http.parameters import PageOf
+from api.http.parameters import Fields, PageOf, fields_of
 from api.schemas.base import Listed
 from api.schemas.presets import PresetView
 from api.views.base import list_view
@@ -18,8 +20,8 @@ from jobs.store import pages
 router = APIRouter(prefix="/v1/presets", tags=["presets"], dependencies=[READS])
 
 
-@router.get("")
-def list_presets(page: PageOf) -> Listed[PresetView]:
+@router.get("", response_model=Listed[PresetView])
+def list_presets(page: PageOf, fields: Annotated[Fields, fields_of(PresetView)]) -> Response:
     """List all presets with their papers and complete specs; the default preset is the first."""
     names = list(PRESETS)
     if page.cursor is not None:
@@ -27,7 +29,7 @@ def list_presets(page: PageOf) -> Listed[PresetView]:
         if last not in names:
             raise BadCursorError
         names = names[names.index(last) + 1 :]
-    return list_view(pages.cut(names[: page.limit + 1], page.limit, "presets", str), preset_view)
+    return list_view(pages.cut(names[: page.limit + 1], page.limit, "presets", str), preset_view, fields)
 
 
 @router.get("/{name}")

@@ -11,7 +11,7 @@ from api.context import JobsRead
 from api.http.errors import NoPreviewError
 from api.http.files import StoredFileResponse
 from api.http.headers import etag_of, matches, not_modified
-from api.openapi import problems
+from api.openapi import files, problems
 from api.samples import plots
 from api.schemas.progress import PreviewView
 from api.views.progress import preview_view
@@ -45,7 +45,7 @@ def list_previews(context: JobsRead, job_id: str) -> list[PreviewView]:
 @router.get(
     "/previews/{step:step}.png",
     response_class=StoredFileResponse,
-    responses={200: {"content": {"image/png": {}}}, **problems(500)},
+    responses={200: {"content": files("image/png")}, **problems(500)},
 )
 def get_preview(
     context: JobsRead, job_id: str, step: int, if_none_match: Annotated[str | None, Header()] = None
@@ -66,9 +66,11 @@ def get_preview(
 @router.get(
     "/previews.gif",
     response_class=Response,
-    responses={200: {"content": {"image/gif": {}}}, **problems(409, 500)},
+    responses={200: {"content": files("image/gif")}, **problems(409, 500)},
 )
-def get_film(context: JobsRead, job_id: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+def get_preview_animation(
+    context: JobsRead, job_id: str, if_none_match: Annotated[str | None, Header()] = None
+) -> Response:
     """Return the previews as an endless animation; of more than 120 previews it shows 120, evenly spread."""
     with context.read() as s:
         job = jobs.get(s, job_id)

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.context import JobsRead, TenantContext
 from api.http.headers import VARY, matches, negotiate, not_modified
-from api.openapi import headers, problems
+from api.openapi import files, headers, problems
 from api.samples.request import FORMATS, LAST_SEED, MOST_PER_LABEL, SamplePlan, make_plan
 from api.schemas.datasets import ClassView
 from api.schemas.samples import Manifest
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["samples"])
 
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "content": {media: {} for media in FORMATS},
+        "content": {**files(*FORMATS), "application/json": {}},
         "headers": headers("Content-Location", "X-Checkpoint-Id"),
     },
     **problems(409, 500),
@@ -52,7 +52,7 @@ def list_classes(context: JobsRead, job_id: str) -> list[ClassView]:
 
 
 @router.get("/samples", response_model=Manifest, responses=_RESPONSES)
-async def draw(
+async def draw_samples(
     request: Request,
     context: JobsRead,
     job_id: str,
@@ -78,10 +78,13 @@ async def draw(
         float,
         Query(gt=0, le=1, allow_inf_nan=False, description="A factor for z: smaller values give less varied images."),
     ] = 1.0,
-    accept: Annotated[str | None, Header(description=f"One of {', '.join(FORMATS)}.")] = None,
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Draw images, as a grid with one row per class (image/png), as a zip, as an array, or only their manifest."""
+    """Draw images, as a grid with one row per class (image/png), as a zip, as an array, or only their manifest.
+
+    `Accept` chooses. application/octet-stream is the grid, too, for clients that know no other type of binary data.
+    """
     media = negotiate(accept, list(FORMATS))
     plan_for = partial(make_plan, label or (), n=n, seed=seed, truncation=truncation)
     found = await run_in_threadpool(_look_up, context, job_id, checkpoint, plan_for, FORMATS[media], if_none_match)

@@ -18,7 +18,7 @@ class JsonSchema(JSONResponse):
 
 
 @router.get("/job", response_class=JsonSchema)
-def job_schema() -> JsonSchema:
+def get_job_schema() -> JsonSchema:
     """Return the JSON Schema of the body of POST /v1/jobs: every field with its meaning, unit, default and limits.
 
     The defaults are those without a preset. /v1/presets lists the values of each preset.

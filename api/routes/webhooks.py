@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.context import JobsRead, JobsWrite, TenantContext
 from api.http.bodies import JsonObject, NoBody, read_as
-from api.http.parameters import PageOf
+from api.http.parameters import Fields, PageOf, fields_of
 from api.idempotency import Idempotent, IdempotentRequest, StoredResponse
 from api.openapi import body_of, problems
 from api.schemas.base import Listed
@@ -43,12 +43,12 @@ async def add_webhook(context: JobsWrite, body: JsonObject, idempotent: Idempote
     return stored.response()
 
 
-@router.get("")
-def list_webhooks(context: JobsRead, page: PageOf) -> Listed[WebhookView]:
+@router.get("", response_model=Listed[WebhookView])
+def list_webhooks(context: JobsRead, page: PageOf, fields: Annotated[Fields, fields_of(WebhookView)]) -> Response:
     """List the webhooks in order of registration."""
     with context.read() as s:
         rows = webhooks.page(s, limit=page.limit, cursor=page.cursor)
-    return list_view(rows, webhook_view)
+    return list_view(rows, webhook_view, fields)
 
 
 @router.get("/{webhook_id}")
@@ -85,12 +85,14 @@ def test_webhook(context: JobsWrite, webhook_id: str, idempotent: Idempotent) ->
     return stored.response()
 
 
-@router.get("/{webhook_id}/deliveries")
-def list_deliveries(context: JobsRead, webhook_id: str, page: PageOf) -> Listed[DeliveryView]:
+@router.get("/{webhook_id}/deliveries", response_model=Listed[DeliveryView])
+def list_deliveries(
+    context: JobsRead, webhook_id: str, page: PageOf, fields: Annotated[Fields, fields_of(DeliveryView)]
+) -> Response:
     """List the pending deliveries and those of the last 30 days, newest first, with all attempts."""
     with context.read() as s:
         rows = deliveries.page(s, webhook_id, limit=page.limit, cursor=page.cursor)
-    return list_view(rows, delivery_view)
+    return list_view(rows, delivery_view, fields)
 
 
 @router.get("/{webhook_id}/deliveries/{delivery_id}")
@@ -106,7 +108,7 @@ def get_delivery(context: JobsRead, webhook_id: str, delivery_id: str) -> Delive
     response_model=DeliveryView,
     dependencies=[NoBody],
 )
-def redeliver(context: JobsWrite, webhook_id: str, delivery_id: str, response: Response) -> DeliveryView:
+def redeliver_delivery(context: JobsWrite, webhook_id: str, delivery_id: str, response: Response) -> DeliveryView:
     """Send a delivery again now, with the same id, and retry it as often as a new one."""
     _require_enabled(context)
     with context.write() as s:

@@ -27,10 +27,15 @@ LAST_SEED: Final = 2**63 - MOST_PER_LABEL
 FORMATS: Final = {
     "image/png": "png",
     "application/zip": "zip",
-    "application/json": "json",
     "application/x-npz": "npz",
+    "application/octet-stream": "png",
+    "application/json": "json",
 }
-"""The sampler's formats by media type; the first is the default."""
+"""The sampler's formats by media type; the first is the default.
+
+A generated client reads the response as the first type of this list that it knows. Many know application/json and
+application/octet-stream only, and would read the default, a picture, as JSON.
+"""
 
 
 @dataclass(frozen=True)

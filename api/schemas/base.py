@@ -14,7 +14,7 @@ Number = Annotated[float | None, Field(description="null when it is NaN or infin
 class ResponseModel(BaseModel):
     """The base of the response bodies: immutable, without unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
 
 
 class Listed(ResponseModel, Generic[T]):

@@ -12,12 +12,6 @@ from api.schemas.base import Reason
 EventType = Literal["job.status", "checkpoint.created", "evaluation.completed", "health.finding"]
 
 
-def _without_defaults(schema: dict[str, Any]) -> None:
-    """Remove the defaults from the schema: an omitted field is left unchanged, and not set to its default."""
-    for field in schema["properties"].values():
-        field.pop("default")
-
-
 class _WebhookModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +30,7 @@ class WebhookBody(_WebhookModel):
 class WebhookChange(_WebhookModel):
     """The body of PATCH /v1/webhooks/{webhook_id}: omitted fields stay unchanged."""
 
-    model_config = ConfigDict(strict=True, json_schema_extra=_without_defaults)
+    model_config = ConfigDict(strict=True)
 
     enabled: bool = Field(
         True, description="false: the service sends no events, and does not send them later either."

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 
+from fastapi import Response
+from pydantic import BaseModel
+
+from api.http.parameters import Fields
 from api.schemas.base import Listed
 from jobs.store.pages import Page
 
 Row = TypeVar("Row")
-View = TypeVar("View")
 
 
 @overload
@@ -28,7 +31,13 @@ def finite(values: dict[str, Any]) -> dict[str, float | None]:
     return {k: v if isinstance(v, int | float) and math.isfinite(v) else None for k, v in values.items()}
 
 
-def list_view(page: Page[Row], view: Callable[[Row], View]) -> Listed[View]:
-    """Return a page of rows as a page of views."""
-    data = [view(row) for row in page.data]
-    return Listed(data=data, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
+def list_view(page: Page[Row], view: Callable[[Row], BaseModel], fields: Fields = ()) -> Response:
+    """Return a page of rows as the response of a list; its rows have `fields` only, if there are any."""
+    return list_of([view(row) for row in page.data], page.next_cursor, fields)
+
+
+def list_of(rows: Sequence[BaseModel], next_cursor: str | None, fields: Fields = ()) -> Response:
+    """Return the response of a list with these rows; they have `fields` only, if there are any."""
+    page = Listed[Any](data=list(rows), has_more=next_cursor is not None, next_cursor=next_cursor)
+    shown = {"data": {"__all__": set(fields)}, "has_more": True, "next_cursor": True} if fields else None
+    return Response(page.model_dump_json(include=shown), media_type="application/json")

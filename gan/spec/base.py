@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -25,4 +25,17 @@ Int = Annotated[int, INTEGRAL]
 class SpecModel(BaseModel):
     """A part of a spec: frozen and strict, without unknown fields, NaN or infinity; "12" and true are not numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # In a response every field is there, also those with a default.
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        json_schema_serialization_defaults_required=True,
+    )
+
+
+def with_property_names(schema: dict[str, Any]) -> None:
+    """Describe a map by `propertyNames`: many generators of clients do not know `patternProperties`."""
+    ((pattern, value),) = schema.pop("patternProperties").items()
+    schema.update(propertyNames={"pattern": pattern}, additionalProperties=value)

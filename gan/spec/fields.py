@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from gan.spec.base import INTEGRAL, Int, SpecModel
+from gan.spec.base import INTEGRAL, Int, SpecModel, with_property_names
 from gan.spec.families import FAMILIES, Architecture, families_with
 from gan.spec.presets import DEFAULT_PRESET
 from gan.spec.safeguards import SafeguardsSpec
@@ -307,7 +307,7 @@ class TrainSpec(SpecModel):
         {},
         max_length=16,
         description="Key-value pairs to find the job by; at most 16.",
-        json_schema_extra={"additionalProperties": False},
+        json_schema_extra=with_property_names,
     )
     dataset: Text = Field(description="Name or id of a registered data set.")
     preset: Text = Field(DEFAULT_PRESET, description="A preset, whose values apply to all fields that are not given.")

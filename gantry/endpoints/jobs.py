@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from gantry.arguments import path_of
 from gantry.backoff import Backoff
-from gantry.connection import Connection, Json
+from gantry.connection import END, Connection, Json
 from gantry.errors import ApiError, UnreachableError
 
 ENDED: Final = ("succeeded", "failed", "cancelled")
@@ -121,7 +121,7 @@ class JobEndpoints(Connection):
             try:
                 for message in self._stream(path_of("jobs", job_id, "events"), after):
                     backoff.reset()
-                    if message.event == "stream.end":
+                    if message.event == END:
                         return
                     if message.data:
                         event: Any = message.json()

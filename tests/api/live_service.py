@@ -48,12 +48,10 @@ class Live:
 
     @contextmanager
     def stream(self, job_id: str, **headers: str) -> Iterator[Iterator[httpx2.ServerSentEvent]]:
-        """Yield the events of a job as they arrive, without the first block, which sets the time to reconnect."""
+        """Yield the events of a job as they arrive."""
         with self.http.sse(f"/v1/jobs/{job_id}/events", headers=headers) as source:
             assert source.response.status_code == 200
-            events = iter(source)
-            assert next(events).retry == 1000
-            yield events
+            yield iter(source)
 
 
 @contextmanager

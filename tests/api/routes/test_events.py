@@ -16,8 +16,10 @@ STREAM = {"Accept": "text/event-stream"}
 
 
 def _blocks(text: str) -> list[dict[str, str]]:
-    """Return the blocks of a stream as fields by name."""
-    return [dict(line.split(": ", 1) for line in block.split("\n")) for block in text.split("\n\n") if block]
+    """Return the blocks of a stream as fields by name; each has data, and the first the time to reconnect."""
+    blocks = [dict(line.split(": ", 1) for line in block.split("\n")) for block in text.split("\n\n") if block]
+    assert blocks[0].pop("retry") == "1000" and all(block.get("data") for block in blocks), blocks
+    return blocks
 
 
 def write_events(fake_worker: FakeWorker, job_id: str, n: int) -> None:
@@ -50,8 +52,7 @@ def test_events_are_numbered_and_paged(client: TestClient, fake_worker: FakeWork
 def test_a_stream_has_the_events_of_the_page_and_ends(client: TestClient, fake_worker: FakeWorker) -> None:
     path = f"/v1/jobs/{_ended(fake_worker)}/events"
     page, answer = client.get(path).json()["data"], client.get(path, headers=STREAM)
-    retry, *blocks, end = _blocks(answer.text)
-    assert retry == {"retry": "1000"}
+    *blocks, end = _blocks(answer.text)
     assert [json.loads(block["data"]) for block in blocks] == page and len(page) == 5
     assert [(block["id"], block["event"]) for block in blocks] == [(str(e["seq"]), e["type"]) for e in page]
     assert end.keys() == {"event", "data"} and end["event"] == "stream.end"
@@ -72,25 +73,34 @@ def test_a_stream_is_neither_cached_nor_buffered(client: TestClient, fake_worker
         ("?after=2", None, 3),
         ("?after=4", "1", 2),
         ("?after=1", "0", 1),
-        ("", "5", None),
-        ("", "99", None),
+        ("", "4", 5),
     ],
 )
 def test_a_stream_starts_after_the_last_event_of_the_caller(
-    client: TestClient, fake_worker: FakeWorker, query: str, last: str | None, first: int | None
+    client: TestClient, fake_worker: FakeWorker, query: str, last: str | None, first: int
 ) -> None:
     headers = STREAM if last is None else {**STREAM, "Last-Event-ID": last}
     answer = client.get(f"/v1/jobs/{_ended(fake_worker)}/events{query}", headers=headers)
-    _, *blocks, end = _blocks(answer.text)
-    assert [block["id"] for block in blocks] == ([] if first is None else [str(seq) for seq in range(first, 6)])
+    *blocks, end = _blocks(answer.text)
+    assert [block["id"] for block in blocks] == [str(seq) for seq in range(first, 6)]
     assert end["event"] == "stream.end"
+
+
+@pytest.mark.parametrize(("query", "last"), [("", "5"), ("", "99"), ("?after=5", None)])
+def test_a_stream_that_has_nothing_to_say_any_more_is_204(
+    client: TestClient, fake_worker: FakeWorker, query: str, last: str | None
+) -> None:
+    path, headers = f"/v1/jobs/{_ended(fake_worker)}/events{query}", {"Last-Event-ID": last} if last else {}
+    answer = client.get(path, headers={**STREAM, **headers})
+    assert answer.status_code == 204 and answer.content == b"" and answer.headers["Vary"] == "Accept"
+    assert client.get(path).status_code == 200, "a page of no events is still a page"
 
 
 def test_a_long_history_is_streamed_completely(client: TestClient, fake_worker: FakeWorker) -> None:
     job_id = fake_worker.train()
     write_events(fake_worker, job_id, 500)
     fake_worker.finish(job_id, Status.FAILED, {"code": "internal", "message": "x", "retryable": True})
-    _, *blocks, end = _blocks(client.get(f"/v1/jobs/{job_id}/events", headers=STREAM).text)
+    *blocks, end = _blocks(client.get(f"/v1/jobs/{job_id}/events", headers=STREAM).text)
     assert [int(block["id"]) for block in blocks] == list(range(1, 504))
     assert json.loads(end["data"]) == {"status": "failed", "last_seq": 503}
 
