@@ -17,7 +17,7 @@ CASES ?= 5000
 JOBS   ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 5 ] && n=5; echo $$((n + 1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint types audit fuzz hostile faults quality failures curves session health-cost service-cost api-load sampling bench browser openapi lock clean
+.PHONY: help setup demo serve test check lint types audit fuzz hostile faults quality failures curves session health-cost service-cost api-load sampling bench browser clients openapi lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ browser: $(READY) ## a real Chromium does the whole story at the dashboard and t
 	@command -v $(CHROMIUM) >/dev/null || { echo "make browser needs Chromium, and there is no '$(CHROMIUM)'. Debian: apt-get install chromium. Elsewhere: make browser CHROMIUM=/path/to/it"; exit 2; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[dev,browser]"
 	$(BIN)/python -m tests.browser --chromium $(CHROMIUM) --out docs/ui
+
+clients: $(READY) ## clients that others generate from docs/openapi.json do a session each; linters; needs Node.js; 5 minutes
+	$(BIN)/python -m tests.clients
 
 openapi: $(READY) ## write docs/openapi.json anew: the interface, as programs read it
 	$(BIN)/gantry openapi > docs/openapi.json

@@ -1,0 +1,1 @@
+"""Clients that others generate from docs/openapi.json, against a running service; and linters of that document."""
