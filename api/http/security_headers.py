@@ -5,6 +5,7 @@ They are for the API and for the dashboard. A response that sets one of these he
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -40,6 +41,10 @@ _ONE_YEAR: Final = "max-age=31536000"
 _FILES: Final = ("application/octet-stream", "application/x-npz", "application/zip", "text/csv")
 _DOCUMENTATION_PATHS: Final = ("/docs", "/redoc", "/static-offline-docs/")
 
+_FOR_EVER: Final = "public, max-age=31536000, immutable"
+# The files of NiceGUI that have a digest in their path. It would add this header itself, but not below a mount path.
+_HASHED: Final = re.compile(r"/_nicegui/\d[^/]*/(libraries|components|esm)/")
+
 Rules = Callable[[Scope], Mapping[str, str]]
 
 
@@ -52,7 +57,8 @@ def api_headers(scope: Scope) -> dict[str, str]:
 
 def dashboard_headers(scope: Scope) -> dict[str, str]:
     """Return the headers for a response of the dashboard."""
-    return {**_ALWAYS, **_DASHBOARD, **_over_tls(scope)}
+    cached = {"Cache-Control": _FOR_EVER} if _HASHED.search(scope["path"]) else {}
+    return {**_ALWAYS, **_DASHBOARD, **cached, **_over_tls(scope)}
 
 
 def _over_tls(scope: Scope) -> dict[str, str]:
@@ -74,6 +80,8 @@ class SecurityHeaders:
         async def add_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                if message["status"] >= 400:  # no error may outlast its cause in a cache
+                    headers.setdefault("Cache-Control", "no-store")
                 for name, value in self._rules(scope).items():
                     headers.setdefault(name, value)
                 if headers.get("content-type", "").partition(";")[0] in _FILES:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 from typing import Final
 
 import httpx2
 from nicegui import app
+from PIL import Image
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -44,6 +46,8 @@ _RESPONSE_HEADERS: Final = (
 _TIMEOUT: Final = httpx2.Timeout(150, connect=5)
 # The largest value that GANTRY_UPLOAD_SECONDS allows. The service applies its own limit.
 _UPLOAD_SECONDS: Final = 86_400
+_THUMBNAIL: Final = (116, 58)
+_MOST_PIXELS: Final = 16_000_000
 _EMPTY_IMAGE: Final = '<svg xmlns="http://www.w3.org/2000/svg" width="116" height="58"/>'
 # `pages.jobs.row` changes the URL over time, so browsers may cache the response.
 _CACHE_HEADERS: Final = {"Cache-Control": "private, max-age=600"}
@@ -74,7 +78,12 @@ def register(sessions: Sessions) -> None:
             previews = []
         if not previews:
             return Response(_EMPTY_IMAGE, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
-        return await _forward_get(session, previews[-1]["url"], request, with_query=False)
+        try:
+            preview = await session.call(session.client.preview, job_id, previews[-1]["step"])
+            content = await session.call(thumbnail, preview)
+        except (ApiError, UnreachableError, ValueError, OSError):
+            return Response(_EMPTY_IMAGE, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
+        return Response(content, media_type="image/png", headers=_CACHE_HEADERS)
 
     @app.get("/sparks/{job_id}", include_in_schema=False)
     async def losses(job_id: str, request: Request) -> Response:
@@ -98,10 +107,25 @@ def _http(session: BrowserSession) -> httpx2.AsyncClient:
     )
 
 
-async def _forward_get(session: BrowserSession, path: str, request: Request, *, with_query: bool = True) -> Response:
+def thumbnail(preview: bytes) -> bytes:
+    """Return the top right corner of a preview as a small PNG: two images, because the left edge holds labels.
+
+    Raises `OSError` if the preview is no picture, and `ValueError` if it has more pixels than a thumbnail is worth.
+    """
+    with Image.open(io.BytesIO(preview)) as picture:
+        if picture.width * picture.height > _MOST_PIXELS:
+            raise ValueError("The preview is too large for a thumbnail.")
+        width, height = (min(have, wanted) for have, wanted in zip(picture.size, _THUMBNAIL, strict=True))
+        corner = picture.crop((picture.width - width, 0, picture.width, height))
+        small = io.BytesIO()
+        corner.save(small, format="PNG", optimize=True)
+    return small.getvalue()
+
+
+async def _forward_get(session: BrowserSession, path: str, request: Request) -> Response:
     http = _http(session)
     headers = {name: request.headers[name] for name in _REQUEST_HEADERS if name in request.headers}
-    query = httpx2.QueryParams(request.url.query if with_query else "")
+    query = httpx2.QueryParams(request.url.query)
     if AS_ZIP in query.multi_items():
         # A link cannot set an Accept header, so the query parameter stands for it.
         query = query.remove(AS_ZIP[0])

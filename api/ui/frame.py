@@ -187,8 +187,8 @@ def notifying(action: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable
 
 async def confirm(question: str, yes: str, no: str = "No, go back") -> bool:
     """Ask for confirmation of an action that cannot be undone, and return the answer."""
-    with ui.dialog() as dialog, ui.card().props("role=alertdialog aria-modal=true") as card:
-        card.props["aria-label"] = question
+    with ui.dialog().props("role=alertdialog") as dialog, ui.card():
+        dialog.props["aria-label"] = question
         ui.label(question).classes("break-words")
         with ui.row().classes("w-full justify-end"):
             ui.button(no, on_click=lambda: dialog.submit(False)).props("flat autofocus")
@@ -207,8 +207,8 @@ def image(src: str = "", alt: str = "") -> ui.element:
 
 def set_image(image: ui.element, src: str, alt: str) -> None:
     """Set source and alternative text of an image; hide it if `src` is empty."""
-    image.props["src"], image.props["alt"] = src, alt
-    image.update()
+    if (image.props.get("src"), image.props.get("alt")) != (src, alt):
+        image.props["src"], image.props["alt"] = src, alt
     image.visible = bool(src)
 
 
@@ -218,13 +218,22 @@ def chart(height: str = "24rem") -> ui.echart:
 
 
 def set_chart(chart: ui.echart, options: dict[str, Any], description: str) -> None:
-    """Set the options and the text alternative of a chart."""
+    """Set the options and the text alternative of a chart. Nothing is sent to the browser if they are the same."""
+    if (dict(chart.options), chart.props.get("aria-label")) == (options, description):
+        return
     chart.props["aria-label"] = description
     chart.options.clear()
     chart.options.update(options)
     # Without a connected browser, NiceGUI would wait for one and send the page half built.
     if chart.client.has_socket_connection:
         chart.update()
+
+
+def code(text: str = "") -> ui.code:
+    """Add a block of JSON with a button that copies it."""
+    block = ui.code(text, language="json").classes("w-full")
+    block.copy_button.props('aria-label="Copy"')
+    return block
 
 
 def mounted(path: str) -> str:
@@ -239,13 +248,32 @@ def badge(text: str, colours: dict[str, str]) -> ui.badge:
     return ui.badge(text, color=colours.get(text, "blue-grey-7")).classes("text-sm px-2 py-1")
 
 
-def add_facts(pairs: dict[str, str]) -> None:
-    """Add pairs of name and value in a row."""
+class Facts:
+    """Pairs of name and value that change in place."""
+
+    def __init__(self) -> None:
+        self._row = ui.row().classes("gap-x-6 gap-y-1")
+        self._values: dict[str, ui.label] = {}
+
+    def show(self, pairs: dict[str, str]) -> None:
+        """Show these pairs. Nothing is sent to the browser for those that are the same as before."""
+        if list(pairs) != list(self._values):
+            self._row.clear()
+            with self._row:
+                self._values = add_facts(pairs)
+        for name, value in pairs.items():
+            self._values[name].set_text(value or formatting.NO_VALUE)
+
+
+def add_facts(pairs: dict[str, str]) -> dict[str, ui.label]:
+    """Add pairs of name and value in a row; return the label of each value."""
+    values = {}
     with ui.row().classes("gap-x-6 gap-y-1"):
         for name, value in pairs.items():
             with ui.column().classes("gap-0"):
                 ui.label(name).classes("text-xs gantry-dim")
-                ui.label(value or formatting.NO_VALUE).classes("break-words")
+                values[name] = ui.label(value or formatting.NO_VALUE).classes("break-words")
+    return values
 
 
 def _header(current: str, session: BrowserSession) -> None:

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser
 
 from benchmarks.served import service
 from tests.browser import keys
-from tests.browser.browser import PHONE, WIDE, Scheme, chromium, open_visitor
+from tests.browser.browser import DESK, PHONE, TABLET, WIDE, Scheme, chromium, open_visitor
 from tests.browser.scenario import Scenario
 
 _UNKNOWN_JOB: Final = "/jobs/job_nowhere"
@@ -62,9 +62,9 @@ def _run_scenario(browser: Browser, ui: str, folder: Path, arguments: argparse.N
     dataset = "fashion-mnist-mini"
     paths = ["/", "/submit", f"/submit?from={jobs[0]}", f"/jobs/{jobs[0]}", f"/jobs/{jobs[1]}", "/datasets"]
     paths += ["/datasets/upload", f"/datasets/{dataset}", f"/compare?jobs={','.join(jobs)}", "/workers", _UNKNOWN_JOB]
-    return problems + [
-        line for size in (WIDE, PHONE) for line in _check_pages(browser, ui, paths, size, arguments.out)
-    ]
+    # The list has the most columns, and the longest texts when a job has failed.
+    checks = [(WIDE, paths), (PHONE, paths), (DESK, ["/"]), (TABLET, ["/"])]
+    return problems + [line for size, some in checks for line in _check_pages(browser, ui, some, size, arguments.out)]
 
 
 def _check_pages(browser: Browser, ui: str, paths: Sequence[str], size: tuple[int, int], out: Path) -> list[str]:
@@ -82,6 +82,7 @@ def _check_pages(browser: Browser, ui: str, paths: Sequence[str], size: tuple[in
                 problems += [f"{path} has a {role} without a name" for role in visitor.unnamed_elements()]
                 if wider := visitor.overflow():
                     problems.append(f"{path} at {size[0]} px is {wider} px too wide")
+                problems += [f"{path} at {size[0]} px: {cell}" for cell in visitor.squeezed_cells()]
                 if size == PHONE and scheme == "dark" and path.startswith("/jobs/job_") and path == paths[3]:
                     visitor.screenshot(out / "phone.png")
             problems += visitor.problems

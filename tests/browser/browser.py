@@ -15,6 +15,8 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 WIDE: Final = (1280, 900)
+DESK: Final = (1440, 900)
+TABLET: Final = (768, 1024)
 PHONE: Final = (390, 844)
 _COLOURS: Final = 256
 Scheme = Literal["light", "dark"]
@@ -33,6 +35,10 @@ _LOCAL_HOST: Final = "127.0.0.1"
 # The browser logs these expected statuses as errors: an unknown job is a 404, a refused upload a 422.
 _EXPECTED: Final = re.compile(r"the server responded with a status of (404|409|422) ")
 _OVERFLOW: Final = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# A word that is broken in two, or a cell of a few letters beside one with a long text.
+_SQUEEZED: Final = """() => [...document.querySelectorAll(".gantry-table td")]
+  .filter((cell) => cell.innerText.trim() && cell.clientWidth < 40)
+  .map((cell) => `${cell.dataset.label} is only ${cell.clientWidth} px wide`)"""
 # Roles that need an accessible name.
 _ROLES_WITH_NAMES: Final = {
     *("button", "checkbox", "combobox", "link", "listbox", "slider", "spinbutton", "switch", "textbox"),
@@ -69,6 +75,11 @@ class Visitor:
         """Return by how many pixels the page is wider than the screen."""
         wider: int = self.page.evaluate(_OVERFLOW)
         return wider
+
+    def squeezed_cells(self) -> list[str]:
+        """Return the cells of tables that are too narrow to read."""
+        cells: list[str] = self.page.evaluate(_SQUEEZED)
+        return cells
 
     def unnamed_elements(self) -> list[str]:
         """Return the roles of controls, links and images without an accessible name."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from playwright.sync_api import Page, expect
 
-from tests.browser import zips
+from tests.browser import keyboard, zips
 from tests.browser.browser import Visitor
 
 SECONDS: Final = 900
@@ -50,11 +50,14 @@ class Scenario:
         self._upload()
         good = self._submit("clothes by class", "my clothes", self.steps, _SMALL)
         self._follow()
+        self.report("a walk by keyboard while the job trains: the focus stays where it is")
+        keyboard.walk(self.page, self.ui, good)
         self._draw()
         bad = self._submit("D too fast", "fashion-mnist-mini", 1_500, _TOO_FAST_D)
         cured = self._remedy()
         self._cancel()
         self._compare(good, bad)
+        self._fail()
         self._open_list()
         return [good, bad, cured]
 
@@ -156,6 +159,11 @@ class Scenario:
         self.page.get_by_role("button", name="Cancel").click()
         self.page.get_by_role("button", name="Yes, cancel it").click()
         expect(self.page.get_by_text("cancelled", exact=True)).to_be_visible()
+
+    def _fail(self) -> None:
+        self.report("a job that fails, for the list")
+        self._submit("too slow", "fashion-mnist-mini", 100_000, "max_runtime_seconds=1")
+        expect(self.page.get_by_text("failed", exact=True).first).to_be_visible()
 
     def _compare(self, *jobs: str) -> None:
         self.report("comparison: one chart, the same class of each")

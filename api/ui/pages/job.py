@@ -80,7 +80,7 @@ async def _build(session: BrowserSession, job_id: str) -> None:
         await panel.refresh(job)
     # This comes last: it contains a timer, and after a timer NiceGUI sends the page at the next await.
     with ui.expansion("Full spec").classes("w-full"):
-        ui.code(text.dumps(job["spec"], indent=2, ensure_ascii=False), language="json").classes("w-full")
+        frame.code(text.dumps(job["spec"], indent=2, ensure_ascii=False))
 
     async def refresh() -> bool:
         current = await session.call(session.client.job, job_id)
@@ -106,7 +106,7 @@ class JobHeader:
                 self._actions = ui.row().classes("gap-2 ml-auto")
             self._bar = ui.linear_progress(0, show_value=False).props('aria-label="Progress" rounded')
             self._reason = ui.label().classes("break-words").props("role=status")
-            self._facts = ui.column().classes("w-full")
+            self._facts = frame.Facts()
             with ui.row().classes("gap-4"):
                 ui.link("New job from this spec", f"/submit?from={job['id']}").classes("gantry-link")
                 ui.link("Compare", f"/compare?jobs={job['id']}").classes("gantry-link")
@@ -116,14 +116,13 @@ class JobHeader:
     async def refresh(self, job: Json) -> None:
         """Update the panel to the current state of the job."""
         self._status.set_text(job["status"])
-        self._status.props(f"color={frame.STATUS_COLOURS.get(job['status'], 'blue-grey-7')}")
+        if self._status.props.get("color") != (colour := frame.STATUS_COLOURS.get(job["status"], "blue-grey-7")):
+            self._status.props["color"] = colour
         self._reached.set_text(formatting.steps_done(job))
         self._bar.set_value(job["progress"]["fraction"])
         self._reason.set_text(formatting.status_reason(job))
         self._reason.visible = bool(formatting.status_reason(job))
-        self._facts.clear()
-        with self._facts:
-            frame.add_facts(facts(job))
+        self._facts.show(facts(job))
         self._show_actions(offered_actions(job))
 
     def _show_actions(self, actions: list[str]) -> None:

@@ -88,7 +88,7 @@ class _JobsPage:
         self._newer.set_enabled(number > 1)
         self._older.set_enabled(page["has_more"])
         self._page_number.set_text(f"Page {number}")
-        self._table.rows = [row(job, self._root) for job in page["data"]]
+        self._table.show([row(job, self._root) for job in page["data"]])
 
     async def _refresh(self) -> bool:
         cursor, status = self._cursors[-1], self._status.value
@@ -126,8 +126,8 @@ class _JobsPage:
 def row(job: Json, root: str = "") -> tables.Row:
     """Return a job as a table row; `root` is the mount path of the dashboard."""
     progress, ended = job["progress"], job["status"] in ENDED
-    # A new URL makes the browser load the image again.
-    at = job["status"] if ended else int(time.time() // _THUMB_SECONDS)
+    # A new URL makes the browser load the image again, and only a job that runs has new images.
+    at = int(time.time() // _THUMB_SECONDS) if job["status"] == "running" else f"{job['status']}-{progress['step']}"
     return {
         "id": job["id"],
         "title": formatting.job_title(job),

@@ -117,7 +117,7 @@ class _SubmitPage:
         self._problems = ui.column().classes("w-full text-negative").props("role=alert")
         self._cost = ui.column().classes("w-full")
         with ui.expansion("Resolved spec").classes("w-full") as self._spec_panel:
-            self._spec = ui.code("", language="json").classes("w-full")
+            self._spec = frame.code()
         self._button = ui.button("Submit", icon="rocket_launch", on_click=self._submit)
         self._show_invalid("Checking …")
 

@@ -138,7 +138,7 @@ class _UploadPage:
             return
         errors = response.get("errors") or []
         self._refused.visible = bool(errors)
-        self._problems.rows = problems([{"file": None, **error} for error in errors])
+        self._problems.show(problems([{"file": None, **error} for error in errors]))
         self._message.set_text("" if errors else response.get("detail") or _INTERRUPTED)
 
 

@@ -46,7 +46,7 @@ async def _build(session: BrowserSession) -> None:
 
     def show(found: list[Json]) -> None:
         empty_panel.visible, table.visible = not found, bool(found)
-        table.rows = [row(one, root) for one in found]
+        table.show([row(one, root) for one in found])
 
     async def refresh() -> bool:
         show((await session.call(session.client.workers))["data"])

@@ -39,7 +39,7 @@ class CheckpointsPanel:
         """Update the panel to the current state of the job."""
         found = (await self._session.call(self._session.client.checkpoints, job["id"]))["data"]
         self._none.visible, self._table.visible = not found, bool(found)
-        self._table.rows = [row(one, self._root) for one in found]
+        self._table.show([row(one, self._root) for one in found])
 
 
 def row(found: Json, root: str = "") -> tables.Row:
@@ -48,6 +48,7 @@ def row(found: Json, root: str = "") -> tables.Row:
     kinds = [kind for kind, applies in (("best", found["is_best"]), ("last", found["is_last"])) if applies]
     return {
         "id": found["id"],
+        "title": f"the checkpoint at step {formatting.count(found['step'])}",
         "step": formatting.count(found["step"]),
         "kind": ", ".join(kinds) or formatting.NO_VALUE,
         "size": formatting.size(found["bytes"]),

@@ -53,7 +53,8 @@ class QualityPanel:
         with frame.panel():
             frame.section("Quality")
             self._none = ui.label("No evaluation yet.").props("role=status")
-            self._best = ui.column().classes("w-full")
+            self._best = ui.label()
+            self._figures = frame.Facts()
             self._chart = frame.chart("18rem")
             with ui.expansion("How the metrics were computed").classes("w-full") as self._details:
                 self._provenance = ui.label().classes("break-words whitespace-pre-wrap text-sm")
@@ -67,12 +68,10 @@ class QualityPanel:
         if not found:
             return
         best = next((e for e in found if e["is_best"]), found[0])
-        self._best.clear()
-        with self._best:
-            ui.label(
-                f"Best at step {formatting.count(best['step'])}. In brackets: the values of held-out real images."
-            )
-            frame.add_facts(figures(best["metrics"], best["reference"]))
+        self._best.set_text(
+            f"Best at step {formatting.count(best['step'])}. In brackets: the values of held-out real images."
+        )
+        self._figures.show(figures(best["metrics"], best["reference"]))
         names = [name for name in dict.fromkeys(name for e in found for name in e["metrics"]) if shown(name).drawn]
         curves = {n: [[e["step"], e["metrics"].get(n)] for e in reversed(found)] for n in names}
         frame.set_chart(self._chart, charts.quality(found, names), charts.describe(curves))

@@ -66,8 +66,8 @@ class PreviewsPanel:
         follows = self._timer is None and (not self._previews or self._slider.value >= len(self._previews) - 1)
         self._previews = await self._session.call(self._session.client.previews, job["id"])
         last = max(len(self._previews) - 1, 0)
-        self._slider.props["max"] = max(last, 1)
-        self._slider.update()
+        if self._slider.props["max"] != max(last, 1):
+            self._slider.props["max"] = max(last, 1)
         if follows and self._slider.value != last:
             self._slider.set_value(last)
         self._draw()

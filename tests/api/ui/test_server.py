@@ -67,15 +67,21 @@ def test_a_real_process_serves_pages_images_and_files(live: Live, browser: httpx
     # The page loads nothing from other hosts.
     assert re.findall(r"(?:src|href|from|url\()[=\s]*[\"']?(?:https?:)?//[^\"'\s]+", page.text) == []
     assert browser.get("/").headers["location"] == "/ui/"
+    # Files with a digest in their path are cached for good; an error never is.
+    (script,) = set(re.findall(r"/ui/_nicegui/[^\"']+/components/[^\"']*live_table[^\"']*", page.text))
+    assert "immutable" in browser.get(script).headers["Cache-Control"]
+    assert browser.get(f"{script}x").headers["Cache-Control"] == "no-store"
     missing = browser.get("/ui/nowhere")
     assert missing.status_code == 404 and "There is no such page" in missing.text
 
     assert browser.get(f"/ui/thumbs/{job_id}").headers["content-type"] == "image/svg+xml"
     drawn = live.fake_worker.preview(job_id, 50, shade=200)
-    for path in (f"/ui/thumbs/{job_id}", f"/ui/files/v1/jobs/{job_id}/previews/50.png"):
-        picture = browser.get(path)
-        assert picture.content == drawn and picture.headers["content-type"] == "image/png"
-        assert browser.get(path, headers={"If-None-Match": picture.headers["etag"]}).status_code == 304
+    thumb = browser.get(f"/ui/thumbs/{job_id}")
+    assert thumb.headers["content-type"] == "image/png" and "max-age" in thumb.headers["Cache-Control"]
+    path = f"/ui/files/v1/jobs/{job_id}/previews/50.png"
+    picture = browser.get(path)
+    assert picture.content == drawn and picture.headers["content-type"] == "image/png"
+    assert browser.get(path, headers={"If-None-Match": picture.headers["etag"]}).status_code == 304
 
     saved = live.fake_worker.checkpoint(job_id, 50, b"0123456789")
     address = f"/ui/files/v1/checkpoints/{saved.id}/content?part=generator"
