@@ -10,19 +10,22 @@ body { font-family: system-ui, -apple-system, "Segoe UI", sans-serif; }
 .nicegui-content { padding: 1rem; max-width: 78rem; margin: 0 auto; width: 100%; align-items: stretch; }
 .skip { position: absolute; left: -999px; top: 0; z-index: 9999; background: #fff; color: #000; padding: .5rem; }
 .skip:focus { left: 0; }
-/* Quasar removes the outline of most of its controls; a text field shows it around its whole box. */
+/* Quasar removes the outline of its controls with !important, in a layer. Among important rules the first layer wins,
+   and `theme` is NiceGUI's first. A text field shows the outline around its whole box, a slider around its thumb. */
 body { --gantry-focus: #0b6bcb; }
 body.body--dark { --gantry-focus: #7cc0ff; }
-:focus-visible { outline: 3px solid var(--gantry-focus) !important; outline-offset: 2px; }
-.q-field :focus-visible { outline: none !important; }
-.q-field:has(:focus-visible) .q-field__control { outline: 3px solid var(--gantry-focus); outline-offset: 2px; }
-.q-slider:has(:focus-visible) .q-slider__thumb { outline: 3px solid var(--gantry-focus); outline-offset: 2px; }
-.q-item:focus-visible { outline-offset: -3px; }
+@layer theme {
+  :focus-visible { outline: 3px solid var(--gantry-focus) !important; outline-offset: 2px !important; }
+  .q-field :focus-visible, .q-slider :focus-visible { outline: none !important; }
+  .q-field:has(:focus-visible) .q-field__control, .q-slider:has(:focus-visible) .q-slider__thumb {
+    outline: 3px solid var(--gantry-focus) !important; outline-offset: 2px !important; }
+  .q-item:focus-visible { outline-offset: -3px !important; }
+}
 .q-btn { text-transform: none; }
 .q-field--with-bottom { padding-bottom: 0; }
 .q-field__messages { line-height: 1.35; }
 .q-field__bottom--animated { position: static; transform: none; }
-.gantry-head :focus-visible { outline-color: #fff !important; }
+.gantry-head { --gantry-focus: #fff; }
 .gantry-nav { flex: 1; }
 .gantry-nav a { color: #fff; padding: .35rem .6rem; border-radius: .35rem; text-decoration: none;
   white-space: nowrap; }
@@ -33,7 +36,7 @@ body.body--dark { --gantry-focus: #7cc0ff; }
 .gantry-picture { max-width: 100%; height: auto; image-rendering: pixelated; border-radius: .35rem; }
 .gantry-thumb { width: 116px; height: 58px; max-width: none; object-fit: contain; border-radius: .35rem;
   background: rgba(128,128,128,.12); display: block; }
-.gantry-spark { background: rgba(128,128,128,.12); border-radius: .35rem; display: block; }
+.gantry-spark { max-width: none; background: rgba(128,128,128,.12); border-radius: .35rem; display: block; }
 .body--dark .text-negative { --q-negative: #ff8a80; }
 .body--dark .q-btn--outline { --q-primary: #7cc0ff; }
 .gantry-link { color: #0b6bcb; text-decoration: underline; overflow-wrap: anywhere; }

@@ -14,7 +14,7 @@ _NAME: Final = "() => { const e = document.activeElement; return e.ariaLabel || 
 # The outline is that of the element itself, or of the box of a text field, or of the thumb of a slider.
 _HAS_OUTLINE: Final = """() => {
   const focused = document.activeElement, box = focused.closest(".q-field")?.querySelector(".q-field__control");
-  const parts = [focused, box, focused.querySelector(".q-slider__thumb"), focused.closest(".q-slider")];
+  const parts = [focused, box, focused.closest(".q-slider")?.querySelector(".q-slider__thumb")];
   return parts.some((part) => part && getComputedStyle(part).outlineStyle === "solid");
 }"""
 
