@@ -39,5 +39,5 @@ def list_view(page: Page[Row], view: Callable[[Row], BaseModel], fields: Fields 
 def list_of(rows: Sequence[BaseModel], next_cursor: str | None, fields: Fields = ()) -> Response:
     """Return the response of a list with these rows; they have `fields` only, if there are any."""
     page = Listed[Any](data=list(rows), has_more=next_cursor is not None, next_cursor=next_cursor)
-    shown = {"data": {"__all__": set(fields)}, "has_more": True, "next_cursor": True} if fields else None
-    return Response(page.model_dump_json(include=shown), media_type="application/json")
+    shown: dict[str, Any] = {"data": {"__all__": set(fields)}, "has_more": True, "next_cursor": True}
+    return Response(page.model_dump_json(include=shown if fields else None), media_type="application/json")

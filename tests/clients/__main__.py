@@ -70,13 +70,14 @@ def _python_client() -> Sequence[str | Path]:
     if not (environment / "bin" / "python").exists():
         _run([sys.executable, "-m", "venv", environment])
     python = environment / "bin" / "python"
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run([*pip, "-r", _HERE / "requirements.txt"])
-    config = ["--config", _HERE / "openapi-python-client.yaml", "--output-path", _BUILD / "python-client"]
-    generate = [environment / "bin" / "openapi-python-client", "generate", "--path", _DOCUMENT, *config]
+    config: list[str | Path] = ["--config", _HERE / "openapi-python-client.yaml"]
+    config += ["--output-path", _BUILD / "python-client", "--path", _DOCUMENT]
     # The generator calls ruff, which lies beside it.
+    strict = ["--overwrite", "--fail-on-warning"]
     path = os.pathsep.join([str(environment / "bin"), os.environ["PATH"]])
-    _run([*generate, "--overwrite", "--fail-on-warning"], PATH=path)
+    _run([environment / "bin" / "openapi-python-client", "generate", *config, *strict], PATH=path)
     _run([*pip, "--no-deps", "--force-reinstall", _BUILD / "python-client"])
     return [python, _BUILD / "session.py"]
 
