@@ -22,13 +22,6 @@ PALETTE: Final = [*palette.COLOURS[:-1], "#7f7f7f"]
 _TEXT_COLOUR: Final = "#7a808a"
 _GRID_COLOUR: Final = "rgba(128, 128, 128, 0.2)"
 _MARK_LABEL: Final = {"color": "#222", "backgroundColor": "rgba(255, 255, 255, 0.85)", "padding": [2, 4]}
-# The wheel and a finger scroll the page, also over a chart. With Shift they zoom and move; the slider always does.
-_INSIDE: Final = {
-    "type": "inside",
-    "zoomOnMouseWheel": "shift",
-    "moveOnMouseMove": "shift",
-    "moveOnMouseWheel": False,
-}
 _SEVERITY: Final = {"info": "#56b4e9", "warning": "#e69f00", "critical": "#d52b1e"}
 
 
@@ -122,6 +115,7 @@ def _options(series: list[dict[str, Any]], axes: list[dict[str, Any]]) -> dict[s
         "tooltip": {"trigger": "axis"},
         "xAxis": {**_axis("step"), "nameLocation": "middle", "nameGap": 24, "min": "dataMin", "max": "dataMax"},
         "yAxis": axes,
-        "dataZoom": [_INSIDE, {"type": "slider", "bottom": 4, "height": 20}],
+        # No zoom of the type "inside": it takes the wheel and the finger, which are to scroll the page.
+        "dataZoom": [{"type": "slider", "bottom": 4, "height": 20}],
         "series": series,
     }
