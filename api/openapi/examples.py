@@ -59,6 +59,9 @@ _ESTIMATE: Final = {
     "memory_bytes": 182_000_000,
     "checkpoint_bytes": 24_800_000,
     "disk_bytes": 101_000_000,
+    "seconds": 49,
+    "images_per_second": 2613.0,
+    "device": "cuda:0 NVIDIA H200",
 }
 _STATUS_EVENT: Final = {"job_id": JOB, "seq": 7, "attempt": 1, "status": "succeeded"}
 

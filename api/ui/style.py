@@ -51,7 +51,7 @@ body.body--dark { --gantry-focus: #7cc0ff; }
 .gantry-bar { min-width: 7rem; width: 100%; }
 /* A long reason must not take the width of the other columns: three lines of it, and the rest in its title. */
 .gantry-table td { white-space: normal; overflow-wrap: break-word; }
-.gantry-table td .gantry-link { display: inline-block; min-width: 6rem; }
+.gantry-cell-link .gantry-link { display: inline-block; min-width: 6rem; }
 .gantry-why { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3; overflow: hidden;
   max-width: 18rem; min-width: 9rem; margin-top: .25rem; opacity: .75; overflow-wrap: anywhere; }
 @media (max-width: 640px) {
