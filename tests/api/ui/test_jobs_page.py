@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from nicegui import ui
 
+from api.ui.tables import LiveTable
 from jobs.status import Status
 from tests.api.live_service import Live
 from tests.api.ui.conftest import until, visit
@@ -32,12 +33,15 @@ async def test_a_job_is_a_row_that_changes_as_it_trains(live: Live) -> None:
         assert table.rows[0]["progress"] == "25 of 100 steps" and table.rows[0]["rate"] == "800 img/s"
 
 
-async def test_nothing_is_sent_to_the_browser_while_nothing_changes(live: Live) -> None:
+async def test_nothing_is_sent_to_the_browser_while_nothing_changes(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
     live.fake_worker.finish(live.fake_worker.train(), Status.FAILED, {"code": "internal", "message": "x" * 300})
     async with visit(live.url, "/") as user:
         (table,) = user.find(ui.table).elements
-        before, sent = table.rows, []
-        table.update = lambda: sent.append(1)
+        assert isinstance(table, LiveTable)
+        before, sent = table.rows, list[int]()
+        monkeypatch.setattr(table, "update", lambda: sent.append(1))
         table.show([dict(row) for row in before])
         assert not sent and table.rows is before
         table.show([{**before[0], "progress": "1 of 2"}])
