@@ -332,7 +332,7 @@ def test_known_parameters_tells_which_may_be_repeated(client: TestClient) -> Non
     }
     assert known["/v1/jobs/{job_id}/samples"]["label"] is True
     assert known["/v1/jobs/{job_id}/samples"]["n"] is False
-    assert known["/v1/workers"] == {"limit": False, "cursor": False}
+    assert known["/v1/workers"] == {"limit": False, "cursor": False, "fields": False}
 
 
 @pytest.mark.parametrize("step", ["9" * 17, "9" * 5_000, "-1", "1.5", "١"])
