@@ -191,6 +191,7 @@ BODIES: Final[dict[str, Any]] = {
         "problems": [],
         "num_held_out": 80,
         "preparation": {"side": 64, "channels": 3, "words": "cropped to the central square and scaled to 64 x 64"},
+        "notes": ["2 files that are no images were left out: Thumbs.db, .DS_Store."],
         "progress": None,
     },
     "PresetView": {
