@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gan.findings import HealthFinding
+from gan.findings import HealthFinding, HealthSummary, Verdict
 from gan.quality.evaluate import EvaluationResult
 
 
@@ -49,12 +49,20 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class HealthChanged:
-    """The verdict and all findings that hold at `step`; `raised` has those that are new or worse."""
+    """The verdict and all findings that hold at `step`; `raised` has those that are new or worse.
+
+    It comes when any of these, or a figure in a message, differs from before.
+    """
 
     step: int
-    verdict: str
+    summary: HealthSummary
     findings: tuple[HealthFinding, ...]
     raised: tuple[HealthFinding, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict alone."""
+        return self.summary.verdict
 
 
 @dataclass(frozen=True)

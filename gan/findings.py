@@ -27,6 +27,9 @@ Code = Literal[
 ]
 Severity = Literal["info", "warning", "critical"]
 Verdict = Literal["unknown", "healthy", "warning", "failing"]
+UnknownReason = Literal["not_checked", "still_learning", "not_measured"]
+"""Why a verdict is unknown: no check has run yet; the images are not good enough yet, or not evaluated yet; the spec
+has no evaluations."""
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
 """All severities, from the mildest to the worst."""
@@ -39,6 +42,24 @@ class FindingEvidence:
     metric: str
     value: float
     threshold: float
+
+
+@dataclass(frozen=True)
+class HealthSummary:
+    """The verdict on a run in one sentence."""
+
+    verdict: Verdict
+    message: str
+    """What a person would see in the images, or the message of the worst finding."""
+    reason: UnknownReason | None = None
+    """Why the verdict is unknown; None if it is not."""
+    missing: tuple[FindingEvidence, ...] = ()
+    """The figures of the last evaluation that are too low for the verdict healthy, each with what it needs."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as dicts, lists and plain values."""
+        plain = asdict(self)
+        return plain | {"missing": list(plain["missing"])}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from gan import checkpoint
 from gan.events import CheckpointDue, Evaluated, Event, HealthChanged, PreviewReady, Tick
 from gan.findings import HealthFinding
 from gan.sample import grid_png
-from gan.train import METRICS, Trainer
+from gan.train import Trainer
 
 
 class RunFolder:
@@ -23,12 +23,13 @@ class RunFolder:
 
     def __init__(self, path: Path, trainer: Trainer) -> None:
         self._path, self._trainer = path, trainer
+        self._verdict: str | None = None
         path.mkdir(parents=True, exist_ok=True)
         for name in ("metrics.csv", "evaluations.jsonl"):
             (path / name).write_text("", encoding="utf-8")
         if not trainer.spec.evaluation.enabled:
             (path / "evaluations.jsonl").unlink()
-        self._add_rows([["step", *METRICS]])
+        self._add_rows([["step", *trainer.metrics]])
 
     def write(self, event: Event) -> None:
         """Write the files for `event`, and print a line about it."""
@@ -67,11 +68,13 @@ class RunFolder:
     def _write_health(self, event: HealthChanged) -> None:
         health = {
             "step": event.step,
-            "verdict": event.verdict,
+            **event.summary.to_json(),
             "findings": [finding.to_json() for finding in event.findings],
         }
         self._replace("health.json", json.dumps(health, indent=2).encode() + b"\n")
-        print(f"health at step {event.step}: {event.verdict}", flush=True)
+        if event.raised or event.verdict != self._verdict:
+            print(f"health at step {event.step}: {event.verdict}. {event.summary.message}", flush=True)
+        self._verdict = event.verdict
         for finding in event.raised:
             print(_description(finding), flush=True)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gan.adversarial.distributed import ALONE, Ranks
-from gan.adversarial.state import METRICS, TrainingState
+from gan.adversarial.state import METRICS, TrainingState, metrics_of
 from gan.data import ImageDataset
 from gan.events import CheckpointDue, Evaluated, Event, HealthChanged, PreviewReady, Tick
 from gan.findings import HealthFinding
@@ -93,11 +93,13 @@ class Trainer:
         self.health = HealthMonitor(spec, data.info)
         self._prober = Prober(spec, data, self.device)
         self._evaluator = _evaluator(spec, data, features, self.device)
+        self.metrics = metrics_of(spec)
+        """The names of the metrics of each step."""
         # The metrics since the last tick, one row per step, on the device.
-        self._unread = torch.zeros(TICK_STEPS, len(METRICS), device=self.device)
+        self._unread = torch.zeros(TICK_STEPS, len(self.metrics), device=self.device)
         self._first_unread = 1
         # The metrics since the last check of health, on the CPU.
-        self._unchecked = MetricBuffer(METRICS)
+        self._unchecked = MetricBuffer(self.metrics)
         self._diverged: DivergedError | None = None
         # (time, images seen) at the last ticks, to compute images per second.
         self._marks: deque[tuple[float, int]] = deque(maxlen=8)
@@ -180,7 +182,7 @@ class Trainer:
         Raises `DivergedError` if the run has diverged.
         """
         self._raise_if_diverged()
-        unchecked = self._unchecked.joined(MetricRows(METRICS, self._unread_rows()))
+        unchecked = self._unchecked.joined(MetricRows(self.metrics, self._unread_rows()))
         # These keys are the format of checkpoints, and stay as the first version wrote them.
         return {
             "spec": self.spec.model_dump(mode="json"),
@@ -241,11 +243,11 @@ class Trainer:
         """Read the metrics since the last tick. Only here does training wait for the device."""
         first, values = self._first_unread, self._unread_rows()
         self._first_unread = self.step + 1
-        self._unchecked.append(MetricRows(METRICS, values))
+        self._unchecked.append(MetricRows(self.metrics, values))
         (then, seen), now = self._marks[0], time.monotonic()
         self._marks.append((now, self.images_seen))
         rate = (self.images_seen - seen) / max(now - then, 1e-9)
-        return Tick(self.step, self.images_seen, rate, first, METRICS, values)
+        return Tick(self.step, self.images_seen, rate, first, self.metrics, values)
 
     def _unread_rows(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         return self._unread[: self.step - self._first_unread + 1].cpu().numpy().copy()
@@ -284,10 +286,10 @@ class Trainer:
         """Act on health's findings. Yield an event if they differ from `before`, a result of `_verdict`."""
         self._act()
         if self._verdict() != before:
-            yield HealthChanged(self.step, self.health.verdict, self.health.findings, tuple(raised))
+            yield HealthChanged(self.step, self.health.summary, self.health.findings, tuple(raised))
 
     def _verdict(self) -> object:
-        return self.health.verdict, self.health.findings
+        return self.health.summary, self.health.findings
 
     def _act(self) -> None:
         """Do what the safeguards require. Every such action has a finding that is reported."""

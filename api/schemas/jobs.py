@@ -72,9 +72,21 @@ class Finding(ResponseModel):
 
 
 class Health(ResponseModel):
-    """The verdict on the training, and its current findings; unknown before the first check."""
+    """The verdict on the training, and its current findings."""
 
-    verdict: Literal["unknown", "healthy", "warning", "failing"]
+    verdict: Literal["unknown", "healthy", "warning", "failing"] = Field(
+        description="The worst finding decides. Without one it is healthy only on evidence: the last evaluation "
+        "shows images that a person recognises."
+    )
+    reason: Literal["not_checked", "still_learning", "not_measured"] | None = Field(
+        description="Why the verdict is unknown: no check has run yet; the images are not good enough yet, or not "
+        "evaluated yet; the job has no evaluations. null for every other verdict."
+    )
+    message: str = Field(description="The verdict in one sentence: what a person would see, or the worst finding.")
+    missing: list[Evidence] = Field(
+        description="The figures of the last evaluation that are too low for the verdict healthy, each with the "
+        "value that it needs."
+    )
     findings: list[Finding]
 
 

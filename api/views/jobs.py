@@ -12,7 +12,7 @@ from api.views.base import finite, moment
 from gan.spec import from_record
 from jobs import leases
 from jobs.db import Session
-from jobs.models import Job
+from jobs.models import NO_VERDICT, Job
 from jobs.status import TERMINAL, Status
 from jobs.store import jobs, queue, workers
 
@@ -55,7 +55,7 @@ def _job_view(shown: jobs.JobDetails, most_gpus: int | None, place: queue.QueueP
         progress=_progress(row, has_rate=status in TERMINAL or (status is Status.RUNNING and not is_silent)),
         queue=None if place is None else Place(position=place.ahead + 1, jobs_ahead=place.ahead),
         latest_metrics=finite(row.latest_metrics),
-        health=Health.model_validate(row.health),
+        health=_health(row),
         best_checkpoint_id=shown.best,
         last_checkpoint_id=shown.last,
         worker=_worker(row),
@@ -86,6 +86,13 @@ def _reason(row: Job, most_gpus: int | None, place: queue.QueuePosition | None) 
         message = "The quota of running jobs is reached; the job starts when one of them has ended."
         return Reason(code="quota_running", message=message)
     return Reason(**row.status_reason) if row.status_reason else None
+
+
+def _health(row: Job) -> Health:
+    """Return the health of a job; a job of an earlier version has a verdict and findings alone."""
+    if row.health["verdict"] == "unknown":
+        return Health.model_validate(NO_VERDICT | row.health)
+    return Health.model_validate({"reason": None, "message": "", "missing": []} | row.health)
 
 
 def _silent(row: Job) -> Reason:

@@ -16,13 +16,19 @@ from gan.adversarial.networks import TrainedNetwork, trained_networks
 from gan.adversarial.optimizers import set_learning_rate
 from gan.adversarial.precision import precision_on
 from gan.adversarial.schedules import linear_fade, schedule_factor
-from gan.adversarial.step import D_METRICS, G_METRICS, AdversarialStep, ScheduledValues
+from gan.adversarial.step import D_METRICS, G_METRICS, AdversarialStep, ScheduledValues, d_metrics
 from gan.architectures import build_networks, place_network
 from gan.data import ImageDataset, RealBatches
 from gan.randomness import Draws, generator
 from gan.spec import TrainSpec, image_size
 
 METRICS: Final = D_METRICS + G_METRICS
+"""The metrics of a step, under any loss."""
+
+
+def metrics_of(spec: TrainSpec) -> tuple[str, ...]:
+    """Return the names of the metrics of a step under `spec`: those of `METRICS` that its loss has."""
+    return d_metrics(spec) + G_METRICS
 
 
 class TrainingState:
@@ -64,7 +70,7 @@ class TrainingState:
         return bool(torch.isfinite(torch.nn.utils.get_total_norm(weights)))
 
     def advance(self) -> Tensor:
-        """Do one step. Return its `METRICS`, (9,) on the device, each the mean over the updates of the step."""
+        """Do one step. Return its `metrics_of(spec)` on the device, each the mean over the updates of the step."""
         share = self.step / self.spec.total_steps
         scheduled = self._scheduled_values(share)
         self._set_learning_rates(share)
@@ -72,9 +78,9 @@ class TrainingState:
         if self.spec.shares_fakes:
             metrics = self._update_both(scheduled)
         else:
-            d_metrics = [self._update_d(scheduled) for _ in range(updates.d)] or [self._measure_d(scheduled)]
-            g_metrics = [self._update_g(scheduled) for _ in range(updates.g)] or [self._measure_g(scheduled)]
-            metrics = torch.cat([torch.stack(d_metrics).mean(0), torch.stack(g_metrics).mean(0)])
+            of_d = [self._update_d(scheduled) for _ in range(updates.d)] or [self._measure_d(scheduled)]
+            of_g = [self._update_g(scheduled) for _ in range(updates.g)] or [self._measure_g(scheduled)]
+            metrics = torch.cat([torch.stack(of_d).mean(0), torch.stack(of_g).mean(0)])
         self._update_ema(updates)
         self.step += 1
         return metrics

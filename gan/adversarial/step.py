@@ -28,8 +28,18 @@ from gan.layers.virtual_batchnorm import VirtualBatchNorm2d
 from gan.randomness import Draws
 from gan.spec.fields import TrainSpec
 
-D_METRICS: Final = ("loss_d", "d_accuracy", "real_logit", "fake_logit", "penalty_d", "class_loss_d", "grad_norm_d")
+SCORES: Final = ("real_score", "fake_score")
+"""The means of D(x) and of D(G(z)), 0..1. Only a D that minimises a cross entropy has them."""
+D_METRICS: Final = (
+    "loss_d", "d_accuracy", "real_logit", "fake_logit", *SCORES, "penalty_d", "class_loss_d", "grad_norm_d"
+)  # fmt: skip
 G_METRICS: Final = ("loss_g", "grad_norm_g")
+
+
+def d_metrics(spec: TrainSpec) -> tuple[str, ...]:
+    """Return the names of the metrics of an update of D under `spec`: `D_METRICS`, without scores if it has none."""
+    return tuple(name for name in D_METRICS if spec.cross_entropy or name not in SCORES)
+
 
 # Layers whose output for one image depends on the other images of the batch.
 _BATCH_LAYERS: Final = (nn.modules.batchnorm._BatchNorm, VirtualBatchNorm2d, MinibatchDiscrimination)
@@ -67,7 +77,7 @@ class AdversarialStep:
     def d_step(self, real: Tensor, labels: Tensor | None, z: Tensor, scheduled: ScheduledValues) -> Tensor:
         """Update D once, on reals (N, C, S, S) and on N fakes of the same labels. G is frozen.
 
-        Returns `D_METRICS`, (7,) on the device.
+        Returns the `d_metrics` of the spec, (9,) or (7,) on the device.
         """
         # Draw N fakes G(z).
         with frozen(self.g.network):
@@ -92,8 +102,8 @@ class AdversarialStep:
     def both_steps(self, real: Tensor, labels: Tensor | None, z: Tensor, scheduled: ScheduledValues) -> Tensor:
         """Update D, then G, on the same fakes. They are drawn once, because G does not change before its own update.
 
-        The authors of DCGAN do the same in their code. The loss of G must not need reals. Returns `D_METRICS` and
-        `G_METRICS`, (9,) on the device.
+        The authors of DCGAN do the same in their code. The loss of G must not need reals. Returns the `d_metrics` of
+        the spec and `G_METRICS`, (11,) or (9,) on the device.
         """
         assert not self.spec.g_sees_reals
         buffers = self.g.copy_buffers()
@@ -107,7 +117,7 @@ class AdversarialStep:
 
     @torch.no_grad()
     def measure_d(self, real: Tensor, labels: Tensor | None, z: Tensor, scheduled: ScheduledValues) -> Tensor:
-        """Return `D_METRICS` for a step without an update of D. Nothing changes; penalty and gradient norm are 0."""
+        """Return `d_metrics` for a step without an update of D. Nothing changes; penalty and gradient norm are 0."""
         with frozen(self.g.network), frozen(self.d.network):
             fake = self._generate(z, labels)
             real_output, fake_output = (
@@ -131,7 +141,7 @@ class AdversarialStep:
         return metrics
 
     def _update_d(self, real: Tensor, fake: Tensor, labels: Tensor | None, scheduled: ScheduledValues) -> Tensor:
-        """Update D on `real` and `fake`, both (N, C, S, S); `fake` has no gradient in G. Return `D_METRICS`."""
+        """Update D on `real` and `fake`, both (N, C, S, S); `fake` has no gradient in G. Return `d_metrics`."""
         buffers = self.d.copy_buffers()
         # D sees augmented images.
         real, fake = (self._augment(images.float(), scheduled) for images in (real, fake))
@@ -183,11 +193,12 @@ class AdversarialStep:
         fake_output: DiscriminatorOutput,
         penalty: Tensor,
     ) -> list[Tensor]:
-        """Return the scalars of `D_METRICS` without the gradient norm: D's loss is the first, class loss the last."""
+        """Return the scalars of `d_metrics` without the gradient norm: D's loss is the first, class loss the last."""
         real_logits, fake_logits = real_output.logits, fake_output.logits
         loss, accuracy = self.loss.d(real_logits, fake_logits), self.loss.d_accuracy(real_logits, fake_logits)
         class_loss = self._class_loss(labels, real_output, fake_output)
-        return [loss, accuracy, real_logits.mean(), fake_logits.mean(), penalty, class_loss]
+        scores = [logits.sigmoid().mean() for logits in (real_logits, fake_logits)] if self.spec.cross_entropy else []
+        return [loss, accuracy, real_logits.mean(), fake_logits.mean(), *scores, penalty, class_loss]
 
     def _g_losses(
         self, fake: Tensor, labels: Tensor | None, scheduled: ScheduledValues, real: Tensor | None

@@ -168,6 +168,10 @@ def warm_up_steps(spec: TrainSpec) -> int:
     It is the larger of `warm_up_share` of the run and the steps that show D `warm_up_images` real images, but at most
     `warm_up_most` of the run.
     """
+    return min(full_warm_up_steps(spec), math.ceil(spec.safeguards.thresholds.warm_up_most * spec.total_steps))
+
+
+def full_warm_up_steps(spec: TrainSpec) -> int:
+    """Return the length of the warm-up in a run that is long enough for all of it; it may exceed this run."""
     limits = spec.safeguards.thresholds
-    wanted = max(limits.warm_up_share * spec.total_steps, limits.warm_up_images / spec.images_per_step)
-    return math.ceil(min(wanted, limits.warm_up_most * spec.total_steps))
+    return math.ceil(max(limits.warm_up_share * spec.total_steps, limits.warm_up_images / spec.images_per_step))

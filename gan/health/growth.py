@@ -28,13 +28,17 @@ class Growth:
             last_step, last, before = self._known.get(name, (step, value, None))
             self._known[name] = (step, value, last if last_step < step else before)
 
-    def still_growing(self, name: str) -> bool:
-        """Return whether the last value of `name` is over `GROWTH_FACTOR` times the one before.
+    def still_growing(self, name: str, margin: float | None = None) -> bool:
+        """Return whether the last value of `name` is well above the one before.
 
-        It is also true while there are fewer than two measurements to compare.
+        That is over `GROWTH_FACTOR` times the value before. A value with an upper bound may be unable to grow by a
+        factor; for such a value `margin` is the difference that counts. The result is also true while there are fewer
+        than two measurements to compare.
         """
         _, value, before = self._known.get(name, (0, 0.0, None))
-        return before is None or value > GROWTH_FACTOR * before
+        if before is None:
+            return True
+        return value > GROWTH_FACTOR * before if margin is None else value > before + margin
 
     def state(self) -> dict[str, Any]:
         """Return the state as plain values for a checkpoint."""

@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gan.findings import Code, HealthFinding, Verdict
-from gan.health import rules_evaluations, rules_losses, rules_probes
+from gan.findings import Code, HealthFinding, HealthSummary, SpecChange, Verdict
+from gan.health import headline, rules_evaluations, rules_losses, rules_probes
 from gan.health.curves import LossCurves
 from gan.health.growth import Growth
 from gan.health.hysteresis import Hysteresis, is_worse
@@ -66,6 +66,8 @@ class HealthMonitor:
         self._gaps: list[OverfittingGap] = []
         self._roll_backs = 0
         self._warmed_up = False
+        # A standing finding is made anew at each check, and to find a remedy takes milliseconds.
+        self._remedies: dict[tuple[Code, str | None, BestEvaluation | None], tuple[SpecChange, ...]] = {}
         names = [*rules_losses.RULES, *rules_probes.RULES, *rules_evaluations.RULES]
         self._hysteresis = {name: Hysteresis() for name in names}
 
@@ -82,13 +84,13 @@ class HealthMonitor:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst severity among the findings; "unknown" during the warm-up while there are none."""
-        severities = {finding.severity for finding in self.findings}
-        if "critical" in severities:
-            return "failing"
-        if "warning" in severities:
-            return "warning"
-        return "healthy" if self._warmed_up else "unknown"
+        """The worst severity among the findings; without any, "healthy" on evidence only, otherwise "unknown"."""
+        return self.summary.verdict
+
+    @property
+    def summary(self) -> HealthSummary:
+        """The verdict in one sentence, and why it is unknown if it is."""
+        return headline.summary(self._spec, self.findings, self._history, self._curves.warm_up_end, self._warmed_up)
 
     @property
     def best(self) -> BestEvaluation | None:
@@ -105,11 +107,10 @@ class HealthMonitor:
             return HealthAction("fail" if last else "roll_back", non_finite_steps[0], cause.message if cause else "")
         policy = self._spec.safeguards.policy
         for finding in self.findings:
-            if finding.severity != "critical":
-                break
-            if policy == "stop_and_keep_best" and self.best:
+            critical = finding.severity == "critical"
+            if policy == "stop_and_keep_best" and self.best and (critical or finding.code == "equilibrium"):
                 return HealthAction("stop", finding.began_at_step, finding.message)
-            if policy == "roll_back" and finding.code in _ROLL_BACK_CODES and not last:
+            if critical and policy == "roll_back" and finding.code in _ROLL_BACK_CODES and not last:
                 return HealthAction("roll_back", finding.began_at_step, finding.message)
         return HealthAction("none")
 
@@ -134,22 +135,20 @@ class HealthMonitor:
         if probe.overfitting_gap is not None:
             gaps = [*self._gaps, (probe.step, probe.overfitting_gap)]
             self._gaps = gaps[-self._limits.overfitting_probes :]
-        precision = self._history.precision
-        recognisable = precision is None or precision >= self._limits.recognisable_precision
+        recognisable = self._history.recognisable
         return self._check(
             probe.step,
             rules_probes.RULES,
             lambda: ProbeObservation(
-                self._spec, probe, self._gaps, self._growth, recognisable, self._has("mode_collapse")
+                self._spec, self._info, probe, self._gaps, self._growth, recognisable, self._has("mode_collapse")
             ),
         )
 
     def add_evaluation(self, evaluation: EvaluationResult) -> list[HealthFinding]:
         """Check an evaluation; that of step 0 measures the untrained G. Return the findings that are new or worse."""
         history = self._history
-        min_coverage = rules_evaluations.min_coverage(self._spec, evaluation)
-        history.add(evaluation, self._limits.improvement, min_coverage)
-        history.add_balance(evaluation.step, self._in_balance(evaluation))
+        history.add(evaluation, self._limits, self._info)
+        history.add_balance(evaluation.step, self._in_balance())
         self._growth.add(evaluation.step, rules_evaluations.growing_metrics(evaluation))
         if evaluation.step <= self._curves.warm_up_end:
             return []
@@ -158,7 +157,13 @@ class HealthMonitor:
             evaluation.step,
             rules_evaluations.RULES,
             lambda: EvaluationObservation(
-                self._spec, self._info, evaluation, history, self._growth, self._has("mode_collapse")
+                self._spec,
+                self._info,
+                evaluation,
+                history,
+                self._growth,
+                self._has("mode_collapse"),
+                frozenset(f.code for f in self.findings if f.severity == "critical"),
             ),
         )
 
@@ -212,7 +217,9 @@ class HealthMonitor:
         return [f for f in self.findings if f.code not in before or is_worse(f.severity, before[f.code])]
 
     def _finding(self, step: int, symptom: Symptom) -> HealthFinding:
-        remedy = remedy_for(symptom, self._spec, self._info, self.best)
+        key = (symptom.code, symptom.cause, self.best)
+        if key not in self._remedies:
+            self._remedies[key] = remedy_for(symptom, self._spec, self._info, self.best)
         return HealthFinding(
             code=symptom.code,
             severity=symptom.severity,
@@ -220,17 +227,15 @@ class HealthMonitor:
             found_at_step=step,
             message=symptom.message,
             evidence=symptom.evidence,
-            remedy=remedy,
+            remedy=self._remedies[key],
         )
 
     def _has(self, code: Code) -> bool:
         return any(rule.finding and rule.finding.code == code for rule in self._hysteresis.values())
 
-    def _in_balance(self, evaluation: EvaluationResult) -> bool:
-        """Return whether D's accuracy was at chance over the last window and the FCD is near its best."""
-        blocks, best = self._curves.last_blocks(self._curves.window), self.best
-        if not blocks or best is None:
+    def _in_balance(self) -> bool:
+        """Return whether D was no better than a coin over the last window."""
+        blocks = self._curves.last_blocks(self._curves.window)
+        if not blocks:
             return False
-        distance = abs(fmean(block.d_accuracy for block in blocks) - 0.5)
-        near_best = evaluation.metrics["fcd"] <= (1.0 + self._limits.equilibrium_quality) * best.fcd
-        return distance <= self._limits.equilibrium_accuracy and near_best
+        return abs(fmean(block.d_accuracy for block in blocks) - 0.5) <= self._limits.equilibrium_accuracy

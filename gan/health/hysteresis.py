@@ -28,9 +28,10 @@ class Hysteresis:
     def update(self, symptom: Symptom | None, confirm: int, quiet_checks: int, make_finding: MakeFinding) -> None:
         """Take the result of one check of the rule.
 
-        `confirm` consecutive checks with a symptom raise a finding. A more severe symptom replaces the finding at
-        once. After `quiet_checks` consecutive checks without a symptom as severe as the finding, the finding ends, or
-        a milder symptom of the last check replaces it.
+        `confirm` consecutive checks with a symptom raise a finding. A symptom of the same severity refreshes message,
+        evidence and remedy of the finding. A more severe symptom replaces the finding at once. After `quiet_checks`
+        consecutive checks without a symptom as severe as the finding, the finding ends, or a milder symptom of the
+        last check replaces it.
         """
         if symptom is None:
             self.held = 0
@@ -45,7 +46,8 @@ class Hysteresis:
         if symptom is not None and is_worse(symptom.severity, before.severity):
             self.finding, self.quiet = make_finding(_since(symptom, before.began_at_step)), 0
         elif symptom is not None and symptom.severity == before.severity:
-            self.quiet = 0
+            new = make_finding(_since(symptom, before.began_at_step))
+            self.finding, self.quiet = replace(new, found_at_step=before.found_at_step), 0
         else:
             self._count_quiet_check(before, symptom, quiet_checks, make_finding)
 

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, NamedTuple
 
+from gan.findings import FindingEvidence
+from gan.health.reach import above_reals, missing_evidence
 from gan.quality.evaluate import EvaluationResult
+from gan.spec.catalog import DatasetInfo
+from gan.spec.safeguards import ThresholdsSpec
 
 # A generator that memorises a few images has a low FCD but covers almost none of the reals.
 _MIN_COVERAGE_SHARE: Final = 0.5
@@ -33,34 +37,50 @@ class EvaluationHistory:
     highest_coverage: float = 0.0
     since_best: int = 0
     """The number of evaluations since the best one."""
-    lowest: float | None = None
-    """The lowest FCD so far, that of the untrained G included."""
-    precision: float | None = None
-    """The precision of the last evaluation."""
+    recognisable: bool = True
+    """Whether the images of the last evaluation were close enough to real ones to check classes."""
     stagnant: int = 0
-    """The number of consecutive evaluations that did not improve on the lowest FCD before them by a margin."""
+    """The number of evaluations since the last one that improved: its FCD was lower by `thresholds.improvement`."""
+    improved_to: float | None = None
+    """The FCD of that evaluation."""
+    settled: int = 0
+    """The same as `stagnant` for `thresholds.equilibrium_quality`."""
+    settled_at: float | None = None
+    """The FCD of the last evaluation that improved by that share."""
     had_covered: bool = False
     """Whether coverage has ever reached the required minimum."""
     balanced: int = 0
-    """The number of consecutive evaluations at which D could not tell and quality was near the best."""
+    """The number of consecutive evaluations at which D was no better than a coin."""
     balanced_since: int = 0
     """The step of the first of these evaluations."""
+    evaluated_at: int | None = None
+    """The step of the last evaluation; that of step 0 does not count."""
+    figures: dict[str, float] | None = None
+    """The metrics of that evaluation."""
+    missing: tuple[FindingEvidence, ...] = ()
+    """What that evaluation lacks for images that a person recognises."""
+    learned: bool = False
+    """Whether any evaluation lacked nothing."""
 
-    def add(self, evaluation: EvaluationResult, margin: float, min_coverage: float) -> None:
-        """Add one evaluation.
-
-        `margin` is the share by which the FCD must fall to count as an improvement. `min_coverage` is the coverage
-        that a run should reach.
-        """
-        fcd, coverage = evaluation.metrics["fcd"], evaluation.metrics["coverage"]
-        self.precision = evaluation.metrics["precision"]
-        self.had_covered = self.had_covered or coverage >= min_coverage
-        if self.lowest is not None:
-            self.stagnant = 0 if fcd <= (1.0 - margin) * self.lowest else self.stagnant + 1
-        self.lowest = fcd if self.lowest is None else min(self.lowest, fcd)
+    def add(self, evaluation: EvaluationResult, limits: ThresholdsSpec, info: DatasetInfo) -> None:
+        """Add one evaluation of a run on the images of `info`."""
+        metrics = evaluation.metrics
+        # Coverage is absent if it cannot be computed. Then the best evaluation is that of the lowest FCD.
+        fcd, coverage = metrics["fcd"], metrics.get("coverage", 0.0)
+        needed = above_reals(limits.recognisable_precision, evaluation, "precision")
+        self.recognisable = metrics.get("precision", needed) >= needed
+        min_coverage = above_reals(limits.collapse_coverage, evaluation, "coverage")
+        self.had_covered = self.had_covered or ("coverage" in metrics and coverage >= min_coverage)
+        self.stagnant, self.improved_to = _since_improvement(self.stagnant, self.improved_to, fcd, limits.improvement)
+        self.settled, self.settled_at = _since_improvement(
+            self.settled, self.settled_at, fcd, limits.equilibrium_quality
+        )
         if evaluation.step == 0:
             self.untrained = fcd
             return
+        self.evaluated_at, self.figures = evaluation.step, dict(metrics)
+        self.missing = missing_evidence(limits, evaluation, info, self.untrained)
+        self.learned = self.learned or not self.missing
         self.highest_coverage = max(self.highest_coverage, coverage)
         self.since_best += 1
         if self._is_best(fcd, coverage):
@@ -74,7 +94,7 @@ class EvaluationHistory:
 
     def add_roll_back(self) -> None:
         """Reset the counters: the older weights get the full number of evaluations to reach a new best."""
-        self.since_best = self.balanced = self.stagnant = 0
+        self.since_best = self.balanced = self.stagnant = self.settled = 0
 
     def _is_best(self, fcd: float, coverage: float) -> bool:
         required = _MIN_COVERAGE_SHARE * self.highest_coverage
@@ -84,10 +104,26 @@ class EvaluationHistory:
 
     def state(self) -> dict[str, Any]:
         """Return the state as plain values for a checkpoint."""
-        return asdict(self) | {"best": None if self.best is None else list(self.best)}
+        missing = [asdict(evidence) for evidence in self.missing]
+        return asdict(self) | {"best": None if self.best is None else list(self.best), "missing": missing}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore the output of `state`."""
         for field in fields(self):
-            setattr(self, field.name, state[field.name])
+            # A checkpoint of an earlier version lacks some of the fields, and has "lowest" in place of two of them.
+            setattr(self, field.name, state.get(field.name, getattr(self, field.name)))
+        if "lowest" in state:
+            self.improved_to = self.settled_at = state["lowest"]
+        self.missing = tuple(FindingEvidence(**evidence) for evidence in state.get("missing", ()))
         self.best = None if state["best"] is None else BestEvaluation(*state["best"])
+
+
+def _since_improvement(count: int, reached: float | None, fcd: float, margin: float) -> tuple[int, float]:
+    """Return the evaluations since the last improvement, and the FCD that it reached, with one more evaluation.
+
+    `fcd` improves if it is lower than `reached` by the share `margin`. Small improvements add up, because `reached`
+    stays as it is meanwhile.
+    """
+    if reached is None:
+        return 0, fcd
+    return (0, fcd) if fcd <= (1.0 - margin) * reached else (count + 1, reached)

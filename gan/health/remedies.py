@@ -23,7 +23,7 @@ def remedy_for(
     symptom: Symptom, spec: TrainSpec, info: DatasetInfo, best: BestEvaluation | None
 ) -> tuple[SpecChange, ...]:
     """Return the first treatment that changes `spec` and leaves it valid; () where there is none."""
-    for treatment in TREATMENTS[symptom.code](TreatmentCase(symptom, spec, best)):
+    for treatment in TREATMENTS[symptom.code](TreatmentCase(symptom, spec, best, info.num_images)):
         if remedy := completed(treatment, spec, info):
             return remedy
     return ()

@@ -11,6 +11,7 @@ from gan.findings import FindingEvidence
 from gan.health.growth import Growth
 from gan.health.symptom import Symptom
 from gan.quality.probes import Probe
+from gan.spec.catalog import DatasetInfo
 from gan.spec.fields import TrainSpec
 from gan.spec.safeguards import ThresholdsSpec
 
@@ -26,6 +27,7 @@ class ProbeObservation:
     """The input of the rules on a probe."""
 
     spec: TrainSpec
+    info: DatasetInfo
     probe: Probe
     gaps: Sequence[OverfittingGap]
     """The overfitting gaps of the last probes; the last one is that of this probe."""
@@ -51,7 +53,7 @@ def mode_collapse(observation: ProbeObservation) -> Symptom | None:
     if probe.diversity is not None and probe.diversity < limits.collapse_diversity:
         evidence.append(FindingEvidence("diversity", probe.diversity, limits.collapse_diversity))
         reasons.append(f"its images differ {probe.diversity:.0%} as much as real ones do")
-    if probe.duplicates > limits.collapse_duplicates:
+    if probe.duplicates is not None and probe.duplicates > limits.collapse_duplicates:
         evidence.append(FindingEvidence("duplicates", probe.duplicates, limits.collapse_duplicates))
         reasons.append(f"{probe.duplicates:.0%} of a grid of them have a near duplicate in it")
     message = f"G has collapsed: {', and '.join(reasons)}. What z says hardly matters."
@@ -71,8 +73,18 @@ def class_collapse(observation: ProbeObservation) -> Symptom | None:
     """Return a symptom if some classes have lost their diversity and others have not."""
     if observation.collapsed or not observation.recognisable:
         return None
-    probe = observation.probe
-    return low_class_diversity(observation.thresholds, probe.step, probe.class_diversity, observation.growth, "probe")
+    probe, limits = observation.probe, observation.thresholds
+    ratios = of_large_classes(probe.class_diversity, limits, observation.info)
+    return low_class_diversity(limits, probe.step, ratios, observation.growth, "probe")
+
+
+def of_large_classes(values: Mapping[str, float], limits: ThresholdsSpec, info: DatasetInfo) -> dict[str, float]:
+    """Return the values of the classes with at least `class_images` real images, by label.
+
+    Of fewer images nothing can be told: G can hardly do better than repeat them.
+    """
+    large = {c.label for c in info.classes if c.count >= limits.class_images}
+    return {label: value for label, value in values.items() if label in large}
 
 
 def low_class_diversity(

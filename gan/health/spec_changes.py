@@ -27,6 +27,9 @@ _SAFE_RATE: Final = {"adam": 2e-4, "rmsprop": 5e-5}
 _GAMMA, _LAMBDA = 1.0, 10.0
 # A run on fewer real images than the first number is too short to judge its spec; one on the second number is not.
 _FEW_IMAGES, _ENOUGH_IMAGES = 50_000, 100_000
+# D memorises fewer images than this before G has learned from them (docs/presets.md, few images).
+_FEW_TO_MEMORISE: Final = 2_000
+_AUGMENTATION: Final = ("color", "translation", "cutout")
 _MAX_WIDTH: Final = {"base_channels": 256, "hidden_units": 4096}
 _LEARNING_SECTIONS: Final = (
     "generator", "discriminator", "conditioning", "loss", "penalties", "optimizers", "alternation", "stabilizers",
@@ -35,11 +38,13 @@ _LEARNING_SECTIONS: Final = (
 
 @dataclass(frozen=True)
 class TreatmentCase:
-    """The input of every treatment: the symptom, the spec of the run, and its best evaluation if there is one."""
+    """The input of every treatment: the symptom, the spec, the best evaluation if there is one, and the images."""
 
     symptom: Symptom
     spec: TrainSpec
     best: BestEvaluation | None
+    num_images: int
+    """The number of training images."""
 
     @property
     def d_to_g_pace(self) -> float:
@@ -49,11 +54,6 @@ class TreatmentCase:
         one_each = self.spec.loss.kind == "wasserstein" or alternation.unit == "odd_even"
         ratio = rates.d.learning_rate / rates.g.learning_rate
         return ratio * (1.0 if one_each else alternation.d_steps / alternation.g_steps)
-
-    @property
-    def cross_entropy(self) -> bool:
-        """Whether D's loss is a cross entropy, so that its labels can be smoothed."""
-        return self.spec.loss.kind in ("minimax", "non_saturating")
 
     @property
     def lipschitz(self) -> bool:
@@ -108,8 +108,20 @@ def usual_rates(case: TreatmentCase, why: str, **reasons: str) -> Treatment:
 def smoothing(case: TreatmentCase) -> Treatment:
     """Smooth the real label to 0.9, where the loss is a cross entropy without smoothing of the real label."""
     why = "D's target for real images is 0.9 in place of 1, so that its logits stay where G has a gradient."
-    sharp = case.cross_entropy and case.spec.stabilizers.real_label == 1.0
+    sharp = case.spec.cross_entropy and case.spec.stabilizers.real_label == 1.0
     return (SpecChange("/stabilizers/real_label", 0.9, why),) if sharp else ()
+
+
+def augmentation(case: TreatmentCase) -> Treatment:
+    """Augment all images that D sees, where they are not augmented (Zhao et al. 2020, arXiv:2006.10738)."""
+    why = "D sees each image shifted and altered, so that it cannot memorise the image."
+    absent = not case.spec.stabilizers.augmentation
+    return (SpecChange("/stabilizers/augmentation", list(_AUGMENTATION), why),) if absent else ()
+
+
+def augmentation_for_few_images(case: TreatmentCase) -> Treatment:
+    """Augment the images of a small data set, which D memorises whatever else is changed."""
+    return augmentation(case) if case.num_images < _FEW_TO_MEMORISE else ()
 
 
 def noise(case: TreatmentCase) -> Treatment:
@@ -151,6 +163,32 @@ def relativistic(case: TreatmentCase) -> Treatment:
     """Set relativistic pairing with R1 and R2, which does not lose modes (Huang et al. 2024, arXiv:2501.05441)."""
     why = "D compares each fake with a real, so that G gains nothing by drawing the same image for every z."
     return (*loss(case, "relativistic", why), *penalties(case, ("r1", "r2")))
+
+
+def wgan_gp(case: TreatmentCase) -> Treatment:
+    """Set the Wasserstein loss with a gradient penalty (Gulrajani et al. 2017, arXiv:1704.00028, algorithm 1).
+
+    Return () for a body that does not allow it: one whose G has a loss of its own (feature matching), and one that
+    has this loss already.
+    """
+    spec = case.spec
+    if spec.stabilizers.feature_matching or spec.loss.kind == "wasserstein":
+        return ()
+    why = "WGAN-GP: a critic's loss falls with the distance of fakes to reals, also where the two do not overlap."
+    five = "A critic is updated five times for each update of G, so that a step takes longer."
+    momentum = "A critic with a gradient penalty is trained without momentum."
+    betas = tuple(
+        SpecChange(f"/optimizers/{n}/{name}", value, momentum)
+        for n, optimizer in _optimizers(case).items()
+        for name, value in (("beta1", 0.0), ("beta2", 0.9))
+        if optimizer.kind == "adam"
+    )
+    alternation = (
+        SpecChange("/alternation/unit", "step", five),
+        SpecChange("/alternation/d_steps", 5, five),
+        SpecChange("/alternation/g_steps", 1, five),
+    )
+    return (*loss(case, "wasserstein", why), *penalties(case, ("gradient_penalty",)), *alternation, *betas)
 
 
 def conditioning(kind: str, why: str) -> Treatment:

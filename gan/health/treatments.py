@@ -21,6 +21,8 @@ _MAX_D_STEPS: Final = 5
 def _vanishing_gradients(case: TreatmentCase) -> Iterator[Treatment]:
     yield spec_changes.lower_high_rates(case)
     even = spec_changes.even_pace(case) if case.d_to_g_pace > RATE_RATIO else ()
+    if not even:
+        yield spec_changes.augmentation_for_few_images(case)
     if case.spec.loss.kind == "minimax":
         why = "The minimax loss gives G no gradient where D is certain; the non-saturating loss does."
         yield (*spec_changes.loss(case, "non_saturating", why), *even, *spec_changes.smoothing(case))
@@ -29,6 +31,7 @@ def _vanishing_gradients(case: TreatmentCase) -> Iterator[Treatment]:
     if case.spec.stabilizers.weight_clip:
         yield spec_changes.penalties(case, ("gradient_penalty",))
     yield (*spec_changes.smoothing(case), *spec_changes.noise(case))
+    yield spec_changes.wgan_gp(case)
     if not case.lipschitz:
         yield spec_changes.penalties(case, ("r1", "r2"))
     yield spec_changes.scale_rates(case, 0.5, "d")
@@ -57,8 +60,12 @@ def _mode_collapse(case: TreatmentCase) -> Iterator[Treatment]:
 
 
 def _more_variety(case: TreatmentCase) -> Iterator[Treatment]:
+    yield spec_changes.augmentation_for_few_images(case)
     if case.spec.stabilizers.weight_clip:
         yield spec_changes.penalties(case, ("gradient_penalty",))
+    # Relativistic pairs with penalties do not lose modes either, so that another loss is no gain.
+    if case.spec.loss.kind != "relativistic" or not case.lipschitz:
+        yield spec_changes.wgan_gp(case)
     if {penalty.kind for penalty in case.spec.penalties} != {"r1", "r2"}:
         yield spec_changes.relativistic(case)
     if not case.spec.discriminator.minibatch_features:
@@ -72,6 +79,7 @@ def _more_variety(case: TreatmentCase) -> Iterator[Treatment]:
 
 def _class_collapse(case: TreatmentCase) -> Iterator[Treatment]:
     yield spec_changes.lower_high_rates(case)
+    yield spec_changes.augmentation_for_few_images(case)
     if case.spec.conditional:
         why = "D compares its features with each class, so that no class is lost among the others."
         yield spec_changes.conditioning("projection", why)
@@ -100,6 +108,8 @@ def _equilibrium(case: TreatmentCase) -> Iterator[Treatment]:
 
 def _past_best(case: TreatmentCase) -> Iterator[Treatment]:
     stop = SpecChange("/safeguards/policy", "stop_and_keep_best", "End when the best is past, and keep it.")
+    if augmented := spec_changes.augmentation_for_few_images(case):
+        yield (*augmented, stop)
     if not case.lipschitz:
         yield (stop, *spec_changes.penalties(case, ("r1",)))
     yield (stop,)
@@ -114,6 +124,7 @@ def _never_learned(case: TreatmentCase) -> Iterator[Treatment]:
     if max(rates.g.learning_rate, rates.d.learning_rate) < _LOW_RATE:
         yield spec_changes.usual_rates(case, "At the old rate the weights hardly change.")
     yield spec_changes.longer(case)
+    yield spec_changes.augmentation_for_few_images(case)
     yield spec_changes.default_recipe(case)
     yield spec_changes.relativistic(case)
     yield spec_changes.scale_rates(case, 0.5, "gd")
@@ -141,8 +152,8 @@ def _non_finite(case: TreatmentCase) -> Iterator[Treatment]:
 
 
 def _discriminator_overfitting(case: TreatmentCase) -> Iterator[Treatment]:
-    why = "D sees each image shifted and altered, so that it cannot memorise the image."
-    yield (SpecChange("/stabilizers/augmentation", ["color", "translation", "cutout"], why),)
+    yield spec_changes.augmentation(case)
+    yield spec_changes.noise(case)
     if not case.lipschitz:
         yield spec_changes.penalties(case, ("r1",))
     yield spec_changes.scale_rates(case, 0.5, "d")

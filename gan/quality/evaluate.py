@@ -22,6 +22,9 @@ from gan.spec import TrainSpec
 MAX_DRAWN_AT_ONCE: Final = 512
 # The number of fakes that a classifier is trained on, and how many it sees in all: half a minute on one core.
 FAKES_TO_TRAIN_ON, FAKES_SHOWN = 10_000, 100_000
+# A reference needs so many images, and so many reals to compare them with for each neighbour of the balls.
+_MIN_REFERENCE_IMAGES: Final = 20
+_MIN_REALS_PER_NEIGHBOUR: Final = 3
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,10 @@ class EvaluationResult:
     within_class_diversity: dict[str, float]
     label_accuracy_by_class: dict[str, float]
     reference: dict[str, float] = field(default_factory=dict)
-    """The same metrics for real images that nothing was trained on: those of a perfect generator."""
+    """The same metrics for real images that nothing was trained on: those of a perfect generator. If there are too
+    few of these images, only label_accuracy."""
+    recognised: dict[str, float] = field(default_factory=dict)
+    """Class label -> how well the classifier recognises the class in these images: `RealStatistics.recognised`."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """What the metrics depend on: feature network, counts, split, k, weights, seed, versions."""
 
@@ -76,6 +82,7 @@ class Evaluator:
             within_class_diversity=scores.within_class_diversity,
             label_accuracy_by_class=scores.label_accuracy_by_class,
             reference=self.reference,
+            recognised=self.recognised,
             provenance=self._provenance(scores, weights),
         )
 
@@ -86,19 +93,30 @@ class Evaluator:
         Without held-out images they are those of one half of the training images, compared with the other half.
         """
         settings = self._spec.evaluation
-        name = f"{self._data.sha256}-reference-{settings.images}-images-{settings.neighbours}-neighbours"
+        name = f"{self._data.sha256}-reference-2-{settings.images}-images-{settings.neighbours}-neighbours"
         return self._net.cached_metrics(name, self._compute_reference)
 
+    @cached_property
+    def recognised(self) -> dict[str, float]:
+        """How well the classifier recognises each class in these images; {} without labels."""
+        unseen, reals = self._reference_images
+        return {} if unseen.labels is None else reals.recognised(unseen.images, unseen.labels)
+
     def _compute_reference(self) -> dict[str, float]:
-        unseen, reals = self._reference_images()
+        unseen, reals = self._reference_images
         # Fewer images are compared with fewer reals, because coverage depends on the ratio of their numbers.
         share = len(unseen) / min(MAX_COMPARED, self._spec.evaluation.images)
         num_reals = max(2, min(len(reals.images), round(share * len(self._reals.images))))
-        metrics = score(unseen.images, unseen.labels, reals, num_reals).metrics
-        if "label_accuracy" in metrics and self._net.about.accuracy is not None:
+        few = num_reals < _MIN_REALS_PER_NEIGHBOUR * self._spec.evaluation.neighbours
+        if few or len(unseen) < _MIN_REFERENCE_IMAGES:
+            metrics = {}
+        else:
+            metrics = score(unseen.images, unseen.labels, reals, num_reals).metrics
+        if unseen.labels is not None and self._net.predicts_classes and self._net.about.accuracy is not None:
             metrics["label_accuracy"] = self._net.about.accuracy
         return metrics
 
+    @cached_property
     def _reference_images(self) -> tuple[HeldOut, RealStatistics]:
         """Return reals in the place of fakes, and the reals to compare them with."""
         count, data = min(MAX_COMPARED, self._spec.evaluation.images), self._data

@@ -37,8 +37,9 @@ class Probe:
     equal. None if no class has two different reals."""
     class_diversity: dict[str, float]
     """Class label -> the same ratio for one class; {} for an unconditional generator."""
-    duplicates: float
-    """The share of images of the grid that have a near duplicate in it: see the threshold `duplicate_distance`."""
+    duplicates: float | None
+    """The share of images of the grid that have a near duplicate in it: see the threshold `duplicate_distance`. None
+    if most reals of a grid are equal to another."""
     conditioning_margin: float | None = None
     """The mean of D's logit for reals with their labels minus that with wrong labels; with a class head, the same of
     log P(label | image). The reals are held-out ones if there are any. None if the spec is unconditional or there is
@@ -64,8 +65,7 @@ class Prober:
         g = spec.generator
         z = latents(g.z_distribution, len(self._class_ids), g.z_dim, generator(spec.seed, "probe latents"))
         self._z = z.to(self._device)
-        self._real_distances, nearest = self._measure_reals()
-        self._duplicate_distance = spec.safeguards.thresholds.duplicate_distance * nearest
+        self._real_distances, self._nearest_real = self._measure_reals()
 
     @torch.no_grad()
     def probe(self, G: nn.Module, D: nn.Module, step: int) -> Probe:
@@ -83,11 +83,18 @@ class Prober:
             step=step,
             diversity=sum(ratios.values()) / len(ratios) if ratios else None,
             class_diversity={names[k]: ratio for k, ratio in ratios.items()} if self._spec.conditional else {},
-            duplicates=float((_nearest(distances) <= self._duplicate_distance).float().mean()),
+            duplicates=self._duplicates(distances),
             conditioning_margin=margin,
             conditioning_swing=swing,
             overfitting_gap=gap,
         )
+
+    def _duplicates(self, distances: Tensor) -> float | None:
+        """Return `duplicates` for the distances (N, N) between the fakes of the grid."""
+        if self._nearest_real == 0.0:
+            return None
+        limit = self._spec.safeguards.thresholds.duplicate_distance * self._nearest_real
+        return float((_nearest(distances) <= limit).float().mean())
 
     def _conditioning(
         self, D: nn.Module, images: Tensor, labels: Tensor | None, outputs: DiscriminatorOutput, step: int

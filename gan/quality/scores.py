@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Final
 
@@ -37,7 +37,9 @@ class Scores:
 
     metrics: dict[str, float]
     """By name, as declared in `gan.spec.metrics`: fcd, kcd, precision, recall, density, coverage and diversity;
-    classifier_score if the data set has classes; label_accuracy if the images were drawn for given classes."""
+    classifier_score if the data set has classes; label_accuracy if the images were drawn for given classes. A metric
+    that cannot be computed is absent: precision, recall, density and coverage if most reals are equal to others, and
+    diversity if no class has two different reals."""
     class_histogram: dict[str, float]
     """Class label -> the share of images that the classifier assigns to it; {} for a data set without classes."""
     within_class_diversity: dict[str, float]
@@ -76,6 +78,21 @@ class RealStatistics:
         """Return `kernel_within` of the first `count` reals."""
         return kernel_within(self.features[:count])
 
+    def recognised(self, images: Tensor, class_ids: Tensor) -> dict[str, float]:
+        """Return, for each class label, how well the classifier recognises the class, 0..1, on reals (N, C, H, W).
+
+        It is the F1 score, 2 TP / (2 TP + FP + FN). Two classes with the same images have at most 2/3 each, however
+        the classifier divides the images between them. Classes without images are absent; {} without classes.
+        """
+        if not self.labels:
+            return {}
+        predicted, own = self.net.outputs(images).logits.argmax(1), class_ids.cpu()
+        counts = {label: (own == k, predicted == k) for k, label in enumerate(self.labels) if (own == k).any()}
+        return {
+            label: 2.0 * float((members & found).sum()) / float(members.sum() + found.sum())
+            for label, (members, found) in counts.items()
+        }
+
     @property
     def class_histogram(self) -> dict[str, float]:
         """Class label -> the share of reals that the classifier assigns to it."""
@@ -108,11 +125,10 @@ def score(images: Tensor, class_ids: Tensor | None, reals: RealStatistics, num_r
     metrics = {
         "fcd": frechet(reals.net.real, outputs.features),
         "kcd": kernel_distance(real.points[:each], compared[:each], reals.kernel(each)),
-        "precision": found.precision,
-        "recall": found.recall,
-        "density": found.density,
-        "coverage": found.coverage,
     }
+    # A ball of radius 0 holds copies only, so that nothing can be near such a real.
+    if float(real.radii.median()) > 0.0:
+        metrics |= asdict(found)
     predicted, asked = outputs.logits.argmax(1), None
     if reals.labels:
         metrics["classifier_score"] = classifier_score(outputs.logits)
@@ -120,7 +136,8 @@ def score(images: Tensor, class_ids: Tensor | None, reals: RealStatistics, num_r
             asked = class_ids.cpu()
             metrics["label_accuracy"] = float((predicted == asked).double().mean())
     ratios = _diversity(images, asked, predicted, reals)
-    metrics["diversity"] = sum(ratios.values()) / max(1, len(ratios))
+    if ratios:
+        metrics["diversity"] = sum(ratios.values()) / len(ratios)
     return Scores(
         metrics=metrics,
         class_histogram=histogram(predicted, reals.labels),

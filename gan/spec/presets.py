@@ -63,6 +63,8 @@ _GOODFELLOW: Final[Overrides] = {
     "generator": {"architecture": "mlp", "z_dim": 100, "z_distribution": "uniform"},
     "discriminator": {"architecture": "mlp"},
     "optimizers": _both(_ADAM_DCGAN),
+    # Algorithm 1 draws new noise for the update of G.
+    "alternation": {"fakes": "fresh"},
     "batch_size": 128,
     "ema": {"enabled": False},
 }

@@ -8,8 +8,8 @@ This module imports pydantic only, so that `api` and `jobs` can use it without l
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, get_args
+from collections.abc import Callable, Mapping
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -31,11 +31,17 @@ class UnknownPresetError(SpecError):
         super().__init__([SpecProblem(pointer="/preset", code="unknown-preset", detail=detail)])
 
 
+# Thresholds of earlier versions, with their defaults. A spec that such a version has written out has all of them.
+_RETIRED_THRESHOLDS: Final = {"conditioning_chance": 1.5}
+
+
 def resolve(body: Mapping[str, Any]) -> TrainSpec:
     """Return the complete spec of `body`: its fields override those of its preset, which override the defaults.
 
-    Raises `UnknownPresetError`, or `SpecError` with all problems at once.
+    A retired threshold is accepted with the default that it had. Raises `UnknownPresetError`, or `SpecError` with all
+    problems at once.
     """
+    body = _without_retired(body, lambda name, value: value == _RETIRED_THRESHOLDS[name])
     name = body.get("preset", DEFAULT_PRESET)
     if not isinstance(name, str):
         # Pydantic reports the wrong type below, as for every other field.
@@ -63,8 +69,10 @@ def preset_spec(name: str, dataset: str = "fashion-mnist-mini") -> TrainSpec:
 def from_record(values: Mapping[str, Any]) -> TrainSpec:
     """Return the spec that `model_dump(mode="json")` has written, also in an older version. Raises `ValidationError`.
 
-    All fields of version 1 mean the same in version 2, which has more fields. Version 1 had no evaluations.
+    All fields of version 1 mean the same in version 2, which has more fields. Version 1 had no evaluations. Retired
+    thresholds are left out, whatever their value was.
     """
+    values = _without_retired(values, lambda name, value: True)
     if values.get("spec_version") == 1:
         values = {**values, "spec_version": SPEC_VERSION, "evaluation": {"enabled": False}}
     return TrainSpec.model_validate_json(json.dumps(values))
@@ -134,6 +142,16 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         old = new.get(key)
         new[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return new
+
+
+def _without_retired(values: Mapping[str, Any], left_out: Callable[[str, Any], bool]) -> Mapping[str, Any]:
+    """Return `values` without the retired thresholds for which `left_out` is true; `values` is not changed."""
+    safeguards = values.get("safeguards")
+    thresholds = safeguards.get("thresholds") if isinstance(safeguards, Mapping) else None
+    if not isinstance(safeguards, Mapping) or not isinstance(thresholds, Mapping):
+        return values
+    kept = {k: v for k, v in thresholds.items() if k not in _RETIRED_THRESHOLDS or not left_out(k, v)}
+    return {**values, "safeguards": {**safeguards, "thresholds": kept}}
 
 
 def _merged_spec(below: Mapping[str, Any], above: Mapping[str, Any]) -> TrainSpec:

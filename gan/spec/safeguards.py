@@ -37,17 +37,32 @@ class ThresholdsSpec(SpecModel):
         5,
         ge=1,
         le=1_000,
-        description="Number of evaluations in a row: without a new best for past_best; in balance for equilibrium; "
-        "without improvement for mode_collapse by recall.",
+        description="Number of evaluations in a row: without a new best for past_best; with a D that is no better "
+        "than a coin for equilibrium; without improvement for equilibrium, never_learned and mode_collapse by "
+        "recall.",
     )
     improvement: float = Field(
         0.1,
         ge=0,
         le=1,
-        description="Share by which the FCD must fall below all before it to count as an improvement.",
+        description="Share by which the FCD must fall below its value at the last improvement to count as another.",
     )
     quiet_looks: Int = Field(
         3, ge=1, le=1_000, description="Number of checks in a row without evidence after which a finding ends."
+    )
+
+    healthy_precision: float = Field(
+        0.3, ge=0, le=1, description="Verdict healthy: precision, as a share of that of held-out reals."
+    )
+    healthy_coverage: float = Field(
+        0.05, ge=0, le=1, description="Verdict healthy: coverage, as a share of that of held-out reals."
+    )
+    healthy_accuracy: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Verdict healthy: label accuracy, as a share of the way from guessing the most frequent class to "
+        "the classifier's own accuracy on reals.",
     )
 
     non_finite_updates: Int = Field(
@@ -117,12 +132,18 @@ class ThresholdsSpec(SpecModel):
     collapse_coverage: float = Field(
         0.5, ge=0, le=1, description="mode_collapse, partial: coverage as a share of that of held-out reals."
     )
-    collapse_recall: float = Field(0.05, ge=0, le=1, description="mode_collapse, partial: recall late in the run.")
+    collapse_recall: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="mode_collapse, partial: recall late in the run, as a share of that of held-out reals.",
+    )
     collapse_precision: float = Field(
         0.7,
         ge=0,
         le=1,
-        description="mode_collapse, partial: precision above which the images are good but lack variety.",
+        description="mode_collapse, partial: precision above which the images are good but lack variety, as a share "
+        "of that of held-out reals.",
     )
 
     class_diversity: float = Field(
@@ -138,7 +159,8 @@ class ThresholdsSpec(SpecModel):
         20,
         ge=1,
         le=10_000,
-        description="class_collapse: number of images of a class that an evaluation must expect to check its share.",
+        description="class_collapse: number of images of a class that an evaluation must expect, and that the data "
+        "set must have, to check the class.",
     )
 
     conditioning_margin: float = Field(
@@ -159,24 +181,33 @@ class ThresholdsSpec(SpecModel):
         0.5,
         ge=0,
         le=1,
-        description="conditioning_ignored: label accuracy as a share of the classifier's own accuracy on reals.",
+        description="conditioning_ignored: label accuracy, as a share of the way from guessing the most frequent "
+        "class to the classifier's own accuracy on reals.",
     )
-    conditioning_chance: float = Field(
-        1.5,
-        ge=1,
-        le=100,
-        description="conditioning_ignored: the classifier's own accuracy, as a multiple of that of always guessing "
-        "the most frequent class, below which the labels say nothing about the images.",
+    conditioning_labels: float = Field(
+        0.06,
+        ge=0,
+        le=1,
+        description="conditioning_ignored: the classifier's own accuracy, as a share of the way from guessing the "
+        "most frequent class to 1, below which the labels say nothing about the images.",
     )
     recognisable_precision: float = Field(
-        0.5, ge=0, le=1, description="Precision below which the images are too poor to check classes."
+        0.5,
+        ge=0,
+        le=1,
+        description="Precision below which the images are too poor to check classes, as a share of that of held-out "
+        "reals.",
     )
 
     equilibrium_accuracy: float = Field(
         0.05, ge=0, le=0.5, description="equilibrium: largest distance of D's mean accuracy from one half."
     )
     equilibrium_quality: float = Field(
-        0.05, ge=0, le=10, description="equilibrium: largest excess of the FCD over the best, as a share of the best."
+        0.05,
+        ge=0,
+        le=10,
+        description="equilibrium: share by which the FCD must fall within these evaluations to count as an "
+        "improvement.",
     )
 
     past_best_warning: float = Field(
@@ -193,7 +224,10 @@ class ThresholdsSpec(SpecModel):
     )
 
     never_learned_distance: float = Field(
-        0.3, ge=0, le=1, description="never_learned: the best FCD as a share of that of the untrained G."
+        0.3,
+        ge=0,
+        le=1,
+        description="never_learned, before the end of the run: the best FCD as a share of that of the untrained G.",
     )
 
     divergence_gradient: float = Field(
@@ -228,8 +262,8 @@ class SafeguardsSpec(SpecModel):
     policy: Literal["warn", "stop_and_keep_best", "roll_back"] = Field(
         "warn",
         description="What happens on a critical finding. warn: it is only reported. stop_and_keep_best: the job ends "
-        "and succeeds with its best checkpoint. roll_back: the last good weights are restored, and both learning "
-        "rates are halved.",
+        "and succeeds with its best checkpoint, also on equilibrium. roll_back: the last good weights are restored, "
+        "and both learning rates are halved.",
     )
     every_steps: Int = Field(100, ge=1, le=100_000, description="Steps between two checks of the losses.")
     probe_every_steps: Int = Field(

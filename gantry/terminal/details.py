@@ -82,15 +82,25 @@ def best_quality(best: Json | None) -> str:
 def health_report(job: Json) -> str:
     """Return the verdict on the job, its findings and their remedies, or "" if its health was not checked yet."""
     health = job["health"]
-    if health["verdict"] == "unknown" and not health["findings"]:
+    if verdict_text(health) == "-" and not health["findings"]:
         return ""
-    lines = [f"Verdict: {health['verdict']}."]
+    # The message of the worst finding follows with that finding.
+    said = f" {health.get('message', '')}" if health["verdict"] in ("unknown", "healthy") else ""
+    lines = [f"Verdict: {verdict_text(health)}.{said}".rstrip()]
     for finding in health["findings"]:
         lines.append(finding_line(finding))
         lines += [f"    {_assignment(remedy)}: {remedy['why']}" for remedy in finding["remedy"]]
         if finding["remedy"]:
             lines.append(f"    gantry submit --from {job['id']} --remedy {finding['code']}")
     return "\n".join(lines)
+
+
+def verdict_text(health: Json) -> str:
+    """Return the verdict in one or two words: why it is unknown if it is; "-" before the first check."""
+    if health["verdict"] != "unknown":
+        return str(health["verdict"])
+    reason = health.get("reason") or "not_checked"
+    return "-" if reason == "not_checked" else str(reason).replace("_", " ")
 
 
 def finding_line(finding: Json) -> str:

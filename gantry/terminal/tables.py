@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gantry.connection import Json
-from gantry.terminal.details import preset_title, status_text
+from gantry.terminal.details import preset_title, status_text, verdict_text
 
 _MAX_WIDTH: Final = 2000
 _RIGHT_ALIGNED: Final = ("STEP", "IMAGES/S", "AGE", "IMAGES", "CLASSES", "LAST", "MIN", "MAX")
@@ -69,12 +69,12 @@ def image_size(dataset: Json) -> str:
 
 
 def _job_row(job: Json) -> list[str]:
-    progress, rate, verdict = job["progress"], job["progress"]["images_per_second"], job["health"]["verdict"]
+    progress, rate = job["progress"], job["progress"]["images_per_second"]
     return [
         job["id"],
         job["name"] or "-",
         status_text(job),
-        "-" if verdict == "unknown" else verdict,
+        verdict_text(job["health"]),
         f"{progress['step']}/{progress['total_steps']}",
         f"{rate:,.0f}" if rate else "-",
         _age(datetime.now(UTC) - datetime.fromisoformat(job["created_at"])),

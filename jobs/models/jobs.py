@@ -22,8 +22,14 @@ from jobs.status import TERMINAL, Status
 _STATUSES = ", ".join(f"'{s.value}'" for s in Status)
 _ENDED = ", ".join(f"'{s.value}'" for s in sorted(TERMINAL))
 
-NO_VERDICT: Final[dict[str, Any]] = {"verdict": "unknown", "findings": []}
-"""The health of a job before its first check."""
+NO_VERDICT: Final[dict[str, Any]] = {
+    "verdict": "unknown",
+    "reason": "not_checked",
+    "message": "No check has run yet.",
+    "missing": [],
+    "findings": [],
+}
+"""The health of a job before its first check. Earlier versions stored "verdict" and "findings" alone."""
 
 
 class Job(OfTenant, Base):
@@ -89,9 +95,9 @@ class Job(OfTenant, Base):
     progress_at: Mapped[float | None]
     latest_metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
     health: Mapped[dict[str, Any]] = mapped_column(
-        default=lambda: dict(NO_VERDICT), server_default=json.dumps(NO_VERDICT)
+        default=lambda: dict(NO_VERDICT), server_default=json.dumps({"verdict": "unknown", "findings": []})
     )
-    """{"verdict", "findings"} of the trainer's last health check."""
+    """What the trainer's last health check said, with the keys of `NO_VERDICT`."""
     event_seq: Mapped[int] = mapped_column(default=0)
 
     created_at: Mapped[float]

@@ -21,32 +21,39 @@ def record(
     verdict: str,
     findings: Sequence[dict[str, Any]],
     raised: Sequence[dict[str, Any]] = (),
+    *,
+    message: str = "",
+    reason: str | None = None,
+    missing: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Write the job's health as of `step`, and an event for each finding in `raised`; inside a fenced transaction.
 
-    If the verdict changes and nothing was raised, an event of the same shape reports the change. Safe to repeat: a
-    health that is already stored is not written again.
+    `message` says the verdict in one sentence. `reason` and `missing` say why it is unknown, if it is. If the verdict
+    changes and nothing was raised, an event of the same shape reports the change. Safe to repeat: a health that is
+    already stored is not written again.
     """
     job = s.get_one(Job, job_id)
-    before, now = job.health, {"verdict": verdict, "findings": list(findings)}
+    before = job.health
+    now = {"verdict": verdict, "reason": reason, "message": message, "missing": list(missing)}
+    now["findings"] = list(findings)
     if now == before:
         return
     job.health = now
     reported = list(raised)
     if not reported and verdict != before["verdict"]:
-        reported = [_verdict_change(step, before["verdict"], verdict)]
+        reported = [_verdict_change(step, f"The verdict changed from {before['verdict']} to {verdict}. {message}")]
     for finding in reported:
         events.record(s, job_id, FINDING, {**finding, "verdict": verdict}, attempt=attempt)
 
 
-def _verdict_change(step: int, before: str, now: str) -> dict[str, Any]:
+def _verdict_change(step: int, message: str) -> dict[str, Any]:
     """Return the change of the verdict in the form of a finding."""
     return {
         "code": "verdict",
         "severity": "info",
         "began_at_step": step,
         "found_at_step": step,
-        "message": f"The verdict changed from {before} to {now}.",
+        "message": message.rstrip(),
         "evidence": [],
         "remedy": [],
     }

@@ -17,7 +17,7 @@ from gan.spec import BUILTIN_DATASETS, from_record
 from jobs import clock
 from jobs.db import Database, migrate
 from jobs.errors import DatabaseUnavailableError, MigrationsPendingError
-from jobs.models import NO_VERDICT, Base, Evaluation
+from jobs.models import Base, Evaluation
 from jobs.runtime.settings import Settings
 from jobs.store import checkpoints, datasets, evaluations, jobs, metrics
 from tests import servers
@@ -76,7 +76,7 @@ def test_rows_of_the_first_version_survive_an_upgrade(db: Database, settings: Se
     migrate(settings)
     with db.write() as s:
         job = jobs.get(s, JOB)
-        assert job.health == NO_VERDICT and from_record(job.spec).optimizers.g.learning_rate == 0.0002
+        assert job.health["verdict"] == "unknown" and from_record(job.spec).optimizers.g.learning_rate == 0.0002
         assert [row.id for row in checkpoints.page(s, JOB, limit=5).data] == ["ckpt_1"]
         assert s.execute(text("select count(*) from job_events")).scalar_one() == 1
         identity = {"job_id": JOB, "step": 9, "attempt": 1, "created_at": 2.0}

@@ -11,7 +11,7 @@ import structlog
 import torch
 
 from gan.events import Evaluated, HealthChanged, PreviewReady, Tick
-from gan.findings import HealthFinding
+from gan.findings import HealthFinding, HealthSummary
 from gan.sample import grid_png
 from gan.train import Trainer
 from jobs import leases
@@ -51,7 +51,7 @@ class Recorder:
         def resumed(s: Session) -> None:
             leases.record_resume(s, self._job_id, self._attempt, trainer.step)
             checkpoints.mark_best(s, self._job_id, trainer.best_step)
-            self._put_health(s, trainer.step, trainer.health.verdict, trainer.health.findings)
+            self._put_health(s, trainer.step, trainer.health.summary, trainer.health.findings)
 
         self._writer.write(resumed, step=trainer.step, images_seen=trainer.images_seen, device=device)
         failpoints.passed("resume.committed")
@@ -109,11 +109,11 @@ class Recorder:
         log.info("evaluated", step=evaluated.step, best=evaluated.best, **figures)
 
     def health(self, changed: HealthChanged) -> None:
-        """Record the verdict, the findings that hold, and the new ones."""
+        """Record the verdict, the findings that hold, and the new ones, which are also logged."""
         self.findings = changed.findings
 
         def put(s: Session) -> None:
-            self._put_health(s, changed.step, changed.verdict, changed.findings, changed.raised)
+            self._put_health(s, changed.step, changed.summary, changed.findings, changed.raised)
 
         self._writer.post(put)
         for finding in changed.raised:
@@ -131,12 +131,13 @@ class Recorder:
         self,
         s: Session,
         step: int,
-        verdict: str,
+        summary: HealthSummary,
         findings: Iterable[HealthFinding],
         raised: Iterable[HealthFinding] = (),
     ) -> None:
         hold, new = ([plain(finding.to_json()) for finding in some] for some in (findings, raised))
-        health.record(s, self._job_id, self._attempt, step, verdict, hold, new)
+        said = plain(summary.to_json())
+        health.record(s, self._job_id, self._attempt, step, said.pop("verdict"), hold, new, **said)
 
 
 def plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from api.ui import formatting, frame, tables
 from api.ui.sessions import BrowserSession, Sessions
 from gantry.client import ENDED, Json
+from gantry.terminal.details import verdict_text
 
 _SECONDS: Final = 2.0
 _THUMB_SECONDS: Final = 10
@@ -141,7 +142,7 @@ def row(job: Json, root: str = "") -> tables.Row:
         "fraction": progress["fraction"],
         "rate": formatting.NO_VALUE if ended else formatting.rate(progress["images_per_second"]),
         "eta": formatting.duration(progress["eta_seconds"]),
-        "health": job["health"]["verdict"],
+        "health": verdict_text(job["health"]),
         "health_colour": frame.VERDICT_COLOURS.get(job["health"]["verdict"], "blue-grey-7"),
         "created": formatting.ago(job["created_at"]),
     }

@@ -27,8 +27,9 @@ class FindingsPanel:
         self._content.clear()
         with self._content:
             frame.badge(job["health"]["verdict"], frame.VERDICT_COLOURS)
-            if not job["health"]["findings"]:
-                ui.label(_no_findings(job["health"]["verdict"]))
+            # The message of the worst finding follows with that finding.
+            if job["health"]["verdict"] in ("unknown", "healthy"):
+                ui.label(job["health"]["message"]).classes("break-words")
             for finding in job["health"]["findings"]:
                 self._finding(finding)
 
@@ -52,7 +53,3 @@ class FindingsPanel:
             if finding["remedy"]:
                 target = f"/submit?from={self._job_id}&remedy={finding['code']}"
                 ui.button("New job with this remedy", icon="healing", on_click=lambda: ui.navigate.to(target))
-
-
-def _no_findings(verdict: str) -> str:
-    return "No check has run yet." if verdict == "unknown" else "There are no findings at present."

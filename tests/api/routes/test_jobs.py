@@ -40,7 +40,10 @@ def test_a_new_job_has_the_documented_fields(client: TestClient) -> None:
     assert job["status"] == "queued" and job["attempt"] == 1 and job["labels"] == {"team": "vision"}
     assert job["queue"] == {"position": 2, "jobs_ahead": 1}
     assert job["allowed_actions"] == ["cancel", "pause"]
-    assert job["health"] == {"verdict": "unknown", "findings": []}
+    assert job["health"] == {
+        "verdict": "unknown", "reason": "not_checked", "message": "No check has run yet.", "missing": [],
+        "findings": [],
+    }  # fmt: skip
     assert job["worker"] is job["error"] is job["finished_at"] is None
     assert job["status_reason"]["code"] == "no_worker", "the test's service has none"
     assert job["progress"]["fraction"] == 0 and job["progress"]["eta_seconds"] is None

@@ -62,7 +62,8 @@ def test_without_evaluations_there_is_no_best_checkpoint(client: TestClient, fak
 def test_a_finding_is_in_the_job_and_among_its_events(client: TestClient, fake_worker: FakeWorker) -> None:
     job_id = fake_worker.train()
     fake_worker.find(job_id, "failing", FINDING)
-    assert client.get(f"/v1/jobs/{job_id}").json()["health"] == {"verdict": "failing", "findings": [FINDING]}
+    health = client.get(f"/v1/jobs/{job_id}").json()["health"]
+    assert (health["verdict"], health["reason"], health["findings"]) == ("failing", None, [FINDING])
     event = client.get(f"/v1/jobs/{job_id}/events").json()["data"][-1]
     assert event["type"] == "health.finding" and event["data"] == {**FINDING, "verdict": "failing"}
 

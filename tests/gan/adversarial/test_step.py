@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from gan.adversarial.networks import trained_networks
-from gan.adversarial.step import D_METRICS, G_METRICS, AdversarialStep, ScheduledValues, feature_distance
+from gan.adversarial.step import (
+    D_METRICS,
+    G_METRICS,
+    AdversarialStep,
+    ScheduledValues,
+    d_metrics,
+    feature_distance,
+)
 from gan.architectures import build_networks
 from gan.architectures.discriminator import Discriminator
 from gan.data import ImageDataset
@@ -58,7 +65,7 @@ def labels_of(spec: TrainSpec) -> Tensor | None:
 
 
 def d_step(step: AdversarialStep, real: Tensor = REAL) -> Tensor:
-    """Update D once. Return `D_METRICS`."""
+    """Update D once. Return `d_metrics`."""
     return step.d_step(real.clone(), labels_of(step.spec), Z, scheduled(step.spec))
 
 
@@ -75,7 +82,7 @@ def test_an_update_of_d_leaves_g_and_its_buffers_bit_identical(
     step = build_step(spec := quick(preset=preset), shapes)
     g, d = snapshot(step.g.network), snapshot(step.d.network)
     metrics = d_step(step, real_for(shapes, spec))
-    assert metrics.shape == (len(D_METRICS),)
+    assert metrics.shape == (len(d_metrics(spec)),)
     assert torch.isfinite(metrics).all()
     assert changed(step.g.network, g) == set()
     assert changed(step.d.network, d) != set()
@@ -100,10 +107,10 @@ def test_measuring_changes_nothing(quick: Quick, shapes: ImageDataset, preset: s
     step = build_step(spec := quick(preset=preset), shapes)
     real = real_for(shapes, spec)
     g, d = snapshot(step.g.network), snapshot(step.d.network)
-    d_metrics = step.measure_d(real.clone(), labels_of(spec), Z, scheduled(spec))
-    g_metrics = step.measure_g(Z, labels_of(spec), scheduled(spec), real.clone() if spec.g_sees_reals else None)
-    assert d_metrics.shape == (len(D_METRICS),) and g_metrics.shape == (len(G_METRICS),)
-    assert torch.isfinite(d_metrics).all() and torch.isfinite(g_metrics).all()
+    of_d = step.measure_d(real.clone(), labels_of(spec), Z, scheduled(spec))
+    of_g = step.measure_g(Z, labels_of(spec), scheduled(spec), real.clone() if spec.g_sees_reals else None)
+    assert of_d.shape == (len(d_metrics(spec)),) and of_g.shape == (len(G_METRICS),)
+    assert torch.isfinite(of_d).all() and torch.isfinite(of_g).all()
     assert changed(step.g.network, g) == changed(step.d.network, d) == set()
 
 
@@ -165,6 +172,8 @@ def test_the_metrics_are_those_of_the_networks(quick: Quick, shapes: ImageDatase
     metrics = dict(zip(D_METRICS, d_step(step).tolist(), strict=True))
     assert metrics["real_logit"] == pytest.approx(real_logits.mean().item(), abs=1e-6)
     assert metrics["fake_logit"] == pytest.approx(fake_logits.mean().item(), abs=1e-6)
+    assert metrics["real_score"] == pytest.approx(real_logits.sigmoid().mean().item(), abs=1e-6)
+    assert metrics["fake_score"] == pytest.approx(fake_logits.sigmoid().mean().item(), abs=1e-6)
     assert metrics["loss_d"] == pytest.approx(step.loss.d(real_logits, fake_logits).item(), abs=1e-5)
     assert (metrics["penalty_d"], metrics["class_loss_d"]) == (0.0, 0.0)
     norm = torch.stack([p.grad.norm() for p in D.parameters() if p.grad is not None]).norm()

@@ -70,6 +70,7 @@ def test_a_finding_is_raised_once_and_holds_while_its_rule_does() -> None:
 
 def test_a_finding_ends_after_three_quiet_checks_in_a_row() -> None:
     health = HealthMonitor(spec_with(), INFO)
+    health.add_evaluation(evaluation(5_000))
     health.add_probe(probe(5_000, **COLLAPSED))
     for step, collapsed in ((5_500, False), (6_000, False), (6_500, True), (7_000, False), (7_500, False)):
         health.add_probe(probe(step, **(COLLAPSED if collapsed else {})))

@@ -137,12 +137,41 @@ def test_several_steps_of_a_critic_are_not_changed() -> None:
     assert "/alternation/d_steps" not in advice_to("wgan-gp", "vanishing_gradients")
 
 
-def test_a_short_z_is_made_longer_and_a_long_one_gets_r1_and_r2() -> None:
+def test_a_collapse_with_a_short_z_gets_a_longer_one_and_any_other_wgan_gp() -> None:
     assert advised("mode_collapse", generator={"z_dim": 1}) == {"/generator/z_dim": 64}
     wide = advised("mode_collapse")
-    assert wide["/loss/kind"] == "relativistic"
-    assert [penalty["kind"] for penalty in wide["/penalties"]] == ["r1", "r2"]
+    assert wide["/loss/kind"] == "wasserstein"
+    assert [(penalty["kind"], penalty["weight"]) for penalty in wide["/penalties"]] == [("gradient_penalty", 10.0)]
     assert wide["/discriminator/normalization"] == "none"
+    assert wide["/alternation/d_steps"] == 5
+    assert wide["/optimizers/d/beta1"] == 0.0
+
+
+def test_vanished_gradients_get_wgan_gp_once_labels_are_smoothed_and_noise_is_added() -> None:
+    tips = {"real_label": 0.9, "instance_noise": 0.1}
+    assert advised("vanishing_gradients").keys() == {"/stabilizers/real_label", "/stabilizers/instance_noise"}
+    assert advised("vanishing_gradients", stabilizers=tips)["/loss/kind"] == "wasserstein"
+    epochs = advised("vanishing_gradients", stabilizers=tips, alternation={"unit": "epoch", "d_steps": 2})
+    assert (epochs["/alternation/unit"], epochs["/alternation/d_steps"]) == ("step", 5)
+
+
+@pytest.mark.parametrize("body", ["wgan-gp", "r3gan-small", "improved-gan"])
+def test_wgan_gp_is_not_named_where_the_body_does_not_allow_it_or_is_as_good(body: str) -> None:
+    assert advice_to(body, "mode_collapse").get("/loss/kind") != "wasserstein"
+
+
+@pytest.mark.parametrize(
+    "code", ["mode_collapse", "class_collapse", "vanishing_gradients", "past_best", "discriminator_overfitting"]
+)
+def test_few_images_are_augmented_first(code: Code) -> None:
+    few = INFO.model_copy(update={"num_images": 816})
+    symptom = Symptom(code, "warning", 1, "Made up.", ())
+    spec = resolve(PLAIN)
+    first = remedy_for(symptom, spec, few, BestEvaluation(600, 3.0, 0.6))[0]
+    assert (first.pointer, first.value) == ("/stabilizers/augmentation", ["color", "translation", "cutout"])
+    if code != "discriminator_overfitting":
+        many = remedy_for(symptom, spec, INFO, BestEvaluation(600, 3.0, 0.6))
+        assert "/stabilizers/augmentation" not in [change.pointer for change in many]
 
 
 def test_projection_comes_before_a_class_head() -> None:
@@ -181,3 +210,5 @@ def test_the_other_remedies() -> None:
     assert [penalty["weight"] for penalty in weaker["/penalties"]] == [10.0]
     augmented = advised("discriminator_overfitting")
     assert augmented == {"/stabilizers/augmentation": ["color", "translation", "cutout"]}
+    already = advised("discriminator_overfitting", stabilizers={"augmentation": ["color"]})
+    assert already == {"/stabilizers/instance_noise": 0.1}

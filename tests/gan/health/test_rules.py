@@ -186,7 +186,7 @@ def test_a_class_with_few_expected_images_is_not_reported() -> None:
         ("identical images", {"collapse_diversity": 0.01, "class_diversity": 0.01}),
         ("duplicates in the grid", {"collapse_duplicates": 0.8}),
         ("low coverage", {"collapse_coverage": 0.2}),
-        ("low coverage", {"collapse_precision": 0.95}),
+        ("low coverage", {"collapse_precision": 0.98}),
         ("low recall", {"collapse_recall": 0.01}),
         ("low recall", {"late_share": 1.0}),
         ("identical images in an evaluation", {"collapse_diversity": 0.05}),
@@ -195,10 +195,11 @@ def test_a_class_with_few_expected_images_is_not_reported() -> None:
         ("a missing class", {"class_images": 500}),
         ("D ignores labels", {"conditioning_margin": -1.0}),
         ("D ignores labels", {"conditioning_swing": 0.0}),
-        ("G ignores labels", {"conditioning_accuracy": 0.05}),
-        ("uninformative labels", {"conditioning_chance": 1.0}),
+        ("G ignores labels", {"conditioning_accuracy": 0.01}),
+        ("uninformative labels", {"conditioning_labels": 0.0}),
         ("equilibrium", {"evaluations": 20}),
         ("equilibrium", {"equilibrium_accuracy": 0.0}),
+        ("equilibrium", {"healthy_precision": 1.0}),
         ("past the best", {"past_best_warning": 2.0, "past_best_critical": 2.0}),
         ("past the best", {"evaluations": 20}),
         ("nothing learned", {"never_learned_distance": 1.0}),
@@ -314,6 +315,6 @@ def test_a_network_without_an_update_is_no_evidence(unit: str) -> None:
             if d_moves:
                 rows[i, -1], rows[i, 0], rows[i, 1] = 0.0, 0.01, 1.0
             else:
-                rows[i, 6] = 0.0
+                rows[i, NAMES.index("grad_norm_d")] = 0.0
         health.add_losses(first, NAMES, rows)
     assert [f.code for f in health.findings] == ["divergence"]

@@ -32,7 +32,7 @@ def _claim(db: Database) -> str:
 def _record(db: Database, job_id: str, step: int, verdict: str, *findings: Any, raised: Any = ()) -> None:
     with db.write() as s:
         leases.fence(s, job_id, 1, 30)
-        health.record(s, job_id, 1, step, verdict, findings, raised)
+        health.record(s, job_id, 1, step, verdict, findings, raised, message=f"Seen at {step}.")
 
 
 def _events(db: Database, job_id: str) -> list[dict[str, Any]]:
@@ -47,14 +47,17 @@ def _health(db: Database, job_id: str) -> dict[str, Any]:
 
 def test_a_job_without_a_check_has_no_verdict(db: Database) -> None:
     job_id = _claim(db)
-    assert _health(db, job_id) == NO_VERDICT == {"verdict": "unknown", "findings": []}
+    assert _health(db, job_id) == NO_VERDICT
+    assert (NO_VERDICT["verdict"], NO_VERDICT["reason"]) == ("unknown", "not_checked")
 
 
 def test_a_finding_is_stored_and_reported_once(db: Database) -> None:
     job_id = _claim(db)
     for _ in range(2):
         _record(db, job_id, 500, "failing", FOUND, raised=(FOUND,))
-    assert _health(db, job_id) == {"verdict": "failing", "findings": [FOUND]}
+    assert _health(db, job_id) == {
+        "verdict": "failing", "reason": None, "message": "Seen at 500.", "missing": [], "findings": [FOUND]
+    }  # fmt: skip
     assert _events(db, job_id) == [{**FOUND, "verdict": "failing"}]
 
 
@@ -66,7 +69,8 @@ def test_a_change_of_the_verdict_alone_is_reported_in_the_same_shape(db: Databas
     first, _, last = _events(db, job_id)
     assert first.keys() == last.keys() == {*FOUND, "verdict"}
     assert (last["code"], last["found_at_step"], last["verdict"]) == ("verdict", 900, "healthy")
-    assert "from failing to healthy" in last["message"] and _health(db, job_id)["findings"] == []
+    assert last["message"] == "The verdict changed from failing to healthy. Seen at 900."
+    assert _health(db, job_id)["findings"] == []
 
 
 def test_a_finding_that_ends_while_another_holds_is_not_reported(db: Database) -> None:
