@@ -17,7 +17,7 @@ CASES ?= 5000
 JOBS   ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 5 ] && n=5; echo $$((n + 1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint types audit fuzz hostile faults quality failures curves session health-cost service-cost api-load sampling bench browser clients openapi lock clean
+.PHONY: help setup demo serve test check lint types audit fuzz hostile faults quality failures stopped curves session health-cost service-cost api-load sampling bench browser clients openapi lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ quality: $(READY) ## every preset side by side on Fashion-MNIST, 45 minutes; wri
 
 failures: $(READY) ## jobs that fail on purpose: each is found, and cured by its remedy; 20 minutes
 	$(BIN)/python -m benchmarks.failures
+
+stopped: $(READY) ## every preset stopped at 1, 10 and 30 % of its run: no verdict is healthy without evidence; hours, or --steps
+	$(BIN)/python -m benchmarks.stopped
 
 curves: $(READY) ## the pictures of docs/curves.md: jobs that fail on purpose, through a service; 20 minutes
 	$(BIN)/python -m benchmarks.curves_page

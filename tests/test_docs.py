@@ -153,7 +153,7 @@ def test_the_glossary_holds_every_status_every_verdict_and_the_words_of_the_spec
         *("job", "status", "task", "attempt", "lease", "heartbeat", "fencing token", "rank", "spec", "settings"),
         *("G", "D", "G_ema", "z", "z_dim", "real", "fake", "real_logits", "fake_logits", "step", "kimg"),
         *("minimax", "non_saturating", "sample", "preview", "checkpoint", "weights"),
-        *("health", "finding", "remedy", "look", "probe", "evaluation", "FCD", "KCD"),
+        *("health", "finding", "remedy", "check", "probe", "evaluation", "FCD", "KCD"),
         *("tenant", "key", "scope", "quota"),
     )
     assert [term for term in terms if f"**{term}**" not in words] == []

@@ -31,14 +31,18 @@ FOUND: dict[str, Any] = {
     "evidence": [],
     "remedy": [],
 }
-# Ends at the first evaluation past three tenths of the run: no generator is as good as this asks, and nothing else is
-# found so bad before.
+# Ends at the first evaluation past three tenths of the run: no generator is as good as this asks, none improves by as
+# much, and nothing else is found so bad before.
 ENDED_EARLY = {
     "policy": "stop_and_keep_best",
     "every_steps": 20,
     "thresholds": {
         "warm_up_images": 0,
         "never_learned_distance": 0.0,
+        "healthy_precision": 1.0,
+        "healthy_coverage": 1.0,
+        "improvement": 1.0,
+        "evaluations": 3,
         "collapse_diversity": 0.0,
         "collapse_duplicates": 1.0,
     },

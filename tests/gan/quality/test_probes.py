@@ -201,14 +201,10 @@ def test_without_labels_or_held_out_images_their_measurements_are_none(quick: Qu
     assert probe.diversity is not None
 
 
-def test_identical_reals_give_no_diversity(quick: Quick, shapes: ImageDataset) -> None:
+def test_identical_reals_give_neither_diversity_nor_duplicates(quick: Quick, shapes: ImageDataset) -> None:
     same = replace(shapes, images=torch.zeros_like(shapes.images))
-    assert (
-        prober(quick(**LABELLED), same)
-        .probe(FixedDraws(nearly_identical), FixedDiscriminator(brightness), 1)
-        .diversity
-        is None
-    )
+    found = prober(quick(**LABELLED), same).probe(FixedDraws(nearly_identical), FixedDiscriminator(brightness), 1)
+    assert (found.diversity, found.duplicates) == (None, None)
 
 
 def test_the_grid_has_some_of_many_classes_only(quick: Quick) -> None:

@@ -24,6 +24,7 @@ from gan.quality.scores import (
     score,
 )
 from gan.randomness import generator
+from gan.spec.catalog import DatasetInfo
 from gan.spec.metrics import QUALITY_METRICS
 
 COUNT = 1000
@@ -200,3 +201,27 @@ def test_the_classifier_score_is_between_one_and_the_number_of_classes() -> None
 def test_a_histogram_has_shares() -> None:
     assert histogram(torch.tensor([0, 2, 2, 2]), ("a", "b", "c")) == {"a": 0.25, "b": 0.0, "c": 0.75}
     assert histogram(torch.tensor([0, 2]), ()) == {}
+
+
+def test_figures_of_images_without_variety_are_absent_not_zero() -> None:
+    """All real images are equal: no fake can lie among them, and no two of them differ."""
+    white = torch.full((60, 1, 2, 1), 255, dtype=torch.uint8)
+    data = ImageDataset(
+        DatasetInfo(name="white", num_images=60, channels=1, height=2, width=1, classes=()), white, None
+    )
+    reals = RealStatistics(random_subset(data, 60, "test"), (), for_dataset(data), 5)
+    found = score(white - torch.arange(60).to(torch.uint8)[:, None, None, None], None, reals)
+    assert found.metrics.keys() == {"fcd", "kcd"}
+    assert found.within_class_diversity == {}
+
+
+def test_classes_with_the_same_images_are_not_recognised(mini: ImageDataset, reals: RealStatistics) -> None:
+    assert mini.held_out is not None and mini.held_out.labels is not None
+    images, own = mini.held_out.images, mini.held_out.labels
+    assert min(reals.recognised(images, own).values()) > 0.7
+    twins = own.clone()
+    members = (own == 3).nonzero()[:, 0]
+    twins[members[::2]] = 5
+    twins[own == 5] = 3
+    of_twins = reals.recognised(images, twins)
+    assert max(of_twins["Dress"], of_twins["Sandal"]) < 0.7

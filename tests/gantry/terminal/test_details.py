@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gantry.terminal.details import status_text
+from gantry.terminal.details import health_report, status_text
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,19 @@ def test_a_status_is_one_or_two_words(
         "allowed_actions": actions,
     }
     assert status_text(job) == text
+
+
+@pytest.mark.parametrize(
+    ("health", "shown"),
+    [
+        ({"verdict": "unknown", "reason": "not_checked", "message": "No check has run yet."}, ""),
+        ({"verdict": "unknown"}, ""),
+        (
+            {"verdict": "unknown", "reason": "still_learning", "message": "Nothing recognisable yet: 27 steps."},
+            "Verdict: still learning. Nothing recognisable yet: 27 steps.",
+        ),
+        ({"verdict": "healthy", "reason": None, "message": "Recognisable."}, "Verdict: healthy. Recognisable."),
+    ],
+)
+def test_a_verdict_is_shown_with_what_a_person_would_see(health: dict[str, str | None], shown: str) -> None:
+    assert health_report({"id": "j", "health": {"findings": [], **health}}) == shown
