@@ -33,9 +33,9 @@ STATIC = {"fcd": 44.8, "precision": 0.002, "coverage": 0.001, "recall": 0.0}
 WRONG_CLASSES = {"fcd": 9.0, "precision": 0.6, "coverage": 0.06, "recall": 0.01, "label_accuracy": 0.25}
 
 
-def summary_after(spec: TrainSpec, step: int, info: DatasetInfo = INFO, **metrics: float) -> HealthSummary:
+def summary_after(spec: TrainSpec, step: int, metrics: Mapping[str, float]) -> HealthSummary:
     """Return the summary of a run of `spec` that is at `step`, whose only evaluation is there."""
-    health = HealthMonitor(spec, info)
+    health = HealthMonitor(spec, INFO)
     health.add_evaluation(evaluation(0, **NOISE))
     health.add_evaluation(evaluation(step, **metrics))
     return health.summary
@@ -52,7 +52,7 @@ def summary_after(spec: TrainSpec, step: int, info: DatasetInfo = INFO, **metric
 def test_below_the_evidence_the_verdict_is_unknown_and_says_what_a_person_would_see(
     figures: dict[str, float], says: str, lacks: set[str]
 ) -> None:
-    found = summary_after(spec_with(), 7_000, fcd=8.0, **{k: v for k, v in figures.items() if k != "fcd"})
+    found = summary_after(spec_with(), 7_000, {"fcd": 8.0, **figures})
     assert (found.verdict, found.reason) == ("unknown", "still_learning")
     assert found.message.startswith(says)
     assert {evidence.metric for evidence in found.missing} == lacks
@@ -87,7 +87,7 @@ def test_before_the_first_evaluation_and_without_any_the_verdict_is_unknown() ->
 
 
 def test_good_images_are_healthy_after_the_warm_up_only() -> None:
-    early, later = (summary_after(spec_with(), step, fcd=3.0) for step in (1_000, 2_000))
+    early, later = (summary_after(spec_with(), step, {"fcd": 3.0}) for step in (1_000, 2_000))
     assert (early.verdict, early.reason) == ("unknown", "still_learning")
     assert "the warm-up lasts until step" in early.message
     assert (later.verdict, later.reason, later.missing) == ("healthy", None, ())
@@ -256,7 +256,12 @@ def test_constant_images_have_neither_diversity_nor_precision_and_are_no_collaps
             class_histogram={}, real_class_histogram={}, within_class_diversity={}, reference={},
         )  # fmt: skip
         assert health.add_evaluation(one) == []
-        absent = {"diversity": None, "class_diversity": {}, "duplicates": None, "overfitting_gap": None}
+        absent: dict[str, Any] = {
+            "diversity": None,
+            "class_diversity": {},
+            "duplicates": None,
+            "overfitting_gap": None,
+        }
         nothing = {"conditioning_margin": None, "conditioning_swing": None}
         assert health.add_probe(probe(step + 500, **absent, **nothing)) == []
         assert health.verdict == ("unknown" if step < 6_000 else "healthy")
