@@ -70,7 +70,7 @@ failures: $(READY) ## jobs that fail on purpose: each is found, and cured by its
 	$(BIN)/python -m benchmarks.failures
 
 stopped: $(READY) ## every preset stopped at 1, 10 and 30 % of its run: no verdict is healthy without evidence; hours, or --steps
-	$(BIN)/python -m benchmarks.stopped
+	$(BIN)/python -m benchmarks.verdicts.stopped
 
 curves: $(READY) ## the pictures of docs/curves.md: jobs that fail on purpose, through a service; 20 minutes
 	$(BIN)/python -m benchmarks.curves_page

@@ -26,7 +26,7 @@ from gan.frozen import frozen
 from gan.layers.minibatch import MinibatchDiscrimination
 from gan.layers.virtual_batchnorm import VirtualBatchNorm2d
 from gan.randomness import Draws
-from gan.spec.fields import TrainSpec
+from gan.spec.fields import CROSS_ENTROPY, TrainSpec
 
 SCORES: Final = ("real_score", "fake_score")
 """The means of D(x) and of D(G(z)), 0..1. Only a D that minimises a cross entropy has them."""
@@ -38,7 +38,12 @@ G_METRICS: Final = ("loss_g", "grad_norm_g")
 
 def d_metrics(spec: TrainSpec) -> tuple[str, ...]:
     """Return the names of the metrics of an update of D under `spec`: `D_METRICS`, without scores if it has none."""
-    return tuple(name for name in D_METRICS if spec.cross_entropy or name not in SCORES)
+    return tuple(name for name in D_METRICS if has_scores(spec) or name not in SCORES)
+
+
+def has_scores(spec: TrainSpec) -> bool:
+    """Return whether the sigmoid of D's logit is a probability under `spec`, so that there are `SCORES`."""
+    return spec.loss.kind in CROSS_ENTROPY
 
 
 # Layers whose output for one image depends on the other images of the batch.
@@ -197,7 +202,7 @@ class AdversarialStep:
         real_logits, fake_logits = real_output.logits, fake_output.logits
         loss, accuracy = self.loss.d(real_logits, fake_logits), self.loss.d_accuracy(real_logits, fake_logits)
         class_loss = self._class_loss(labels, real_output, fake_output)
-        scores = [logits.sigmoid().mean() for logits in (real_logits, fake_logits)] if self.spec.cross_entropy else []
+        scores = [logits.sigmoid().mean() for logits in (real_logits, fake_logits)] if has_scores(self.spec) else []
         return [loss, accuracy, real_logits.mean(), fake_logits.mean(), *scores, penalty, class_loss]
 
     def _g_losses(

@@ -12,7 +12,7 @@ from gan.health.quality import BestEvaluation
 from gan.health.symptom import Symptom
 from gan.spec import DEFAULT_PRESET, preset_spec
 from gan.spec.families import FAMILIES
-from gan.spec.fields import OptimizerSpec, PenaltyKind, TrainSpec
+from gan.spec.fields import CROSS_ENTROPY, OptimizerSpec, PenaltyKind, TrainSpec
 from gan.spec.rules import normalises_by_batch
 
 Treatment = tuple[SpecChange, ...]
@@ -108,7 +108,7 @@ def usual_rates(case: TreatmentCase, why: str, **reasons: str) -> Treatment:
 def smoothing(case: TreatmentCase) -> Treatment:
     """Smooth the real label to 0.9, where the loss is a cross entropy without smoothing of the real label."""
     why = "D's target for real images is 0.9 in place of 1, so that its logits stay where G has a gradient."
-    sharp = case.spec.cross_entropy and case.spec.stabilizers.real_label == 1.0
+    sharp = case.spec.loss.kind in CROSS_ENTROPY and case.spec.stabilizers.real_label == 1.0
     return (SpecChange("/stabilizers/real_label", 0.9, why),) if sharp else ()
 
 

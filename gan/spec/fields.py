@@ -194,9 +194,8 @@ class AlternationSpec(SpecModel):
     g_steps: Int = Field(1, ge=1, le=100, description="Updates (unit epoch: epochs) of G after those of D.")
     fakes: Literal["shared", "fresh"] = Field(
         "shared",
-        description="The fakes of G's update, where a step has one update of each network and G's loss needs no "
-        "reals. shared: those that D was just updated on, as in the code of DCGAN's authors. fresh: new ones, as in "
-        "algorithm 1 of Goodfellow et al. 2014. In all other cases they are new.",
+        description="The fakes of G's update, if a step has one update of each and G's loss needs no reals. shared: "
+        "those of D's update. fresh: new ones, as in algorithm 1 of Goodfellow et al. 2014, and in all other cases.",
     )
 
 
@@ -387,19 +386,9 @@ class TrainSpec(SpecModel):
 
     @property
     def shares_fakes(self) -> bool:
-        """Whether D and G use the same fakes."""
-        return self.can_share_fakes and self.alternation.fakes == "shared"
-
-    @property
-    def can_share_fakes(self) -> bool:
-        """Whether D and G can use the same fakes: a step has one update of each, and G's loss needs no reals."""
+        """Whether D and G use the same fakes: a step has one update of each, and G's loss needs no reals."""
         one_each = (self.alternation.unit, self.alternation.d_steps, self.alternation.g_steps) == ("step", 1, 1)
-        return one_each and not self.g_sees_reals
-
-    @property
-    def cross_entropy(self) -> bool:
-        """Whether D minimises a cross entropy, so that the sigmoid of its logit is a probability."""
-        return self.loss.kind in CROSS_ENTROPY
+        return one_each and not self.g_sees_reals and self.alternation.fakes == "shared"
 
     @property
     def scheduled(self) -> bool:

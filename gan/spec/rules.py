@@ -170,7 +170,9 @@ def _conditional_fields(spec: TrainSpec) -> Iterable[tuple[str, bool, str]]:
     for field in ("d_steps", "g_steps"):
         yield f"alternation.{field}", counted, "set alternation.unit to 'step' or 'epoch'"
     one_each = "set alternation.unit to 'step' with one update of each network, and a loss that needs no reals for G"
-    yield "alternation.fakes", spec.can_share_fakes, one_each
+    alternation = spec.alternation
+    shareable = (alternation.unit, alternation.d_steps, alternation.g_steps) == ("step", 1, 1)
+    yield "alternation.fakes", shareable and not spec.g_sees_reals, one_each
     noisy = spec.stabilizers.instance_noise > 0
     yield "stabilizers.instance_noise_until", noisy, "set stabilizers.instance_noise above 0"
     yield "ema.half_life_images", spec.ema.enabled, "set ema.enabled to true"

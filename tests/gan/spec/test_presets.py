@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gan.spec import BUILTIN_DATASETS, UnknownPresetError, check_against, preset_spec, resolve
+from gan.spec import BUILTIN_DATASETS, UnknownPresetError, check_against, from_record, preset_spec, resolve
 from gan.spec.presets import DEFAULT_PRESET, PRESETS
+
+BODY = {"dataset": "fashion-mnist-mini"}
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -57,3 +59,11 @@ def test_the_two_presets_of_2014_differ_only_in_their_loss() -> None:
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(UnknownPresetError):
         preset_spec("stylegan9")
+
+
+def test_fakes_are_shared_by_default_and_fresh_in_the_presets_of_2014() -> None:
+    shared, fresh = resolve(BODY), preset_spec("goodfellow2014")
+    assert (shared.shares_fakes, fresh.shares_fakes) == (True, False)
+    old = {k: v for k, v in shared.model_dump(mode="json").items() if k != "alternation"}
+    assert from_record({**old, "alternation": {"unit": "step", "d_steps": 1, "g_steps": 1}}) == shared
+    assert not resolve({**BODY, "alternation": {"fakes": "fresh"}}).shares_fakes

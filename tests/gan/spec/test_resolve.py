@@ -292,26 +292,6 @@ def test_a_spec_of_version_one_is_read_without_evaluations() -> None:
     assert from_record(first) == current
 
 
-def test_a_retired_threshold_is_read_and_only_its_old_default_is_accepted() -> None:
-    """A spec that the last version has written out has it, and `gantry submit --from JOB` sends it back."""
-
-    def with_chance(value: float) -> dict[str, Any]:
-        spec = resolve(body_with()).model_dump(mode="json")
-        spec["safeguards"]["thresholds"]["conditioning_chance"] = value
-        return spec
-
-    assert from_record(with_chance(2.0)) == resolve(with_chance(1.5)) == resolve(body_with())
-    assert list(problems_in(with_chance(2.0))) == ["/safeguards/thresholds/conditioning_chance"]
-
-
-def test_fakes_are_shared_by_default_and_fresh_in_the_presets_of_2014() -> None:
-    shared, fresh = resolve(body_with()), resolve(body_with(preset="goodfellow2014"))
-    assert (shared.shares_fakes, fresh.shares_fakes) == (True, False)
-    old = {k: v for k, v in shared.model_dump(mode="json").items() if k != "alternation"}
-    assert from_record({**old, "alternation": {"unit": "step", "d_steps": 1, "g_steps": 1}}) == shared
-    assert not resolve(body_with(alternation={"fakes": "fresh"})).shares_fakes
-
-
 def test_a_problem_in_a_list_has_a_pointer() -> None:
     found = problems_in(body_with(discriminator=UNNORMALISED, penalties=[R1, {"kind": "r2", "wieght": 1.0}]))
     assert {where: p.code for where, p in found.items()} == {

@@ -9,11 +9,12 @@ import pytest
 
 import gan.health
 from gan.findings import Code
-from gan.spec import SpecError, resolve
+from gan.spec import SpecError, from_record, resolve
 from gan.spec.fields import TrainSpec
 from gan.spec.safeguards import SafeguardsSpec, ThresholdsSpec
 
 FIELDS = ThresholdsSpec.model_fields
+BODY = {"dataset": "fashion-mnist-mini"}
 DOCS = Path(__file__).parents[3] / "docs" / "health.md"
 READERS = [
     *Path(gan.health.__file__).parent.glob("*.py"),
@@ -66,3 +67,17 @@ def test_the_defaults() -> None:
     limits = spec.thresholds
     assert (limits.past_best_warning, limits.past_best_critical, limits.evaluations) == (1.25, 1.5, 5)
     assert (limits.warm_up_share, limits.warm_up_images, limits.window_steps) == (0.05, 20_000, 4_000)
+
+
+def test_a_retired_threshold_is_read_and_only_its_old_default_is_accepted() -> None:
+    """A spec that the last version has written out has it, and `gantry submit --from JOB` sends it back."""
+
+    def with_chance(value: float) -> dict[str, Any]:
+        spec = resolve(BODY).model_dump(mode="json")
+        spec["safeguards"]["thresholds"]["conditioning_chance"] = value
+        return spec
+
+    assert from_record(with_chance(2.0)) == resolve(with_chance(1.5)) == resolve(BODY)
+    with pytest.raises(SpecError) as caught:
+        resolve(with_chance(2.0))
+    assert [p.pointer for p in caught.value.problems] == ["/safeguards/thresholds/conditioning_chance"]

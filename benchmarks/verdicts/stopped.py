@@ -110,7 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (asked.out / f"{asked.one}.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
         return 0
     options = ["--out", str(asked.out)] + (["--steps", str(asked.steps)] if asked.steps else [])
-    codes = all_apart(asked.presets, lambda name: ["benchmarks.stopped", "--one", name, *options], asked.at_once, 1)
+    codes = all_apart(
+        asked.presets, lambda name: ["benchmarks.verdicts.stopped", "--one", name, *options], asked.at_once, 1
+    )
     done = [name for name, code in zip(asked.presets, codes, strict=True) if code == 0]
     rows = [row for name in done for row in _kept(asked.out / f"{name}.json")]
     print(table(rows))
@@ -123,7 +125,7 @@ def _kept(path: Path) -> list[Stop]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.stopped", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.verdicts.stopped", description=__doc__)
     parser.add_argument("presets", nargs="*", default=list(PRESETS), help="which (default: all)")
     parser.add_argument("--steps", type=int, help="steps of each run (default: those of the preset)")
     parser.add_argument("--at-once", type=int, default=2, help="presets at a time (default: %(default)s)")

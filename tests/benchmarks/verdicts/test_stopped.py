@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.stopped import SHARES, Stop, body_of, stops, table
+from benchmarks.verdicts.stopped import SHARES, Stop, body_of, stops, table
 from gan.data import ImageDataset
 from gan.quality import features
 from gan.spec import merged, resolve

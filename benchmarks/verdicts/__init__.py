@@ -1,0 +1,1 @@
+"""Measurements of the verdicts of health."""
