@@ -26,6 +26,7 @@ from jobs.keys import Scope
 from jobs.runtime.settings import Settings
 from jobs.storage import Storage
 from jobs.store.callers import acts
+from jobs.store.queue_limit import QueueLimit
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,11 @@ class TenantContext:
     def event_hub(self) -> EventHub:
         """The source of live events."""
         return self.services.event_hub
+
+    @property
+    def queue_limit(self) -> QueueLimit:
+        """The limit of the number of queued jobs of all tenants."""
+        return self.services.queue_limit
 
     @property
     def classes(self) -> Callable[[str], tuple[DatasetClass, ...]]:

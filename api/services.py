@@ -19,6 +19,7 @@ from jobs.db import Database
 from jobs.runtime.settings import Settings
 from jobs.storage import Storage, open_storage
 from jobs.store import datasets, jobs
+from jobs.store.queue_limit import QueueLimit
 
 _MEGABYTE: Final = 1_000_000
 _REMEMBERED_JOBS: Final = 1024
@@ -43,6 +44,7 @@ class Services:
     """Used by /readyz only: the API sends no message."""
     event_hub: EventHub
     job_reader: JobReader
+    queue_limit: QueueLimit
     authenticator: Authenticator
 
     @classmethod
@@ -59,6 +61,7 @@ class Services:
             celery=broker.make_app(settings),
             event_hub=EventHub(db),
             job_reader=JobReader(db, settings.lease_seconds),
+            queue_limit=QueueLimit(settings.queue_limit),
             authenticator=Authenticator(db, RateLimiter(settings), required=settings.asks_for_keys),
         )
 

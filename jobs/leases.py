@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ScalarSelect, func, or_, select, union_all, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from jobs import clock
 from jobs.errors import FencedError
-from jobs.models import Attempt, Job
+from jobs.models import Attempt, Job, has_status
 from jobs.runtime import failpoints
 from jobs.status import TERMINAL, TRANSITIONS, Status
 from jobs.store import attempts, events, jobs, queue, workers
@@ -60,29 +60,40 @@ def claim(s: Session, worker_id: str, device: str, gpus: int, ttl: float) -> Job
     The tenant that is next in the serving order goes first. Among its jobs the one with the highest priority is
     chosen, then the oldest. `ttl` is the length of the lease, s.
     """
-    for tenant in queue.serving_order(s, gpus):
-        locked = queue.lock_tenant(s, tenant)
-        # If other workers have just claimed all jobs of this tenant, try the next tenant.
-        job = None if locked is None else _take(s, tenant, worker_id, device, gpus, ttl)
-        if locked is not None and job is not None:
-            locked.served_at = clock.read(s)
-            _open_attempt(s, job, worker_id, device)
-            failpoints.passed("claim.before_commit")
-            return job
+    # First only tenants that no other worker serves at this moment. If all are being served, wait for nobody's turn.
+    job = _claim_first(s, worker_id, device, gpus, ttl, skip_served=True)
+    job = job or _claim_first(s, worker_id, device, gpus, ttl, skip_served=False)
+    if job is not None:
+        _open_attempt(s, job, worker_id, device)
+        failpoints.passed("claim.before_commit")
+    return job
+
+
+def _claim_first(s: Session, worker_id: str, device: str, gpus: int, ttl: float, *, skip_served: bool) -> Job | None:
+    """Claim a job of the first tenant in serving order that has one to give."""
+    tried = 0
+    while turns := queue.serving_order(s, gpus, tried):
+        tried += len(turns)
+        while turns:
+            with s.begin_nested() as attempt:
+                turn = queue.lock_next(s, turns) if skip_served else turns[0]
+                if turn is None:
+                    break
+                job = _take(s, turn.tenant, worker_id, device, gpus, ttl) if queue.may_run_more(s, turn) else None
+                if job is not None:
+                    queue.record_turn(s, turn)
+                    return job
+                # Other workers have just claimed all that the tenant may run. Unlock it: two workers that wait for
+                # tenants must never wait for each other.
+                attempt.rollback()
+            turns = turns[turns.index(turn) + 1 :]
     return None
 
 
 def _take(s: Session, tenant: str, worker_id: str, device: str, gpus: int, ttl: float) -> Job | None:
-    best = (
-        select(Job.id)
-        .where(Job.status == Status.QUEUED.value, Job.tenant == tenant, jobs.claimable_now(), Job.gpus <= gpus)
-        .order_by(Job.priority.desc(), Job.created_at, Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
     return s.scalars(
         update(Job)
-        .where(Job.id == best.scalar_subquery(), Job.status == Status.QUEUED.value)
+        .where(Job.id == _best(tenant, gpus), has_status(Status.QUEUED))
         .values(
             status=Status.RUNNING.value,
             attempt=Job.attempt + 1,
@@ -97,6 +108,28 @@ def _take(s: Session, tenant: str, worker_id: str, device: str, gpus: int, ttl: 
         .returning(Job)
         .execution_options(populate_existing=True)
     ).one_or_none()
+
+
+def _best(tenant: str, gpus: int) -> ScalarSelect[str]:
+    """Return a subquery for the tenant's next job, which it locks; jobs that others have locked are passed over.
+
+    It takes the best of those that need no GPU, of those that need one, and so on, as each is the first of an index.
+    """
+    order = queue.claim_order()
+    fits = (has_status(Status.QUEUED), Job.tenant == tenant, jobs.claimable_now())
+    first = [
+        select(Job.id, Job.priority, Job.created_at)
+        .where(*fits, Job.gpus == number)
+        .order_by(*order)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .subquery()
+        for number in range(gpus + 1)
+    ]
+    if len(first) == 1:
+        return select(first[0].c.id).scalar_subquery()
+    best = union_all(*(select(each) for each in first)).subquery()
+    return select(best.c.id).order_by(best.c.priority.desc(), best.c.created_at, best.c.id).limit(1).scalar_subquery()
 
 
 def renew(s: Session, job_id: str, attempt: int, ttl: float) -> JobRequests:
@@ -180,7 +213,9 @@ def reap(s: Session, limit: int = 100) -> list[str]:
     """Give back the jobs whose lease has expired, and return their ids."""
     query = (
         select(Job.id, Job.attempt, Job.lease_owner)
-        .where(Job.status == Status.RUNNING.value, _has_expired())
+        .where(has_status(Status.RUNNING), _has_expired())
+        # A release locks the tenant's record. Two relays that give jobs back lock the records in the same order.
+        .order_by(Job.tenant, Job.lease_owner)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
@@ -278,7 +313,6 @@ def _leave(
     assert status in TRANSITIONS[Status.RUNNING]
     moment = clock.read(s)
     before, job.ran_seconds = job.ran_seconds, _run_seconds(s, job)
-    tenants.add_device_time(s, job.tenant, job.ran_seconds - before, max(1, job.gpus))
     job.status, job.status_reason, job.error = status.value, reason, error
     job.lease_until = job.checkpoint_requested_at = job.pause_requested_at = job.claimed_at = None
     if status not in TERMINAL:
@@ -288,6 +322,8 @@ def _leave(
     attempt.ended_at, attempt.outcome = moment, outcome
     s.flush()
     jobs.record_status(s, job)
+    # At the end, because it locks a record that all attempts of the tenant write to.
+    tenants.add_device_time(s, job.tenant, job.ran_seconds - before, max(1, job.gpus))
     s.refresh(job)
     return job
 

@@ -43,7 +43,7 @@ from jobs.errors import DatasetNotFoundError, InvalidKeyError, UnavailableError,
 from jobs.models import Dataset, Job
 from jobs.runtime import failpoints
 from jobs.status import Status
-from jobs.store import datasets, jobs, queue, rates, retries
+from jobs.store import datasets, jobs, rates, retries
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -260,7 +260,7 @@ def _store(
     """Store a new job, the message that wakes a worker, and the response to the request, in one transaction."""
 
     def create_job() -> StoredResponse:
-        queue.require_room(s, context.settings.queue_limit)
+        context.queue_limit.admit(s)
         job = create(s)
         content = _content(context, s, job)
         return StoredResponse(201, content, {"ETag": etag_of(content), "Location": f"/v1/jobs/{job.id}"})

@@ -40,7 +40,8 @@ class Place(ResponseModel):
     """The place of a job in the queue."""
 
     position: int = Field(ge=1)
-    jobs_ahead: int = Field(ge=0)
+    jobs_ahead: int = Field(ge=0, le=1000, description="Exact up to 1,000.")
+    at_least: bool = Field(description="True: more than 1,000 jobs are ahead, and both numbers are lower bounds.")
 
 
 class Evidence(ResponseModel):

@@ -83,7 +83,12 @@ def status_reason(job: Json) -> str:
         )
     sentences = [job["status_reason"]["message"]] if job["status_reason"] else []
     if job["queue"]:
-        sentences.append(f"Position {job['queue']['position']} in the queue.")
+        more = job["queue"]["at_least"]
+        sentences.append(
+            f"More than {count(job['queue']['jobs_ahead'])} jobs are ahead in the queue."
+            if more
+            else f"Position {count(job['queue']['position'])} in the queue."
+        )
     return " ".join(sentences)
 
 

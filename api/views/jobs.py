@@ -14,7 +14,7 @@ from jobs import leases
 from jobs.db import Session
 from jobs.models import NO_VERDICT, Job
 from jobs.status import TERMINAL, Status
-from jobs.store import jobs, queue, workers
+from jobs.store import jobs, positions, workers
 
 
 def job_views(s: Session, shown: Collection[jobs.JobDetails], lease_seconds: float) -> list[JobView]:
@@ -23,7 +23,7 @@ def job_views(s: Session, shown: Collection[jobs.JobDetails], lease_seconds: flo
     # Only for queued jobs: most polls are for jobs that are running or have ended.
     is_any_queued = any(row.status == Status.QUEUED for row in rows)
     most_gpus = workers.most_gpus(s, lease_seconds) if is_any_queued else None
-    places = queue.positions(s, rows, most_gpus)
+    places = positions.find(s, rows, most_gpus)
     return [_job_view(job, most_gpus, places.get(job.row.id)) for job in shown]
 
 
@@ -39,7 +39,7 @@ def seconds_until_silent(shown: jobs.JobDetails) -> float:
     return leases.silent_seconds(shown.row) - shown.heartbeat_age
 
 
-def _job_view(shown: jobs.JobDetails, most_gpus: int | None, place: queue.QueuePosition | None) -> JobView:
+def _job_view(shown: jobs.JobDetails, most_gpus: int | None, place: positions.QueuePosition | None) -> JobView:
     row = shown.row
     status, spec = Status(row.status), from_record(row.spec)
     is_silent = seconds_until_silent(shown) <= 0
@@ -53,7 +53,7 @@ def _job_view(shown: jobs.JobDetails, most_gpus: int | None, place: queue.QueueP
         attempt=row.attempt + 1 if status is Status.QUEUED else row.attempt,
         allowed_actions=jobs.actions(row),
         progress=_progress(row, has_rate=status in TERMINAL or (status is Status.RUNNING and not is_silent)),
-        queue=None if place is None else Place(position=place.ahead + 1, jobs_ahead=place.ahead),
+        queue=None if place is None else _place(place),
         latest_metrics=finite(row.latest_metrics),
         health=_health(row),
         best_checkpoint_id=shown.best,
@@ -69,7 +69,11 @@ def _job_view(shown: jobs.JobDetails, most_gpus: int | None, place: queue.QueueP
     )
 
 
-def _reason(row: Job, most_gpus: int | None, place: queue.QueuePosition | None) -> Reason | None:
+def _place(place: positions.QueuePosition) -> Place:
+    return Place(position=place.ahead + 1, jobs_ahead=place.ahead, at_least=place.at_least)
+
+
+def _reason(row: Job, most_gpus: int | None, place: positions.QueuePosition | None) -> Reason | None:
     """Return why a job has its status; for a queued job, the lack of a worker comes before all other reasons."""
     if row.status == Status.QUEUED and most_gpus is None:
         return Reason(code="no_worker", message="No worker is running; start one with `gantry worker`.")

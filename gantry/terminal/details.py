@@ -39,7 +39,8 @@ def job_details(job: Json, best: Json | None) -> str:
 def status_text(job: Json) -> str:
     """Return what the job is doing, in at most four words."""
     if job["queue"]:
-        return f"queued, {job['queue']['jobs_ahead']} ahead"
+        more = "+" if job["queue"].get("at_least") else ""
+        return f"queued, {job['queue']['jobs_ahead']:,}{more} ahead"
     if job["status"] != "running":
         return str(job["status"])
     if pending := stopping(job):

@@ -3,9 +3,9 @@
 from jobs.models.audit import Act
 from jobs.models.base import DEFAULT_TENANT, SHARED, Base, OfJob, OfTenant
 from jobs.models.datasets import Dataset
-from jobs.models.jobs import NO_VERDICT, Attempt, IdempotencyKey, Job, JobEvent, Outbox
+from jobs.models.jobs import NO_VERDICT, Attempt, IdempotencyKey, Job, JobEvent, Outbox, has_status
 from jobs.models.progress import Checkpoint, Evaluation, MetricBlock, Preview
-from jobs.models.tenants import ApiKey, Tenant
+from jobs.models.tenants import ApiKey, Tenant, TenantTurn
 from jobs.models.webhooks import Webhook, WebhookDelivery
 from jobs.models.workers import Worker
 
@@ -29,7 +29,9 @@ __all__ = [
     "Outbox",
     "Preview",
     "Tenant",
+    "TenantTurn",
     "Webhook",
     "WebhookDelivery",
     "Worker",
+    "has_status",
 ]

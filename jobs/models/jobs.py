@@ -12,9 +12,11 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
+    literal,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql.elements import ColumnElement
 
 from jobs.models.base import Base, OfJob, OfTenant
 from jobs.status import TERMINAL, Status
@@ -32,6 +34,11 @@ NO_VERDICT: Final[dict[str, Any]] = {
 """The health of a job before its first check. Earlier versions stored "verdict" and "findings" alone."""
 
 
+def _only(status: str) -> dict[str, Any]:
+    """Return the options of an index that holds the jobs of one status only, so that the others cost it nothing."""
+    return {"sqlite_where": text(f"status = '{status}'"), "postgresql_where": text(f"status = '{status}'")}
+
+
 class Job(OfTenant, Base):
     """One durable request to train. `attempt` is the fencing token: each claim raises it, and nothing lowers it.
 
@@ -43,11 +50,14 @@ class Job(OfTenant, Base):
         CheckConstraint(f"status in ({_STATUSES})", name="status_known"),
         CheckConstraint("(status = 'running') = (lease_until is not null)", name="lease_while_running"),
         CheckConstraint(f"(status in ({_ENDED})) = (finished_at is not null)", name="finished_when_terminal"),
-        # In the order of a claim, with every column that a position in the queue depends on. So neither a claim nor a
-        # position sorts all queued jobs, and a position is computed from the index alone.
-        Index("ix_jobs_claim", "status", "tenant", text("priority DESC"), "created_at", "id", "gpus"),
+        # In the order of a claim, with every column that a position in the queue depends on. So a claim reads the
+        # first entry of a tenant, and a position counts entries. `gpus` stands before the order: a worker without a
+        # GPU need not read past jobs that it cannot run.
+        Index("ix_jobs_queued", "tenant", "gpus", text("priority DESC"), "created_at", "id", **_only("queued")),
+        Index("ix_jobs_published", text("(coalesce(published_at, created_at))"), **_only("queued")),
+        # Not of `lease_until`: each heartbeat would then write to every index of the table.
+        Index("ix_jobs_running", "tenant", "lease_owner", **_only("running")),
         Index("ix_jobs_finished_at", "finished_at"),
-        Index("ix_jobs_lease", "status", "lease_until"),
         Index("ix_jobs_tenant_id", "tenant", "id"),
         Index("ix_jobs_tenant_status_id", "tenant", "status", "id"),
         Index("ix_jobs_tenant_dataset_id", "tenant", "dataset", "id"),
@@ -103,6 +113,14 @@ class Job(OfTenant, Base):
     created_at: Mapped[float]
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
+
+
+def has_status(status: Status, row: type[Job] = Job) -> ColumnElement[bool]:
+    """Return the condition that a job has this status.
+
+    The status is a constant in the statement and no parameter: otherwise no index of one status would be used.
+    """
+    return row.status == literal(status.value, literal_execute=True)
 
 
 class Attempt(OfJob, Base):

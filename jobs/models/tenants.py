@@ -28,9 +28,20 @@ class Tenant(Base):
     """The maximum size of its checkpoints, previews and data sets, MB."""
     device_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
     """The device time of its ended attempts, s."""
-    served_at: Mapped[float] = mapped_column(default=0.0, server_default="0")
-    """When a job of the tenant was last claimed. The tenant served longest ago goes first."""
     created_at: Mapped[float]
+
+
+class TenantTurn(Base):
+    """When a job of the tenant was last claimed. The tenant served longest ago goes first.
+
+    Claims lock this row and pass over locked ones. It is not part of `Tenant`, whose device time every ended attempt
+    has to add up: under many claims, an attempt would wait for that record without end.
+    """
+
+    __tablename__ = "tenant_turns"
+
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True)
+    served_at: Mapped[float] = mapped_column(default=0.0, server_default="0")
 
 
 class ApiKey(Base):

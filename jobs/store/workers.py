@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from jobs import clock
 from jobs.errors import WorkerNotFoundError
-from jobs.models import Job, Worker
+from jobs.models import Job, Worker, has_status
 from jobs.status import Status
 from jobs.store.callers import acts
 from jobs.store.pages import Page, cut, decode
@@ -95,8 +95,8 @@ def is_draining(s: Session, worker_id: str) -> bool:
 
 def count_idle(s: Session, lease_seconds: float) -> int:
     """Return how many live workers wait for work: those whose lease is on no job, whatever they last reported."""
-    holds_job = select(Job.id).where(Job.status == Status.RUNNING.value, Job.lease_owner == Worker.id).exists()
-    query = select(func.count()).select_from(Worker).where(*_taking_jobs(lease_seconds), ~holds_job)
+    busy = select(Job.lease_owner).where(has_status(Status.RUNNING), Job.lease_owner.is_not(None))
+    query = select(func.count()).select_from(Worker).where(*_taking_jobs(lease_seconds), Worker.id.not_in(busy))
     return s.execute(query).scalar_one()
 
 
@@ -117,7 +117,7 @@ def count_on_host(s: Session, worker_id: str, seconds: float) -> int:
 
 def most_gpus(s: Session, lease_seconds: float) -> int | None:
     """Return the largest number of GPUs that a worker gives a job; None if no live worker takes jobs."""
-    return max(s.scalars(select(Worker.gpus).where(*_taking_jobs(lease_seconds))), default=None)
+    return s.scalar(select(func.max(Worker.gpus)).where(*_taking_jobs(lease_seconds)))
 
 
 def largest_memory(s: Session, *, with_gpu: bool) -> int | None:

@@ -38,7 +38,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def test_from_post_to_images_by_class_label(service: Service) -> None:
     job = service.submit(name="first light", **JUDGED)
-    assert job["status"] == "queued" and job["queue"] == {"position": 1, "jobs_ahead": 0}
+    assert job["status"] == "queued" and job["queue"] == {"position": 1, "jobs_ahead": 0, "at_least": False}
     done = service.wait(job["id"])
     assert done["status"] == "succeeded", (done, service.tail())
     assert done["progress"]["step"] == 40 and done["progress"]["fraction"] == 1.0

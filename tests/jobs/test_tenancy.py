@@ -10,7 +10,7 @@ from jobs.db import Database
 from jobs.errors import DatasetNotFoundError, JobNotFoundError
 from jobs.models import Base, Checkpoint, Job, JobEvent, OfJob, OfTenant
 from jobs.storage import StoredFile
-from jobs.store import checkpoints, datasets, events, jobs, metrics, queue
+from jobs.store import checkpoints, datasets, events, jobs, metrics, positions
 from jobs.store.callers import tenants
 from tests.jobs.helpers import submit
 
@@ -105,7 +105,7 @@ def test_two_tenants_may_use_the_same_data_set_name(db: Database, two: tuple[Job
 
 def test_a_queue_position_counts_jobs_of_other_tenants(db: Database, two: tuple[Job, Job]) -> None:
     with db.read("theirs") as s:
-        assert queue.positions(s, [two[1]], 0)[two[1].id].ahead == 1
+        assert positions.find(s, [two[1]], 0)[two[1].id].ahead == 1
 
 
 def test_every_table_with_a_tenant_or_a_job_is_limited() -> None:

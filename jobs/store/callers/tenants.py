@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from jobs import clock
 from jobs.errors import QuotaExceededError, QuotaUsedUpError, TenantNotFoundError
-from jobs.models import Checkpoint, Dataset, Job, Preview, Tenant
+from jobs.models import Checkpoint, Dataset, Job, Preview, Tenant, TenantTurn
 from jobs.status import Status
 from jobs.store.callers import acts
 from jobs.store.pages import Page, cut, decode
@@ -40,6 +40,8 @@ def get_or_create(s: Session, tenant: str) -> Tenant:
     if row is None:
         row = Tenant(id=tenant, created_at=clock.read(s))
         s.add(row)
+        s.flush()
+        s.add(TenantTurn(tenant=tenant))
         s.flush()
     return row
 
@@ -88,7 +90,8 @@ def admit_job(s: Session, tenant: str) -> None:
     """
     if (row := _lock_if_limited(s, tenant)) is None:
         return
-    if row.max_queued is not None and (queued := _count(s, tenant, *_WAITING)) >= row.max_queued:
+    if row.max_queued is not None and _has(s, tenant, row.max_queued, *_WAITING):
+        queued = _count(s, tenant, *_WAITING)
         detail = f"{queued} of {row.max_queued} jobs already wait. Submit this one when one of them has started."
         raise QuotaExceededError(detail)
     if row.device_hours is not None and row.device_seconds >= row.device_hours * _HOUR:
@@ -152,3 +155,9 @@ def add_device_time(s: Session, tenant: str, seconds: float, devices: int) -> No
 def _count(s: Session, tenant: str, *statuses: str) -> int:
     query = select(func.count()).select_from(Job).where(Job.tenant == tenant, Job.status.in_(statuses))
     return s.execute(query).scalar_one()
+
+
+def _has(s: Session, tenant: str, most: int, *statuses: str) -> bool:
+    """Return whether the tenant has at least `most` such jobs; no more of them are read."""
+    first = select(Job.id).where(Job.tenant == tenant, Job.status.in_(statuses)).limit(most).subquery()
+    return s.execute(select(func.count()).select_from(first)).scalar_one() >= most

@@ -38,7 +38,7 @@ def test_a_new_job_has_the_documented_fields(client: TestClient) -> None:
     client.post("/v1/jobs", json=DEFAULT_JOB)
     job = client.post("/v1/jobs", json={**DEFAULT_JOB, "labels": {"team": "vision"}}).json()
     assert job["status"] == "queued" and job["attempt"] == 1 and job["labels"] == {"team": "vision"}
-    assert job["queue"] == {"position": 2, "jobs_ahead": 1}
+    assert job["queue"] == {"position": 2, "jobs_ahead": 1, "at_least": False}
     assert job["allowed_actions"] == ["cancel", "pause"]
     assert job["health"] == {
         "verdict": "unknown", "reason": "not_checked", "message": "No check has run yet.", "missing": [],

@@ -19,7 +19,7 @@ from jobs.models import Attempt, Checkpoint, Evaluation, Job, JobEvent, MetricBl
 from jobs.runtime.settings import Settings
 from jobs.status import Status
 from jobs.storage import StoredFile
-from jobs.store import checkpoints, datasets, evaluations, events, jobs, metrics, outbox, previews, queue
+from jobs.store import checkpoints, datasets, evaluations, events, jobs, metrics, outbox, positions, previews
 from tests.jobs.helpers import submit
 
 # Cursors of this list whose keys no database accepts: half a surrogate pair, and a zero character.
@@ -116,7 +116,7 @@ def test_filters_narrow_the_list(db: Database) -> None:
 
 
 def _positions(s: Session, rows: Sequence[Job], most_gpus: int | None) -> dict[str, int]:
-    return {job_id: position.ahead for job_id, position in queue.positions(s, rows, most_gpus).items()}
+    return {job_id: position.ahead for job_id, position in positions.find(s, rows, most_gpus).items()}
 
 
 def test_queue_positions_follow_the_order_of_claims(db: Database) -> None:
