@@ -17,7 +17,7 @@ CASES ?= 5000
 JOBS   ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 5 ] && n=5; echo $$((n + 1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint types audit fuzz hostile faults quality failures stopped curves session health-cost service-cost api-load sampling bench browser clients openapi lock clean
+.PHONY: help setup demo serve test check lint types audit fuzz hostile faults quality failures stopped curves session health-cost service-cost api-load scale sampling bench browser clients openapi lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ service-cost: $(READY) ## what it costs the default job to be kept by the servic
 
 api-load: $(READY) ## the API under load: polls, curves, lists; BENCH_POSTGRES_URL adds PostgreSQL; 5 minutes
 	$(BIN)/python -m benchmarks.api_load
+
+scale: $(READY) ## claim, poll, sweep, submit, list with 1e3, 1e5 and 1e6 queued jobs, on a PostgreSQL of its own; 20 minutes, 5 GB
+	$(BIN)/python -m benchmarks.fleet.scale
 
 sampling: $(READY) ## 64 images over HTTP against the bare forward and PNG, repeats, and 16 clients at once; 2 minutes
 	$(BIN)/python -m benchmarks.sampling

@@ -37,6 +37,8 @@ ARROWS: dict[str, set[str]] = {
     # It writes a long history into the database at once; what is measured is asked over HTTP all the same.
     "benchmarks/filled.py": {"gan.spec", "jobs"},
     "benchmarks/api_load.py": {"benchmarks", "gantry", "jobs"},
+    # It measures the functions of the record themselves.
+    "benchmarks/fleet": {"benchmarks", "gan.spec", "jobs"},
     "benchmarks": {"benchmarks", "gan", "gantry", "jobs.runtime"},
 }
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gan.spec import BUILTIN_DATASETS, TrainSpec
-from jobs.models import Job
+from jobs.models import Job, has_status
 from jobs.status import Status
 
 # Fields that do not change how long one image takes. Evaluations, previews and checkpoints are not in the rate.
@@ -40,7 +40,7 @@ def newest_like(s: Session, spec: TrainSpec, tenant: str) -> MeasuredRate | None
     `s` sees the jobs of all tenants. Jobs of others count if the data set is a built-in one.
     """
     rates = select(Job.tenant, Job.spec, Job.images_per_second, Job.device)
-    running = rates.where(Job.status == Status.RUNNING.value).limit(_MOST_RUNNING)
+    running = rates.where(has_status(Status.RUNNING)).limit(_MOST_RUNNING)
     ended = rates.where(Job.finished_at.is_not(None)).order_by(Job.finished_at.desc()).limit(_MOST_ENDED)
     wanted, is_shared = _cost(json.loads(spec.model_dump_json())), spec.dataset in BUILTIN_DATASETS
     for query in (running, ended):

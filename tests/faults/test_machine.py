@@ -269,17 +269,14 @@ class Machine(RuleBasedStateMachine):
     def republish(self) -> None:
         busy = {job.holder for job in self.jobs.values()}
         idle = [name for name in WORKERS if name not in busy and self.now - self.heard[name] < LEASE]
-        waiting = [job for job in self.jobs.values() if self._claimable(job) and not self.hints[job.id]]
-        forgotten = {job.id: _last_sent(job) for job in waiting if self.now - _last_sent(job) > REPUBLISH}
-        unsent = sum(at <= self.now for times in self.hints.values() for at in times)
+        waiting = {j.id: _last_sent(j) for j in self.jobs.values() if self._claimable(j) and not self.hints[j.id]}
+        forgotten = {job_id: at for job_id, at in waiting.items() if self.now - at > REPUBLISH}
+        most = max(0, len(idle) - sum(at <= self.now for times in self.hints.values() for at in times))
         with self.db.write() as s:
             assert workers.count_idle(s, LEASE) == len(idle)
             found = outbox.republish(s, REPUBLISH, len(idle))
-        assert len(found) == min(len(forgotten), max(0, len(idle) - unsent))
-        # Those whose hint was sent longest ago; the model's clock may say the same of several.
-        assert sorted(forgotten[job_id] for job_id in found) == sorted(forgotten.values())[: len(found)]
-        for job_id in found:
-            self.hints[job_id].append(self.now)
+        assert sorted(forgotten[job_id] for job_id in found) == sorted(forgotten.values())[:most]
+        self.hints.update({job_id: [*self.hints[job_id], self.now] for job_id in found})
 
     @rule()
     def the_broker_loses_everything(self) -> None:

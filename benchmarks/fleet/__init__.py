@@ -1,0 +1,1 @@
+"""A long queue and a large fleet, simulated on a real PostgreSQL."""
