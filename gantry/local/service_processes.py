@@ -81,21 +81,27 @@ class ServiceProcesses:
 
     def restart_ended(self) -> None:
         """Start the processes again that have ended. The pause before it grows with each quick end."""
+        self.say_drained()
         for child in self.children:
             if child.process is None:
                 if time.monotonic() >= child.restart_at:
                     self._start(child)
-            elif (code := child.process.poll()) == 0 and child.is_worker:
-                # A worker ends with 0 only when it was asked to, by `gantry worker drain` or a signal.
-                child.process, child.restart_at = None, math.inf
-                say(f"The {child.name} was drained: it gave its job back. It starts again with the next `gantry up`.")
-            elif code is not None:
+            elif (code := child.process.poll()) is not None:
                 was_steady = time.monotonic() - child.started > _STEADY_SECONDS
                 child.restarts = 0 if was_steady else child.restarts + 1
                 pause = min(_MAX_RESTART_PAUSE_SECONDS, 2.0**child.restarts / 2)
                 child.process, child.restart_at = None, time.monotonic() + pause
                 reason, log = _reason(code), self._log(child)
                 say(f"The {child.name} ended ({reason}); it starts again in {pause:g} s. Its log is {log}")
+
+    def say_drained(self) -> bool:
+        """Say which workers were drained since the last call. Return whether there is one."""
+        # A worker ends with 0 only when it was asked to, by `gantry worker drain` or a signal.
+        drained = [c for c in self.children if c.is_worker and c.process is not None and c.process.poll() == 0]
+        for child in drained:
+            child.process, child.restart_at = None, math.inf
+            say(f"The {child.name} was drained: it gave its job back. It starts again with the next `gantry up`.")
+        return bool(drained)
 
     def first_ended(self) -> ServiceProcess | None:
         """Return a process that has ended, or None if all run."""

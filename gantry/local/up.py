@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Final
@@ -118,8 +118,12 @@ def _wait_until_ready(processes: ServiceProcesses) -> None:
         sampler_client(settings.sampler_url, timeout=10) as sampler,
         httpx2.Client(base_url=settings.url_of(settings.ui_port), trust_env=False, timeout=10) as ui,
     ):
-        parts = ((api, "/readyz", "ready"), (sampler, "/healthz", "alive"), (ui, "/healthz", "alive"))
+        ready, alive = {"ready"}, {"alive"}
+        parts = ((api, "/readyz", ready), (sampler, "/healthz", alive), (ui, "/healthz", alive))
         while not all(_is_ready(*part) for part in parts):
+            if processes.say_drained():
+                # The API answers already, and somebody asked the worker to end: the service may start without one.
+                ready.add("degraded")
             if (child := processes.first_ended()) is not None:
                 log = processes.end_of_log(child)
                 raise UpError(f"The {child.name} ended while it started. The end of its log:\n{log}")
@@ -130,13 +134,13 @@ def _wait_until_ready(processes: ServiceProcesses) -> None:
                 return
 
 
-def _is_ready(client: httpx2.Client, path: str, status: str) -> bool:
-    """Return whether the server answers at `path` with this `status` in its body."""
+def _is_ready(client: httpx2.Client, path: str, statuses: Collection[str]) -> bool:
+    """Return whether the server answers at `path` with one of these values of `status` in its body."""
     try:
         response = client.get(path)
     except httpx2.TransportError:
         return False
-    return response.is_success and response.json()["status"] == status
+    return response.is_success and response.json()["status"] in statuses
 
 
 def _print_welcome(settings: LocalSettings) -> None:

@@ -168,7 +168,9 @@ def test_an_empty_line_holds_no_connection(sqlite_settings: Settings, monkeypatc
 def test_an_upload_has_a_longest_time(sqlite_settings: Settings) -> None:
     with (
         serving(sqlite_settings.model_copy(update={"upload_seconds": 1.0})) as live,
-        sending(live, UPLOAD + "Content-Length: 100000000\r\n", HEAD + bytes(5_000_000)) as connection,
+        sending(
+            live, UPLOAD + "Content-Length: 100000000\r\n", HEAD + b"PK\x03\x04" + bytes(5_000_000)
+        ) as connection,
     ):
         assert answer(connection)[0] == 408
         until(lambda: left(sqlite_settings) == [])
@@ -183,7 +185,7 @@ def test_reserved_disk_space_is_not_free(sqlite_settings: Settings, monkeypatch:
             until(lambda: any("upload.zip" in name for name in left(sqlite_settings)))
             refused = live.http.post("/v1/datasets", files=second)
             assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
-            assert "MB free" in refused.json()["detail"]
+            assert "has 10.0 kB free" in refused.json()["detail"]
         until(lambda: left(sqlite_settings) == [])
         assert live.http.post("/v1/datasets", files=second).json()["code"] == "corrupt-archive"
 
