@@ -27,7 +27,7 @@ setup: $(READY) ## make the environment in .venv, nothing else
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Gantry needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Say make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
 demo: $(READY) ## train the default GAN on a CPU in a minute or so; leaves demo/samples.png and demo/loss.png
@@ -99,7 +99,7 @@ bench: $(READY) ## every figure of speed as a ratio, the peers' loops among them
 
 browser: $(READY) ## a real Chromium does the whole story at the dashboard and takes docs/ui's pictures; 5 minutes (CHROMIUM=...)
 	@command -v $(CHROMIUM) >/dev/null || { echo "make browser needs Chromium, and there is no '$(CHROMIUM)'. Debian: apt-get install chromium. Elsewhere: make browser CHROMIUM=/path/to/it"; exit 2; }
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[dev,browser]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,browser]"
 	$(BIN)/python -m tests.browser --chromium $(CHROMIUM) --out docs/ui
 
 clients: $(READY) ## clients that others generate from docs/openapi.json do a session each; linters; needs Node.js; 5 minutes

@@ -81,12 +81,13 @@ class ServiceProcesses:
 
     def restart_ended(self) -> None:
         """Start the processes again that have ended. The pause before it grows with each quick end."""
-        self.say_drained()
         for child in self.children:
             if child.process is None:
                 if time.monotonic() >= child.restart_at:
                     self._start(child)
-            elif (code := child.process.poll()) is not None:
+            elif (code := child.process.poll()) == 0 and child.is_worker:
+                _retire(child)
+            elif code is not None:
                 was_steady = time.monotonic() - child.started > _STEADY_SECONDS
                 child.restarts = 0 if was_steady else child.restarts + 1
                 pause = min(_MAX_RESTART_PAUSE_SECONDS, 2.0**child.restarts / 2)
@@ -96,16 +97,15 @@ class ServiceProcesses:
 
     def say_drained(self) -> bool:
         """Say which workers were drained since the last call. Return whether there is one."""
-        # A worker ends with 0 only when it was asked to, by `gantry worker drain` or a signal.
         drained = [c for c in self.children if c.is_worker and c.process is not None and c.process.poll() == 0]
         for child in drained:
-            child.process, child.restart_at = None, math.inf
-            say(f"The {child.name} was drained: it gave its job back. It starts again with the next `gantry up`.")
+            _retire(child)
         return bool(drained)
 
-    def first_ended(self) -> ServiceProcess | None:
-        """Return a process that has ended, or None if all run."""
-        return next((c for c in self.children if c.process is not None and c.process.poll() is not None), None)
+    def first_failed(self) -> ServiceProcess | None:
+        """Return a process that has ended, or None if there is none. A worker that was drained does not count."""
+        codes = ((child, child.process.poll()) for child in self.children if child.process is not None)
+        return next((child for child, code in codes if code is not None and (code or not child.is_worker)), None)
 
     def end_of_log(self, child: ServiceProcess) -> str:
         """Return the last lines of a process's log."""
@@ -142,6 +142,12 @@ class ServiceProcesses:
 
     def _log(self, child: ServiceProcess) -> Path:
         return self.settings.data_dir.absolute() / "logs" / f"{child.name}.log"
+
+
+def _retire(child: ServiceProcess) -> None:
+    """Do not start a worker again that ended with 0: somebody asked it to, by `gantry worker drain` or a signal."""
+    child.process, child.restart_at = None, math.inf
+    say(f"The {child.name} was drained: it gave its job back. It starts again with the next `gantry up`.")
 
 
 def say(line: str) -> None:

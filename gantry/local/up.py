@@ -124,7 +124,7 @@ def _wait_until_ready(processes: ServiceProcesses) -> None:
             if processes.say_drained():
                 # The API answers already, and somebody asked the worker to end: the service may start without one.
                 ready.add("degraded")
-            if (child := processes.first_ended()) is not None:
+            if (child := processes.first_failed()) is not None:
                 log = processes.end_of_log(child)
                 raise UpError(f"The {child.name} ended while it started. The end of its log:\n{log}")
             if time.monotonic() > deadline:
