@@ -91,9 +91,11 @@ def _claim_first(s: Session, worker_id: str, device: str, gpus: int, ttl: float,
 
 
 def _take(s: Session, tenant: str, worker_id: str, device: str, gpus: int, ttl: float) -> Job | None:
+    # The subquery holds the lock on a queued job. A second condition on the status would let PostgreSQL choose an
+    # index of queued jobs, which it reads as a whole where its statistics say that the queue is empty.
     return s.scalars(
         update(Job)
-        .where(Job.id == _best(tenant, gpus), has_status(Status.QUEUED))
+        .where(Job.id == _best(tenant, gpus))
         .values(
             status=Status.RUNNING.value,
             attempt=Job.attempt + 1,

@@ -203,11 +203,11 @@ def _count_before(s: Session, job_ids: Collection[str], gpus: int) -> dict[str, 
     if not job_ids:
         return {}
     rows = s.execute(_counts_before(gpus), {"ids": list(job_ids)})
-    return {job_id: min(count, MOST_COUNTED + 1) for job_id, count in rows}
+    return {job_id: min(count, MOST_COUNTED + 1) for job_id, status, count in rows if status == Status.QUEUED}
 
 
 @cache
-def _counts_before(gpus: int) -> Select[str, int]:
+def _counts_before(gpus: int) -> Select[str, str, int]:
     other = aliased(Job)
     more_urgent = other.priority > Job.priority
     older = tuple_(other.created_at, other.id) < tuple_(Job.created_at, Job.id)
@@ -218,8 +218,9 @@ def _counts_before(gpus: int) -> Select[str, int]:
         for number in range(gpus + 1)
         for which in (more_urgent, equally_urgent)
     ]
+    # The caller looks at the status: a condition here would let PostgreSQL read a whole index of queued jobs.
     wanted = Job.id.in_(bindparam("ids", expanding=True))
-    return select(Job.id, sum(counts[1:], start=counts[0])).where(wanted, has_status(Status.QUEUED))
+    return select(Job.id, Job.status, sum(counts[1:], start=counts[0])).where(wanted)
 
 
 def _at_most(most: int | BindParameter[int], row: type[Job], *which: ColumnElement[bool]) -> ScalarSelect[int]:

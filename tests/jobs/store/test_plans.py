@@ -291,11 +291,20 @@ def _is_whole(node: dict[str, Any]) -> bool:
     return node["Node Type"] == "Seq Scan" or (node["Node Type"].startswith("Index") and not by_index)
 
 
+def _keep_without_statistics(db: Database) -> None:
+    """Keep PostgreSQL from planning by the few rows of this test: autovacuum may count them at any moment."""
+    if db.dialect == "postgresql":
+        with db.write() as s:
+            for table in BIG:
+                s.execute(text(f"alter table {table} set (autovacuum_enabled = off)"))
+
+
 def _is_query(statement: str) -> bool:
     return statement.split()[0] in ("SELECT", "UPDATE", "DELETE", "INSERT", "WITH")
 
 
 def test_every_query_uses_an_index_and_every_function_is_called(db: Database) -> None:
+    _keep_without_statistics(db)
     with called() as codes, sent(db) as statements:
         _use_everything(db)
     known = {name: f for module in MODULES for name, f in _public(module).items()}
@@ -335,6 +344,7 @@ def test_a_claim_and_a_page_do_not_sort_all_jobs(db: Database) -> None:
 
 
 def test_a_full_scan_is_detected(db: Database) -> None:
+    _keep_without_statistics(db)
     with db.write() as s:
         if db.dialect == "postgresql":
             s.execute(text("set local enable_seqscan = off"))
