@@ -34,6 +34,23 @@ for name in [name for name in os.environ if name.startswith(PREFIX)]:
 gc.disable()
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give the tests that share a module's fixture to one process of pytest-xdist, which then sets it up once.
+
+    Such groups are also started first, so that no long one is left for the end.
+    """
+    assert isinstance(item, pytest.Function)
+    shared = (found[-1].scope == "module" for found in item._fixtureinfo.name2fixturedefs.values())
+    if any(shared) and item.get_closest_marker("xdist_group") is None:
+        item.add_marker(pytest.mark.xdist_group(item.path.stem + " of " + item.path.parent.name))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long tests, which have a timeout of their own, before the others: none is left for the end."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
 def pytest_collection_finish() -> None:
     """Take all that was imported out of the garbage collector's sight: each full collection took half a second.
 
