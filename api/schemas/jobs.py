@@ -79,9 +79,10 @@ class Health(ResponseModel):
         description="The worst finding decides. Without one it is healthy only on evidence: the last evaluation "
         "shows images that a person recognises."
     )
-    reason: Literal["not_checked", "still_learning", "not_measured"] | None = Field(
+    reason: Literal["not_checked", "still_learning", "not_measured", "ended_early"] | None = Field(
         description="Why the verdict is unknown: no check has run yet; the images are not good enough yet, or not "
-        "evaluated yet; the job has no evaluations. null for every other verdict."
+        "evaluated yet; the job has no evaluations; the job failed or was cancelled before there was evidence. "
+        "null for every other verdict."
     )
     message: str = Field(description="The verdict in one sentence: what a person would see, or the worst finding.")
     missing: list[Evidence] = Field(

@@ -95,7 +95,11 @@ def _reason(row: Job, most_gpus: int | None, place: positions.QueuePosition | No
 def _health(row: Job) -> Health:
     """Return the health of a job; a job of an earlier version has a verdict and findings alone."""
     if row.health["verdict"] == "unknown":
-        return Health.model_validate(NO_VERDICT | row.health)
+        health = Health.model_validate(NO_VERDICT | row.health)
+        if row.status in TERMINAL and health.reason != "not_measured":
+            message = f"The job ended at step {row.step}, before an evaluation showed recognisable images."
+            return health.model_copy(update={"reason": "ended_early", "message": message})
+        return health
     return Health.model_validate({"reason": None, "message": "", "missing": []} | row.health)
 
 

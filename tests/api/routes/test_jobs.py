@@ -52,6 +52,17 @@ def test_a_new_job_has_the_documented_fields(client: TestClient) -> None:
     assert set(job["links"]) == {"self", "events", "metrics", "checkpoints", "evaluations", "samples"}
 
 
+def test_a_job_that_ended_without_evidence_is_not_called_still_learning(
+    client: TestClient, fake_worker: FakeWorker
+) -> None:
+    job_id = fake_worker.train()
+    fake_worker.progress(job_id, 18)
+    fake_worker.finish(job_id, Status.CANCELLED)
+    health = client.get(f"/v1/jobs/{job_id}").json()["health"]
+    assert (health["verdict"], health["reason"]) == ("unknown", "ended_early")
+    assert health["message"] == "The job ended at step 18, before an evaluation showed recognisable images."
+
+
 def test_a_job_of_the_first_version_is_still_shown(client: TestClient, fake_worker: FakeWorker) -> None:
     job_id = fake_worker.submit()
     with fake_worker.db.write() as s:
