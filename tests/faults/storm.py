@@ -102,8 +102,8 @@ def bodies(steps: int) -> list[dict[str, Any]]:
         "checkpoints": {"every_steps": max(1, steps // 12), "keep_last": 2},
         "previews": {"every_steps": max(1, steps // 3), "per_class": 1},
     }
-    judged = {"evaluation": {"every_steps": max(1, steps // 2), "images": 100}}
-    return [*(tiny(seed=seed, **often) for seed in range(3)), tiny(seed=3, **often, **judged)]
+    evaluated = {"evaluation": {"every_steps": max(1, steps // 2), "images": 100}}
+    return [*(tiny(seed=seed, **often) for seed in range(3)), tiny(seed=3, **often, **evaluated)]
 
 
 def run(chosen: StormPlan, folder: Path, log: Callable[[str], None]) -> StormOutcome:

@@ -23,12 +23,12 @@ from tests.conftest import small_settings
 from tests.faults.history import ToldStatus, check
 from tests.faults.undisturbed import References
 from tests.jobs.helpers import disk_path, files_of, submit
-from tests.worker.helpers import judged
+from tests.worker.helpers import with_evaluations
 from worker.exits import Exit
 from worker.trainer import attempt
 
 REFERENCES = References()
-BODY = judged(total_steps=60, checkpoints={"every_steps": 20, "keep_last": 2})
+BODY = with_evaluations(total_steps=60, checkpoints={"every_steps": 20, "keep_last": 2})
 
 
 @pytest.fixture(scope="module")

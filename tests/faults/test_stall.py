@@ -7,8 +7,8 @@ from jobs.runtime.settings import Settings
 from tests.faults.attempts import claim, play, same_as_undisturbed
 from tests.jobs.helpers import submit
 from tests.worker.conftest import RunJob
-from tests.worker.halts import Halting
-from tests.worker.helpers import job_of, tiny, trainer_pids, trains
+from tests.worker.helpers import has_trained, job_of, tiny, trainer_pids
+from tests.worker.pausing import PausingTrainer
 
 
 def test_a_silent_trainer_is_ended_and_another_goes_on(
@@ -17,9 +17,9 @@ def test_a_silent_trainer_is_ended_and_another_goes_on(
     body = tiny()
     job = submit(sqlite_db, **body)
     # Longer than a start takes on a machine that stands still; the lease is longer yet: the trainer alone is silent.
-    halting = Halting(sqlite_settings.model_copy(update={"stall_seconds": 20.0, "lease_seconds": 60.0}))
-    running = run(halting.settings)
-    halting.when(trains(sqlite_db, job.id), job.id)
+    pausing = PausingTrainer(sqlite_settings.model_copy(update={"stall_seconds": 20.0, "lease_seconds": 60.0}))
+    running = run(pausing.settings)
+    pausing.pause_when(has_trained(sqlite_db, job.id), job.id)
     running.result()
 
     given_back = job_of(sqlite_db, job.id)

@@ -24,8 +24,8 @@ from jobs.runtime.settings import Settings
 from jobs.status import Status
 from tests.faults.attempts import claim, expire, finish, forked, freeze, same_as_undisturbed
 from tests.jobs.helpers import submit
-from tests.worker.halts import Halting
-from tests.worker.helpers import events_of, job_of, tiny, trainer_pids, trains, until
+from tests.worker.helpers import events_of, has_trained, job_of, tiny, trainer_pids, until
+from tests.worker.pausing import PausingTrainer
 
 # Told after each fifty steps, when a picture is due: it can be frozen early on.
 BODY: Final = tiny(total_steps=600, checkpoints={"every_steps": 100}, previews={"every_steps": 50, "per_class": 1})
@@ -47,9 +47,9 @@ run_one_job(settings, Database(settings.database), Identity("the zombie", "cpu",
 def test_a_frozen_attempt_that_wakes_writes_nothing(settings: Settings, db: Database, tmp_path: Path) -> None:
     patient = settings.model_copy(update={"lease_seconds": 60})
     job = submit(db, **BODY)
-    halting = Halting(patient)
-    with _supervisor(halting.settings, tmp_path / "zombie.log") as zombie:
-        trainer = halting.when(trains(db, job.id), job.id)
+    pausing = PausingTrainer(patient)
+    with _supervisor(pausing.settings, tmp_path / "zombie.log") as zombie:
+        trainer = pausing.pause_when(has_trained(db, job.id), job.id)
         freeze(patient, job.id, zombie.pid)
         expire(db, job.id)
         sweeper.sweep_once(db, patient)
