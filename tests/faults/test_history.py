@@ -208,7 +208,7 @@ def _a_missing_best_mark(s: Session, files: Storage) -> None:
 
 
 def _a_file_without_a_row(s: Session, files: Storage) -> None:
-    files.put_bytes(keys.checkpoint(_id(s), 33, 1), b"nobody's")
+    files.put_bytes(keys.checkpoint(_id(s), 33, 1), b"orphan")
 
 
 def _a_half_written_file(s: Session, files: Storage) -> None:

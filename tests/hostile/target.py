@@ -123,14 +123,14 @@ def part(name: str, content: bytes, file_name: str | None = None) -> bytes:
 
 
 def _receive_available(connection: socket.socket) -> bytes:
-    patience = connection.gettimeout()
+    timeout = connection.gettimeout()
     connection.setblocking(False)
     try:
         return connection.recv(65536)
     except BlockingIOError:
         return b""
     finally:
-        connection.settimeout(patience)
+        connection.settimeout(timeout)
 
 
 def _read_response(connection: socket.socket, got: bytes) -> str:

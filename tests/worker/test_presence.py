@@ -85,17 +85,17 @@ def test_a_worker_whose_row_is_missing_registers_again_with_its_state(
 
 
 def test_a_request_to_drain_is_passed_on_once(sqlite_settings: Settings, sqlite_db: Database) -> None:
-    told: list[str] = []
+    drain_calls: list[str] = []
     quick = sqlite_settings.model_copy(update={"lease_seconds": 1})
-    thread = Presence(quick, "wrk_test", [], 0, on_drain=lambda: told.append("drain"))
+    thread = Presence(quick, "wrk_test", [], 0, on_drain=lambda: drain_calls.append("drain"))
     thread.start()
     until(lambda: len(registered(sqlite_db)) == 1)
     with sqlite_db.write() as s:
         workers.request_drain(s, "wrk_test")
-    until(lambda: told == ["drain"])
+    until(lambda: drain_calls == ["drain"])
     time.sleep(0.6)
     thread.leave()
-    assert told == ["drain"]
+    assert drain_calls == ["drain"]
 
 
 def test_a_worker_marks_its_installed_data_sets_as_ready(

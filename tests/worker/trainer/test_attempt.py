@@ -127,7 +127,9 @@ def test_a_stopped_and_resumed_run_has_every_preview(sqlite_settings: Settings, 
         assert [row.step for row in previews.listing(s, job.id)] == [0, 2, 4, 6, 8]
 
 
-def test_a_job_without_its_gpu_ends_with_the_code_for_that(sqlite_settings: Settings, sqlite_db: Database) -> None:
+def test_a_trainer_without_the_requested_gpu_exits_with_no_device(
+    sqlite_settings: Settings, sqlite_db: Database
+) -> None:
     job = submit(sqlite_db, **tiny(resources={"gpus": 1}))
     with sqlite_db.write() as s:
         assert leases.claim(s, "a worker that believes it has one", "cuda:0", 1, 60) is not None
