@@ -22,8 +22,8 @@ from jobs.status import TERMINAL, Status
 from tests.faults import fleet, history
 from tests.faults.caller import LoadCaller, UnansweredError
 from tests.faults.fleet import LEASE_SECONDS, Fleet, Profile
-from tests.faults.harm import SHARED, TARGETED, StormContext, plan
 from tests.faults.history import ClientView, JobHistory
+from tests.faults.injection import SHARED, TARGETED, StormContext, plan
 from tests.faults.processes import TrainerHandle, is_frozen, trainers
 from tests.faults.undisturbed import References
 from tests.jobs.helpers import files_of

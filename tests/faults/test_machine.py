@@ -32,7 +32,7 @@ from jobs.status import TERMINAL, Status
 from jobs.storage import StoredFile
 from jobs.store import checkpoints, jobs, metrics, outbox, workers
 from tests.faults import model
-from tests.faults.agreement import age_records, check_attempts, check_curve, check_events, check_row, lengthen_backoff
+from tests.faults.checks import age_records, check_attempts, check_curve, check_events, check_row, lengthen_backoff
 from tests.faults.model import LEASE, REPUBLISH, ModelJob
 from tests.jobs.helpers import submit
 

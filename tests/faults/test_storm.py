@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults import storm
 from tests.faults.fleet import Profile
-from tests.faults.harm import SHARED, TARGETED
+from tests.faults.injection import SHARED, TARGETED
 from tests.faults.storm import StormPlan
 
 EMBEDDED = ("kill trainer", "kill api", "freeze worker", "flush broker", "kill worker", "kill relay")
