@@ -44,6 +44,7 @@ class PlainGenerator(PlainDrawer):
         self.main = nn.Sequential(*layers)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return images (N, 1, 32, 32) in [-1, 1] for z (N, z_dim) and labels (N,) or None."""
         if self.embedding is not None and labels is not None:
             z = torch.cat([z, self.embedding(labels)], 1)
         images: Tensor = self.main(z[:, :, None, None])
@@ -68,6 +69,7 @@ class PlainDiscriminator(PlainNetwork):
         self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=not batchnorm))
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return logits (N,) for images (N, 1, 32, 32) and labels (N,) or None."""
         if self.embedding is not None and labels is not None:
             images = torch.cat([images, self.embedding(labels).view(-1, 1, SIDE, SIDE)], 1)
         logits: Tensor = self.main(images)
@@ -89,6 +91,7 @@ class PlainMlpGenerator(PlainDrawer):
         )
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return images (N, 1, 28, 28) in [-1, 1] for z (N, z_dim); labels are ignored."""
         images: Tensor = self.main(z).view(-1, 1, 28, 28)
         return images
 
@@ -107,5 +110,6 @@ class PlainMlpDiscriminator(PlainNetwork):
         )
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return logits (N,) for images (N, 1, 28, 28); labels are ignored."""
         logits: Tensor = self.main(images.flatten(1)).view(-1)
         return logits

@@ -29,6 +29,7 @@ class IgnoreLabel(LabelJoin):
     extra = 0
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """Return x itself."""
         return x
 
 
@@ -41,6 +42,7 @@ class JoinLabelToVector(LabelJoin):
         self.embedding = nn.Embedding(classes, dim)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """Return [x, e(y)], (N, F + dim), for x (N, F); `labels` must not be None."""
         assert labels is not None
         return torch.cat([x, self.embedding(labels).to(x.dtype)], dim=1)
 
@@ -56,6 +58,7 @@ class JoinLabelToImage(LabelJoin):
         self.embedding = nn.Embedding(classes, size * size)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """Return x (N, C, S, S) with e(y) as its last channel, (N, C + 1, S, S); `labels` must not be None."""
         assert labels is not None
         plane = self.embedding(labels).view(-1, 1, self.size, self.size)
         return torch.cat([x, plane.to(x.dtype)], dim=1)
@@ -73,6 +76,7 @@ class Projection(nn.Module):
         self.embedding = nn.Linear(features, classes, bias=False)
 
     def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:
+        """Return <e(y), phi(x)>, (N,); `labels` must not be None."""
         assert labels is not None
         return (F.embedding(labels, self.embedding.weight) * features).sum(dim=1)
 

@@ -66,6 +66,7 @@ class Presence(threading.Thread):
         self._try_write(workers.remove)
 
     def run(self) -> None:
+        """Send a heartbeat every interval until `leave`; drain once the record asks for it."""
         while not self._left:
             self._wake.clear()
             written = self._try_write(self._beat)

@@ -46,6 +46,7 @@ class Watchdog(threading.Thread):
         self.join()
 
     def run(self) -> None:
+        """Watch until `stop`. Once the time is over, set `fired` and kill the trainer."""
         while not self._stop_asked.wait(max(0.01, self._renewed_at + self._limit - time.monotonic())):
             if time.monotonic() - self._renewed_at >= self._limit:
                 self.fired = True

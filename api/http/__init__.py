@@ -1,1 +1,1 @@
-"""HTTP conventions that all routes share: errors, bodies, parameters, headers, middleware."""
+"""What all routes share: errors and their HTTP statuses (`problems`), bodies, parameters, headers, middleware."""

@@ -36,6 +36,7 @@ class Compression(GZipMiddleware):
         super().__init__(app, SMALLEST_BYTES, _LEVEL, exclude_content_types=_SENT_AS_THEY_ARE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app; compress its response and replace a strong ETag by that of the compressed bytes."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -39,6 +39,7 @@ class StoredFileResponse(FileResponse):
         self._storage, self._key = storage, key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file, or the ranges of a valid Range header. Raises `ArtifactLostError`."""
         header = Headers(scope=scope).get("range")
         if header is not None and not is_valid_range(header):
             others = [(name, value) for name, value in scope["headers"] if name.lower() != b"range"]

@@ -31,6 +31,7 @@ class AccessLog:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app, then log method, path, status and duration in ms; 500 if it raised before it responded."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -58,6 +59,7 @@ class HeadRequests:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app; a HEAD reaches it as a GET, and its response ends before the first byte of the body."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self.app(scope, receive, send)
             return
@@ -84,6 +86,7 @@ class BodyLimit(RequestBodyLimitMiddleware):
         self._exempt = exempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app with the limit; without it for exempt routes and for WebSockets."""
         if scope["type"] != "http" or self._exempt(scope):
             await self.app(scope, receive, send)
         else:
@@ -100,6 +103,7 @@ class BodyTimeout:
         self.app, self._seconds, self._exempt = app, seconds, exempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app. In it, `receive` raises a 408 if the body is not complete in time."""
         if scope["type"] != "http" or scope["method"] not in _METHODS_WITH_BODIES or self._exempt(scope):
             await self.app(scope, receive, send)
             return
@@ -127,6 +131,7 @@ class ProblemResponses:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app; send a problem in place of a response of status 400 or above that is not one."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

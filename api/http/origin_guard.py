@@ -33,6 +33,7 @@ class OriginGuard:
         self.app, self._hosts, self._origins = app, hosts, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app, or refuse: 403 over HTTP, close code 1008 on a WebSocket."""
         reason = self._refusal_reason(scope) if scope["type"] in ("http", "websocket") else None
         if reason is None:
             await self.app(scope, receive, send)

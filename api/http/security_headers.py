@@ -73,6 +73,7 @@ class SecurityHeaders:
         self.app, self._rules = app, rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app and add the headers. An error is not cached, and a file is sent as an attachment."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

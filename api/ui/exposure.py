@@ -35,6 +35,7 @@ class ExposureGuard:
         self._trusted_until: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app, or block the request; `/healthz` always passes."""
         if scope["type"] not in ("http", "websocket") or scope["path"] == "/healthz":
             await self.app(scope, receive, send)
             return

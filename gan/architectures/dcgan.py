@@ -58,6 +58,7 @@ class DcganGenerator(nn.Module):
             spectral_norm.normalise(self)
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Return G(z) for z (N, z_dim) and labels (N,) or None: images (N, C, S, S) in [-1, 1]."""
         if self.reference is None:
             return self._generate(z, labels)
         return self._generate(*self.reference.prepend(z, labels))[REFERENCE_SIZE:]
@@ -89,6 +90,7 @@ class DcganDiscriminator(Discriminator):
             spectral_norm.normalise(self)
 
     def features(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Return phi(images), (N, F): the last map (N, F/16, 4, 4), flattened with its channels last."""
         h: Tensor = self.layers(self.join(images, labels))
         return h.permute(0, 2, 3, 1).flatten(1)
 

@@ -40,6 +40,7 @@ class Discriminator(nn.Module):
         return outputs
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Return the logits (N,) of images (N, C, S, S) in [-1, 1] with labels (N,) or None."""
         return self.outputs(images, labels).logits
 
 
@@ -62,6 +63,7 @@ class DiscriminatorHead(nn.Module):
         self.classes = nn.Linear(features, classes) if kind == "class_head" else None
 
     def forward(self, features: Tensor, labels: Tensor | None) -> DiscriminatorOutput:
+        """Return the outputs for features (N, F) and labels (N,). Only a projection needs labels."""
         psi_input = features
         if self.minibatch is not None:
             psi_input = torch.cat([features, self.minibatch(features)], dim=1)

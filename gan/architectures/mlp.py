@@ -40,6 +40,7 @@ class MlpGenerator(nn.Module):
             spectral_norm.normalise(self)
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Return G(z) for z (N, z_dim) and labels (N,) or None: images (N, C, S, S) in [-1, 1]."""
         flat: Tensor = self.layers(self.join(z, labels))
         return flat.view(-1, *self.shape)
 
@@ -63,6 +64,7 @@ class MlpDiscriminator(Discriminator):
             spectral_norm.normalise(self)
 
     def features(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Return phi(images), (N, F): the second hidden layer."""
         h: Tensor = self.layers(self.join(images.flatten(1), labels))
         return h
 

@@ -51,6 +51,7 @@ class R3ganGenerator(nn.Module):
         self.layers = nn.Sequential(*layers, to_image, nn.Tanh())
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Return G(z) for z (N, z_dim) and labels (N,) or None: images (N, C, S, S) in [-1, 1]."""
         images: Tensor = self.layers(self.basis(self.join(z, labels)))
         return images
 
@@ -72,6 +73,7 @@ class R3ganDiscriminator(Discriminator):
         self.head = DiscriminatorHead(spec, info, widths[-1])
 
     def features(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Return phi(images), (N, F): the last map (N, F, 4, 4), pooled with learned weights."""
         h: Tensor = self.pool(self.layers(self.join(images, labels)))
         return h
 
@@ -85,10 +87,12 @@ class LearnedConstant(SeededInit):
         self.scale = nn.Linear(features, channels)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Return the map scaled by z (N, F), (N, C, 4, 4)."""
         scaled: Tensor = self.map * self.scale(z)[:, None, None, :]
         return scaled.permute(0, 3, 1, 2)
 
     def fill(self, source: torch.Generator) -> None:
+        """Draw the map from N(0, 1)."""
         nn.init.normal_(self.map, generator=source)
 
 
@@ -103,6 +107,7 @@ class ResidualBlock(nn.Module):
         self.last = nn.Conv2d(inner, channels, kernel_size=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x (N, C, H, W) plus its bottleneck, of the same shape."""
         h = leaky_relu_(self.first(x), _SLOPE)
         h = leaky_relu_(self.second(h), _SLOPE)
         total: Tensor = x + self.last(h)
@@ -117,6 +122,7 @@ class UpsampleStage(nn.Module):
         self.across = _change_channels(before, after)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x (N, before, H, W) with twice the side, (N, after, 2 H, 2 W)."""
         # A 1 x 1 convolution without a bias commutes with the upsampling; before it, it costs a quarter.
         return F.interpolate(self.across(x), scale_factor=2, mode="bilinear")
 
@@ -129,6 +135,7 @@ class DownsampleStage(nn.Module):
         self.across = _change_channels(before, after)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x (N, before, H, W) with half the side, (N, after, H/2, W/2)."""
         h: Tensor = self.across(F.avg_pool2d(x, 2))
         return h
 
@@ -141,9 +148,11 @@ class DepthwisePool(SeededInit):
         self.weight = nn.Parameter(torch.empty(_SEED_SIDE, _SEED_SIDE, channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the weighted sum of x (N, C, 4, 4) over its 16 positions, (N, C)."""
         return (x.permute(0, 2, 3, 1) * self.weight).sum(dim=(1, 2))
 
     def fill(self, source: torch.Generator) -> None:
+        """Draw the weights from N(0, 1/16), 1 over the number of positions."""
         nn.init.normal_(self.weight, 0.0, 1 / _SEED_SIDE, generator=source)
 
 

@@ -54,6 +54,7 @@ class ResnetGenerator(nn.Module):
             spectral_norm.normalise(self)
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Return G(z) for z (N, z_dim) and labels (N,) or None: images (N, C, S, S) in [-1, 1]."""
         h = self.project(self.join(z, labels))
         h = h.unflatten(1, (_SEED_SIDE, _SEED_SIDE, -1)).permute(0, 3, 1, 2)
         images: Tensor = self.to_image(apply_layers(self.blocks, h, labels))
@@ -78,6 +79,7 @@ class ResnetDiscriminator(Discriminator):
             spectral_norm.normalise(self)
 
     def features(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Return phi(images), (N, F): the last map (N, F, 4, 4), summed over its positions."""
         h: Tensor = self.blocks(self.join(images, labels))
         return h.sum(dim=(2, 3))
 
@@ -102,6 +104,7 @@ class UpBlock(LabelConditioned):
         self.shortcut = _shortcut(before, after)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """Return branch plus shortcut of x (N, before, S, S), (N, after, 2 S, 2 S)."""
         # A 1 x 1 convolution commutes with the upsampling; before it, it costs a quarter.
         return apply_layers(self.branch, x, labels) + F.interpolate(self.shortcut(x), scale_factor=2)
 
@@ -118,6 +121,7 @@ class FirstDownBlock(nn.Module):
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), _shortcut(before, after))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return branch plus shortcut of x (N, C, S, S), (N, after, S/2, S/2)."""
         total: Tensor = self.branch(x) + self.shortcut(x)
         return total
 
@@ -130,6 +134,7 @@ class SameBlock(nn.Module):
         self.branch = _d_branch(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x (N, C, S, S) plus its branch, of the same shape."""
         total: Tensor = x + self.branch(x)
         return total
 
@@ -147,6 +152,7 @@ class DownBlock(nn.Module):
         self.shortcut = _shortcut(before, after)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the pooled sum of branch and shortcut of x (N, before, S, S), (N, after, S/2, S/2)."""
         # A 1 x 1 convolution commutes with the pooling; after it, it costs a quarter.
         total: Tensor = F.avg_pool2d(self.branch(x), 2) + self.shortcut(F.avg_pool2d(x, 2))
         return total

@@ -27,6 +27,7 @@ class SelfAttention(SeededInit):
         self.gamma = nn.Parameter(torch.empty(()))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return gamma o + x for x (N, C, H, W), of the same shape."""
         f, g, h = (_positions(layer(x)) for layer in (self.f, self.g, self.h))  # (N, H W, inner)
         # Equation 1: beta[j, i] = softmax over i of f(x_i)^T g(x_j).
         beta = torch.softmax(g @ f.transpose(1, 2), dim=2)  # (N, H W, H W), rows sum to 1
@@ -37,6 +38,7 @@ class SelfAttention(SeededInit):
         return self.gamma * o + x
 
     def fill(self, source: torch.Generator) -> None:
+        """Set gamma to 0; the convolutions are filled as other layers are."""
         nn.init.zeros_(self.gamma)
 
 

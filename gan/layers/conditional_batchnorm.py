@@ -24,10 +24,12 @@ class ConditionalBatchNorm2d(LabelConditioned, SeededInit):
         self.beta = nn.Parameter(torch.empty(classes, channels))
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """Return x (N, C, H, W), normalised, scaled and shifted by its labels (N,), which must not be None."""
         assert labels is not None
         scale, shift = (F.embedding(labels, w).to(x.dtype)[:, :, None, None] for w in (self.gamma, self.beta))
         return torch.addcmul(shift, self.norm(x), scale)
 
     def fill(self, source: torch.Generator) -> None:
+        """Set gamma to 1 and beta to 0 for every class."""
         nn.init.ones_(self.gamma)
         nn.init.zeros_(self.beta)

@@ -22,9 +22,11 @@ class LeakyReLU(nn.Module):
         self.slope = slope
 
     def forward(self, x: Tensor) -> Tensor:
+        """Change x in place and return it."""
         return leaky_relu_(x, self.slope)
 
     def extra_repr(self) -> str:
+        """Return the slope as torch prints it in the layer's `repr`."""
         return f"slope={self.slope}"
 
 

@@ -26,6 +26,7 @@ class MinibatchDiscrimination(nn.Module):
         self.t = nn.Linear(features, kernels * _KERNEL_DIM, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return o(x_i) for every row of features (N, F), (N, kernels) in [1, N]."""
         rows = self.t(features).unflatten(1, (-1, _KERNEL_DIM)).transpose(0, 1)  # (kernels, N, 5)
         distances = torch.cdist(rows, rows, p=1.0)
         return torch.exp(-distances).sum(dim=2).t()

@@ -24,6 +24,7 @@ class SpectralNorm(_SpectralNorm):
     """The parametrization weight -> weight / sigma, of the same shape. On the meta device it does not iterate."""
 
     def forward(self, weight: Tensor) -> Tensor:
+        """Return weight / sigma, computed in float32. In train mode, update u and v first."""
         # In float32: autocast would round u and v to bf16, and sigma would be accurate to three digits only.
         with torch.autocast("cpu" if weight.is_meta else weight.device.type, enabled=False):
             divided: Tensor = super().forward(weight)

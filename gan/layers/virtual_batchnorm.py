@@ -38,6 +38,7 @@ class ReferenceBatch(SeededInit):
         return both, torch.cat([cast(Tensor, self.labels), labels])
 
     def fill(self, source: torch.Generator) -> None:
+        """Draw z from its distribution, and spread the labels evenly over the classes."""
         z = cast(Tensor, self.z)
         z.copy_(latents(self.z_distribution, REFERENCE_SIZE, z.shape[1], source))
         if self.classes:
@@ -57,6 +58,7 @@ class VirtualBatchNorm2d(SeededInit):
         self.bias = nn.Parameter(torch.empty(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x (R + N, C, H, W), normalised, scaled and shifted, of the same shape."""
         mean, var = _statistics(x.float())
         scale = self.weight * torch.rsqrt(var + _EPS)
         shift = self.bias - mean * scale
@@ -64,6 +66,7 @@ class VirtualBatchNorm2d(SeededInit):
         return torch.addcmul(shift, x, scale)
 
     def fill(self, source: torch.Generator) -> None:
+        """Set the scale of every channel to 1 and its shift to 0."""
         nn.init.ones_(self.weight)
         nn.init.zeros_(self.bias)
 

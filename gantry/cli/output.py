@@ -1,4 +1,7 @@
-"""Options that many commands share, and how a command prints its result: text for people, JSON for programs."""
+"""Options that many commands share, and how a command prints its result: text for people, JSON for programs.
+
+`gantry.terminal` draws the text: the progress bar, tables and images.
+"""
 
 from __future__ import annotations
 

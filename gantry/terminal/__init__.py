@@ -1,1 +1,1 @@
-"""How jobs, data sets and pictures look in a terminal."""
+"""What the commands draw in a terminal: the progress bar, tables, the details of a job, images."""

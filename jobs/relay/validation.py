@@ -45,6 +45,7 @@ class UploadValidator(threading.Thread):
         self._settings, self._stop_requested = settings, stop
 
     def run(self) -> None:
+        """Validate uploads until `stop` is set. An error is logged and does not end the thread."""
         db = Database(self._settings.database)
         while not self._stop_requested.is_set():
             try:

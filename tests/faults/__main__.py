@@ -20,7 +20,7 @@ SIZES: Final[dict[Profile, tuple[int, int]]] = {"embedded": (60, 80), "productio
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run what `argv` asks for; the exit code."""
+    """Run the storms and measurements that `argv` selects. Return the exit code: 1 on any violation."""
     asked = _arguments(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     profiles: list[Profile] = list(get_args(Profile)) if asked.profile == "both" else [asked.profile]
@@ -46,7 +46,7 @@ def _storm(profile: Profile, asked: argparse.Namespace, say: Callable[[str], Non
             kept = Path(tempfile.mkdtemp(prefix="gantry-kept-"))
             Path(folder).rename(kept / profile)
             Path(folder).mkdir()
-            say(f"what it left is in {kept / profile}")
+            say(f"its files are kept in {kept / profile}")
     say(table(outcome))
     return outcome.violations
 
@@ -61,7 +61,7 @@ def _recovery(profile: Profile, repeats: int, say: Callable[[str], None]) -> Non
 
 
 def table(outcome: StormOutcome) -> str:
-    """Return the figures of a storm, one a line."""
+    """Return the figures of a storm, one per line."""
     found = outcome.history
     assert found is not None
     kinds = ", ".join(f"{name} {count}" for name, count in sorted(outcome.struck.items()))
@@ -84,7 +84,7 @@ def table(outcome: StormOutcome) -> str:
 
 @contextlib.contextmanager
 def _lines(out: Path | None) -> Iterator[Callable[[str], None]]:
-    """Print each line, and append it to `out`."""
+    """Yield a function that prints a line and appends it to the file `out`."""
     with contextlib.ExitStack() as stack:
         file = None if out is None else stack.enter_context(out.open("a"))
 
@@ -102,10 +102,14 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, help="0: no storm (default: 60 embedded, 200 production)")
     parser.add_argument("--faults", type=int, help="(default: 80 embedded, 300 production)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=5, help="of each recovery; 0: none (default: 5)")
+    parser.add_argument("--repeats", type=int, default=5, help="measurements of each recovery; 0: none (default: 5)")
     parser.add_argument("--out", type=Path, help="a file to append every line to")
-    parser.add_argument("--keep", action="store_true", help="keep the folder of a storm that found something")
-    parser.add_argument("--doubles-allowed", action="store_true", help="where Idempotency-Key is not heeded yet")
+    parser.add_argument("--keep", action="store_true", help="keep the folder of a storm with violations")
+    parser.add_argument(
+        "--doubles-allowed",
+        action="store_true",
+        help="accept doubled jobs, for a service that ignores Idempotency-Key",
+    )
     return parser.parse_args(argv)
 
 

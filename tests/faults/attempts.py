@@ -1,4 +1,4 @@
-"""Attempts played in the test's own process, and by hand: quick, where no process has to die."""
+"""Attempts that run in the test's process or in a fork of it, and functions that change their record."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from worker.exits import Exit
 from worker.trainer.attempt import TrainingAttempt
 
 TTL: Final = 600.0
-"""A lease that no test outlives, s."""
+"""A lease longer than any test, s."""
 _REFERENCES: Final = References()
 
 
 def claim(db: Database, worker: str = "a worker") -> Job:
-    """Return the only job that is queued or paused."""
+    """Claim the next queued job, even during its backoff."""
     with db.write() as s:
         s.execute(update(Job).where(Job.status == Status.QUEUED.value).values(not_before=0.0))
         job = leases.claim(s, worker, "cpu", 0, TTL)
@@ -45,14 +45,17 @@ def claim(db: Database, worker: str = "a worker") -> Job:
 
 
 def expire(db: Database, job_id: str) -> None:
-    """Its lease has just run out."""
+    """Let the lease of the job expire."""
     with db.write() as s:
         late = clock.read(s) - 1
         s.execute(update(Job).where(Job.id == job_id).values(lease_until=late, heartbeat_at=late - TTL))
 
 
-def play(settings: Settings, db: Database, job: Job, *, report: bool = True) -> Exit:
-    """RunJob the attempt that `job` was claimed for, here; then write its success, as a supervisor does."""
+def run_attempt(settings: Settings, db: Database, job: Job, *, report: bool = True) -> Exit:
+    """Run the claimed attempt in this process. Return its exit code.
+
+    `report`: record a success, as a supervisor does.
+    """
     torch.set_num_threads(1)
     code = TrainingAttempt(settings, DEFAULT_TENANT, job.id, job.attempt).run()
     if code is Exit.SUCCEEDED and report:
@@ -61,43 +64,43 @@ def play(settings: Settings, db: Database, job: Job, *, report: bool = True) -> 
 
 
 def finish(db: Database, job: Job) -> None:
-    """As a supervisor does whose trainer has trained to the end."""
+    """Record the job as succeeded, as a supervisor does after its trainer has succeeded."""
     with db.write() as s:
         leases.finish(s, job.id, job.attempt, Status.SUCCEEDED)
 
 
 class AttemptProcess:
-    """A process of ours."""
+    """A forked child."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._returncode: int | None = None
 
     def wait(self) -> int:
-        """Its exit code, negative for a signal."""
+        """Wait for the end. Return the exit code, negative for a signal."""
         if self._returncode is None:
             self._returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self._returncode
 
     def wait_until_stopped(self) -> None:
-        """Until it stands still, by SIGSTOP."""
+        """Wait until SIGSTOP has stopped it. Raises `AssertionError` if it ends instead."""
         _, status = os.waitpid(self.pid, os.WUNTRACED)
         if not os.WIFSTOPPED(status):
             self._returncode = os.waitstatus_to_exitcode(status)
-        assert self._returncode is None, f"It ended, with {self._returncode}, and was to stop."
+        assert self._returncode is None, f"it ended with {self._returncode} instead of stopping"
 
     def kill(self) -> None:
-        """End it at once, if it has not ended."""
+        """Kill it, if it has not ended."""
         if self._returncode is None:
             os.kill(self.pid, signal.SIGKILL)
             self.wait()
 
 
 @contextmanager
-def forked(settings: Settings, job: Job, faults: Path | None = None) -> Iterator[AttemptProcess]:
-    """As `play`, in a child that may be killed: a trainer, less the seconds that torch takes to load.
+def forked_trainer(settings: Settings, job: Job, faults: Path | None = None) -> Iterator[AttemptProcess]:
+    """Run the attempt in a forked child that may be killed. It starts at once, because torch is already imported.
 
-    `faults`: the points at which it dies or stops, as `jobs.runtime.failpoints` has it.
+    `faults` is a folder of failpoints (`jobs.runtime.failpoints`).
     """
     child = AttemptProcess(os.fork() or _train(settings, job, faults))
     try:
@@ -119,21 +122,21 @@ def _train(settings: Settings, job: Job, faults: Path | None) -> NoReturn:
 def freeze(settings: Settings, job_id: str, *pids: int) -> None:
     """Stop these processes between two writes.
 
-    A process that is stopped within its transaction locks the row until PostgreSQL ends its session, or all of SQLite
-    until it continues.
+    A process that is stopped within a transaction locks the row until PostgreSQL ends its session, or all of SQLite
+    until the process continues.
     """
     sqlite = settings.sqlite_file is not None
-    impatient = {"timeout": 0.2} if sqlite else {"options": "-c lock_timeout=200ms"}
-    engine = create_engine(settings.database, connect_args=impatient)
+    short_wait = {"timeout": 0.2} if sqlite else {"options": "-c lock_timeout=200ms"}
+    engine = create_engine(settings.database, connect_args=short_wait)
     signal_all(pids, signal.SIGSTOP)
-    while not _is_free(engine, job_id):
+    while not _can_lock(engine, job_id):
         signal_all(pids, signal.SIGCONT)
         time.sleep(0.05)
         signal_all(pids, signal.SIGSTOP)
     engine.dispose()
 
 
-def _is_free(engine: Engine, job_id: str) -> bool:
+def _can_lock(engine: Engine, job_id: str) -> bool:
     try:
         with engine.connect() as connection:
             connection.execute(update(Job).where(Job.id == job_id).values(attempt=Job.attempt))
@@ -142,27 +145,27 @@ def _is_free(engine: Engine, job_id: str) -> bool:
     return True
 
 
-def went_on_from(db: Database, job_id: str, attempt: int) -> int | None:
-    """Return the step of the checkpoint from which this attempt began; 0 from scratch."""
+def resumed_from(db: Database, job_id: str, attempt: int) -> int | None:
+    """Return the step of the checkpoint from which this attempt resumed; 0 from scratch."""
     with db.read() as s:
         return s.get_one(AttemptRow, (job_id, attempt)).resumed_from_step
 
 
-def give_back(db: Database, job: Job) -> None:
-    """As a supervisor does whose trainer has ended early; nobody counts how often."""
+def release_job(db: Database, job: Job) -> None:
+    """Release the job without counting a crash, as a supervisor does after a drain."""
     reason = {"code": "trainer_stopped", "message": "It was killed."}
     with db.write() as s:
         leases.release(s, job.id, job.attempt, crash=False, reason=reason)
 
 
-def same_as_undisturbed(db: Database, job_id: str, body: dict[str, Any]) -> None:
+def check_same_as_undisturbed(db: Database, job_id: str, body: dict[str, Any]) -> None:
     """Check that the job succeeded once, with whole curves and the result of an undisturbed run."""
-    job, wanted = job_of(db, job_id), _REFERENCES.of(resolve(body))
+    job, reference = job_of(db, job_id), _REFERENCES.of(resolve(body))
     assert (job.status, job.step) == ("succeeded", body["total_steps"])
     with db.read() as s:
-        curves = metrics.series(s, job_id, list(wanted.curves))
+        curves = metrics.series(s, job_id, list(reference.curves))
         last = checkpoints.newest_ready(s, job_id)
-    for name, values in wanted.curves.items():
+    for name, values in reference.curves.items():
         np.testing.assert_array_equal(curves[name].steps, np.arange(1, job.step + 1), err_msg=name)
         np.testing.assert_array_equal(curves[name].values, values, err_msg=name)
-    assert last is not None and last.weights_sha256 == wanted.digest(resolve(body), job.step)
+    assert last is not None and last.weights_sha256 == reference.digest(resolve(body), job.step)

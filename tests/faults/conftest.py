@@ -1,4 +1,4 @@
-"""What the directed tests share with the tests of execution."""
+"""Fixtures of the worker's tests that tests of faults use."""
 
 from __future__ import annotations
 

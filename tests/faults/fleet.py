@@ -1,4 +1,4 @@
-"""A whole service of real processes that may be killed: a tender starts again whatever has died."""
+"""A whole service of real processes that may be killed: a thread restarts those that have ended."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ _MODULES: Final[dict[Role, str]] = {"api": "api", "relay": "jobs.relay", "worker
 
 
 @dataclass
-class Ground:
-    """What a service stands on: settings that go through the proxies, and the database as we reach it."""
+class Infrastructure:
+    """The servers of a service: settings that lead through the proxies, and the direct URL of the database."""
 
     profile: Profile
     settings: Settings
@@ -58,20 +58,20 @@ class Ground:
 
 
 @contextmanager
-def ground(profile: Profile, folder: Path) -> Iterator[Ground]:
-    """Servers, proxies before them, and a schema; gone afterwards, the folder excepted."""
+def infrastructure(profile: Profile, folder: Path) -> Iterator[Infrastructure]:
+    """Start servers behind proxies and create the schema. Afterwards only the folder is left."""
     with ExitStack() as stack:
         made = _embedded(folder) if profile == "embedded" else _production(folder, stack)
         migrate(made.settings)
         yield made
 
 
-def _embedded(folder: Path) -> Ground:
+def _embedded(folder: Path) -> Infrastructure:
     settings = Settings(data_dir=folder / "data", **_TIMES)
-    return Ground("embedded", settings, settings.database.render_as_string(hide_password=False))
+    return Infrastructure("embedded", settings, settings.database.render_as_string(hide_password=False))
 
 
-def _production(folder: Path, stack: ExitStack) -> Ground:
+def _production(folder: Path, stack: ExitStack) -> Infrastructure:
     postgres, broker = stack.enter_context(servers.postgres()), stack.enter_context(servers.broker())
     before = stack.enter_context(Proxy(postgres.port)), stack.enter_context(Proxy(broker.port))
     settings = Settings(
@@ -81,7 +81,7 @@ def _production(folder: Path, stack: ExitStack) -> Ground:
         **_TIMES,
     )
     direct = servers.postgres_url(postgres.port).replace("postgresql://", "postgresql+psycopg://")
-    return Ground("production", settings, direct, postgres, broker, *before)
+    return Infrastructure("production", settings, direct, postgres, broker, *before)
 
 
 @dataclass
@@ -92,23 +92,23 @@ class Member:
     role: Role
     settings: Settings
     process: subprocess.Popen[bytes] | None = None
-    due: float = 0.0
+    start_at: float = 0.0
     starts: int = field(default=0)
 
     @property
     def pid(self) -> int | None:
-        """Of the process, while it is up."""
+        """The process id; None while the process is down."""
         process = self.process
         return process.pid if process is not None and process.poll() is None else None
 
 
 class Fleet:
-    """APIs, relays and workers, each the leader of a session of its own; tended until the with block ends."""
+    """APIs, relays and workers, each in its own session. They are restarted until the with block ends."""
 
     def __init__(
-        self, on: Ground, logs: Path, *, apis: int = 2, relays: int = 2, workers: int = 3, seed: int = 0
+        self, on: Infrastructure, logs: Path, *, apis: int = 2, relays: int = 2, workers: int = 3, seed: int = 0
     ) -> None:
-        self.ground, self._logs = on, logs
+        self.infrastructure, self._logs = on, logs
         counts: dict[Role, int] = {"api": apis, "relay": relays, "worker": workers}
         self.members = [
             Member(f"{role}-{i}", role, on.settings.model_copy(update={"port": free_port()}))
@@ -117,11 +117,11 @@ class Fleet:
         ]
         self._random = random.Random(seed)
         self._stop = threading.Event()
-        self._tender = threading.Thread(target=self._tend, name="tender")
+        self._keeper = threading.Thread(target=self._keep_running, name="keeper")
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
-        self._tender.start()
+        self._keeper.start()
         try:
             self._wait_until_ready()
         except BaseException:
@@ -133,39 +133,39 @@ class Fleet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._tender.join()
+        self._keeper.join()
 
     def of(self, role: Role) -> list[Member]:
-        """Its members that are up."""
+        """Return the members of this role that are up."""
         return [member for member in self.members if member.role == role and member.pid is not None]
 
     @property
     def urls(self) -> list[str]:
-        """Where the APIs are, or will be again."""
+        """The URLs of all APIs, also of those that are down."""
         return [f"http://127.0.0.1:{m.settings.port}" for m in self.members if m.role == "api"]
 
     def tail(self, length: int = 2000) -> str:
         """Return the last lines of every log."""
         return "\n".join(f"== {log.name}\n{log.read_text()[-length:]}" for log in sorted(self._logs.glob("*.log")))
 
-    def _tend(self) -> None:
-        # All are started from this thread, and die with it: it lives until all have ended.
+    def _keep_running(self) -> None:
+        # Children die with the thread that starts them, so this thread lives until all have ended.
         while not self._stop.wait(0.05):
             for member in self.members:
-                self._look_after(member)
+                self._restart_if_ended(member)
         self._end()
 
-    def _look_after(self, member: Member) -> None:
+    def _restart_if_ended(self, member: Member) -> None:
         if member.process is not None and member.process.poll() is not None:
-            member.process, member.due = None, time.monotonic() + self._random.uniform(0.1, 1.5)
-        if member.process is None and time.monotonic() >= member.due:
+            member.process, member.start_at = None, time.monotonic() + self._random.uniform(0.1, 1.5)
+        if member.process is None and time.monotonic() >= member.start_at:
             self._start(member)
 
     def _start(self, member: Member) -> None:
-        # A second of each start would go into compiling what another has compiled already.
+        # Without bytecode, each start would spend a second on compiling the same files.
         slow = {"PYTHONDONTWRITEBYTECODE"}
         kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) and name not in slow}
-        # Bits are promised on the processor, for the same number of threads.
+        # Results are bit-equal only on the CPU with the same number of threads.
         ours = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
         environment = {**kept, **ours, **member.settings.environment()}
         with (self._logs / f"{member.name}.log").open("ab") as log:
@@ -174,10 +174,10 @@ class Fleet:
         member.starts += 1
 
     def _end(self) -> None:
-        """Ask all to stop, workers first; kill whoever does not."""
+        """Terminate all processes, workers first; kill those that do not end in time."""
         up = [m.process for m in reversed(self.members) if m.process is not None]
         for process in up:
-            # One that is frozen hears nothing else.
+            # A frozen process handles no other signal.
             signal_all([process.pid], signal.SIGCONT)
             process.terminate()
         deadline = time.monotonic() + _STOP_SECONDS
@@ -204,7 +204,7 @@ class Fleet:
             return False
 
 
-def left_behind(settings: Settings, seconds: float) -> list[str]:
+def kill_remaining(settings: Settings, seconds: float) -> list[str]:
     """Return the processes of a service that still run `seconds` after it was stopped, and kill them."""
     deadline = time.monotonic() + seconds
     while (pids := of_service(settings.data_dir)) and time.monotonic() < deadline:
@@ -214,6 +214,6 @@ def left_behind(settings: Settings, seconds: float) -> list[str]:
     return found
 
 
-def record(on: Ground) -> Database:
-    """Yield the database, not through a proxy."""
+def open_database(on: Infrastructure) -> Database:
+    """Open the database without the proxy."""
     return Database(on.direct_url)

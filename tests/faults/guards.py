@@ -1,6 +1,6 @@
-"""Guards that can be taken away, one at a time: a test that stays green without its guard proves nothing.
+"""Guards that can be removed one at a time: a test that passes without its guard proves nothing.
 
-`python -m tests.faults.guards FOLDER` runs the directed tests without each, and leaves a report of each there.
+`python -m tests.faults.guards FOLDER` runs the directed tests without each guard, and writes a report for each.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ DIRECTED: Final = "tests/faults/test_directed.py"
 def _fencing() -> None:
     """Let every attempt write, as if there were no fence."""
 
-    def anybodys(job_id: str, attempt: int) -> tuple[Any, ...]:
+    def held_by_anyone(job_id: str, attempt: int) -> tuple[Any, ...]:
         return (Job.id == job_id,)
 
-    _replace(leases, "_held_by", anybodys)
+    _replace(leases, "_held_by", held_by_anyone)
 
 
 def _republisher() -> None:
     """Do not send lost hints again."""
 
-    def nothing(*_: object) -> list[str]:
+    def republish_nothing(*_: object) -> list[str]:
         return []
 
-    _replace(outbox, "republish", nothing)
+    _replace(outbox, "republish", republish_nothing)
 
 
 def _order() -> None:
@@ -48,7 +48,7 @@ def _order() -> None:
     tick, save = Recorder.tick, CheckpointManager.save
     held: list[Callable[[], JobRequests]] = []
 
-    def later(self: Recorder, *args: Any) -> JobRequests:
+    def delayed_tick(self: Recorder, *args: Any) -> JobRequests:
         held.append(lambda: tick(self, *args))
         return JobRequests()
 
@@ -58,7 +58,7 @@ def _order() -> None:
         while held:
             held.pop(0)()
 
-    _replace(Recorder, "tick", later)
+    _replace(Recorder, "tick", delayed_tick)
     _replace(CheckpointManager, "save", save_first)
 
 
@@ -75,7 +75,10 @@ GUARDS: Final[dict[str, Callable[[], None]]] = {
 
 
 def main(folder: Path) -> None:
-    """Each in a child that is forked when all is loaded, and torch's compiler too, which an optimizer asks for."""
+    """Run the tests once without each guard, in a child that is forked after all imports.
+
+    torch's compiler is imported as well, because an optimizer imports it.
+    """
     importlib.import_module("torch._dynamo")
     importlib.import_module("tests.faults.test_directed")
     for name in GUARDS:

@@ -1,4 +1,4 @@
-"""Who runs: processes found in /proc by what they are, never by a bare name."""
+"""The processes of a service, found in /proc by their arguments or environment, never by a bare name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TrainerHandle:
 
     @property
     def chain(self) -> list[int]:
-        """All four, the worker first."""
+        """The process ids of all four, the worker first."""
         return [self.worker, self.supervisor, self.fork_server, self.pid]
 
 
@@ -39,36 +39,36 @@ def trainers(job_ids: set[str]) -> list[TrainerHandle]:
 
 
 def of_service(data_dir: Path) -> list[int]:
-    """Every process that was given this data folder: all of a service."""
+    """Return all processes of the service with this data folder."""
     mark = f"GANTRY_DATA_DIR={data_dir.absolute()}".encode()
     return [pid for pid in _pids() if pid != os.getpid() and mark in _read(pid, "environ").split(b"\0")]
 
 
 def children_of(pid: int) -> list[int]:
-    """Its direct children."""
+    """Return the direct children of a process."""
     return [other for other in _pids() if parent_of(other) == pid]
 
 
 def parent_of(pid: int) -> int:
-    """0 when it is no more."""
+    """Return the parent of a process; 0 if the process has ended."""
     fields = _stat(pid)
     return int(fields[1]) if fields else 0
 
 
 def is_frozen(pid: int) -> bool:
-    """Whether somebody has sent it SIGSTOP."""
+    """Return whether the process is stopped, by SIGSTOP."""
     return _stat(pid)[:1] == [b"T"]
 
 
 def signal_all(pids: Iterable[int], number: signal.Signals) -> None:
-    """Send it to those that are still there."""
+    """Send a signal to those processes that still exist."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
 def describe(pid: int) -> str:
-    """Its command, for a report."""
+    """Return the command line of a process, for a report; "gone" if it has ended."""
     return " ".join(_words(pid)) or "gone"
 
 
@@ -77,7 +77,7 @@ def _pids() -> list[int]:
 
 
 def _stat(pid: int) -> list[bytes]:
-    # The name in parentheses may hold anything; what follows the last one does not: state, parent, ...
+    # The name in parentheses may hold parentheses. After the last one come state, parent, ...
     return _read(pid, "stat").rpartition(b")")[2].split()
 
 
@@ -89,4 +89,4 @@ def _read(pid: int, name: str) -> bytes:
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return b""  # it ended while we looked, or is not ours
+        return b""  # it has ended, or belongs to another user

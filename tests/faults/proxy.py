@@ -1,4 +1,4 @@
-"""A TCP proxy that stands between a service and its servers, and misbehaves when told to."""
+"""A TCP proxy between a service and its servers that injects faults of the network on request."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _CHUNK = 65_536
 
 
 class _Pair:
-    """One client's connection and ours to the server."""
+    """A client's connection and the matching connection to the server."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.ends = (client, server)
-        self.swallows = False
+        self.drops_bytes = False
         self.budget: int | None = None
-        """Bytes that it still passes on; None: any number."""
+        """The number of bytes that it still passes on; None: no limit."""
 
     def reset(self) -> None:
-        """Both ends see ECONNRESET."""
+        """Reset both connections: both ends get ECONNRESET."""
         for end in self.ends:
             _reset(end)
 
 
 class Proxy:
-    """Listens on `port` of loopback and passes on to `upstream`; a thread of its own moves the bytes."""
+    """A proxy from `port` of the loopback to the port `upstream`, in a thread of its own."""
 
     def __init__(self, upstream: int) -> None:
         self.port = 0
@@ -39,7 +39,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._pairs: set[_Pair] = set()
         self._stalled_until = 0.0
-        self._deaf_until = 0.0
+        self._drop_until = 0.0
         self._thread = threading.Thread(target=self._serve, name="proxy", daemon=True)
         self._ready = threading.Event()
 
@@ -56,45 +56,45 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return len(self._pairs)
 
     def reset(self) -> None:
-        """Break every connection that is open."""
+        """Reset every open connection."""
         self._do(self._reset_all)
 
     def stall(self, seconds: float) -> None:
-        """Accept and read, but pass nothing on for so long; nothing is lost."""
+        """Delay all bytes for `seconds`; none are lost."""
 
-        def begin() -> None:
+        def apply() -> None:
             self._stalled_until = time.monotonic() + seconds
 
-        self._do(begin)
+        self._do(apply)
 
-    def black_hole(self, seconds: float | None = None, *, new_ones_too: bool = False) -> None:
-        """Swallow whatever comes on the open connections, and on new ones too if asked.
+    def black_hole(self, seconds: float | None = None, *, include_new: bool = False) -> None:
+        """Drop all bytes of the open connections, and with `include_new` also those of new ones.
 
-        After `seconds` all that swallowed are broken. None: they stay half-open until somebody hangs up.
+        After `seconds` these connections are reset. None: they stay half-open until an end closes them.
         """
-        assert not (new_ones_too and seconds is None), "nobody would ever get through again"
+        assert not (include_new and seconds is None), "no connection would ever work again"
 
-        def begin() -> None:
+        def apply() -> None:
             for pair in self._pairs:
-                pair.swallows = True
+                pair.drops_bytes = True
             if seconds is not None:
-                self._deaf_until = time.monotonic() + seconds if new_ones_too else 0.0
+                self._drop_until = time.monotonic() + seconds if include_new else 0.0
                 self._loop.call_later(seconds, self._reset_all, True)
 
-        self._do(begin)
+        self._do(apply)
 
     def cut_after(self, count: int) -> None:
-        """Break each connection that is open once it has passed on `count` more bytes."""
+        """Reset each open connection once it has passed on `count` more bytes."""
 
-        def begin() -> None:
+        def apply() -> None:
             for pair in self._pairs:
                 pair.budget = count
 
-        self._do(begin)
+        self._do(apply)
 
     def _do(self, action: Callable[[], None]) -> None:
         done = threading.Event()
@@ -106,9 +106,9 @@ class Proxy:
         self._loop.call_soon_threadsafe(act)
         assert done.wait(60), "the proxy hangs"
 
-    def _reset_all(self, only_swallowing: bool = False) -> None:
+    def _reset_all(self, only_dropping: bool = False) -> None:
         for pair in list(self._pairs):
-            if pair.swallows or not only_swallowing:
+            if pair.drops_bytes or not only_dropping:
                 pair.reset()
 
     def _serve(self) -> None:
@@ -117,11 +117,11 @@ class Proxy:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
-        self._loop.run_until_complete(self._hang_up(server))
+        self._loop.run_until_complete(self._close_all(server))
         self._loop.close()
 
-    async def _hang_up(self, server: asyncio.Server) -> None:
-        """End every connection, and wait for whoever moved its bytes."""
+    async def _close_all(self, server: asyncio.Server) -> None:
+        """Reset every connection, and wait for the tasks that move the bytes."""
         server.close()
         self._stalled_until = 0.0
         self._reset_all()
@@ -132,10 +132,10 @@ class Proxy:
         try:
             back, forth = await asyncio.open_connection("127.0.0.1", self._upstream)
         except OSError:
-            _reset(writer)  # nobody listens there
+            _reset(writer)  # the server is down
             return
         pair = _Pair(writer, forth)
-        pair.swallows = time.monotonic() < self._deaf_until
+        pair.drops_bytes = time.monotonic() < self._drop_until
         self._pairs.add(pair)
         try:
             await asyncio.gather(self._pump(pair, reader, forth), self._pump(pair, back, writer))
@@ -150,7 +150,7 @@ class Proxy:
         while data := await reader.read(_CHUNK):
             while (rest := self._stalled_until - time.monotonic()) > 0:
                 await asyncio.sleep(rest)
-            if pair.swallows:
+            if pair.drops_bytes:
                 continue
             if pair.budget is not None:
                 data, pair.budget = data[: pair.budget], pair.budget - len(data)
@@ -159,10 +159,10 @@ class Proxy:
             if pair.budget is not None and pair.budget <= 0:
                 pair.reset()
                 return
-        if not pair.swallows and writer.can_write_eof():
+        if not pair.drops_bytes and writer.can_write_eof():
             with suppress(OSError):
                 writer.write_eof()
-            # Databases and brokers do not speak to somebody who has hung up.
+            # Databases and brokers send nothing to a client that has closed its side.
             for end in pair.ends:
                 end.close()
 
@@ -170,6 +170,6 @@ class Proxy:
 def _reset(writer: asyncio.StreamWriter) -> None:
     sock = writer.get_extra_info("socket")
     with suppress(OSError):
-        # No lingering: the kernel sends RST in place of FIN.
+        # With a linger time of 0 the kernel sends RST in place of FIN.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -1,4 +1,4 @@
-"""A PostgreSQL and a Redis or Valkey of our own, on TCP, that may be killed, restarted and wiped."""
+"""Private PostgreSQL and Redis or Valkey servers on TCP that may be killed, restarted and flushed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from tests import servers
 from tests.faults.processes import children_of
 from tests.ports import free_port
 
-_DEAD_SECONDS = 30
+_RESTART_SECONDS = 30
 
 
 class FaultyServer:
-    """One server program and its data. Killed and started by the thread that made it, or by one that lives on."""
+    """A server program and its data.
+
+    It dies with the thread that started it, so `start` must be called from one that lives as long.
+    """
 
     def __init__(
         self, argv: list[str], folder: Path, port: int, user: str | None, check: Callable[[], object]
@@ -31,13 +34,13 @@ class FaultyServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Run it, on the data that is there, until it answers."""
-        give_up = time.monotonic() + _DEAD_SECONDS
+        """Start the server on its data, and wait until it answers."""
+        give_up = time.monotonic() + _RESTART_SECONDS
         while True:
             self._process = servers.start(self._argv, self._folder / "server.log", self._user)
-            if self._answers(give_up):
+            if self._wait_for_answer(give_up):
                 return
-            # Whoever was killed a moment ago may still hold what this one needs: its shared memory, its port.
+            # A server that was just killed may still hold the shared memory or the port.
             assert time.monotonic() < give_up, (self._folder / "server.log").read_text()[-3000:]
             time.sleep(0.1)
 
@@ -50,14 +53,14 @@ class FaultyServer:
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
 
-    def _answers(self, give_up: float) -> bool:
-        """Whether it answers; False when it has ended instead."""
+    def _wait_for_answer(self, give_up: float) -> bool:
+        """Wait for an answer. Return False if the server ends instead."""
         assert self._process is not None
         while self._process.poll() is None:
             try:
                 self._check()
             except (psycopg.OperationalError, redis.RedisError):
-                assert time.monotonic() < give_up + servers.START_SECONDS, "a server runs and does not answer"
+                assert time.monotonic() < give_up + servers.START_SECONDS, "the server runs but does not answer"
                 time.sleep(0.02)
             else:
                 return True
@@ -88,19 +91,19 @@ def broker() -> Iterator[FaultyServer]:
     with servers.folder_of_its_own() as folder:
         port = free_port()
         argv = servers.valkey_argv(folder, "--port", str(port), "--bind", "127.0.0.1")
-        server = FaultyServer(argv, folder, port, None, lambda: _asked(port, "PING"))
+        server = FaultyServer(argv, folder, port, None, lambda: _send_command(port, "PING"))
         with _running(server):
             yield server
 
 
 def postgres_url(port: int) -> str:
-    """Where the database is, as libpq reads it. Without TLS, which would only take time."""
+    """Return the URL of the database for libpq, without TLS, to save time."""
     return f"postgresql://gantry@127.0.0.1:{port}/postgres?sslmode=disable&gssencmode=disable"
 
 
 def flush(server: FaultyServer) -> None:
-    """Empty the broker's memory while it runs."""
-    _asked(server.port, "FLUSHALL")
+    """Delete all data of the broker while it runs."""
+    _send_command(server.port, "FLUSHALL")
 
 
 @contextmanager
@@ -112,6 +115,6 @@ def _running(server: FaultyServer) -> Iterator[None]:
         server.kill()
 
 
-def _asked(port: int, command: str) -> None:
+def _send_command(port: int, command: str) -> None:
     with redis.Redis(port=port, socket_timeout=20, socket_connect_timeout=20) as client:
         client.execute_command(command)

@@ -1,4 +1,4 @@
-"""A disk that can be filled to the last byte, and emptied again: a tmpfs of a few megabytes."""
+"""A small disk, a tmpfs of a few megabytes, that can be filled to the last byte and emptied again."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from typing import Final
 import pytest
 
 _NEEDS_ROOT: Final = (
-    "This test fills a small disk of its own and may not mount one here: {} Run the tests as root in a container "
+    "This test fills a small disk, and mounting one is not permitted here: {} Run the tests as root in a container "
     "that may mount (docker run --privileged), or within `unshare -rm`."
 )
 
 
 class SmallDisk:
-    """A mounted folder."""
+    """A small disk that is mounted at `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._ballast = folder / "ballast"
+        self._filling = folder / "filling"
 
     def fill(self) -> None:
-        """Leave no byte."""
-        with self._ballast.open("ab", buffering=0) as file:
+        """Fill the disk to the last byte."""
+        with self._filling.open("ab", buffering=0) as file:
             for size in (1 << 20, 1 << 12, 1):
                 self._write_until_full(file.fileno(), bytes(size))
 
     def empty(self) -> None:
-        """There is space again."""
-        self._ballast.unlink()
+        """Remove the filling."""
+        self._filling.unlink()
 
     def _write_until_full(self, descriptor: int, block: bytes) -> None:
         try:
@@ -45,7 +45,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int = 16) -> Iterator[SmallDisk]:
-    """Mount one at `folder`; it fails the test, and says what it needs, where that is not permitted."""
+    """Mount a small disk at `folder`. If that is not permitted, fail the test with an explanation."""
     folder.mkdir()
     argv = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)

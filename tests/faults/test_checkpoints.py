@@ -1,4 +1,4 @@
-"""Checkpoints that were damaged after they were registered, and writers that were killed while they wrote."""
+"""Checkpoints that are damaged after they were registered, and writers that are killed during a write."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from jobs.db import Database
 from jobs.models import Checkpoint
 from jobs.runtime.settings import Settings
 from jobs.store import checkpoints, jobs
-from tests.faults.attempts import claim, forked, give_back, play, same_as_undisturbed, went_on_from
+from tests.faults.attempts import (
+    check_same_as_undisturbed,
+    claim,
+    forked_trainer,
+    release_job,
+    resumed_from,
+    run_attempt,
+)
 from tests.jobs.helpers import disk_path, files_of, submit
 from tests.worker.conftest import RunJob
 from tests.worker.helpers import ENDLESS, endless, events_of, job_of, tiny, until, with_checkpoints
@@ -45,7 +52,7 @@ def removed(path: Path, other: Callable[[], Path]) -> None:
     path.unlink()
 
 
-def anothers(path: Path, other: Callable[[], Path]) -> None:
+def replaced(path: Path, other: Callable[[], Path]) -> None:
     shutil.copyfile(other(), path)
 
 
@@ -55,25 +62,27 @@ DAMAGES: Final[dict[str, tuple[Callable[[Path, Callable[[], Path]], None], str]]
     "emptied": (emptied, "not what was written"),
     "one bit flipped": (one_bit_flipped, "not what was written"),
     "removed": (removed, "gone"),
-    "another job's": (anothers, "not what was written"),
+    "another job's": (replaced, "not what was written"),
 }
-"""What is done to the file, and what is said of it."""
+"""The function that damages a file, and a part of the reason that is recorded."""
 
 
 def rows_of(db: Database, job_id: str) -> list[Checkpoint]:
-    """All, newest first, whatever became of them."""
+    """Return all checkpoints of the job, newest first, also bad and pruned ones."""
     with db.read() as s:
         query = select(Checkpoint).where(Checkpoint.job_id == job_id)
         return list(s.scalars(query.order_by(Checkpoint.step.desc(), Checkpoint.attempt.desc())))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_the_one_before_is_gone_on_from(sqlite_settings: Settings, sqlite_db: Database, damage: str) -> None:
-    newest = rows_of(sqlite_db, _all_but_ended(sqlite_settings, sqlite_db, BODY))[0]
-    harm, said = DAMAGES[damage]
+def test_a_damaged_checkpoint_is_skipped_for_the_one_before(
+    sqlite_settings: Settings, sqlite_db: Database, damage: str
+) -> None:
+    newest = rows_of(sqlite_db, _trained_but_not_finished(sqlite_settings, sqlite_db, BODY))[0]
+    damage_file, reason = DAMAGES[damage]
     path = disk_path(files_of(sqlite_settings), newest.key)
-    harm(path, lambda: _file_of_another_job(sqlite_settings, sqlite_db))
-    _goes_on_from_step_40(sqlite_settings, sqlite_db, newest, said)
+    damage_file(path, lambda: _file_of_another_job(sqlite_settings, sqlite_db))
+    _check_resumes_from_step_40(sqlite_settings, sqlite_db, newest, reason)
 
 
 def _file_of_another_job(settings: Settings, db: Database) -> Path:
@@ -83,29 +92,29 @@ def _file_of_another_job(settings: Settings, db: Database) -> Path:
     return disk_path(files_of(settings), rows_of(db, job.id)[0].key)
 
 
-def test_one_of_a_newer_format_is_passed_over_too(sqlite_settings: Settings, sqlite_db: Database) -> None:
-    newest = rows_of(sqlite_db, _all_but_ended(sqlite_settings, sqlite_db, BODY))[0]
+def test_a_checkpoint_of_a_newer_format_is_skipped(sqlite_settings: Settings, sqlite_db: Database) -> None:
+    newest = rows_of(sqlite_db, _trained_but_not_finished(sqlite_settings, sqlite_db, BODY))[0]
     _write_as_of_a_newer_version(sqlite_settings, sqlite_db, newest)
-    _goes_on_from_step_40(sqlite_settings, sqlite_db, newest, "has format 2, and this program reads 1")
+    _check_resumes_from_step_40(sqlite_settings, sqlite_db, newest, "has format 2, and this program reads 1")
 
 
-def _all_but_ended(settings: Settings, db: Database, body: dict[str, Any]) -> str:
+def _trained_but_not_finished(settings: Settings, db: Database, body: dict[str, Any]) -> str:
     """Return a job with checkpoints of steps 20, 40 and 60, whose worker died before it recorded the end."""
     submit(db, **body)
     job = claim(db)
-    assert play(settings, db, job, report=False) == 0
-    give_back(db, job)
+    assert run_attempt(settings, db, job, report=False) == 0
+    release_job(db, job)
     return job.id
 
 
-def _goes_on_from_step_40(settings: Settings, db: Database, newest: Checkpoint, said: str) -> None:
+def _check_resumes_from_step_40(settings: Settings, db: Database, newest: Checkpoint, reason: str) -> None:
     job_id = newest.job_id
-    assert newest.step == 60 and play(settings, db, claim(db)) == 0
+    assert newest.step == 60 and run_attempt(settings, db, claim(db)) == 0
     (bad,) = (event.data for event in events_of(db, job_id) if event.type == "checkpoint.bad")
-    assert (bad["checkpoint_id"], bad["step"]) == (newest.id, 60) and said in bad["reason"]
-    assert went_on_from(db, job_id, 2) == 40
+    assert (bad["checkpoint_id"], bad["step"]) == (newest.id, 60) and reason in bad["reason"]
+    assert resumed_from(db, job_id, 2) == 40
     assert [row.state for row in rows_of(db, job_id) if row.id == newest.id] == ["bad"]
-    same_as_undisturbed(db, job_id, BODY)
+    check_same_as_undisturbed(db, job_id, BODY)
 
 
 def _write_as_of_a_newer_version(settings: Settings, db: Database, row: Checkpoint) -> None:
@@ -118,7 +127,7 @@ def _write_as_of_a_newer_version(settings: Settings, db: Database, row: Checkpoi
         s.execute(update(Checkpoint).where(Checkpoint.id == row.id).values(values))
 
 
-def test_when_all_are_damaged_the_job_fails_and_says_what_to_do(
+def test_with_only_damaged_checkpoints_the_job_fails_with_a_hint(
     sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     job = with_checkpoints(sqlite_settings, sqlite_db, tiny(), steps=2)
@@ -133,20 +142,22 @@ def test_when_all_are_damaged_the_job_fails_and_says_what_to_do(
     assert (ended.status, ended.attempt) == ("failed", 2) and ended.error is not None
     assert (ended.error["code"], ended.error["retryable"]) == ("checkpoint_corrupt", False)
     assert "--from-scratch" in ended.error["hint"] and "disk" in ended.error["hint"]
-    assert [path.read_bytes() for path in files] == left, "what is damaged may still be of use to somebody"
+    assert [path.read_bytes() for path in files] == left, "damaged files are kept for inspection"
     bad = [event.data["step"] for event in events_of(sqlite_db, job.id) if event.type == "checkpoint.bad"]
     assert bad == [2, 1] and [row.state for row in rows_of(sqlite_db, job.id)] == ["bad", "bad"]
 
 
-def test_a_writer_killed_at_any_moment_leaves_a_good_one(sqlite_settings: Settings, sqlite_db: Database) -> None:
-    """It saves each step; each time that it is killed, its successor goes on from the last that was registered."""
+def test_a_writer_killed_at_any_moment_leaves_a_good_checkpoint(
+    sqlite_settings: Settings, sqlite_db: Database
+) -> None:
+    """Kill a trainer that saves every step, many times. Each attempt resumes from the last registered checkpoint."""
     body = endless() | {"checkpoints": {"every_steps": 1, "keep_last": 2}}
     job = submit(sqlite_db, **body)
     files, chance = files_of(sqlite_settings), random.Random(4)
     unfinished = step = 0
     for _ in range(KILLS):
         claimed = claim(sqlite_db)
-        with forked(sqlite_settings, claimed):
+        with forked_trainer(sqlite_settings, claimed):
             until(lambda before=step: _newest(sqlite_db, job.id) > before)  # type: ignore[misc]
             time.sleep(chance.uniform(0, 0.05))
         unfinished += len(list(disk_path(files, job.id).rglob("*.tmp")))
@@ -158,9 +169,9 @@ def test_a_writer_killed_at_any_moment_leaves_a_good_one(sqlite_settings: Settin
             checkpoint.load_weights(disk_path(files, row.weights_key))
         assert good[0].step > step
         step = good[0].step
-        give_back(sqlite_db, claimed)
+        release_job(sqlite_db, claimed)
     assert not [e for e in events_of(sqlite_db, job.id) if e.type == "checkpoint.bad"]
-    assert unfinished > 0, "no kill has hit a file that was being written"
+    assert unfinished > 0, "no kill hit a file during its write"
     assert job_of(sqlite_db, job.id).total_steps == ENDLESS
 
 

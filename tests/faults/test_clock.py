@@ -1,4 +1,4 @@
-"""Clocks that are wrong: a worker's is never asked, and a host's that is set back keeps nobody waiting."""
+"""Wrong clocks: a worker's clock is never used, and a database's clock that was set back delays nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jobs.relay import sweeper
 from jobs.runtime.process import end, spawn
 from jobs.runtime.settings import Settings
 from jobs.store import outbox, workers
-from tests.faults.attempts import claim, expire, same_as_undisturbed
+from tests.faults.attempts import check_same_as_undisturbed, claim, expire
 from tests.jobs.helpers import submit
 from tests.worker.helpers import events_of, job_of, tiny, until
 
@@ -36,11 +36,9 @@ BODY: Final = tiny(total_steps=500, checkpoints={"every_steps": 200})
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("settings", ["postgres"], indirect=True)
-def test_workers_whose_clocks_are_off_do_their_work_like_any_other(
-    settings: Settings, db: Database, tmp_path: Path
-) -> None:
-    """One is two hours ahead, one behind; there is a job for each."""
-    # A machine that stands still for seconds costs no attempt then.
+def test_workers_with_wrong_clocks_run_jobs_as_usual(settings: Settings, db: Database, tmp_path: Path) -> None:
+    """Run two jobs, by a worker whose clock is two hours ahead and one whose clock is two hours behind."""
+    # So long that a pause of the machine costs no attempt.
     settings = settings.model_copy(update={"lease_seconds": 60})
     began = _now(db)
     submitted = [submit(db, **BODY).id for _ in range(2)]
@@ -48,20 +46,20 @@ def test_workers_whose_clocks_are_off_do_their_work_like_any_other(
         until(lambda: all(job_of(db, job_id).status == "succeeded" for job_id in submitted), seconds=150)
     for job_id in submitted:
         ended = job_of(db, job_id)
-        assert ended.attempt == 1, "nobody took it for lost"
+        assert ended.attempt == 1, "no worker was taken for lost"
         with db.read() as s:
             ran = s.get_one(Attempt, (job_id, 1))
         on_record = [ended.created_at, ended.started_at, ran.started_at, ran.ended_at, ended.finished_at]
         times = [began, *(moment or 0.0 for moment in on_record), _now(db)]
-        assert times == sorted(times), "all by the database's clock"
-        happened = [event.at for event in events_of(db, job_id)]
-        assert happened == sorted(happened) and began <= happened[0] <= happened[-1] <= times[-1]
-        same_as_undisturbed(db, job_id, BODY)
+        assert times == sorted(times), "all times are by the database's clock"
+        event_times = [event.at for event in events_of(db, job_id)]
+        assert event_times == sorted(event_times) and began <= event_times[0] <= event_times[-1] <= times[-1]
+        check_same_as_undisturbed(db, job_id, BODY)
 
 
 @contextmanager
 def _process(module: str, settings: Settings, hours: int = 0) -> Iterator[None]:
-    """`python -m module`, for whom and for whose children it is so much later."""
+    """Run `python -m module` with its clock, and that of its children, set forward by `hours`."""
     folder = settings.data_dir.parent / f"{module}{hours:+}"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(_SHIFTED.format(seconds=hours * 3600))
@@ -74,7 +72,7 @@ def _process(module: str, settings: Settings, hours: int = 0) -> Iterator[None]:
         end(process, 20)
 
 
-def test_the_processes_of_that_test_see_another_time(tmp_path: Path) -> None:
+def test_the_shift_changes_the_time_of_a_process(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(_SHIFTED.format(seconds=7200))
     with (tmp_path / "out").open("wb") as out:
         argv = [sys.executable, "-c", "import time; print(time.time(), time.time_ns())"]
@@ -83,8 +81,8 @@ def test_the_processes_of_that_test_see_another_time(tmp_path: Path) -> None:
     assert seconds - time.time() == pytest.approx(7200, abs=60) == nanoseconds / 1e9 - time.time()
 
 
-def test_a_lease_from_the_future_is_over(db: Database) -> None:
-    """It was renewed before the clock was set back: to wait for its end would be to wait for hours."""
+def test_a_lease_renewed_in_the_future_has_expired(db: Database) -> None:
+    """Reap a lease that was renewed before the clock was set back; waiting for its end would take hours."""
     job = submit(db)
     claim(db)
     later = _now(db) + 2 * _HOURS
@@ -94,7 +92,7 @@ def test_a_lease_from_the_future_is_over(db: Database) -> None:
     assert job_of(db, job.id).status == "queued"
 
 
-def test_a_lease_that_has_just_been_renewed_is_not(db: Database) -> None:
+def test_a_lease_expires_only_after_its_end(db: Database) -> None:
     claimed = submit(db)
     claim(db)
     with db.write() as s:
@@ -104,7 +102,7 @@ def test_a_lease_that_has_just_been_renewed_is_not(db: Database) -> None:
         assert leases.reap(s) == [claimed.id]
 
 
-def test_a_pause_after_a_crash_that_would_last_for_hours_is_over(db: Database) -> None:
+def test_a_backoff_that_would_last_for_hours_has_ended(db: Database) -> None:
     job = submit(db)
     _set(db, job.id, not_before=_now(db) + 2 * _HOURS)
     with db.write() as s:
@@ -112,14 +110,14 @@ def test_a_pause_after_a_crash_that_would_last_for_hours_is_over(db: Database) -
     assert found is not None and found.id == job.id
 
 
-def test_a_hint_that_would_be_sent_in_hours_is_sent_now(db: Database) -> None:
+def test_a_hint_due_in_hours_is_sent_now(db: Database) -> None:
     submit(db)
     with db.write() as s:
         s.execute(update(Outbox).values(send_after=_now(db) + 2 * _HOURS))
         assert len(outbox.fetch_due(s, 10)) == 1
 
 
-def test_a_hint_that_was_sent_in_the_future_is_sent_again(db: Database, settings: Settings) -> None:
+def test_a_hint_sent_in_the_future_is_sent_again(db: Database, settings: Settings) -> None:
     job = submit(db)
     app = broker.make_app(settings)
     assert broker.relay_once(db, app) == 1

@@ -1,4 +1,4 @@
-"""Every named step of the protocol, and a process that dies there, as `kill -9` would end it."""
+"""A crash at every failpoint: the process ends there, as by `kill -9`."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import pytest
 from jobs.db import Database
 from jobs.runtime.failpoints import POINTS
 from tests.faults.caller import LoadCaller
-from tests.faults.fleet import Fleet, ground, left_behind, record
-from tests.faults.history import ToldStatus, check
+from tests.faults.fleet import Fleet, infrastructure, kill_remaining, open_database
+from tests.faults.history import ClientView, check
 from tests.faults.undisturbed import References
 from tests.jobs.helpers import files_of
 from tests.worker.helpers import job_of, tiny
 
-# As many attempts as there may be: every point that a worker or a trainer dies at costs one.
+# The maximum, because every crash of a worker or a trainer costs an attempt.
 BODY: Final[dict[str, Any]] = tiny(max_attempts=20)
 JOBS: Final = 3
 SECONDS: Final = 240
 
 
 @pytest.mark.timeout(400)
-def test_a_death_at_every_point_costs_no_job(tmp_path: Path) -> None:
-    """Some jobs, and one death at each point, whichever job it meets; then the record is read."""
+def test_a_crash_at_every_failpoint_costs_no_job(tmp_path: Path) -> None:
+    """Run a few jobs with one crash at each failpoint, in whichever job reaches it first. Then check the record."""
     faults = tmp_path / "faults"
     faults.mkdir()
-    with ground("embedded", tmp_path) as on:
+    with infrastructure("embedded", tmp_path) as on:
         on.settings = on.settings.model_copy(update={"faults_dir": faults, "stall_seconds": 60})
-        told, db = ToldStatus(), record(on)
+        clients, db = ClientView(), open_database(on)
         with (
             Fleet(on, tmp_path / "logs", apis=1, relays=1, workers=2) as fleet,
             LoadCaller(fleet.urls, seed=0) as caller,
@@ -38,15 +38,15 @@ def test_a_death_at_every_point_costs_no_job(tmp_path: Path) -> None:
             for point in POINTS:
                 (faults / point).touch()
             for number in range(JOBS):
-                told.accepted[str(number)] = caller.submit(BODY, key=f"job-{number}")
-            assert caller.repeats >= 2, "the API died before the answer, once on either side of the commit"
-            _until_all_ended(db, set(told.accepted.values()), fleet)
+                clients.accepted[str(number)] = caller.submit(BODY, key=f"job-{number}")
+            assert caller.repeats >= 2, "the API crashed before the answer, once before and once after the commit"
+            _until_all_ended(db, set(clients.accepted.values()), fleet)
             missed = [point for point in POINTS if (faults / point).exists()]
-        assert left_behind(on.settings, seconds=60) == []
-        history = check(db, files_of(on.settings), told, References())
+        assert kill_remaining(on.settings, seconds=60) == []
+        history = check(db, files_of(on.settings), clients, References())
         db.dispose()
         assert history.violations == []
-    assert missed == [], "nobody came past these"
+    assert missed == [], "no process reached these failpoints"
     assert (history.jobs, history.ended_once, history.finished, history.bit_equal) == (JOBS, JOBS, JOBS, JOBS)
 
 

@@ -1,4 +1,4 @@
-"""Three promises that guards keep, each put to the test where it would break. `test_guards.py` takes them away."""
+"""Tests of three guards, each at the point where it is needed. `test_guards.py` runs them without the guards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ from jobs.runtime.settings import Settings
 from jobs.status import Status
 from jobs.storage import StoredFile
 from jobs.store import checkpoints, metrics, workers
-from tests.faults.attempts import TTL, claim, expire, forked, give_back, play, same_as_undisturbed, went_on_from
+from tests.faults.attempts import (
+    TTL,
+    check_same_as_undisturbed,
+    claim,
+    expire,
+    forked_trainer,
+    release_job,
+    resumed_from,
+    run_attempt,
+)
 from tests.jobs.helpers import submit
 from tests.worker.helpers import job_of, tiny
 
@@ -27,12 +36,12 @@ ROUNDS: Final = 20
 
 def test_a_zombie_writes_nothing(db: Database) -> None:
     for _ in range(ROUNDS):
-        _a_zombie_wakes(db)
+        _check_zombie_writes(db)
 
 
-def _a_zombie_wakes(db: Database) -> None:
+def _check_zombie_writes(db: Database) -> None:
     job = submit(db)
-    claim(db, "one that is frozen")
+    claim(db, "a frozen worker")
     expire(db, job.id)
     with db.write() as s:
         assert leases.reap(s) == [job.id]
@@ -43,7 +52,7 @@ def _a_zombie_wakes(db: Database) -> None:
         metrics.append(s, job.id, 2, 1, ["loss_d"], np.full((1, 1), 2, np.float32))
     before = job_of(db, job.id)
 
-    refused = [name for name, write in ZOMBIE_WRITES.items() if _refused(db, job.id, write)]
+    refused = [name for name, write in ZOMBIE_WRITES.items() if _is_refused(db, job.id, write)]
 
     assert refused == list(ZOMBIE_WRITES)
     after = job_of(db, job.id)
@@ -52,7 +61,7 @@ def _a_zombie_wakes(db: Database) -> None:
     with db.read() as s:
         curve = metrics.series(s, job.id, ["loss_d"])["loss_d"]
         assert checkpoints.newest_ready(s, job.id) is None
-    assert curve.steps.tolist() == [1] and curve.values.tolist() == [2.0], "the successor's value stands"
+    assert curve.steps.tolist() == [1] and curve.values.tolist() == [2.0], "the successor's value is kept"
 
 
 def _tick(s: Session, job_id: str) -> None:
@@ -85,7 +94,7 @@ ZOMBIE_WRITES: Final[dict[str, Callable[[Session, str], object]]] = {
 }
 
 
-def _refused(db: Database, job_id: str, write: Callable[[Session, str], object]) -> bool:
+def _is_refused(db: Database, job_id: str, write: Callable[[Session, str], object]) -> bool:
     try:
         with db.write() as s:
             write(s, job_id)
@@ -99,11 +108,11 @@ def test_a_hint_that_the_broker_lost_is_sent_again_and_the_job_runs(db: Database
     with db.write() as s:
         workers.register(s, "an idle worker", "here", [])
     with _relay(hasty):
-        _heard(settings, 0.3)
+        _take_hint(settings, 0.3)
         job = submit(db)
-        assert _heard(settings), "the first hint, which nobody acts upon: it is lost"
-        claimed = claim(db) if _heard(settings) else None
-    assert claimed is not None and claimed.id == job.id, "the job waits for ever"
+        assert _take_hint(settings), "the first hint arrives; it is dropped here"
+        claimed = claim(db) if _take_hint(settings) else None
+    assert claimed is not None and claimed.id == job.id, "no second hint was sent for the job"
 
 
 @contextmanager
@@ -118,8 +127,8 @@ def _relay(settings: Settings) -> Iterator[None]:
         thread.join()
 
 
-def _heard(settings: Settings, seconds: float = 20.0) -> bool:
-    """Whether a hint came within so long; it is gone from the broker then."""
+def _take_hint(settings: Settings, seconds: float = 20.0) -> bool:
+    """Take a hint from the broker. Return whether one came within `seconds`."""
     app = broker.make_app(settings)
     with app.connection_for_read() as connection:
         queue = connection.SimpleQueue(broker.QUEUE)
@@ -139,9 +148,9 @@ def test_a_crash_right_after_a_checkpoint_leaves_no_gap(
     faults.mkdir()
     (faults / "checkpoint.committed").touch()
     first = claim(sqlite_db)
-    with forked(sqlite_settings, first, faults) as trainer:
+    with forked_trainer(sqlite_settings, first, faults) as trainer:
         assert trainer.wait() == 137
-    give_back(sqlite_db, first)
-    assert play(sqlite_settings, sqlite_db, claim(sqlite_db)) == 0
-    assert went_on_from(sqlite_db, job.id, 2) == 20
-    same_as_undisturbed(sqlite_db, job.id, body)
+    release_job(sqlite_db, first)
+    assert run_attempt(sqlite_settings, sqlite_db, claim(sqlite_db)) == 0
+    assert resumed_from(sqlite_db, job.id, 2) == 20
+    check_same_as_undisturbed(sqlite_db, job.id, body)

@@ -1,4 +1,4 @@
-"""A data folder whose disk is full: what is good stays good, training goes on, and all is well when space returns."""
+"""A data folder on a full disk: good checkpoints stay, training continues, and writes succeed again with space."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jobs.runtime import failpoints
 from jobs.runtime.settings import Settings
 from jobs.store import checkpoints
 from tests.conftest import small_settings
-from tests.faults.attempts import claim, finish, forked, same_as_undisturbed
+from tests.faults.attempts import check_same_as_undisturbed, claim, finish, forked_trainer
 from tests.faults.small_disk import SmallDisk, small_disk
 from tests.jobs.helpers import disk_path, files_of, submit
 from tests.worker.conftest import RunJob
@@ -43,8 +43,8 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 @pytest.fixture
-def elsewhere(disk: SmallDisk, tmp_path: Path) -> Iterator[tuple[Settings, Database]]:
-    """Yield a service whose data folder is on the small disk, and whose database is not."""
+def database_elsewhere(disk: SmallDisk, tmp_path: Path) -> Iterator[tuple[Settings, Database]]:
+    """Yield settings and database of a service whose data folder is on the small disk, but whose database is not."""
     settings = small_settings(tmp_path, database_url=f"sqlite:///{tmp_path / 'gantry.db'}")
     migrate(settings)
     db = Database(settings.database)
@@ -52,10 +52,10 @@ def elsewhere(disk: SmallDisk, tmp_path: Path) -> Iterator[tuple[Settings, Datab
     db.dispose()
 
 
-def test_training_goes_on_and_saves_again_when_there_is_space(
-    disk: SmallDisk, elsewhere: tuple[Settings, Database]
+def test_training_continues_on_a_full_disk_and_saves_again_with_space(
+    disk: SmallDisk, database_elsewhere: tuple[Settings, Database]
 ) -> None:
-    settings, db = elsewhere
+    settings, db = database_elsewhere
     submit(db, **BODY)
     job = claim(db)
     full_at = {20: disk.fill, 40: disk.empty}
@@ -66,13 +66,13 @@ def test_training_goes_on_and_saves_again_when_there_is_space(
     assert [data["step"] for data in failed] == [20, 30]
     assert all("disk was full" in data["reason"] and "training continues" in data["reason"] for data in failed)
     finish(db, job)
-    same_as_undisturbed(db, job.id, BODY)
+    check_same_as_undisturbed(db, job.id, BODY)
 
 
-def test_the_last_good_one_stays_while_there_is_no_space(
-    disk: SmallDisk, elsewhere: tuple[Settings, Database]
+def test_the_last_good_checkpoint_stays_on_a_full_disk(
+    disk: SmallDisk, database_elsewhere: tuple[Settings, Database]
 ) -> None:
-    settings, db = elsewhere
+    settings, db = database_elsewhere
     submit(db, **BODY)
     job = claim(db)
     _train(settings, db, job, {20: disk.fill}, until_step=30)
@@ -83,13 +83,16 @@ def test_the_last_good_one_stays_while_there_is_no_space(
     files.verify(good.key, good.bytes, good.sha256)
     files.verify(good.weights_key, good.weights_bytes, good.weights_sha256)
     there = {disk_path(files, key) for key in (good.key, good.weights_key)}
-    assert set(disk_path(files, good.key).parent.iterdir()) == there, "nothing half-written is left"
+    assert set(disk_path(files, good.key).parent.iterdir()) == there, "no unfinished file is left"
 
 
 def _train(
     settings: Settings, db: Database, job: Job, at: Mapping[int, Callable[[], None]], until_step: int = 60
 ) -> dict[int, bool]:
-    """Run `worker.trainer`, but do something before the checkpoints `at` some steps. Returns the saved steps."""
+    """Train as `worker.trainer` does, with a function of `at` before the checkpoint of its step.
+
+    Returns, for each checkpoint, whether it was saved.
+    """
     torch.set_num_threads(1)
     writer, artifacts = FencedWriter(db, job.id, job.attempt, 600), files_of(settings)
     report, manager = Recorder(writer, artifacts), CheckpointManager(writer, artifacts, keep_last=2)
@@ -109,10 +112,10 @@ def _train(
     return saved
 
 
-def test_a_job_whose_disk_stays_full_fails_and_says_what_to_do(
-    disk: SmallDisk, elsewhere: tuple[Settings, Database], run: RunJob
+def test_a_job_whose_disk_stays_full_fails_with_a_hint(
+    disk: SmallDisk, database_elsewhere: tuple[Settings, Database], run: RunJob
 ) -> None:
-    settings, db = elsewhere
+    settings, db = database_elsewhere
     job = submit(db, **BODY, max_attempts=1)
     disk.fill()
     run(settings).result()
@@ -123,7 +126,7 @@ def test_a_job_whose_disk_stays_full_fails_and_says_what_to_do(
     assert [event.type for event in events_of(db, job.id)].count("checkpoint.failed") == 3
 
 
-def test_a_database_on_the_full_disk_is_whole_and_the_job_goes_on(
+def test_a_database_on_a_full_disk_stays_intact_and_the_job_continues(
     disk: SmallDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = small_settings(tmp_path, lease_seconds=60)
@@ -134,25 +137,25 @@ def test_a_database_on_the_full_disk_is_whole_and_the_job_goes_on(
     job = claim(db)
     faults = tmp_path / "faults"
     faults.mkdir()
-    # Told after each fifty steps, when a picture is due: the first time it stops, with much to tell.
+    # It records its steps with each preview, every 50 steps. The first time it stops, with many steps to write.
     (faults / "metrics.committed").write_text(failpoints.STOP)
-    # Beside the disk; where its log goes is for whoever was the last in this process to set up logs.
-    told = tmp_path / "told"
+    # A file outside the disk, because an earlier test of this process may have set up logging otherwise.
+    warning = tmp_path / "warning"
     monkeypatch.setattr(
-        "worker.trainer.fenced_writer.log", SimpleNamespace(warning=lambda event, **_: told.write_text(event))
+        "worker.trainer.fenced_writer.log", SimpleNamespace(warning=lambda event, **_: warning.write_text(event))
     )
-    with forked(settings, job, faults) as trainer:
+    with forked_trainer(settings, job, faults) as trainer:
         trainer.wait_until_stopped()
         disk.fill()
         with pytest.raises(DatabaseUnavailableError, match="full"):
             for _ in range(100):
                 submit(db)
         os.kill(trainer.pid, signal.SIGCONT)
-        until(lambda: told.exists() and "the write is retried" in told.read_text())
+        until(lambda: warning.exists() and "the write is retried" in warning.read_text())
         disk.empty()
         assert trainer.wait() == 0
     finish(db, job)
-    same_as_undisturbed(db, job.id, body)
+    check_same_as_undisturbed(db, job.id, body)
     db.dispose()
     with sqlite3.connect(settings.data_dir / "gantry.db") as connection:
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)

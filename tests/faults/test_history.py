@@ -1,4 +1,4 @@
-"""The checker sees: a record that is right passes, and each thing that is spoilt in it is reported by its rule."""
+"""The history checker: a valid record passes, and each corruption is reported by its rule."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from jobs.status import Status
 from jobs.storage import Storage, keys
 from tests import schema
 from tests.conftest import small_settings
-from tests.faults.history import ToldStatus, check
+from tests.faults.history import ClientView, check
 from tests.faults.undisturbed import References
 from tests.jobs.helpers import disk_path, files_of, submit
-from tests.worker.helpers import judged
+from tests.worker.helpers import with_evaluations
 from worker.exits import Exit
 from worker.trainer import attempt
 
 REFERENCES = References()
-BODY = judged(total_steps=60, checkpoints={"every_steps": 20, "keep_last": 2})
+BODY = with_evaluations(total_steps=60, checkpoints={"every_steps": 20, "keep_last": 2})
 
 
 @pytest.fixture(scope="module")
-def right(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, str]:
+def valid_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, str]:
     """Return a successful job of two attempts, and its id. Tests must not change it."""
-    settings = small_settings(tmp_path_factory.mktemp("right"))
+    settings = small_settings(tmp_path_factory.mktemp("valid"))
     schema.copy_sqlite(settings)
     db = Database(settings.database)
     job = submit(db, **BODY)
@@ -61,31 +61,31 @@ def _attempt(settings: Settings, db: Database, job_id: str, number: int, *, stop
 
 
 @pytest.fixture
-def copy(right: tuple[Settings, str], tmp_path: Path) -> tuple[Settings, str]:
-    """Yield a copy that a test may change, without the constraints of the database."""
-    settings, job_id = right
-    ours = small_settings(tmp_path)
-    shutil.copytree(settings.data_dir, ours.data_dir)
-    db = Database(ours.database)
+def corruptible_job(valid_job: tuple[Settings, str], tmp_path: Path) -> tuple[Settings, str]:
+    """Return a copy of the job that a test may corrupt: its database has no triggers."""
+    settings, job_id = valid_job
+    copied = small_settings(tmp_path)
+    shutil.copytree(settings.data_dir, copied.data_dir)
+    db = Database(copied.database)
     with db.write() as s:
         guards = "select type, name from sqlite_master where type = 'trigger' or name = 'uq_job_events_one_end'"
         for kind, name in s.execute(text(guards)).all():
             s.execute(text(f"drop {kind} {name}"))
     db.dispose()
-    return ours, job_id
+    return copied, job_id
 
 
-def _rules(settings: Settings, told: ToldStatus) -> set[str]:
+def _rules(settings: Settings, clients: ClientView) -> set[str]:
     db = Database(settings.database)
-    found = check(db, files_of(settings), told, REFERENCES)
+    found = check(db, files_of(settings), clients, REFERENCES)
     db.dispose()
     return {violation.rule for violation in found.violations}
 
 
-def test_a_record_that_is_right_passes(right: tuple[Settings, str]) -> None:
-    settings, job_id = right
+def test_a_valid_record_passes(valid_job: tuple[Settings, str]) -> None:
+    settings, job_id = valid_job
     db = Database(settings.database)
-    found = check(db, files_of(settings), ToldStatus({"key": job_id}), REFERENCES)
+    found = check(db, files_of(settings), ClientView({"key": job_id}), REFERENCES)
     db.dispose()
     assert found.violations == []
     assert (found.jobs, found.attempts, found.ended_once) == (1, 2, 1)
@@ -132,7 +132,7 @@ def _an_event_after_the_end(s: Session, files: Storage) -> None:
     _append(s, "job.progress", {"step": 60})
 
 
-def _another_end_than_the_event_says(s: Session, files: Storage) -> None:
+def _a_status_that_contradicts_the_last_event(s: Session, files: Storage) -> None:
     s.execute(update(Job).values(status="cancelled"))
 
 
@@ -144,7 +144,7 @@ def _a_failure(s: Session, files: Storage) -> None:
     s.execute(update(Job).values(status="failed", error={"code": "internal"}))
 
 
-def _a_step_too_few(s: Session, files: Storage) -> None:
+def _a_step_below_the_total(s: Session, files: Storage) -> None:
     s.execute(update(Job).values(step=59))
 
 
@@ -152,7 +152,7 @@ def _a_missing_event(s: Session, files: Storage) -> None:
     s.execute(delete(JobEvent).where(JobEvent.seq == 4))
 
 
-def _a_move_that_is_none(s: Session, files: Storage) -> None:
+def _an_invalid_transition(s: Session, files: Storage) -> None:
     running = s.scalars(select(JobEvent).where(JobEvent.type == "job.status").order_by(JobEvent.seq)).all()[1]
     running.data = {"status": "succeeded"}
 
@@ -161,7 +161,7 @@ def _an_attempt_without_a_row(s: Session, files: Storage) -> None:
     s.execute(delete(Attempt).where(Attempt.attempt == 1))
 
 
-def _an_attempt_that_went_on_from_nowhere(s: Session, files: Storage) -> None:
+def _an_attempt_resumed_without_a_checkpoint(s: Session, files: Storage) -> None:
     s.execute(update(Attempt).where(Attempt.attempt == 2).values(resumed_from_step=59))
 
 
@@ -169,7 +169,7 @@ def _an_attempt_without_an_end(s: Session, files: Storage) -> None:
     s.execute(update(Attempt).where(Attempt.attempt == 2).values(ended_at=None, outcome=None))
 
 
-def _a_lease_that_is_held(s: Session, files: Storage) -> None:
+def _a_held_lease(s: Session, files: Storage) -> None:
     s.execute(text("pragma ignore_check_constraints = on"))
     s.execute(update(Job).values(lease_until=1.0))
 
@@ -179,11 +179,11 @@ def _a_checkpoint_cut_off(s: Session, files: Storage) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def _weights_that_are_gone(s: Session, files: Storage) -> None:
+def _missing_weights(s: Session, files: Storage) -> None:
     disk_path(files, _last(s).weights_key).unlink()
 
 
-def _other_weights(s: Session, files: Storage) -> None:
+def _wrong_weights(s: Session, files: Storage) -> None:
     row = _last(s)
     old = checkpoint.load_weights(disk_path(files, row.weights_key))
     tensors = {name: tensor + 1e-6 for name, tensor in old.tensors.items()}
@@ -203,12 +203,12 @@ def _a_preview_cut_off(s: Session, files: Storage) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def _another_best(s: Session, files: Storage) -> None:
+def _a_missing_best_mark(s: Session, files: Storage) -> None:
     s.execute(update(Checkpoint).values(is_best=False))
 
 
-def _an_orphan(s: Session, files: Storage) -> None:
-    files.put_bytes(keys.checkpoint(_id(s), 33, 1), b"nobody's")
+def _a_file_without_a_row(s: Session, files: Storage) -> None:
+    files.put_bytes(keys.checkpoint(_id(s), 33, 1), b"orphan")
 
 
 def _a_half_written_file(s: Session, files: Storage) -> None:
@@ -221,86 +221,90 @@ def _a_missing_preview(s: Session, files: Storage) -> None:
 
 def _a_doubled_preview(s: Session, files: Storage) -> None:
     row = s.scalars(select(Preview).where(Preview.step == 50)).one()
-    # Of the attempt before, as if nothing had superseded it.
+    # From the attempt before, as if no later attempt had superseded it.
     s.execute(update(Attempt).where(Attempt.attempt == 2).values(resumed_from_step=None))
     s.add(Preview(job_id=row.job_id, step=50, attempt=1, key=row.key, bytes=1, sha256="0", created_at=0.0))
 
 
-def _another_evaluation(s: Session, files: Storage) -> None:
+def _a_wrong_evaluation(s: Session, files: Storage) -> None:
     row = s.scalars(select(Evaluation).where(Evaluation.step == 40)).one()
     row.metrics = {**row.metrics, "fcd": 0.0}
 
 
-SPOILT: dict[Callable[[Session, Storage], None], str] = {
+CORRUPTIONS: dict[Callable[[Session, Storage], None], str] = {
     _a_gap: "every step once",
     _a_doubled_step: "every step once",
     _a_point_past_the_end: "the values of an undisturbed run",
     _a_wrong_value: "the values of an undisturbed run",
     _a_second_end: "one end",
     _an_event_after_the_end: "one end",
-    _another_end_than_the_event_says: "one end",
+    _a_status_that_contradicts_the_last_event: "one end",
     _no_end: "one end",
-    _a_failure: "ends as asked",
-    _a_step_too_few: "ends as asked",
+    _a_failure: "ends as requested",
+    _a_step_below_the_total: "ends as requested",
     _a_missing_event: "events numbered without a gap",
-    _a_move_that_is_none: "only moves that there are",
+    _an_invalid_transition: "valid transitions only",
     _an_attempt_without_a_row: "attempts 1 to n",
-    _an_attempt_that_went_on_from_nowhere: "attempts 1 to n",
+    _an_attempt_resumed_without_a_checkpoint: "attempts 1 to n",
     _an_attempt_without_an_end: "attempts 1 to n",
-    _a_lease_that_is_held: "nobody holds it",
-    _a_checkpoint_cut_off: "checkpoints are what was written",
-    _weights_that_are_gone: "checkpoints are what was written",
-    _other_weights: "the weights of an undisturbed run",
+    _a_held_lease: "no lease is held",
+    _a_checkpoint_cut_off: "checkpoint files are intact",
+    _missing_weights: "checkpoint files are intact",
+    _wrong_weights: "the weights of an undisturbed run",
     _no_last_checkpoint: "the weights of an undisturbed run",
-    _a_preview_cut_off: "previews are what was written",
-    _another_best: "the best is the best",
-    _an_orphan: "every file has a row",
+    _a_preview_cut_off: "preview files are intact",
+    _a_missing_best_mark: "the best checkpoint of an undisturbed run",
+    _a_file_without_a_row: "every file has a row",
     _a_half_written_file: "every file has a row",
     _a_missing_preview: "previews and evaluations once",
     _a_doubled_preview: "previews and evaluations once",
-    _another_evaluation: "previews and evaluations once",
+    _a_wrong_evaluation: "previews and evaluations once",
 }
 
 
-@pytest.mark.parametrize("spoil", SPOILT, ids=lambda spoil: spoil.__name__.strip("_"))
-def test_what_is_spoilt_is_reported(copy: tuple[Settings, str], spoil: Callable[[Session, Storage], None]) -> None:
-    settings, job_id = copy
+@pytest.mark.parametrize("corrupt", CORRUPTIONS, ids=lambda corrupt: corrupt.__name__.strip("_"))
+def test_each_corruption_is_reported_by_its_rule(
+    corruptible_job: tuple[Settings, str], corrupt: Callable[[Session, Storage], None]
+) -> None:
+    settings, job_id = corruptible_job
     db = Database(settings.database)
     with db.write() as s:
         s.connection().exec_driver_sql("pragma ignore_check_constraints = on")
-        spoil(s, files_of(settings))
+        corrupt(s, files_of(settings))
     db.dispose()
-    assert SPOILT[spoil] in _rules(settings, ToldStatus({"key": job_id}))
+    assert CORRUPTIONS[corrupt] in _rules(settings, ClientView({"key": job_id}))
 
 
-def test_a_job_that_was_accepted_and_is_gone_is_reported(right: tuple[Settings, str]) -> None:
-    settings, job_id = right
-    told = ToldStatus({"key": job_id, "other": "job_that_is_gone"})
-    assert _rules(settings, told) == {"the record is what was accepted"}
+def test_a_missing_accepted_job_is_reported(valid_job: tuple[Settings, str]) -> None:
+    settings, job_id = valid_job
+    clients = ClientView({"key": job_id, "other": "job_that_is_gone"})
+    assert _rules(settings, clients) == {"the accepted jobs are on record"}
 
 
-def test_a_job_that_nobody_was_told_of_is_reported(right: tuple[Settings, str]) -> None:
-    assert _rules(right[0], ToldStatus()) == {"the record is what was accepted"}
-    assert _rules(right[0], ToldStatus(doubles_allowed=True)) == set()
+def test_a_job_without_an_accepting_answer_is_reported(valid_job: tuple[Settings, str]) -> None:
+    assert _rules(valid_job[0], ClientView()) == {"the accepted jobs are on record"}
+    assert _rules(valid_job[0], ClientView(doubles_allowed=True)) == set()
 
 
-def test_one_job_for_two_keys_is_reported(right: tuple[Settings, str]) -> None:
-    assert _rules(right[0], ToldStatus({"a": right[1], "b": right[1]})) == {"the record is what was accepted"}
+def test_one_job_for_two_keys_is_reported(valid_job: tuple[Settings, str]) -> None:
+    assert _rules(valid_job[0], ClientView({"a": valid_job[1], "b": valid_job[1]})) == {
+        "the accepted jobs are on record"
+    }
 
 
-def test_a_cancel_that_was_promised_and_did_not_come_is_reported(right: tuple[Settings, str]) -> None:
-    settings, job_id = right
-    told = ToldStatus({"key": job_id}, cancels_sent={job_id}, cancels_promised={job_id})
-    assert _rules(settings, told) == {"ends as asked"}
+def test_an_accepted_cancel_without_effect_is_reported(valid_job: tuple[Settings, str]) -> None:
+    settings, job_id = valid_job
+    clients = ClientView({"key": job_id}, cancels_sent={job_id}, cancels_promised={job_id})
+    assert _rules(settings, clients) == {"ends as requested"}
 
 
-def test_a_cancel_that_nobody_asked_for_is_reported(copy: tuple[Settings, str]) -> None:
-    settings, job_id = copy
+def test_a_cancel_without_a_request_is_reported(corruptible_job: tuple[Settings, str]) -> None:
+    settings, job_id = corruptible_job
     db = Database(settings.database)
     with db.write() as s:
         s.execute(update(Job).values(status="cancelled"))
     db.dispose()
-    assert "ends as asked" in _rules(settings, ToldStatus({"key": job_id}))
+    assert "ends as requested" in _rules(settings, ClientView({"key": job_id}))
 
 
 def _append(s: Session, type: str, data: dict[str, Any], ends_job: int = 0) -> None:

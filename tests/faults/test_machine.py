@@ -1,6 +1,6 @@
-"""A state machine over the store, on both databases: whatever comes in whatever order, the record is the model's.
+"""A state machine over the store, on both databases: after any sequence of actions the record equals the model.
 
-Time passes by moving every stored time into the past, so that leases end and pauses are over within milliseconds.
+Time passes by moving every stored time into the past, so that leases and backoffs end within milliseconds.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from jobs.status import TERMINAL, Status
 from jobs.storage import StoredFile
 from jobs.store import checkpoints, jobs, metrics, outbox, workers
 from tests.faults import model
-from tests.faults.agreement import check_attempts, check_curve, check_events, check_row, move, stretch
+from tests.faults.checks import age_records, check_attempts, check_curve, check_events, check_row, lengthen_backoff
 from tests.faults.model import LEASE, REPUBLISH, ModelJob
 from tests.jobs.helpers import submit
 
 WORKERS: Final = ("one", "two", "three")
-MOST_JOBS: Final = 5
-KEPT: Final = 2
-_BECAUSE: Final = {"code": "so_it_went", "message": "So it went."}
+MAX_JOBS: Final = 5
+KEEP_LAST: Final = 2
+_REASON: Final = {"code": "test", "message": "The test ended it."}
 
-picks = st.integers(0, 99)
+indices = st.integers(0, 99)
 some_worker = st.sampled_from(WORKERS)
 
 
-def test_the_record_is_what_the_model_says(db: Database) -> None:
+def test_the_record_equals_the_model(db: Database) -> None:
     class Bound(Machine):
         database = db
 
@@ -56,7 +56,7 @@ def test_the_record_is_what_the_model_says(db: Database) -> None:
             stateful_step_count=40,
             deadline=None,
             database=None,
-            # To shrink what failed takes minutes; its steps are printed as they are.
+            # Shrinking a failure would take minutes; its steps are printed unshrunk.
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
@@ -64,7 +64,7 @@ def test_the_record_is_what_the_model_says(db: Database) -> None:
 
 
 class Machine(RuleBasedStateMachine):
-    """Clients, three workers, a relay, a sweeper and a broker that loses and doubles what it is given."""
+    """Clients, three workers, a relay, a sweeper and a broker that loses and doubles messages."""
 
     database: ClassVar[Database]
 
@@ -73,14 +73,14 @@ class Machine(RuleBasedStateMachine):
         self.db = self.database
         self.now = 0.0
         self.jobs: dict[str, ModelJob] = {}
-        self.past: list[tuple[str, int]] = []
-        """Every attempt there was."""
-        self.heard = dict.fromkeys(WORKERS, 0.0)
+        self.attempts: list[tuple[str, int]] = []
+        """All attempts so far: (job, number)."""
+        self.heartbeats = dict.fromkeys(WORKERS, 0.0)
         self.hints: dict[str, list[float]] = {}
         self.messages = 0
-        self.sound = False
-        self.seen: dict[str, tuple[Any, ...]] = {}
-        """The rows whose histories were read."""
+        self.consistent = False
+        self.checked: dict[str, tuple[Any, ...]] = {}
+        """The states of rows whose histories are already checked."""
 
     @initialize()
     def begin(self) -> None:
@@ -92,152 +92,152 @@ class Machine(RuleBasedStateMachine):
 
     # Clients
 
-    @precondition(lambda self: len(self.jobs) < MOST_JOBS)
+    @precondition(lambda self: len(self.jobs) < MAX_JOBS)
     @rule(priority=st.integers(0, 2), attempts=st.integers(1, 3), bounded=st.booleans())
     def accept(self, priority: int, attempts: int, bounded: bool) -> None:
         limit = model.MAX_RUNTIME if bounded else None
         row = submit(self.db, priority=priority, max_attempts=attempts, max_runtime_seconds=limit)
-        self.jobs[row.id] = ModelJob(row.id, priority, self.now, attempts, limit, born=row.created_at)
+        self.jobs[row.id] = ModelJob(row.id, priority, self.now, attempts, limit, row_created_at=row.created_at)
         self.hints[row.id] = [self.now]
 
     @precondition(lambda self: self.jobs)
-    @rule(pick=picks)
+    @rule(pick=indices)
     def cancel(self, pick: int) -> None:
         job = self._any(pick)
-        self._both(job.ask_cancel, lambda s: Status(jobs.request_cancel(s, job.id).status))
+        self._apply(job.ask_cancel, lambda s: Status(jobs.request_cancel(s, job.id).status))
 
     @precondition(lambda self: self.jobs)
-    @rule(pick=picks)
+    @rule(pick=indices)
     def pause(self, pick: int) -> None:
         job = self._any(pick)
-        self._both(job.ask_pause, lambda s: Status(jobs.request_pause(s, job.id).status))
+        self._apply(job.ask_pause, lambda s: Status(jobs.request_pause(s, job.id).status))
 
     @precondition(lambda self: self.jobs)
-    @rule(pick=picks)
+    @rule(pick=indices)
     def resume(self, pick: int) -> None:
         job = self._any(pick)
-        rested = job.status is Status.PAUSED
-        self._both(lambda: job.ask_resume(self.now), lambda s: Status(jobs.resume(s, job.id).status))
-        if rested:
+        was_paused = job.status is Status.PAUSED
+        self._apply(lambda: job.ask_resume(self.now), lambda s: Status(jobs.resume(s, job.id).status))
+        if was_paused:
             self.hints[job.id].append(self.now)
 
     @precondition(lambda self: self.jobs)
-    @rule(pick=picks)
+    @rule(pick=indices)
     def save_now(self, pick: int) -> None:
         job = self._any(pick)
-        self._both(job.ask_save, lambda s: Status(jobs.request_checkpoint(s, job.id).status))
+        self._apply(job.ask_save, lambda s: Status(jobs.request_checkpoint(s, job.id).status))
 
     @precondition(lambda self: self.jobs)
-    @rule(pick=picks)
+    @rule(pick=indices)
     def remove(self, pick: int) -> None:
         job = self._any(pick)
-        if self._both(job.may_be_deleted, lambda s: jobs.delete(s, job.id)) is None:
+        if self._apply(job.check_deletable, lambda s: jobs.delete(s, job.id)) is None:
             del self.jobs[job.id], self.hints[job.id]
 
     # Workers
 
     @rule(worker=some_worker)
     def claim(self, worker: str) -> None:
-        """Whoever wakes, for a hint that may be a doubled one, takes the best job there is."""
+        """Claim with a worker, which a doubled hint may have woken: it gets the best job."""
         best = min((job for job in self.jobs.values() if self._claimable(job)), key=lambda j: j.rank, default=None)
         with self.db.write() as s:
             row = leases.claim(s, worker, "cpu", 0, LEASE)
         assert (row and row.id) == (best and best.id)
         if best is not None:
             best.claimed_by(worker, self.now)
-            self.past.append((best.id, best.attempt))
+            self.attempts.append((best.id, best.attempt))
 
-    @precondition(lambda self: self._running(begun=False))
-    @rule(pick=picks)
-    def begins(self, pick: int) -> None:
-        """Let the trainer read its newest checkpoint."""
-        job = self._carried(pick, begun=False)
+    @precondition(lambda self: self._running(resumed=False))
+    @rule(pick=indices)
+    def resume_training(self, pick: int) -> None:
+        """Let the trainer resume from its newest checkpoint."""
+        job = self._running_job(pick, resumed=False)
 
         def resumed(s: Session) -> leases.JobRequests:
             newest = checkpoints.newest_ready(s, job.id)
             step = 0 if newest is None else newest.step
-            orders = leases.fence(s, job.id, job.attempt, LEASE, step=step)
+            requests = leases.fence(s, job.id, job.attempt, LEASE, step=step)
             leases.record_resume(s, job.id, job.attempt, step)
-            return orders
+            return requests
 
-        self._both(lambda: job.goes_on(job.attempt, self.now), resumed)
+        self._apply(lambda: job.resume_training(job.attempt, self.now), resumed)
 
-    @precondition(lambda self: self._running(begun=True))
-    @rule(pick=picks, count=st.integers(1, 3))
+    @precondition(lambda self: self._running(resumed=True))
+    @rule(pick=indices, count=st.integers(1, 3))
     def tick(self, pick: int, count: int) -> None:
-        job = self._carried(pick, begun=True)
+        job = self._running_job(pick, resumed=True)
         first, attempt = job.step + 1, job.attempt
 
         def write(s: Session) -> leases.JobRequests:
-            orders = leases.fence(s, job.id, attempt, LEASE, step=first + count - 1)
+            requests = leases.fence(s, job.id, attempt, LEASE, step=first + count - 1)
             metrics.append(s, job.id, attempt, first, ["loss_d"], np.full((count, 1), attempt, np.float32))
-            return orders
+            return requests
 
-        self._both(lambda: job.tick(attempt, count, self.now), write)
+        self._apply(lambda: job.tick(attempt, count, self.now), write)
 
-    @precondition(lambda self: self._running(begun=True))
-    @rule(pick=picks)
+    @precondition(lambda self: self._running(resumed=True))
+    @rule(pick=indices)
     def save(self, pick: int) -> None:
-        job = self._carried(pick, begun=True)
+        job = self._running_job(pick, resumed=True)
         if job.step in job.saved:
             return
         file = StoredFile(f"{job.id}/{job.step}.{job.attempt}", 1, "0" * 64)
 
         def register(s: Session) -> leases.JobRequests:
-            orders = leases.fence(s, job.id, job.attempt, LEASE)
+            requests = leases.fence(s, job.id, job.attempt, LEASE)
             checkpoints.register(s, job.id, job.attempt, job.step, {}, file, file)
-            checkpoints.retire(s, job.id, KEPT)
-            return orders
+            checkpoints.retire(s, job.id, KEEP_LAST)
+            return requests
 
-        self._both(lambda: job.keep(job.attempt, self.now, KEPT), register)
-
-    @precondition(lambda self: self._running())
-    @rule(pick=picks)
-    def beat(self, pick: int) -> None:
-        job = self._carried(pick)
-        self._both(lambda: job.beat(job.attempt, self.now), lambda s: leases.renew(s, job.id, job.attempt, LEASE))
+        self._apply(lambda: job.save_checkpoint(job.attempt, self.now, KEEP_LAST), register)
 
     @precondition(lambda self: self._running())
-    @rule(pick=picks, status=st.sampled_from([Status.SUCCEEDED, Status.FAILED]))
+    @rule(pick=indices)
+    def renew(self, pick: int) -> None:
+        job = self._running_job(pick)
+        self._apply(lambda: job.renew(job.attempt, self.now), lambda s: leases.renew(s, job.id, job.attempt, LEASE))
+
+    @precondition(lambda self: self._running())
+    @rule(pick=indices, status=st.sampled_from([Status.SUCCEEDED, Status.FAILED]))
     def finish(self, pick: int, status: Status) -> None:
-        job = self._carried(pick)
+        job = self._running_job(pick)
         attempt = job.attempt
-        self._both(
+        self._apply(
             lambda: job.finish(attempt, status, self.now),
             lambda s: Status(leases.finish(s, job.id, attempt, status, _error(status)).status),
         )
 
     @precondition(lambda self: self._running())
-    @rule(pick=picks, crash=st.booleans())
-    def give_back(self, pick: int, crash: bool) -> None:
-        job = self._carried(pick)
+    @rule(pick=indices, crash=st.booleans())
+    def release(self, pick: int, crash: bool) -> None:
+        job = self._running_job(pick)
         attempt = job.attempt
-        self._both(
+        self._apply(
             lambda: job.release(attempt, self.now, crash=crash),
-            lambda s: Status(leases.release(s, job.id, attempt, crash=crash, reason=_BECAUSE).status),
+            lambda s: Status(leases.release(s, job.id, attempt, crash=crash, reason=_REASON).status),
         )
         self._queued_again(job)
 
     @rule(worker=some_worker)
-    def still_there(self, worker: str) -> None:
+    def worker_heartbeat(self, worker: str) -> None:
         with self.db.write() as s:
             assert workers.heartbeat(s, worker)
-        self.heard[worker] = self.now
+        self.heartbeats[worker] = self.now
 
-    @precondition(lambda self: self.past)
-    @rule(pick=picks, write=st.sampled_from(["renew", "fence", "finish", "release"]))
+    @precondition(lambda self: self.attempts)
+    @rule(pick=indices, write=st.sampled_from(["renew", "fence", "finish", "release"]))
     def a_zombie_writes(self, pick: int, write: str) -> None:
-        job_id, attempt = self.past[pick % len(self.past)]
+        job_id, attempt = self.attempts[pick % len(self.attempts)]
         if self._holds(job_id, attempt):
             return
-        self._both(_fenced, lambda s: _WRITES[write](s, job_id, attempt))
+        self._apply(_fenced, lambda s: _WRITES[write](s, job_id, attempt))
 
-    # The relay, the sweeper, and what they live with
+    # The relay, the sweeper, the broker and time
 
     @rule(seconds=st.sampled_from(model.JUMPS))
     def time_passes(self, seconds: float) -> None:
         with self.db.write() as s:
-            move(s, seconds)
+            age_records(s, seconds)
         self.now += seconds
 
     @rule()
@@ -268,7 +268,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def republish(self) -> None:
         busy = {job.holder for job in self.jobs.values()}
-        idle = [name for name in WORKERS if name not in busy and self.now - self.heard[name] < LEASE]
+        idle = [name for name in WORKERS if name not in busy and self.now - self.heartbeats[name] < LEASE]
         waiting = {j.id: _last_sent(j) for j in self.jobs.values() if self._claimable(j) and not self.hints[j.id]}
         forgotten = {job_id: at for job_id, at in waiting.items() if self.now - at > REPUBLISH}
         most = max(0, len(idle) - sum(at <= self.now for times in self.hints.values() for at in times))
@@ -279,14 +279,14 @@ class Machine(RuleBasedStateMachine):
         self.hints.update({job_id: [*self.hints[job_id], self.now] for job_id in found})
 
     @rule()
-    def the_broker_loses_everything(self) -> None:
+    def the_broker_loses_all_messages(self) -> None:
         self.messages = 0
 
-    # What must hold, always
+    # Invariants
 
     @invariant()
-    def the_record_is_the_model(self) -> None:
-        self.sound = False
+    def the_record_equals_the_model(self) -> None:
+        self.consistent = False
         with self.db.read() as s:
             rows = {row.id: row for row in s.scalars(select(Row))}
             assert rows.keys() == self.jobs.keys()
@@ -295,35 +295,35 @@ class Machine(RuleBasedStateMachine):
             for job_id, job in self.jobs.items():
                 check_row(rows[job_id], job)
                 self._check_history(s, rows[job_id], job)
-        self.sound = True
+        self.consistent = True
 
     def _check_history(self, s: Session, row: Row, job: ModelJob) -> None:
-        """Of a job that has moved since: a tick, a checkpoint and a move each leave a trace in its row."""
+        """Check the history of a job whose row has changed: a tick, a checkpoint and a transition each change it."""
         trace = (row.status, row.attempt, row.step, row.event_seq, row.heartbeat_at)
-        if self.seen.get(job.id) != trace:
+        if self.checked.get(job.id) != trace:
             check_curve(s, job)
             check_events(s, row, job)
             check_attempts(s, job)
-            self.seen[job.id] = trace
+            self.checked[job.id] = trace
 
     def teardown(self) -> None:
-        """And in the end every job ends, although the broker has lost all it was given."""
-        if not self.sound:
+        """Check that every job ends in the end, although the broker has lost all messages."""
+        if not self.consistent:
             return
         self.messages = 0
-        for _ in range(2 * MOST_JOBS):
-            self._a_round()
+        for _ in range(2 * MAX_JOBS):
+            self._recover_all()
         assert all(job.status in TERMINAL for job in self.jobs.values())
-        self.seen.clear()
-        self.the_record_is_the_model()
+        self.checked.clear()
+        self.the_record_equals_the_model()
 
-    def _a_round(self) -> None:
+    def _recover_all(self) -> None:
         self.time_passes(model.JUMPS[-1])
         for place, job in enumerate(self.jobs.values()):
             if job.status is Status.PAUSED:
                 self.resume(place)
         for worker in WORKERS:
-            self.still_there(worker)
+            self.worker_heartbeat(worker)
         self.reap()
         self.time_passes(model.JUMPS[0])
         self.republish()
@@ -334,27 +334,27 @@ class Machine(RuleBasedStateMachine):
             while self._running():
                 self.finish(0, Status.SUCCEEDED)
 
-    # Help
+    # Helpers
 
-    def _both(self, expected: Callable[[], Any], actual: Callable[[Session], Any]) -> Any:
-        """Do it to both, and see the same come of it; what comes of it."""
-        wanted, found = _outcome(expected), _outcome(lambda: self._written(actual))
+    def _apply(self, expected: Callable[[], Any], actual: Callable[[Session], Any]) -> Any:
+        """Apply an action to model and store, compare the results, and return the result."""
+        wanted, found = _outcome(expected), _outcome(lambda: self._in_transaction(actual))
         assert found == wanted, (found, wanted)
         return found
 
-    def _written(self, action: Callable[[Session], Any]) -> Any:
+    def _in_transaction(self, action: Callable[[Session], Any]) -> Any:
         with self.db.write() as s:
             return action(s)
 
     def _any(self, pick: int) -> ModelJob:
         return list(self.jobs.values())[pick % len(self.jobs)]
 
-    def _running(self, begun: bool | None = None) -> list[ModelJob]:
+    def _running(self, resumed: bool | None = None) -> list[ModelJob]:
         running = (job for job in self.jobs.values() if job.status is Status.RUNNING)
-        return [job for job in running if begun is None or job.begun == begun]
+        return [job for job in running if resumed is None or job.resumed == resumed]
 
-    def _carried(self, pick: int, begun: bool | None = None) -> ModelJob:
-        found = self._running(begun)
+    def _running_job(self, pick: int, resumed: bool | None = None) -> ModelJob:
+        found = self._running(resumed)
         return found[pick % len(found)]
 
     def _claimable(self, job: ModelJob) -> bool:
@@ -370,7 +370,7 @@ class Machine(RuleBasedStateMachine):
         self.hints[job.id].append(job.not_before)
         if job.not_before > self.now:
             with self.db.write() as s:
-                stretch(s, job)
+                lengthen_backoff(s, job)
 
 
 def _outcome(action: Callable[[], Any]) -> Any:
@@ -389,12 +389,12 @@ def _last_sent(job: ModelJob) -> float:
 
 
 def _error(status: Status) -> dict[str, Any] | None:
-    return {**_BECAUSE, "retryable": False, "step": 1} if status is Status.FAILED else None
+    return {**_REASON, "retryable": False, "step": 1} if status is Status.FAILED else None
 
 
 _WRITES: Final[dict[str, Callable[[Session, str, int], object]]] = {
     "renew": lambda s, job_id, attempt: leases.renew(s, job_id, attempt, LEASE),
     "fence": lambda s, job_id, attempt: leases.fence(s, job_id, attempt, LEASE, step=999),
     "finish": lambda s, job_id, attempt: leases.finish(s, job_id, attempt, Status.SUCCEEDED),
-    "release": lambda s, job_id, attempt: leases.release(s, job_id, attempt, crash=True, reason=_BECAUSE),
+    "release": lambda s, job_id, attempt: leases.release(s, job_id, attempt, crash=True, reason=_REASON),
 }

@@ -1,4 +1,4 @@
-"""A short storm on each profile, of faults that are named here; `make faults` has the long ones."""
+"""A short storm on each profile, with the faults that are named here; `make faults` runs long ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults import storm
 from tests.faults.fleet import Profile
-from tests.faults.harm import AIMED, SHARED
+from tests.faults.injection import SHARED, TARGETED
 from tests.faults.storm import StormPlan
 
 EMBEDDED = ("kill trainer", "kill api", "freeze worker", "flush broker", "kill worker", "kill relay")
@@ -23,17 +23,17 @@ PRODUCTION = ("kill trainer", "kill postgres", "kill supervisor", "black-hole da
         pytest.param("production", PRODUCTION, marks=pytest.mark.postgres),
     ],
 )
-def test_a_short_storm_is_weathered(profile: Profile, script: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_short_storm_loses_and_doubles_no_step(profile: Profile, script: tuple[str, ...], tmp_path: Path) -> None:
     lines: list[str] = []
-    # So many steps that jobs are left to strike when the test itself has stood still for seconds.
+    # So many steps that jobs still train if the machine pauses for seconds.
     chosen = StormPlan(profile, jobs=4, faults=0, seed=1, steps=1500, workers=2, pause_seconds=2, script=script)
     outcome = storm.run(chosen, tmp_path, lines.append)
     assert outcome.violations == [], "\n".join(lines)
     assert outcome.accepted == 4 and outcome.history is not None
     assert outcome.history.finished == outcome.history.bit_equal == 4
-    aimed = sum(name in AIMED for name in script)
-    assert outcome.in_mid_training == aimed, "\n".join(lines)
-    # Each that struck a running trainer cost it an attempt, or froze it.
+    targeted = sum(name in TARGETED for name in script)
+    assert outcome.in_mid_training == targeted, "\n".join(lines)
+    # Faults of running trainers have cost attempts.
     assert outcome.history.attempts > 4
 
 
@@ -43,6 +43,6 @@ def test_the_same_seed_draws_the_same_faults() -> None:
 
 
 def test_a_long_storm_draws_every_fault_of_its_profile() -> None:
-    assert set(StormPlan("production", 1, 2_000, seed=1).names) == AIMED.keys() | SHARED.keys()
+    assert set(StormPlan("production", 1, 2_000, seed=1).names) == TARGETED.keys() | SHARED.keys()
     here = {name for name, fault in SHARED.items() if "embedded" in fault.profiles}
-    assert set(StormPlan("embedded", 1, 2_000, seed=1).names) == AIMED.keys() | here
+    assert set(StormPlan("embedded", 1, 2_000, seed=1).names) == TARGETED.keys() | here

@@ -1,4 +1,4 @@
-"""What a job's run gives when nothing disturbs it: played here, once a spec, to hold the record against."""
+"""Reference runs: the results of a job without faults, trained in this process once for each spec."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from gan.spec import TrainSpec
 from gan.spec.catalog import DatasetInfo
 from gan.train import Trainer
 
-# None of these moves a weight or an event.
+# Fields that influence neither weights nor events.
 _NOT_OF_THE_RUN: Final = {"name", "labels", "priority", "max_attempts", "max_runtime_seconds"}
 
 
 @dataclass(frozen=True)
 class UndisturbedRun:
-    """One run, whole, on one thread as the trainers of the tests."""
+    """The results of one run, on one thread like the trainers of the tests."""
 
     curves: dict[str, NDArray[np.float32]]
-    """Of each metric, the value of every step from 1."""
+    """Metric -> its value at every step from 1."""
     previews: list[int]
     evaluations: dict[int, dict[str, float]]
     best_step: int | None
     weights: dict[int, dict[str, Tensor]]
-    """At the steps where the spec asks for a checkpoint."""
+    """Step -> weights, for the steps with a checkpoint by the spec."""
     info: DatasetInfo
 
     def digest(self, spec: TrainSpec, step: int) -> str | None:
-        """sha256 of the file that holds the weights of that step; None where no checkpoint is due by the spec."""
+        """Return the sha256 of the file with the weights of that step; None without a checkpoint at that step."""
         if step not in self.weights:
             return None
         return hashlib.sha256(checkpoint.save_weights(self.weights[step], spec, self.info, step)).hexdigest()
 
 
 class References:
-    """Runs each spec once."""
+    """A cache of reference runs, one for each spec."""
 
     def __init__(self) -> None:
         self._made: dict[str, UndisturbedRun] = {}
@@ -58,7 +58,7 @@ class References:
 
 
 def run(spec: TrainSpec) -> UndisturbedRun:
-    """Play it to the end."""
+    """Train `spec` to its end, on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -70,18 +70,18 @@ def run(spec: TrainSpec) -> UndisturbedRun:
 def _run(spec: TrainSpec) -> UndisturbedRun:
     data = datasets.load(spec.dataset)
     trainer = Trainer(spec, data, features=for_dataset(data) if spec.evaluation.enabled else None)
-    told: list[Any] = []
+    events: list[Any] = []
     weights: dict[int, dict[str, Tensor]] = {}
     for event in trainer.run():
-        told.append(event)
+        events.append(event)
         if isinstance(event, CheckpointDue):
             weights[trainer.step] = trainer.weights()
-    ticks = [event for event in told if isinstance(event, Tick)]
+    ticks = [event for event in events if isinstance(event, Tick)]
     values = np.concatenate([tick.values for tick in ticks])
     return UndisturbedRun(
         curves={name: values[:, column] for column, name in enumerate(ticks[0].names)},
-        previews=[event.step for event in told if isinstance(event, PreviewReady)],
-        evaluations={e.step: dict(e.evaluation.metrics) for e in told if isinstance(e, Evaluated)},
+        previews=[event.step for event in events if isinstance(event, PreviewReady)],
+        evaluations={e.step: dict(e.evaluation.metrics) for e in events if isinstance(e, Evaluated)},
         best_step=trainer.best_step,
         weights=weights,
         info=trainer.info,

@@ -1,4 +1,4 @@
-"""`python -m tests.hostile`: the whole matrix against a service of its own. Exit code 1 where something is wrong."""
+"""`python -m tests.hostile`: send the whole matrix to a new service. Exit code 1 on any failure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from tests.hostile import barrage
 from tests.hostile.barrage import BOUNDS_MB, RowOutcome
 from tests.hostile.rows import matrix
 
-MOST_SLOWED: Final = 0.10
+MAX_SLOWDOWN: Final = 0.10
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run it; the exit code."""
+    """Run the matrix. Return the exit code: 0 or 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile", description="Every row of the bad-input matrix.")
-    parser.add_argument("--quiet-seconds", type=float, default=10.0, help="How long each undisturbed stretch is.")
-    parser.add_argument("--each", type=int, default=25, help="Rows between two of them.")
+    parser.add_argument(
+        "--quiet-seconds", type=float, default=10.0, help="Duration of each phase without bad input, s."
+    )
+    parser.add_argument("--each", type=int, default=25, help="Rows between two such phases.")
     asked = parser.parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     rows = matrix()
@@ -33,20 +35,21 @@ def main(argv: Sequence[str]) -> int:
 
 
 def report(outcome: RowOutcome) -> int:
-    """Print what it came to; 1 where something is not right."""
-    print(f"\n{len(outcome.answers)} rows, {len(outcome.wrong)} not answered as they are to be")
+    """Print the results. Return 1 if anything failed, else 0."""
+    print(f"\n{len(outcome.answers)} rows, {len(outcome.wrong)} with an unexpected answer")
     for name, mb in sorted(outcome.memory.items()):
-        print(f"  {name:24} {mb:6.0f} MB at most, of {BOUNDS_MB.get(name, 256)}")
-    print(f"left on disk: {', '.join(outcome.left) or 'nothing'}; ended: {', '.join(outcome.lost) or 'no process'}")
+        print(f"  {name:24} {mb:6.0f} MB at most; the limit is {BOUNDS_MB.get(name, 256)}")
+    print(f"files left on disk: {', '.join(outcome.leftover_files) or 'none'}")
+    print(f"processes that ended: {', '.join(outcome.ended_processes) or 'none'}")
     wall, share = outcome.slowed(lambda p: p.wall), outcome.slowed(lambda p: p.processor)
     steps = ", ".join(f"{q.wall:.0f} -> {b.wall:.0f}" for q, b in zip(outcome.quiet, outcome.busy, strict=True))
-    print(f"the job that trains meanwhile, steps/s undisturbed -> disturbed: {steps}")
-    print(f"  slower by {wall:+.1%} of time, {share:+.1%} of the processor time that it got")
-    failures = [*outcome.wrong, *outcome.too_large, *outcome.left, *outcome.lost]
-    if wall > MOST_SLOWED:
-        failures.append(f"the job was slowed by {wall:.1%}; {MOST_SLOWED:.0%} is the most")
+    print(f"the job that trains meanwhile, steps/s without -> with bad input: {steps}")
+    print(f"  slower by {wall:+.1%} in steps per second, {share:+.1%} in steps per CPU second")
+    failures = [*outcome.wrong, *outcome.over_memory_bounds, *outcome.leftover_files, *outcome.ended_processes]
+    if wall > MAX_SLOWDOWN:
+        failures.append(f"the job was slower by {wall:.1%}; the limit is {MAX_SLOWDOWN:.0%}")
     for line in failures:
-        print(f"WRONG {line}")
+        print(f"FAILED {line}")
     return 1 if failures else 0
 
 

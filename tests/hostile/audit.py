@@ -1,6 +1,6 @@
-"""`python -m tests.hostile.audit`: which pinned libraries have known weaknesses, by PyPI's advisories.
+"""`python -m tests.hostile.audit`: list the pinned libraries with known vulnerabilities, from PyPI's advisories.
 
-Exit code: 0 none is known; 1 some are; 2 nobody could be asked, which is said and is no all-clear.
+Exit code: 0 without known vulnerabilities, 1 with some, 2 if the advisories could not be reached.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _UNREACHED = ("ConnectionError", "ServiceError", "Max retries exceeded", "Failed
 
 
 def main(pins: Path = CONSTRAINTS) -> int:
-    """Ask, and say what was said."""
+    """Run pip-audit on `pins` and print its result. Return the exit code."""
     argv = [
         sys.executable,
         "-m",
@@ -30,7 +30,7 @@ def main(pins: Path = CONSTRAINTS) -> int:
     if done.returncode == 0:
         return 0
     if any(word in done.stderr for word in _UNREACHED):
-        print("PyPI's advisories cannot be reached from here: nothing is known of any library. Try again elsewhere.")
+        print("PyPI's advisories cannot be reached from here, so nothing was checked. Try again elsewhere.")
         return 2
     print(done.stderr, end="", file=sys.stderr)
     return 1

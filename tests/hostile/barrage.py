@@ -1,4 +1,4 @@
-"""A service is started, a job trains on it, every row of the matrix is thrown; what came back, and at what cost."""
+"""Start a service with a job that trains, send every row of the matrix, and measure answers, memory and speed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.hostile.target import Target
 from tests.hostile.watch import MemoryWatch, Pace, family, files, pace
 from tests.ports import free_port
 
-# What a process of the service may hold at most, MB: the trainer's and the sampler's is torch's, and what strangers
-# made is read by one whose limit is its own.
+# The largest resident memory of each kind of process, MB. Trainer, sampler and fork server hold torch. Uploads are
+# read by processes with limits of their own.
 BOUNDS_MB: Final = {
     "api": 256,
     "gantry.cli.app": 192,
@@ -35,11 +35,11 @@ BOUNDS_MB: Final = {
     "gan.uploads inspect": 256,
     "gan.uploads unpack": 384,
 }
-# With keys, and as many requests as one likes.
-KEYED: Final = {"GANTRY_AUTH": "on", "GANTRY_KEY_RATE": "", "GANTRY_TENANT_RATE": ""}
+# With API keys, and without rate limits.
+AUTH_ON: Final = {"GANTRY_AUTH": "on", "GANTRY_KEY_RATE": "", "GANTRY_TENANT_RATE": ""}
 _FIRST_KEY: Final = re.compile(r"GANTRY_KEY=(\S+)")
-_STARTING_SECONDS: Final = 180
-_TIDYING_SECONDS: Final = 20
+_START_SECONDS: Final = 180
+_CLEANUP_SECONDS: Final = 20
 _BODY: Final[dict[str, Any]] = {
     "dataset": "fashion-mnist-mini",
     "total_steps": 10_000_000,
@@ -54,37 +54,37 @@ _BODY: Final[dict[str, Any]] = {
 
 @dataclass
 class RowOutcome:
-    """What came of it."""
+    """The result of a run."""
 
     answers: list[tuple[HostileRow, str, float]] = field(default_factory=list)
-    """(what was thrown, what was answered, seconds)"""
+    """(row, answer, seconds)"""
     memory: dict[str, float] = field(default_factory=dict)
-    left: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
+    leftover_files: list[str] = field(default_factory=list)
+    ended_processes: list[str] = field(default_factory=list)
     quiet: list[Pace] = field(default_factory=list)
     busy: list[Pace] = field(default_factory=list)
 
     @property
     def wrong(self) -> list[str]:
-        """The rows that were not answered as they are to be."""
+        """A line for each row with an unexpected answer."""
         return [
-            f"{row.kind}: {row.name}: {got}, and not {' or '.join(row.wanted)}"
+            f"{row.kind}: {row.name}: {got}, expected {' or '.join(row.wanted)}"
             for row, got, _ in self.answers
             if got not in row.wanted
         ]
 
     @property
-    def too_large(self) -> list[str]:
+    def over_memory_bounds(self) -> list[str]:
         return [f"{name}: {mb:.0f} MB" for name, mb in self.memory.items() if mb > BOUNDS_MB.get(name, 256)]
 
     def slowed(self, of: Callable[[Pace], float]) -> float:
-        """By how much the trainer was slower while things were thrown: 0.1 is a tenth; below 0 it was faster."""
+        """Return by which share the trainer was slower under bad input: 0.1 is 10 %; below 0 it was faster."""
         return 1 - median(map(of, self.busy)) / median(map(of, self.quiet))
 
 
 @contextmanager
-def service(folder: Path, variables: Mapping[str, str] = KEYED) -> Iterator[tuple[Target, int]]:
-    """`gantry up` in `folder`, ready, an administrator who asks, and its pid; its temporary files lie there."""
+def service(folder: Path, variables: Mapping[str, str] = AUTH_ON) -> Iterator[tuple[Target, int]]:
+    """Start `gantry up` in `folder`. Yield a target with an administrator's key, and the pid."""
     port, scratch = free_port(), folder / "tmp"
     scratch.mkdir()
     argv = [sys.executable, "-m", "gantry", "up", "--port", str(port), "--data", str(folder / "data")]
@@ -101,9 +101,9 @@ def service(folder: Path, variables: Mapping[str, str] = KEYED) -> Iterator[tupl
 
 
 def run(
-    rows: Sequence[HostileRow], folder: Path, tell: Callable[[str], None], quiet_seconds: float, each: int
+    rows: Sequence[HostileRow], folder: Path, log: Callable[[str], None], quiet_seconds: float, each: int
 ) -> RowOutcome:
-    """Throw `rows`, `each` at a time, with a quiet while of so many seconds after each lot."""
+    """Send `rows`, `each` at a time. Before each group, measure the trainer for `quiet_seconds` without bad input."""
     outcome = RowOutcome()
     with service(folder) as (target, up):
         made = target.http.post("/v1/jobs", json=_BODY)
@@ -115,46 +115,46 @@ def run(
                 with pace(target.http, job_id, trainer, outcome.quiet):
                     time.sleep(quiet_seconds)
                 with pace(target.http, job_id, trainer, outcome.busy):
-                    _throw(rows[start : start + each], target, outcome, tell)
+                    _send_rows(rows[start : start + each], target, outcome, log)
         outcome.memory = memory.most
-        outcome.lost = [f"process {pid}" for pid in sorted(alive - set(family(up)))]
+        outcome.ended_processes = [f"process {pid}" for pid in sorted(alive - set(family(up)))]
         target.http.post(f"/v1/jobs/{job_id}/cancel")
-        outcome.left = _left(folder, before, job_id)
+        outcome.leftover_files = _leftover_files(folder, before, job_id)
     return outcome
 
 
-def _throw(rows: Sequence[HostileRow], target: Target, outcome: RowOutcome, tell: Callable[[str], None]) -> None:
+def _send_rows(rows: Sequence[HostileRow], target: Target, outcome: RowOutcome, log: Callable[[str], None]) -> None:
     for row in rows:
         began = time.monotonic()
         try:
             got = row.send(target)
-        except Exception as error:  # noqa: BLE001 - whatever went wrong is what the row came to
+        except Exception as error:  # noqa: BLE001 - any error is the row's result
             got = f"{type(error).__name__}: {error}"
         seconds = time.monotonic() - began
         outcome.answers.append((row, got, seconds))
         mark = " " if got in row.wanted else "!"
-        tell(f"{mark} {row.kind:8} {row.name[:44]:44} {got[:60]:40} {seconds:6.2f} s")
+        log(f"{mark} {row.kind:8} {row.name[:44]:44} {got[:60]:40} {seconds:6.2f} s")
 
 
-def _left(folder: Path, before: set[str], job_id: str) -> list[str]:
-    """Return the files that are left, after those that are being removed are gone."""
-    deadline = time.monotonic() + _TIDYING_SECONDS
+def _leftover_files(folder: Path, before: set[str], job_id: str) -> list[str]:
+    """Return the files that are left, after waiting for those that are being removed."""
+    deadline = time.monotonic() + _CLEANUP_SECONDS
     while True:
-        left = sorted(name for name in files(folder) - before if not _ours(name, job_id))
+        left = sorted(name for name in files(folder) - before if not _is_expected(name, job_id))
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.2)
 
 
-def _ours(name: str, job_id: str) -> bool:
-    """Return whether a file has another cause than bad input: logs, the training job, the database."""
+def _is_expected(name: str, job_id: str) -> bool:
+    """Return whether a file does not come from bad input: a log, or a file of the training job or of the database."""
     return name in ("data/datasets", "data/datasets/default", "data/features") or name.startswith(
         ("data/logs", f"data/artifacts/default/{job_id}", "data/gantry.db", "data/queue")
     )
 
 
 def _trainer_of(target: Target, job_id: str) -> int:
-    deadline = time.monotonic() + _STARTING_SECONDS
+    deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         job = target.http.get(f"/v1/jobs/{job_id}").json()
         if job["progress"]["step"] > 100 and (found := trainers({job_id})):
@@ -164,10 +164,10 @@ def _trainer_of(target: Target, job_id: str) -> int:
 
 
 def _until_ready(target: Target, up: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _STARTING_SECONDS
+    deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and up.poll() is None:
         if key := _FIRST_KEY.search(log.read_text()):
-            target.have_key(key[1])
+            target.use_key(key[1])
         if target.is_ready():
             return
         time.sleep(0.2)

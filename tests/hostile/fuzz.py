@@ -1,7 +1,7 @@
-"""`python -m tests.hostile.fuzz`: schemathesis against a service of its own that asks for keys. All checks, stateful.
+"""`python -m tests.hostile.fuzz`: run schemathesis on a new service that requires keys, stateful, with all checks.
 
-On SQLite; on a database of a PostgreSQL server where FUZZ_POSTGRES_URL names one. The workers are sent home first:
-what a fuzzer thinks of is not to be trained.
+The database is SQLite, or a new one on the PostgreSQL server that FUZZ_POSTGRES_URL names. The workers are drained
+first, so that no generated job is trained.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from tests import servers
-from tests.hostile.barrage import KEYED, service
+from tests.hostile.barrage import AUTH_ON, service
 from tests.hostile.target import Target
 
 _ROOT: Final = Path(__file__).parents[2]
-# What a run spends at the edges of every field, and how many operations there are examples of besides.
-_AT_THE_EDGES: Final = 1_400
+# The number of requests with boundary values of fields, and the number of operations that get further examples.
+_BOUNDARY_CASES: Final = 1_400
 _OPERATIONS: Final = 30
 
 
@@ -34,22 +34,22 @@ def main(argv: Sequence[str]) -> int:
     asked = parser.parse_args(argv)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gantry-fuzz-")))
-        variables = {**KEYED}
+        variables = {**AUTH_ON}
         if server := os.environ.get("FUZZ_POSTGRES_URL"):
             variables["GANTRY_DATABASE_URL"] = stack.enter_context(servers.database(server))
         target, _ = stack.enter_context(service(folder, variables))
-        send_workers_home(target)
-        return run(target, max(1, (asked.cases - _AT_THE_EDGES) // _OPERATIONS), asked.seed)
+        drain_workers(target)
+        return run(target, max(1, (asked.cases - _BOUNDARY_CASES) // _OPERATIONS), asked.seed)
 
 
-def send_workers_home(target: Target) -> None:
-    """None takes a job any more."""
+def drain_workers(target: Target) -> None:
+    """Drain every worker, so that no job is claimed."""
     for worker in target.http.get("/v1/workers").json()["data"]:
         target.http.post(f"/v1/workers/{worker['id']}/drain").raise_for_status()
 
 
 def run(target: Target, examples: int, seed: int, *words: str) -> int:
-    """`st run` with so many examples an operation."""
+    """Run `st run` with `examples` for each operation. Return its exit code."""
     argv = [
         str(Path(sys.executable).parent / "st"),
         "run",

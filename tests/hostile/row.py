@@ -1,4 +1,4 @@
-"""A row of the matrix of bad input, and what rows of several kinds send."""
+"""A row of the matrix of bad input, and functions that rows of several kinds share."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ END_OF_FORM: Final = f"--{BOUNDARY}--\r\n".encode()
 
 @dataclass(frozen=True)
 class HostileRow:
-    """One thing to throw: of which kind, what it is, the answers that are right, and how it is thrown."""
+    """One bad input: its kind and name, the expected answers, and the function that sends it."""
 
     kind: str
     name: str
     wanted: tuple[str, ...]
     send: Callable[[Target], str]
     slow: bool = False
-    """It takes as long as the service is patient."""
+    """Whether it lasts until a timeout of the service."""
 
 
 def raw_request(kind: str, name: str, wanted: tuple[str, ...], make: Callable[[Target], list[bytes]]) -> HostileRow:
@@ -38,7 +38,7 @@ def begin_upload(target: Target, length: int) -> bytes:
     return target.head("POST", "/v1/datasets", {**FORM, "Content-Length": length, "Connection": "close"})
 
 
-def send_broken_off(target: Target) -> str:
+def send_aborted_upload(target: Target) -> str:
     before = target.http.get("/v1/datasets").json()["data"]
     target.raw([begin_upload(target, 10**6) + FILE_PART[:-2] + bytes(100_000)], pause=0.2, wait=0.2)
     time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""The matrix: what is sent, and what must be answered. A row a thing that somebody has tried on some service."""
+"""The matrix: requests with bad input, and the expected answers. Each row has been tried on some service."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _path(name: str, path: str) -> HostileRow:
 
 def bodies() -> Iterator[HostileRow]:
     yield _json("not JSON", b"{dataset: x}")
-    yield _json("nothing", b"")
+    yield _json("an empty body", b"")
     yield _json("NaN", b'{"seed": NaN}')
     yield _json("Infinity", b'{"seed": -Infinity}')
     yield _json("a key twice", b'{"seed": 1, "seed": 2}')
@@ -43,7 +43,7 @@ def bodies() -> Iterator[HostileRow]:
     yield _json("a number of 5,000 digits", b'{"seed": ' + b"9" * 5_000 + b"}")
     yield _json("not UTF-8", b'{"name": "\xff"}')
     yield _json("half a character", b'{"name": "\\ud800"}')
-    yield _json("another type", b"{}", "415 unsupported-media-type", **{"Content-Type": "text/xml"})
+    yield _json("another media type", b"{}", "415 unsupported-media-type", **{"Content-Type": "text/xml"})
     yield _json(
         "another charset",
         b"{}",
@@ -58,14 +58,14 @@ def bodies() -> Iterator[HostileRow]:
     yield _json(
         "15,000 unknown fields", json.dumps({f"f{i}": i for i in range(15_000)}).encode(), "422 missing-field"
     )
-    yield HostileRow("body", "a body that never comes", ("408 request-timeout",), _slow_body, slow=True)
+    yield HostileRow("body", "a body that never comes", ("408 request-timeout",), _send_slow_body, slow=True)
 
 
 def specs() -> Iterator[HostileRow]:
     yield _spec("unknown field", "422 unknown-field", stepz=3)
     yield _spec("a field of the record", "422 unknown-field", status="succeeded")
     yield _spec("a class to import", "422 unknown-field", callback="os.system")
-    yield _spec("a class in place of a word", "422 not-one-of", loss={"kind": "os.system"})
+    yield _spec("a class in place of a kind", "422 not-one-of", loss={"kind": "os.system"})
     yield _spec("a path in place of a name", "422 unknown-dataset", dataset="../../etc/passwd")
     yield _spec("a number as text", "422 wrong-type", batch_size="8")
     yield _spec("out of range", "422 out-of-range", batch_size=4_097)
@@ -110,36 +110,36 @@ def addresses() -> Iterator[HostileRow]:
     yield _get("query", "unknown parameter", "/v1/jobs?limt=3", "422 unknown-parameter")
     yield _get("query", "limit=0", "/v1/jobs?limit=0", "422 out-of-range")
     yield _get("query", "limit=10^9", "/v1/jobs?limit=1000000000", "422 out-of-range")
-    yield _get("query", "a cursor of one's own", "/v1/jobs?cursor=eyJhIjogMX0", "422 bad-cursor")
+    yield _get("query", "a forged cursor", "/v1/jobs?cursor=eyJhIjogMX0", "422 bad-cursor")
     yield _get("query", "NUL in a label", "/v1/jobs?label=k:a%00b", "422 bad-format")
     yield _get("query", "a parameter twice", "/v1/jobs?limit=1&limit=2", "422 repeated-parameter")
-    yield _get("query", "a status that is none", "/v1/jobs?status=x", "422 not-one-of")
-    yield HostileRow("query", "10^6 points of a curve", ("422 out-of-range",), _points)
-    yield HostileRow("query", "from after to", ("422 out-of-range",), _backwards)
-    yield HostileRow("query", "a type that is not made", ("406 not-acceptable",), _not_made)
+    yield _get("query", "an unknown status", "/v1/jobs?status=x", "422 not-one-of")
+    yield HostileRow("query", "10^6 points of a curve", ("422 out-of-range",), _too_many_points)
+    yield HostileRow("query", "from after to", ("422 out-of-range",), _reversed_range)
+    yield HostileRow("query", "an unsupported media type", ("406 not-acceptable",), _unsupported_type)
 
 
 def conversations() -> Iterator[HostileRow]:
-    yield HostileRow("again", "the same key, another body", ("422 idempotency-key-reused",), _reused)
-    yield HostileRow("again", "a key of 10,000 letters", ("422 out-of-range", "422 bad-format"), _long_key)
-    yield HostileRow("action", "cancel what has ended", ("409 invalid-transition",), _cancel_twice)
-    yield HostileRow("action", "retry what was not lost", ("409 invalid-transition",), _retry_queued)
-    yield HostileRow("action", "draw from what has no checkpoint", ("409 no-checkpoint",), _draw)
+    yield HostileRow("idempotency", "the same key, another body", ("422 idempotency-key-reused",), _reuse_key)
+    yield HostileRow("idempotency", "a key of 10,000 letters", ("422 out-of-range", "422 bad-format"), _long_key)
+    yield HostileRow("action", "pause a job that has ended", ("409 invalid-transition",), _pause_ended)
+    yield HostileRow("action", "retry a queued job", ("409 invalid-transition",), _retry_queued)
+    yield HostileRow("action", "draw from a job without a checkpoint", ("409 no-checkpoint",), _draw)
     yield HostileRow("action", "delete a data set that is built in", ("409 dataset-built-in",), _delete_built_in)
 
 
 def keys() -> Iterator[HostileRow]:
     for name, sent, code in (
-        *(("no key", "", "missing-api-key"), ("no key at all", "Basic dXNlcjpwYXNz", "invalid-api-key")),
+        *(("no key", "", "missing-api-key"), ("basic authentication", "Basic dXNlcjpwYXNz", "invalid-api-key")),
         *(
-            ("a key of one's own", "Bearer gan_live_me", "invalid-api-key"),
+            ("a forged key", "Bearer gan_live_me", "invalid-api-key"),
             ("10,000 letters", "Bearer " + "k" * 10_000, "invalid-api-key"),
         ),
         ("an unknown key", "Bearer gan_live_0123456789abcdefghijABCDEFGHIJ01_000000", "invalid-api-key"),
     ):
         yield _get("key", name, "/v1/jobs", f"401 {code}", Authorization=sent)
-    yield HostileRow("key", "one that may only read", ("403 insufficient-scope",), _may_only_read)
-    yield HostileRow("key", "one that was revoked", ("401 invalid-api-key",), _revoked)
+    yield HostileRow("key", "a read-only key", ("403 insufficient-scope",), _read_only_key)
+    yield HostileRow("key", "a revoked key", ("401 invalid-api-key",), _revoked)
 
 
 def protocol() -> Iterator[HostileRow]:
@@ -153,27 +153,27 @@ def protocol() -> Iterator[HostileRow]:
         ("400", "431", "closed"),
         lambda t: [t.head("GET", "/v1/jobs", {"X": "a" * 1_000_000, **close})],
     )
-    yield raw_request("http", "two lengths", ("400", "closed"), lambda t: [_smuggled(t)])
+    yield raw_request("http", "two lengths", ("400", "closed"), lambda t: [_two_lengths(t)])
     yield raw_request(
         "http",
-        "a method that is none",
+        "an unknown method",
         ("400", "405 method-not-allowed"),
         lambda t: [t.head("BREW", "/v1/jobs", close)],
     )
     yield raw_request(
         "http",
-        "a length that is none",
+        "a negative length",
         ("400", "closed"),
         lambda t: [t.head("POST", "/v1/jobs", {"Content-Length": "-1", **close})],
     )
     yield _get(
         "http", "a request id with a line end", "/v1/jobs/x", "404 job-not-found", **{"X-Request-Id": "a b" * 99}
     )
-    yield _get("http", "a range that is none", "/healthz", "200", Range="bytes=9-1,x")
+    yield _get("http", "an invalid range", "/healthz", "200", Range="bytes=9-1,x")
 
 
 def matrix() -> list[HostileRow]:
-    """All of it."""
+    """Return all rows."""
     parts = (keys, bodies, specs, addresses, conversations, uploads, archives, images, protocol)
     return [row for made in parts for row in made()]
 
@@ -183,7 +183,7 @@ def _new_key(target: Target) -> dict[str, str]:
     return {"id": made["id"], "Authorization": f"Bearer {made['key']}"}
 
 
-def _may_only_read(target: Target) -> str:
+def _read_only_key(target: Target) -> str:
     key = _new_key(target)
     try:
         return target.post({"dataset": "fashion-mnist-mini"}, headers={"Authorization": key["Authorization"]})
@@ -197,12 +197,12 @@ def _revoked(target: Target) -> str:
     return target.ask("GET", "/v1/jobs", headers={"Authorization": key["Authorization"]})
 
 
-def _slow_body(target: Target) -> str:
+def _send_slow_body(target: Target) -> str:
     head = target.head("POST", "/v1/jobs", {**JSON, "Content-Length": 1000, "Connection": "close"})
     return target.raw([head + b"{", *[b" "] * 100], pause=1.0)
 
 
-def _smuggled(target: Target) -> bytes:
+def _two_lengths(target: Target) -> bytes:
     both = {"Content-Length": 4, "Transfer-Encoding": "chunked", **JSON}
     return target.head("POST", "/v1/jobs", both) + b"0\r\n\r\nGET /v1/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -218,25 +218,25 @@ def _giant(target: Target) -> str:
     return target.post(body)
 
 
-def _made(target: Target, headers: Mapping[str, str] | None = None) -> str:
-    """Return the id of a job that is cancelled at once."""
+def _submit_job(target: Target, headers: Mapping[str, str] | None = None) -> str:
+    """Submit a job of low priority. Return its id."""
     body = {"dataset": "fashion-mnist-mini", "total_steps": 10, "batch_size": 8, "priority": -100}
     job_id: str = target.http.post("/v1/jobs", json=body, headers=dict(headers or {})).raise_for_status().json()["id"]
     return job_id
 
 
-def _ended(target: Target) -> str:
-    job_id = _made(target)
+def _submit_cancelled_job(target: Target) -> str:
+    job_id = _submit_job(target)
     while target.http.post(f"/v1/jobs/{job_id}/cancel").json().get("status") not in ("cancelled", 409):
         time.sleep(0.1)
     return job_id
 
 
-def _of_a_job(method: str, path: str, **content: Any) -> Callable[[Target], str]:
-    """Asked of a job that was cancelled, which is deleted afterwards."""
+def _ask_cancelled_job(method: str, path: str, **content: Any) -> Callable[[Target], str]:
+    """Return a function that sends a request about a cancelled job, and then deletes the job."""
 
     def send(target: Target) -> str:
-        job_id = _ended(target)
+        job_id = _submit_cancelled_job(target)
         try:
             return target.ask(method, f"/v1/jobs/{job_id}{path}", **content)
         finally:
@@ -245,15 +245,15 @@ def _of_a_job(method: str, path: str, **content: Any) -> Callable[[Target], str]
     return send
 
 
-_points = _of_a_job("GET", "/metrics/series?max_points=1000000")
-_backwards = _of_a_job("GET", "/metrics/series?from_step=10&to_step=5")
-_not_made = _of_a_job("GET", "/samples", headers={"Accept": "image/bmp"})
-_cancel_twice = _of_a_job("POST", "/pause")
-_draw = _of_a_job("GET", "/samples")
+_too_many_points = _ask_cancelled_job("GET", "/metrics/series?max_points=1000000")
+_reversed_range = _ask_cancelled_job("GET", "/metrics/series?from_step=10&to_step=5")
+_unsupported_type = _ask_cancelled_job("GET", "/samples", headers={"Accept": "image/bmp"})
+_pause_ended = _ask_cancelled_job("POST", "/pause")
+_draw = _ask_cancelled_job("GET", "/samples")
 
 
 def _retry_queued(target: Target) -> str:
-    job_id = _made(target)
+    job_id = _submit_job(target)
     try:
         return target.ask("POST", f"/v1/jobs/{job_id}/retry")
     finally:
@@ -261,9 +261,9 @@ def _retry_queued(target: Target) -> str:
         target.ask("DELETE", f"/v1/jobs/{job_id}")
 
 
-def _reused(target: Target) -> str:
+def _reuse_key(target: Target) -> str:
     key = {"Idempotency-Key": uuid.uuid4().hex}
-    job_id = _made(target, key)
+    job_id = _submit_job(target, key)
     try:
         return target.post({"dataset": "fashion-mnist-mini", "seed": 9}, headers=key)
     finally:

@@ -1,4 +1,4 @@
-"""The service that things are thrown at, and what it answers: "STATUS code", as every row of the matrix has it."""
+"""The service under test, and its answers in the form of the matrix: "STATUS code"."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ JSON = {"Content-Type": "application/json"}
 _SECONDS = 120.0
 
 
-def said(status: int, body: bytes | str) -> str:
-    """Such as "422 unsafe-archive"; only the status where the response is not a problem."""
+def summary_of(status: int, body: bytes | str) -> str:
+    """Return status and code, such as "422 unsafe-archive"; only the status if the body is not a problem."""
     with contextlib.suppress(ValueError):
         found = json.loads(body)
         if isinstance(found, dict) and status >= 400:
             errors = found.get("errors") or [{}]
-            # Of a spec with one thing wrong: what that is.
+            # The code of the first error of a spec or of parameters.
             inner = errors[0].get("code") if found.get("code") in ("invalid-spec", "invalid-parameters") else None
             return f"{status} {inner or found.get('code')}"
     return str(status)
@@ -33,7 +33,7 @@ def said(status: int, body: bytes | str) -> str:
 
 @dataclass
 class Target:
-    """Where the service is, and who asks it."""
+    """A client of the service at `url`, with the headers of a caller."""
 
     url: str
     headers: dict[str, str] = field(default_factory=dict)
@@ -41,8 +41,8 @@ class Target:
     def __post_init__(self) -> None:
         self.http = httpx2.Client(base_url=self.url, timeout=_SECONDS, trust_env=False)
 
-    def have_key(self, key: str) -> None:
-        """From now on."""
+    def use_key(self, key: str) -> None:
+        """Send this API key with every further request."""
         self.headers["Authorization"] = f"Bearer {key}"
         self.http.headers.update(self.headers)
 
@@ -50,7 +50,7 @@ class Target:
         self.http.close()
 
     def is_ready(self) -> bool:
-        """Whether the service answers, and there is a worker."""
+        """Return whether the service is ready and has a worker."""
         try:
             ready = self.http.get("/readyz").status_code == 200
             return ready and bool(self.http.get("/v1/workers").json().get("data"))
@@ -58,9 +58,9 @@ class Target:
             return False
 
     def ask(self, method: str, path: str, **content: Any) -> str:
-        """One request."""
+        """Send one request. Return status and code."""
         answer = self.http.request(method, path, **content)
-        return said(answer.status_code, answer.content)
+        return summary_of(answer.status_code, answer.content)
 
     def post(
         self,
@@ -69,7 +69,7 @@ class Target:
         data: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> str:
-        """POST /v1/jobs: `body` as JSON, or `data` as it is."""
+        """Send POST /v1/jobs with `body` as JSON, or with `data` unchanged. Return status and code."""
         content = json.dumps(body).encode() if data is None else data
         return self.ask("POST", "/v1/jobs", content=content, headers={**JSON, **(headers or {})})
 
@@ -79,10 +79,10 @@ class Target:
         return self.ask("POST", "/v1/jobs?dry_run=true", json=body)
 
     def upload(self, content: bytes, name: str = "shoes.zip", **fields: str) -> str:
-        """POST /v1/datasets; of one that is taken, what became of it. Nothing of it is left afterwards."""
+        """Upload an archive, wait for its validation and delete it. Return the status and what was found."""
         answer = self.http.post("/v1/datasets", files={"file": (name, content, "application/zip")}, data=fields)
         if answer.status_code != 201:
-            return said(answer.status_code, answer.content)
+            return summary_of(answer.status_code, answer.content)
         made = answer.json()
         while made["status"] == "validating":
             time.sleep(0.1)
@@ -92,7 +92,7 @@ class Target:
         return " ".join(["201", made["status"], *codes])
 
     def raw(self, pieces: Iterable[bytes], pause: float = 0.0, wait: float = _SECONDS) -> str:
-        """Bytes as they are, `pause` seconds apart; what is answered, "closed" without a word, or "silence"."""
+        """Send `pieces`, `pause` s apart. Return the answer, "closed" without one, or "silence" after `wait` s."""
         place = urlsplit(self.url)
         with socket.create_connection((place.hostname or "", place.port or 80), timeout=_SECONDS) as connection:
             got = b""
@@ -100,11 +100,11 @@ class Target:
                 for piece in pieces:
                     connection.sendall(piece)
                     time.sleep(pause)
-                    if pause and (got := _there(connection)):
+                    if pause and (got := _receive_available(connection)):
                         break
             connection.settimeout(wait)
             try:
-                return _answered(connection, got)
+                return _read_response(connection, got)
             except TimeoutError:
                 return "silence"
 
@@ -116,24 +116,24 @@ class Target:
 
 
 def part(name: str, content: bytes, file_name: str | None = None) -> bytes:
-    """One part of a form."""
+    """Return one part of a multipart form."""
     about = f'; filename="{file_name}"' if file_name else ""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{about}\r\n\r\n'
     return head.encode() + content + b"\r\n"
 
 
-def _there(connection: socket.socket) -> bytes:
-    patience = connection.gettimeout()
+def _receive_available(connection: socket.socket) -> bytes:
+    timeout = connection.gettimeout()
     connection.setblocking(False)
     try:
         return connection.recv(65536)
     except BlockingIOError:
         return b""
     finally:
-        connection.settimeout(patience)
+        connection.settimeout(timeout)
 
 
-def _answered(connection: socket.socket, got: bytes) -> str:
+def _read_response(connection: socket.socket, got: bytes) -> str:
     with contextlib.suppress(ConnectionResetError):
         while b"\r\n\r\n" not in got or len(_body(got)) < _length(got):
             piece = connection.recv(65536)
@@ -142,7 +142,7 @@ def _answered(connection: socket.socket, got: bytes) -> str:
             got += piece
     if not got.startswith(b"HTTP/"):
         return "closed"
-    return said(int(got.split()[1]), _body(got))
+    return summary_of(int(got.split()[1]), _body(got))
 
 
 def _body(got: bytes) -> bytes:

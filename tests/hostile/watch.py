@@ -1,4 +1,4 @@
-"""What a service takes while things are thrown at it: each process's memory, its disk, its trainer's pace."""
+"""Measurements of a service under bad input: memory of each process, files, and the speed of a trainer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def role(pid: int) -> str:
 
 @dataclass
 class MemoryWatch:
-    """The most that each kind of process held at a time, MB."""
+    """The peak resident memory of each kind of process, MB."""
 
     pid: int
     most: dict[str, float] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class MemoryWatch:
 
 
 def resident_mb(pid: int) -> float:
-    """Its memory at most so far, of its own and shared; 0 when it is gone."""
+    """Return the peak resident memory of a process so far, MB; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
@@ -74,15 +74,15 @@ def processor_seconds(pid: int) -> float:
 
 
 def files(folder: Path) -> set[str]:
-    """All that lies there."""
-    # Not by rglob, which fails where a folder goes away while it looks.
+    """Return the relative paths of all files and folders below `folder`."""
+    # rglob would raise an error if a folder is removed during the walk.
     found = (Path(inside, name) for inside, inner, names in os.walk(folder) for name in (*inner, *names))
     return {str(path.relative_to(folder)) for path in found}
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a job trained for a while: steps a second, and steps a second of processor that its trainer got."""
+    """The speed of a job: steps per second, and steps per CPU second of its trainer."""
 
     wall: float
     processor: float
@@ -99,7 +99,7 @@ def pace(http: httpx2.Client, job_id: str, trainer: int, taken: list[Pace]) -> I
 
 
 def _steps(http: httpx2.Client, job_id: str) -> int:
-    """Right after a tick, so that both ends are measured alike."""
+    """Return the step right after a tick, so that both ends are measured alike."""
     first = _step(http, job_id)
     while (step := _step(http, job_id)) == first:
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What the tests of execution share."""
+"""Fixtures of the worker's tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worker.trainer_process import ForkServer
 
 
 class RunJob(Protocol):
-    """Starts a supervisor beside the test."""
+    """A function that starts a supervisor for one job, in a thread."""
 
     def __call__(self, settings: Settings) -> Future[str | None]: ...
 
@@ -48,7 +48,7 @@ def fork_servers() -> Iterator[Queue[ForkServer]]:
 
 @pytest.fixture
 def run(fork_servers: Queue[ForkServer]) -> Iterator[RunJob]:
-    """Carries one job in a thread, with a database connection of its own as in a worker."""
+    """Yield a function that runs one job in a thread, with its own database connection, as a worker does."""
     with ThreadPoolExecutor(2) as threads:
 
         def start(settings: Settings) -> Future[str | None]:
@@ -64,7 +64,7 @@ def _run(settings: Settings, fork_servers: Queue[ForkServer]) -> str | None:
         return run_one_job(settings, db, WORKER, fork_server)
     finally:
         if fork_server._process is not lent:
-            # Started here in the place of one that was killed: it would die with this thread, some time later.
+            # The supervisor replaced a killed fork server. The new one would die with this thread at an unknown time.
             fork_server.close()
         fork_servers.put(fork_server)
         db.dispose()

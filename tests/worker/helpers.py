@@ -1,4 +1,4 @@
-"""A tiny job, a real trainer behind it, and ways to look at both from outside."""
+"""Bodies of small jobs, and functions that observe a job and its trainer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def tiny(**changes: Any) -> dict[str, Any]:
     return body | changes
 
 
-def judged(**changes: Any) -> dict[str, Any]:
+def with_evaluations(**changes: Any) -> dict[str, Any]:
     """Return the body of a tiny job with an evaluation and a health check every 20 steps."""
     evaluation = {"every_steps": 20, "images": 100}
     safeguards = {"every_steps": 20, "probe_every_steps": 20, "thresholds": {"warm_up_images": 0}}
@@ -68,21 +68,21 @@ def job_of(db: Database, job_id: str) -> Job:
 
 
 def events_of(db: Database, job_id: str) -> list[JobEvent]:
-    """All that happened to it."""
+    """Return all events of the job, in order."""
     with db.read() as s:
         return events.page(s, job_id, 0, 10_000)
 
 
 def until(met: Callable[[], bool], seconds: float = 120) -> None:
-    """Wait for it; an error after so long."""
+    """Wait until `met` returns true. Raises `AssertionError` after `seconds`."""
     give_up = time.monotonic() + seconds
     while not met():
-        assert time.monotonic() < give_up, "it never happened"
+        assert time.monotonic() < give_up, "the condition was not met in time"
         time.sleep(0.03)
 
 
-def trains(db: Database, job_id: str) -> Callable[[], bool]:
-    """Whether its trainer has got somewhere."""
+def has_trained(db: Database, job_id: str) -> Callable[[], bool]:
+    """Return a condition for `until`: the job has a recorded step."""
     return lambda: job_of(db, job_id).step > 0
 
 
@@ -93,15 +93,15 @@ def trainer_pids(job_id: str) -> list[int]:
         try:
             words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").split()
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended while we looked
+            continue  # it ended during the search
         if b"worker.trainer" in words and job_id.encode() in words:
             found.append(int(folder.name))
     return found
 
 
 @dataclass(frozen=True)
-class Undisturbed:
-    """What a run told that nothing disturbed, on one thread as the trainers of the tests."""
+class UninterruptedRun:
+    """The results of a run without interruptions, on one thread like the trainers of the tests."""
 
     curves: dict[str, NDArray[np.float32]]
     evaluations: list[EvaluationResult]
@@ -109,16 +109,16 @@ class Undisturbed:
     verdict: str
 
 
-def uninterrupted(body: dict[str, Any]) -> Undisturbed:
-    """Run `body` here."""
+def uninterrupted(body: dict[str, Any]) -> UninterruptedRun:
+    """Train `body` in this process, without interruptions. Return the results."""
     torch.set_num_threads(1)
     trainer = _trainer(resolve(body))
-    told = list(trainer.run())
-    ticks = [event for event in told if isinstance(event, Tick)]
+    events = list(trainer.run())
+    ticks = [event for event in events if isinstance(event, Tick)]
     values = np.concatenate([tick.values for tick in ticks])
-    return Undisturbed(
+    return UninterruptedRun(
         curves={name: values[:, column] for column, name in enumerate(ticks[0].names)},
-        evaluations=[event.evaluation for event in told if isinstance(event, Evaluated)],
+        evaluations=[event.evaluation for event in events if isinstance(event, Evaluated)],
         best_step=trainer.best_step,
         verdict=trainer.health.verdict,
     )

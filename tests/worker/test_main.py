@@ -15,7 +15,7 @@ from jobs.db import Database
 from jobs.runtime.settings import Settings
 from jobs.store import workers
 from tests.jobs.helpers import submit
-from tests.worker.helpers import endless, job_of, tiny, trainer_pids, trains, until
+from tests.worker.helpers import endless, has_trained, job_of, tiny, trainer_pids, until
 
 
 @pytest.fixture
@@ -23,19 +23,19 @@ def worker(settings: Settings, db: Database) -> Iterator[subprocess.Popen[bytes]
     """Yield a worker that has registered itself."""
     process = subprocess.Popen([sys.executable, "-m", "worker"], env={**os.environ, **settings.environment()})
     try:
-        until(lambda: count(db) == 1)
+        until(lambda: count_workers(db) == 1)
         yield process
     finally:
         process.kill()
         process.wait()
 
 
-def count(db: Database) -> int:
+def count_workers(db: Database) -> int:
     with db.read() as s:
         return len(workers.page(s, limit=10).data)
 
 
-def test_a_hint_wakes_the_worker_and_a_term_signal_drains_it(
+def test_a_hint_starts_a_job_and_a_term_signal_drains_the_worker(
     settings: Settings, db: Database, worker: subprocess.Popen[bytes]
 ) -> None:
     first = submit(db, **tiny())
@@ -45,7 +45,7 @@ def test_a_hint_wakes_the_worker_and_a_term_signal_drains_it(
 
     second = submit(db, **endless())
     broker.relay_once(db, app)
-    until(trains(db, second.id))
+    until(has_trained(db, second.id))
     with db.read() as s:
         (row,) = workers.page(s, limit=10).data
     assert row.current_job_id == second.id and row.devices[0]["name"]
@@ -56,24 +56,22 @@ def test_a_hint_wakes_the_worker_and_a_term_signal_drains_it(
     assert worker.wait(timeout=120) == 0
     given_back = job_of(db, second.id)
     assert (given_back.status, given_back.crashes) == ("queued", 0)
-    assert count(db) == 0 and trainer_pids(second.id) == []
+    assert count_workers(db) == 0 and trainer_pids(second.id) == []
 
 
-def test_a_worker_that_ends_without_a_request_says_so_by_its_exit_code(
-    sqlite_settings: Settings, sqlite_db: Database
-) -> None:
+def test_a_worker_that_ends_without_a_request_exits_with_1(sqlite_settings: Settings, sqlite_db: Database) -> None:
     argv, env = [sys.executable, "-m", "worker"], {**os.environ, **sqlite_settings.environment()}
     with subprocess.Popen(argv, env=env, stderr=subprocess.PIPE, text=True) as worker:
         assert worker.stderr is not None
         lines = iter(worker.stderr.readline, "")
         assert any("ready." in line for line in lines)
-        worker.send_signal(signal.SIGQUIT)  # Celery ends as after an error of its own: by no exit code
+        worker.send_signal(signal.SIGQUIT)  # Celery ends as after an internal error, without an exit code
         assert any("the worker ended by an error" in line for line in lines)
         assert worker.wait(timeout=120) == 1
-    assert count(sqlite_db) == 0
+    assert count_workers(sqlite_db) == 0
 
 
-def test_settings_that_cannot_be_are_one_sentence_and_2() -> None:
+def test_invalid_settings_print_one_line_and_exit_with_2() -> None:
     bad = {**os.environ, "GANTRY_LEASE_SECONDS": "soon"}
     for module in ("worker", "worker.sampler"):
         said = subprocess.run([sys.executable, "-m", module], env=bad, capture_output=True, text=True, check=False)

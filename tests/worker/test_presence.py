@@ -1,4 +1,4 @@
-"""A worker's word that it is there: said again and again, whatever happens to the database."""
+"""The registration and heartbeats of a worker, repeated after errors of the database."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from tests.worker.helpers import until
 from worker.presence import Presence
 
 REFUSE = (
-    "CREATE TRIGGER refuse BEFORE INSERT ON workers BEGIN SELECT RAISE(ABORT, 'nobody wrote of this'); END",
+    "CREATE TRIGGER refuse BEFORE INSERT ON workers BEGIN SELECT RAISE(ABORT, 'refused by the test'); END",
     "DROP TRIGGER refuse",
 )
 
 
-def _never() -> None:
-    raise AssertionError("nobody asked this worker to drain")
+def _fail_on_drain() -> None:
+    raise AssertionError("no drain was requested")
 
 
 @pytest.fixture
 def presence(sqlite_settings: Settings) -> Iterator[Presence]:
-    """Of a worker that is not started yet."""
+    """Yield the presence thread of a worker, not started yet."""
     cpu = {"index": 0, "name": "cpu", "memory_bytes": 1}
-    thread = Presence(sqlite_settings, "wrk_test", [cpu], 0, on_drain=_never)
+    thread = Presence(sqlite_settings, "wrk_test", [cpu], 0, on_drain=_fail_on_drain)
     yield thread
     thread.leave()
 
 
-def known(db: Database) -> list[Worker]:
+def registered(db: Database) -> list[Worker]:
     with db.read() as s:
         return workers.page(s, limit=10).data
 
@@ -46,64 +46,66 @@ def run_sql(db: Database, statement: str) -> None:
         s.execute(text(statement))
 
 
-def test_a_worker_is_there_until_it_leaves(sqlite_settings: Settings, sqlite_db: Database) -> None:
-    thread = Presence(sqlite_settings, "wrk_test", [], 1, on_drain=_never)
+def test_a_worker_is_registered_until_it_leaves(sqlite_settings: Settings, sqlite_db: Database) -> None:
+    thread = Presence(sqlite_settings, "wrk_test", [], 1, on_drain=_fail_on_drain)
     thread.start()
-    until(lambda: [row.id for row in known(sqlite_db)] == ["wrk_test"])
+    until(lambda: [row.id for row in registered(sqlite_db)] == ["wrk_test"])
     thread.leave()
-    assert known(sqlite_db) == []
+    assert registered(sqlite_db) == []
 
 
 @pytest.mark.parametrize(
     ("away", "back"),
     [("ALTER TABLE workers RENAME TO hidden", "ALTER TABLE hidden RENAME TO workers"), REFUSE],
-    ids=["no tables yet", "an error that nobody foresaw"],
+    ids=["no tables yet", "an unexpected error"],
 )
-def test_a_worker_says_so_again_when_it_was_not_heard(
+def test_a_registration_is_repeated_after_an_error(
     sqlite_db: Database, presence: Presence, away: str, back: str
 ) -> None:
     run_sql(sqlite_db, away)
     presence.start()
-    # Long enough for its first word. Were it not, this would pass without having tested anything, and not fail.
+    # Long enough for the first registration. On a slower machine the test would pass without testing anything.
     time.sleep(1.0)
     run_sql(sqlite_db, back)
-    until(lambda: len(known(sqlite_db)) == 1)
+    until(lambda: len(registered(sqlite_db)) == 1)
 
 
-def test_a_worker_that_was_forgotten_is_announced_again_as_it_was(sqlite_db: Database, presence: Presence) -> None:
+def test_a_worker_whose_row_is_missing_registers_again_with_its_state(
+    sqlite_db: Database, presence: Presence
+) -> None:
     presence.start()
-    until(lambda: len(known(sqlite_db)) == 1)
+    until(lambda: len(registered(sqlite_db)) == 1)
     presence.drain()
-    until(lambda: known(sqlite_db)[0].draining)
+    until(lambda: registered(sqlite_db)[0].draining)
     with sqlite_db.write() as s:
         workers.remove(s, "wrk_test")
-    until(lambda: len(known(sqlite_db)) == 1)
-    (row,) = known(sqlite_db)
+    until(lambda: len(registered(sqlite_db)) == 1)
+    (row,) = registered(sqlite_db)
     assert row.draining and row.devices[0]["name"] == "cpu"
 
 
-def test_a_worker_that_is_to_drain_hears_of_it_once(sqlite_settings: Settings, sqlite_db: Database) -> None:
-    told: list[str] = []
+def test_a_request_to_drain_is_passed_on_once(sqlite_settings: Settings, sqlite_db: Database) -> None:
+    drain_calls: list[str] = []
     quick = sqlite_settings.model_copy(update={"lease_seconds": 1})
-    thread = Presence(quick, "wrk_test", [], 0, on_drain=lambda: told.append("drain"))
+    thread = Presence(quick, "wrk_test", [], 0, on_drain=lambda: drain_calls.append("drain"))
     thread.start()
-    until(lambda: len(known(sqlite_db)) == 1)
+    until(lambda: len(registered(sqlite_db)) == 1)
     with sqlite_db.write() as s:
         workers.request_drain(s, "wrk_test")
-    until(lambda: told == ["drain"])
+    until(lambda: drain_calls == ["drain"])
     time.sleep(0.6)
     thread.leave()
-    assert told == ["drain"]
+    assert drain_calls == ["drain"]
 
 
-def test_a_worker_makes_the_data_sets_ready_that_it_has(
+def test_a_worker_marks_its_installed_data_sets_as_ready(
     presence: Presence, sqlite_db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with sqlite_db.write() as s:
-        datasets.set_installed(s, "fashion-mnist", "It is on no machine.")
+        datasets.set_installed(s, "fashion-mnist", "It is not installed.")
         assert "fashion-mnist" not in datasets.names(s)
     monkeypatch.setattr(installed, "DEBIAN_FASHION_MNIST", tmp_path)
     presence.start()
-    until(lambda: len(known(sqlite_db)) == 1)
+    until(lambda: len(registered(sqlite_db)) == 1)
     with sqlite_db.read() as s:
         assert "fashion-mnist" in datasets.names(s)

@@ -16,13 +16,13 @@ from jobs.runtime.settings import Settings
 from jobs.store import checkpoints, evaluations, health, jobs, metrics
 from tests.jobs.helpers import files_of, submit
 from tests.worker.conftest import RunJob
-from tests.worker.halts import Halting
-from tests.worker.helpers import events_of, job_of, judged, uninterrupted, until, with_checkpoints
+from tests.worker.helpers import events_of, job_of, uninterrupted, until, with_checkpoints, with_evaluations
+from tests.worker.pausing import PausingTrainer
 from worker.exits import Exit
 from worker.trainer.attempt import TrainingAttempt
 from worker.trainer.recorder import plain
 
-FOUND: dict[str, Any] = {
+DIVERGENCE_FINDING: dict[str, Any] = {
     "code": "divergence",
     "severity": "critical",
     "began_at_step": 10,
@@ -31,9 +31,9 @@ FOUND: dict[str, Any] = {
     "evidence": [],
     "remedy": [],
 }
-# Ends at the first evaluation past three tenths of the run: no generator is as good as this asks, none improves by as
-# much, and nothing else is found so bad before.
-ENDED_EARLY = {
+# Stop at the first evaluation past three tenths of the run. No generator can meet these thresholds, and no other
+# critical finding comes before.
+STOP_EARLY_SAFEGUARDS = {
     "policy": "stop_and_keep_best",
     "every_steps": 20,
     "thresholds": {
@@ -49,7 +49,7 @@ ENDED_EARLY = {
 }
 
 
-def listed(db: Database, job_id: str) -> list[Evaluation]:
+def evaluations_of(db: Database, job_id: str) -> list[Evaluation]:
     with db.read() as s:
         return evaluations.page(s, job_id, limit=100).data[::-1]
 
@@ -59,20 +59,20 @@ def best_checkpoint(db: Database, job_id: str) -> Checkpoint:
         return checkpoints.choose(s, job_id, "best")
 
 
-def told(db: Database, job_id: str, type: str) -> list[Mapping[str, Any]]:
+def event_data(db: Database, job_id: str, type: str) -> list[Mapping[str, Any]]:
     return [event.data for event in events_of(db, job_id) if event.type == type]
 
 
 def test_a_job_ends_with_a_verdict_evaluations_and_a_best_checkpoint(
     settings: Settings, db: Database, run: RunJob
 ) -> None:
-    job = submit(db, **judged())
+    job = submit(db, **with_evaluations())
     run(settings).result()
     ended = job_of(db, job.id)
     assert ended.status == "succeeded" and ended.health["verdict"] in ("healthy", "warning", "failing")
-    rows = listed(db, job.id)
+    rows = evaluations_of(db, job.id)
     assert [row.step for row in rows] == [0, 20, 40, 60]
-    assert [e["step"] for e in told(db, job.id, "evaluation.completed")] == [0, 20, 40, 60]
+    assert [e["step"] for e in event_data(db, job.id, "evaluation.completed")] == [0, 20, 40, 60]
     assert rows[1].details["provenance"]["feature_net"]["accuracy"] > 0.8
     best = best_checkpoint(db, job.id)
     with db.read() as s:
@@ -84,15 +84,17 @@ def test_a_job_ends_with_a_verdict_evaluations_and_a_best_checkpoint(
     assert files_of(settings).exists(best.weights_key)
 
 
-def test_a_kill_costs_no_evaluation_and_doubles_none(
+def test_a_kill_neither_loses_nor_doubles_an_evaluation(
     sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
     rarely = {"every_steps": 5000}
-    body = judged(total_steps=200, checkpoints=rarely | {"keep_last": 2}, previews=rarely | {"per_class": 1})
+    body = with_evaluations(
+        total_steps=200, checkpoints=rarely | {"keep_last": 2}, previews=rarely | {"per_class": 1}
+    )
     job = submit(sqlite_db, **body)
-    halting = Halting(sqlite_settings)
-    first = run(halting.settings)
-    victim = halting.when(lambda: len(told(sqlite_db, job.id, "evaluation.completed")) >= 4, job.id)
+    pausing = PausingTrainer(sqlite_settings)
+    first = run(pausing.settings)
+    victim = pausing.pause_when(lambda: len(event_data(sqlite_db, job.id, "evaluation.completed")) >= 4, job.id)
     os.kill(victim, signal.SIGKILL)
     first.result()
     until(lambda: run(sqlite_settings).result() is not None)
@@ -100,7 +102,7 @@ def test_a_kill_costs_no_evaluation_and_doubles_none(
     assert (ended.status, ended.attempt) == ("succeeded", 2)
 
     undisturbed = uninterrupted(body)
-    rows = listed(sqlite_db, job.id)
+    rows = evaluations_of(sqlite_db, job.id)
     assert [row.step for row in rows] == [e.step for e in undisturbed.evaluations] == [*range(0, 201, 20)]
     assert [row.metrics for row in rows] == [plain(e.metrics) for e in undisturbed.evaluations]
     assert best_checkpoint(sqlite_db, job.id).step == undisturbed.best_step
@@ -109,10 +111,10 @@ def test_a_kill_costs_no_evaluation_and_doubles_none(
         assert metrics.series(s, job.id, ["fcd"])["fcd"].steps.tolist() == [*range(0, 201, 20)]
 
 
-def test_a_checkpoint_that_is_asked_for_does_not_come_before_what_is_told_of_its_step(
+def test_a_requested_checkpoint_follows_the_evaluation_of_its_step(
     sqlite_settings: Settings, sqlite_db: Database
 ) -> None:
-    job = submit(sqlite_db, **judged(total_steps=20))
+    job = submit(sqlite_db, **with_evaluations(total_steps=20))
     with sqlite_db.write() as s:
         leases.claim(s, "the test", "cpu", 0, 60)
         jobs.request_checkpoint(s, job.id)
@@ -123,10 +125,10 @@ def test_a_checkpoint_that_is_asked_for_does_not_come_before_what_is_told_of_its
     assert order.index("evaluation.completed") < order.index("checkpoint.created")
 
 
-def test_a_job_that_its_safeguards_end_has_succeeded_and_says_why(
+def test_a_job_that_is_stopped_early_succeeds_with_a_reason(
     sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
-    job = submit(sqlite_db, **judged(safeguards=ENDED_EARLY, total_steps=200))
+    job = submit(sqlite_db, **with_evaluations(safeguards=STOP_EARLY_SAFEGUARDS, total_steps=200))
     run(sqlite_settings).result()
     ended = job_of(sqlite_db, job.id)
     assert (ended.status, ended.error, ended.step) == ("succeeded", None, 60)
@@ -134,7 +136,7 @@ def test_a_job_that_its_safeguards_end_has_succeeded_and_says_why(
     assert ended.status_reason["message"] and ended.health["verdict"] == "failing"
     (finding,) = (found for found in ended.health["findings"] if found["severity"] == "critical")
     assert finding["code"] == "never_learned" and finding["evidence"] and finding["remedy"]
-    raised = [event["code"] for event in told(sqlite_db, job.id, "health.finding")]
+    raised = [event["code"] for event in event_data(sqlite_db, job.id, "health.finding")]
     assert "never_learned" in raised
     assert best_checkpoint(sqlite_db, job.id).step <= 60
     with sqlite_db.read() as s:
@@ -142,24 +144,24 @@ def test_a_job_that_its_safeguards_end_has_succeeded_and_says_why(
     assert newest is not None and newest.step == 60
 
 
-def test_what_a_lost_attempt_found_past_its_checkpoint_is_found_no_more(
+def test_a_resume_removes_findings_and_evaluations_past_the_checkpoint(
     sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
-    job = with_checkpoints(sqlite_settings, sqlite_db, judged(total_steps=30), steps=3)
+    job = with_checkpoints(sqlite_settings, sqlite_db, with_evaluations(total_steps=30), steps=3)
     with sqlite_db.write() as s:
-        health.record(s, job.id, 1, 20, "failing", [FOUND], raised=[FOUND])
+        health.record(s, job.id, 1, 20, "failing", [DIVERGENCE_FINDING], raised=[DIVERGENCE_FINDING])
         evaluations.register(s, job.id, 1, 20, {"fcd": 0.1}, {}, best_so_far=True)
         assert checkpoints.mark_best(s, job.id, 3) is not None
     run(sqlite_settings).result()
     ended = job_of(sqlite_db, job.id)
     assert (ended.status, ended.attempt) == ("succeeded", 2)
-    assert FOUND["code"] not in [found["code"] for found in ended.health["findings"]]
+    assert DIVERGENCE_FINDING["code"] not in [found["code"] for found in ended.health["findings"]]
     cleared = next(
         event for event in events_of(sqlite_db, job.id) if event.type == "health.finding" and event.attempt == 2
     )
     assert cleared.data["code"] == "verdict" and cleared.data["found_at_step"] == 3
-    assert [(row.step, row.attempt) for row in listed(sqlite_db, job.id)] == [(20, 2), (30, 2)]
-    assert best_checkpoint(sqlite_db, job.id).step in (20, 30), "the mark has gone to what was evaluated"
+    assert [(row.step, row.attempt) for row in evaluations_of(sqlite_db, job.id)] == [(20, 2), (30, 2)]
+    assert best_checkpoint(sqlite_db, job.id).step in (20, 30), "the best mark moves to an evaluated step"
 
 
 @pytest.mark.parametrize(
@@ -171,5 +173,5 @@ def test_what_a_lost_attempt_found_past_its_checkpoint_is_found_no_more(
         ([True, None, {"b": []}], [True, None, {"b": []}]),
     ],
 )
-def test_what_json_does_not_hold_is_null(value: Any, as_json: Any) -> None:
+def test_values_that_json_cannot_hold_become_null(value: Any, as_json: Any) -> None:
     assert plain(value) == as_json

@@ -1,4 +1,4 @@
-"""A trainer's own room: what it sees, what it may use up, and where it may write."""
+"""The sandbox of a trainer: its environment, its resource limits and where it may write."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from jobs.models import DEFAULT_TENANT
 from jobs.runtime.settings import Settings
 from jobs.storage import keys
 from tests.jobs.helpers import disk_path, files_of, submit
-from tests.worker.helpers import endless, trains, until
+from tests.worker.helpers import endless, has_trained, until
 from worker import sandbox
 from worker.trainer_process import ForkServer, TrainerProcess
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cret", "GANTRY_BROKER_URL": "redis://:s3cret@broker/0", "PASSWORD": "s3cret"}
 PASSWORD = "the-databases-own-password"
@@ -29,7 +29,7 @@ PASSWORD = "the-databases-own-password"
 
 @pytest.fixture
 def trainer(settings: Settings, db: Database, tmp_path: Path) -> Iterator[TrainerProcess]:
-    """One that trains, of a worker whose own environment is full of secrets."""
+    """Yield a trainer that trains, started by a worker whose environment holds secrets."""
     fork_server = ForkServer(
         "wrk_of_the_tests_one_of_several", sandbox.trainer_environment(settings, {**os.environ, **SECRETS})
     )
@@ -40,14 +40,14 @@ def trainer(settings: Settings, db: Database, tmp_path: Path) -> Iterator[Traine
     log.parent.mkdir(parents=True)
     try:
         started = fork_server.start(settings, DEFAULT_TENANT, job.id, 1, log)
-        until(lambda: started.poll() is not None or trains(db, job.id)())
+        until(lambda: started.poll() is not None or has_trained(db, job.id)())
         assert started.poll() is None, log.read_text()
         yield started
     finally:
         fork_server.close()
 
 
-def test_what_a_trainer_has_been_given(settings: Settings, trainer: TrainerProcess) -> None:
+def test_a_trainer_has_no_secrets_and_tight_limits(settings: Settings, trainer: TrainerProcess) -> None:
     environment, arguments = (Path(f"/proc/{trainer.pid}/{name}").read_bytes() for name in ("environ", "cmdline"))
     names = {word.split(b"=")[0].decode() for word in environment.split(b"\0") if word}
     assert b"s3cret" not in environment + arguments
@@ -67,7 +67,7 @@ def test_what_a_trainer_has_been_given(settings: Settings, trainer: TrainerProce
     assert "NoNewPrivs:\t1" in Path(f"/proc/{trainer.pid}/status").read_text()
 
 
-def test_what_a_trainer_leaves_is_its_users_alone(settings: Settings, trainer: TrainerProcess) -> None:
+def test_files_of_a_trainer_are_private_to_its_user(settings: Settings, trainer: TrainerProcess) -> None:
     made = [
         path
         for folder in (settings.data_dir / "artifacts").glob("*/*/previews")
@@ -102,7 +102,7 @@ with db.write() as s:
 """
 
 
-def test_a_trainer_writes_into_its_jobs_folder_alone(settings: Settings, db: Database, tmp_path: Path) -> None:
+def test_a_trainer_can_write_only_into_its_jobs_folder(settings: Settings, db: Database, tmp_path: Path) -> None:
     mine, other = submit(db, **endless()), submit(db, **endless())
     places = [disk_path(files_of(settings), job.id) / "checkpoints" for job in (mine, other)]
     for folder in (*places, settings.data_dir / "datasets"):
@@ -116,12 +116,12 @@ def test_a_trainer_writes_into_its_jobs_folder_alone(settings: Settings, db: Dat
     assert done.stdout.split() == ["written", *["PermissionError"] * 4, "cancelled"], done.stderr
 
 
-def test_a_trainer_on_a_gpu_may_reserve_addresses(settings: Settings) -> None:
+def test_a_trainer_on_a_gpu_has_no_limit_of_its_data_size(settings: Settings) -> None:
     assert resource.RLIMIT_DATA not in sandbox._limits(on_gpu=True)
     assert sandbox._limits(on_gpu=True)[resource.RLIMIT_CORE] == 0
 
 
-def test_the_database_is_told_by_the_pipe_alone() -> None:
+def test_the_database_url_is_passed_only_through_the_pipe() -> None:
     settings = Settings(
         database_url=f"postgresql://gantry:{PASSWORD}@db/gantry", broker_url=f"redis://:{PASSWORD}@b/0"
     )

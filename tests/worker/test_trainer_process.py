@@ -1,4 +1,4 @@
-"""A fork server and its trainers: one at a time, each a fresh process, none of which outlives those above it."""
+"""A fork server and its trainers: one at a time, each a new process that ends with its parents."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from worker.exits import Exit
 from worker.sandbox import trainer_environment
 from worker.trainer_process import ForkServer
 
-NAME: Final = "wrk_of_the_tests_one_of_several"
+WORKER_ID: Final = "wrk_of_the_tests_one_of_several"
 
 
 @pytest.fixture
 def fork_server() -> Iterator[ForkServer]:
-    made = ForkServer(NAME, trainer_environment(Settings(), os.environ))
+    made = ForkServer(WORKER_ID, trainer_environment(Settings(), os.environ))
     yield made
     made.close()
 
 
-def test_a_trainer_is_a_process_of_its_own_whose_words_are_in_its_log(
+def test_each_trainer_is_a_new_process_and_logs_to_its_file(
     fork_server: ForkServer, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
-    # There is no such job: each of them ends at once, fenced.
+    # The job does not exist, so each trainer is fenced and ends at once.
     pids = set()
     for attempt in (1, 2):
         log = tmp_path / f"{attempt}.log"
@@ -47,21 +47,21 @@ def test_a_trainer_is_a_process_of_its_own_whose_words_are_in_its_log(
     assert len(pids) == 2 and os.getpid() not in pids
 
 
-def test_a_trainer_that_is_killed_before_it_is_born_takes_its_fork_server_along(
+def test_a_kill_before_the_fork_also_kills_the_fork_server(
     fork_server: ForkServer, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     fork_server.warm_up()
     assert fork_server._process is not None
-    os.kill(fork_server._process.pid, signal.SIGSTOP)  # it hears of the trainer, and makes none
+    os.kill(fork_server._process.pid, signal.SIGSTOP)  # it has the request in its pipe, and does not fork
     trainer = fork_server.start(sqlite_settings, DEFAULT_TENANT, "job_of_nobody", 1, tmp_path / "log")
     with pytest.raises(subprocess.TimeoutExpired):
         trainer.wait(timeout=0.01)
     assert trainer.end() == -signal.SIGKILL and trainer.pid is None
     again = fork_server.start(sqlite_settings, DEFAULT_TENANT, "job_of_nobody", 1, tmp_path / "log")
-    assert again.wait(timeout=120) == Exit.STOPPED, "another fork server has taken its place"
+    assert again.wait(timeout=120) == Exit.STOPPED, "a new fork server has replaced it"
 
 
-def test_a_signal_that_comes_too_early_waits_for_the_trainer(
+def test_a_signal_before_the_fork_is_sent_after_it(
     fork_server: ForkServer, sqlite_settings: Settings, sqlite_db: Database, tmp_path: Path
 ) -> None:
     job = submit(sqlite_db, **endless())
@@ -72,7 +72,7 @@ def test_a_signal_that_comes_too_early_waits_for_the_trainer(
     assert trainer.wait(timeout=120) == -signal.SIGKILL and trainer.pid is not None
 
 
-def test_a_fork_server_that_stands_still_cannot_keep_its_trainers_end_to_itself(
+def test_a_trainer_is_ended_while_its_fork_server_is_frozen(
     fork_server: ForkServer, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     fork_server.warm_up()
@@ -83,17 +83,17 @@ def test_a_fork_server_that_stands_still_cannot_keep_its_trainers_end_to_itself(
     trainer.send_signal(signal.SIGTERM)
     began = time.monotonic()
     trainer.end()
-    assert time.monotonic() - began < 30 and not _lives(trainer.pid)
+    assert time.monotonic() - began < 30 and not _is_alive(trainer.pid)
 
 
-_KEEPER: Final = f"""
+_SUPERVISOR: Final = f"""
 import os, sys, time
 from pathlib import Path
 from jobs.runtime.settings import load_settings
 from worker.sandbox import trainer_environment
 from worker.trainer_process import ForkServer
 settings = load_settings()
-fork_server = ForkServer("{NAME}", trainer_environment(settings, os.environ))
+fork_server = ForkServer("{WORKER_ID}", trainer_environment(settings, os.environ))
 trainer = fork_server.start(settings, "default", sys.argv[1], 1, Path(sys.argv[2]))
 while trainer.poll() is None and trainer.pid is None:
     time.sleep(0.01)
@@ -103,33 +103,33 @@ time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("who", ["supervisor", "fork server"])
-def test_no_trainer_outlives_those_above_it_not_even_a_frozen_one(
-    who: str, sqlite_settings: Settings, sqlite_db: Database, tmp_path: Path
+@pytest.mark.parametrize("killed", ["supervisor", "fork server"])
+def test_a_frozen_trainer_dies_with_its_supervisor_or_fork_server(
+    killed: str, sqlite_settings: Settings, sqlite_db: Database, tmp_path: Path
 ) -> None:
-    # One that would not end by itself before it is frozen.
+    # A job without an end: its trainer must not end before it is frozen.
     job = submit(sqlite_db, **endless())
     with sqlite_db.write() as s:
         leases.claim(s, "wrk", "cpu", 0, 600)
-    argv = [sys.executable, "-c", _KEEPER, job.id, str(tmp_path / "log")]
+    argv = [sys.executable, "-c", _SUPERVISOR, job.id, str(tmp_path / "log")]
     environment = {**os.environ, **sqlite_settings.environment()}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment) as supervisor:
         assert supervisor.stdout is not None
         try:
-            trainer, its_fork_server = (int(word) for word in supervisor.stdout.readline().split())
-            os.kill(its_fork_server if who == "fork server" else supervisor.pid, signal.SIGKILL)
-            until(lambda: not _lives(trainer) and not _lives(its_fork_server), 60)
+            trainer, fork_server_pid = (int(word) for word in supervisor.stdout.readline().split())
+            os.kill(fork_server_pid if killed == "fork server" else supervisor.pid, signal.SIGKILL)
+            until(lambda: not _is_alive(trainer) and not _is_alive(fork_server_pid), 60)
         finally:
             supervisor.kill()
 
 
-def test_a_warm_fork_server_needs_no_second_to_begin(
+def test_a_warm_fork_server_starts_a_trainer_in_less_than_half_the_time(
     fork_server: ForkServer, sqlite_settings: Settings, tmp_path: Path
 ) -> None:
     fork_server.start(sqlite_settings, DEFAULT_TENANT, "job_of_nobody", 1, tmp_path / "log").wait(timeout=120)
-    cold = _seconds_of_a_cold_one(sqlite_settings)
+    cold = _cold_start_seconds(sqlite_settings)
     warm = []
-    for attempt in range(2, 8):  # the best of them: a machine may stand still for seconds
+    for attempt in range(2, 8):  # the fastest counts: the machine may be busy for seconds
         began = time.monotonic()
         fork_server.start(sqlite_settings, DEFAULT_TENANT, "job_of_nobody", attempt, tmp_path / "log").wait(
             timeout=120
@@ -138,15 +138,15 @@ def test_a_warm_fork_server_needs_no_second_to_begin(
     assert min(warm) < cold / 2
 
 
-def _seconds_of_a_cold_one(settings: Settings) -> float:
+def _cold_start_seconds(settings: Settings) -> float:
     began = time.monotonic()
     argv = [sys.executable, "-m", "worker.trainer", "job_of_nobody", "1", DEFAULT_TENANT]
     subprocess.run(argv, env={**os.environ, **settings.environment()}, capture_output=True, check=False)
     return time.monotonic() - began
 
 
-def _lives(pid: int) -> bool:
-    """Whether it is there, and no zombie."""
+def _is_alive(pid: int) -> bool:
+    """Return whether the process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""A job on images that somebody brought: from the zip to the weights, by a real trainer."""
+"""A job on an uploaded data set: from the zip to the weights, with a real trainer."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from jobs.store import checkpoints, datasets, evaluations
 from tests.gan.uploads.zips import files, zipped
 from tests.jobs.helpers import submit
 from tests.worker.conftest import RunJob
-from tests.worker.helpers import job_of, judged, tiny
+from tests.worker.helpers import job_of, tiny, with_evaluations
 
 
-def _ready(db: Database, settings: Settings, content: dict[str, bytes], side: int = 16) -> str:
+def _upload(db: Database, settings: Settings, content: dict[str, bytes], side: int = 16) -> str:
     """Store a data set with that content, ready for training. Returns its id."""
     dataset_id = new_id("ds")
     open_storage(settings).datasets(DEFAULT_TENANT).put_bytes(keys.upload(dataset_id), zipped(content))
@@ -32,8 +32,8 @@ def _ready(db: Database, settings: Settings, content: dict[str, bytes], side: in
 def test_a_job_with_classes_is_trained_and_evaluated(
     sqlite_settings: Settings, sqlite_db: Database, run: RunJob
 ) -> None:
-    _ready(sqlite_db, sqlite_settings, files("bag", "shoe"))
-    job = submit(sqlite_db, **judged(dataset="mine", total_steps=40))
+    _upload(sqlite_db, sqlite_settings, files("bag", "shoe"))
+    job = submit(sqlite_db, **with_evaluations(dataset="mine", total_steps=40))
     run(sqlite_settings).result()
     ended = job_of(sqlite_db, job.id)
     assert ended.status == "succeeded", ended.error
@@ -42,19 +42,21 @@ def test_a_job_with_classes_is_trained_and_evaluated(
         found = evaluations.latest(s, job.id)
     assert found is not None and found.details["provenance"]["feature_net"]
     assert len(list(sqlite_settings.features_dir.glob("*.safetensors"))) == 1, (
-        "its feature network, trained on first use"
+        "the feature network, trained on first use"
     )
 
 
 def test_a_job_without_labels_is_trained(sqlite_settings: Settings, sqlite_db: Database, run: RunJob) -> None:
-    _ready(sqlite_db, sqlite_settings, files(each=70))
+    _upload(sqlite_db, sqlite_settings, files(each=70))
     job = submit(sqlite_db, **tiny(dataset="mine"))
     run(sqlite_settings).result()
     assert job_of(sqlite_db, job.id).status == "succeeded"
 
 
-def test_files_that_changed_are_not_trained_on(sqlite_settings: Settings, sqlite_db: Database, run: RunJob) -> None:
-    dataset_id = _ready(sqlite_db, sqlite_settings, files(each=70))
+def test_changed_files_of_a_data_set_fail_the_job(
+    sqlite_settings: Settings, sqlite_db: Database, run: RunJob
+) -> None:
+    dataset_id = _upload(sqlite_db, sqlite_settings, files(each=70))
     images = sqlite_settings.data_dir / "datasets" / DEFAULT_TENANT / dataset_id / "1" / "images.bin"
     images.write_bytes(bytes(images.stat().st_size))
     job = submit(sqlite_db, **tiny(dataset="mine"))

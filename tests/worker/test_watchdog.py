@@ -1,4 +1,4 @@
-"""The thread that ends a trainer whose lease can no longer be held."""
+"""The thread that kills a trainer whose lease can no longer be held."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def test_unheard_for_too_long_it_kills(sleeper: subprocess.Popen[bytes]) -> None:
+def test_without_a_heartbeat_in_time_the_trainer_is_killed(sleeper: subprocess.Popen[bytes]) -> None:
     watchdog = Watchdog(sleeper, 0.3, time.monotonic())
     watchdog.start()
     assert sleeper.wait(timeout=60) == -signal.SIGKILL
@@ -30,8 +30,10 @@ def test_unheard_for_too_long_it_kills(sleeper: subprocess.Popen[bytes]) -> None
     assert watchdog.fired
 
 
-def test_heard_in_time_it_lets_live(sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    # By a clock of the test's own: the machine's goes on while it stands still, and before the watchdog is fed.
+def test_with_a_heartbeat_in_time_the_trainer_lives(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a clock of the test: on the machine's clock, a pause of the machine would count.
     now = [0.0]
     monkeypatch.setattr("worker.watchdog.time", SimpleNamespace(monotonic=lambda: now[0]))
     watchdog = Watchdog(sleeper, 1.0, 0.0)
@@ -43,7 +45,7 @@ def test_heard_in_time_it_lets_live(sleeper: subprocess.Popen[bytes], monkeypatc
     assert not watchdog.fired and sleeper.poll() is None
 
 
-def test_time_counts_from_before_the_heartbeat_was_sent(sleeper: subprocess.Popen[bytes]) -> None:
+def test_the_limit_counts_from_the_given_time(sleeper: subprocess.Popen[bytes]) -> None:
     watchdog = Watchdog(sleeper, 60.0, time.monotonic() - 61.0)
     watchdog.start()
     assert sleeper.wait(timeout=60) == -signal.SIGKILL

@@ -125,6 +125,7 @@ class ContactSheetPanel:
         self._session, self._found, self._root = session, found, frame.mounted(files.PREFIX)
 
     def build(self) -> None:
+        """Add the panel to the page: the choice of a class if there are any, the sheet, and a way to try again."""
         labels = [c["label"] for c in self._found["classes"]]
         with frame.panel():
             frame.section("Contact sheet")

@@ -43,6 +43,7 @@ class WebhookDispatcher(threading.Thread):
         self._in_progress: set[PendingDelivery] = set()
 
     def run(self) -> None:
+        """Send due deliveries until `stop` is set, then wait for those that are being sent."""
         log.info("webhook dispatcher started")
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="gantry-webhook") as senders:
             while not self._stop_requested.is_set():

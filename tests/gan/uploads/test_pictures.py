@@ -14,7 +14,7 @@ from gan.uploads import pictures
 from gan.uploads.metadata import without_metadata
 from gan.uploads.pictures import ImageFacts, UnfitImageError
 from tests.gan.uploads.zips import broken, picture
-from tests.hostile.makings import png
+from tests.hostile.payloads import png
 
 
 def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -20,7 +20,7 @@ from gan.uploads.pictures import ImageFacts
 from gan.uploads.problems import ArchiveRefusedError
 from gan.uploads.unpack import unpack
 from tests.gan.uploads.zips import broken, files, picture, write
-from tests.hostile.makings import saved
+from tests.hostile.payloads import saved
 
 
 def run(*arguments: str) -> list[dict[str, Any]]:

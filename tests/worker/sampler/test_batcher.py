@@ -1,4 +1,4 @@
-"""Wishes that are drawn together: the bytes of each alone, in fewer passes; and nobody pays for another's mistake."""
+"""Requests that are drawn in one batch: the same bytes as alone, in fewer passes; an invalid one fails alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INFO = BUILTIN_DATASETS["fashion-mnist-mini"]
 
 @pytest.fixture(scope="module")
 def generators() -> dict[str, TrainedGenerator]:
-    """Two of random weights, wide enough for the kernels that real sizes get."""
+    """Return two generators with random weights, wide enough for the kernels of real sizes."""
     made = {}
     for seed, name in enumerate(("ckpt_a", "ckpt_b")):
         torch.manual_seed(seed)
@@ -34,23 +34,23 @@ def generators() -> dict[str, TrainedGenerator]:
     return made
 
 
-class Held:
-    """A double of `Generators` whose generators draw only when they may, and count their passes."""
+class HeldGenerators:
+    """A double of `Generators` that waits for `may_draw` before it draws, and records the size of each pass."""
 
     def __init__(self, generators: dict[str, TrainedGenerator]) -> None:
         self._generators = generators
-        self.go, self.began = threading.Event(), threading.Event()
+        self.may_draw, self.began = threading.Event(), threading.Event()
         self.passes: list[int] = []
         self.cleared = 0
-        self.full = False
+        self.out_of_memory = False
 
     def generator(self, checkpoint_id: str) -> Any:
         real = self._generators[checkpoint_id]
 
         def draw_together(wanted: list[SampleRequestItem]) -> Images:
             self.began.set()
-            assert self.go.wait(60)
-            if self.full:
+            assert self.may_draw.wait(60)
+            if self.out_of_memory:
                 raise torch.OutOfMemoryError
             self.passes.append(len(wanted))
             return real.draw_together(wanted)
@@ -62,93 +62,100 @@ class Held:
 
 
 @pytest.fixture
-def held(generators: dict[str, TrainedGenerator]) -> Iterator[Held]:
-    held = Held(generators)
+def held(generators: dict[str, TrainedGenerator]) -> Iterator[HeldGenerators]:
+    held = HeldGenerators(generators)
     yield held
-    held.go.set()
+    held.may_draw.set()
 
 
-def wish(pairs: list[tuple[int | None, int]], checkpoint: str = "ckpt_a", truncation: float = 1.0) -> DrawRequest:
+def request(pairs: list[tuple[int | None, int]], checkpoint: str = "ckpt_a", truncation: float = 1.0) -> DrawRequest:
     images = [{"class_id": class_id, "seed": seed} for class_id, seed in pairs]
     body = {"checkpoint_id": checkpoint, "images": images, "truncation": truncation, "format": "npz"}
     return DrawRequest.model_validate(body)
 
 
-def together(held: Held, wishes: list[DrawRequest]) -> list[Any]:
+def draw_all(held: HeldGenerators, requests: list[DrawRequest]) -> list[Any]:
     """Return the result of each request; the first is in progress when the others arrive."""
 
     async def draw() -> list[Any]:
         batcher = Batcher(held)  # type: ignore[arg-type]
-        tasks = [asyncio.create_task(batcher.draw(wishes[0]))]
+        tasks = [asyncio.create_task(batcher.draw(requests[0]))]
         await asyncio.to_thread(held.began.wait, 60)
-        tasks += [asyncio.create_task(batcher.draw(wish)) for wish in wishes[1:]]
+        tasks += [asyncio.create_task(batcher.draw(request)) for request in requests[1:]]
         await asyncio.sleep(0)
-        held.go.set()
+        held.may_draw.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     return asyncio.run(draw())
 
 
-def alone(generators: dict[str, TrainedGenerator], wish: DrawRequest) -> Images:
-    return generators[wish.checkpoint_id].draw(wish.class_ids, [i.seed for i in wish.images], wish.truncation)
+def draw_alone(generators: dict[str, TrainedGenerator], request: DrawRequest) -> Images:
+    return generators[request.checkpoint_id].draw(
+        request.class_ids, [i.seed for i in request.images], request.truncation
+    )
 
 
-def test_each_gets_the_bytes_it_would_get_alone(held: Held, generators: dict[str, TrainedGenerator]) -> None:
-    wishes = [
-        wish([(3, 7)]),
-        wish([(i % 10, i) for i in range(40)]),
-        wish([(1, 0), (2, 5), (3, 7)], truncation=0.5),
-        wish([(9, 2**40 + i) for i in range(CHUNK)]),
-        wish([(5, i) for i in range(10)], "ckpt_b"),
-        wish([(5, i) for i in range(10)]),
-        wish([(0, 1)] * 7, truncation=0.25),
-        wish([(i % 3, 9) for i in range(70)]),
+def test_each_request_gets_the_bytes_that_it_gets_alone(
+    held: HeldGenerators, generators: dict[str, TrainedGenerator]
+) -> None:
+    requests = [
+        request([(3, 7)]),
+        request([(i % 10, i) for i in range(40)]),
+        request([(1, 0), (2, 5), (3, 7)], truncation=0.5),
+        request([(9, 2**40 + i) for i in range(CHUNK)]),
+        request([(5, i) for i in range(10)], "ckpt_b"),
+        request([(5, i) for i in range(10)]),
+        request([(0, 1)] * 7, truncation=0.25),
+        request([(i % 3, 9) for i in range(70)]),
     ]
-    for one, images in zip(wishes, together(held, wishes), strict=True):
-        np.testing.assert_array_equal(images, alone(generators, one))
+    for one, images in zip(requests, draw_all(held, requests), strict=True):
+        np.testing.assert_array_equal(images, draw_alone(generators, one))
 
 
-def test_small_wishes_share_a_pass(held: Held) -> None:
-    together(held, [wish([(0, 0)])] + [wish([(1, seed)] * 4) for seed in range(8)])
+def test_small_requests_share_a_pass(held: HeldGenerators) -> None:
+    draw_all(held, [request([(0, 0)])] + [request([(1, seed)] * 4) for seed in range(8)])
     assert held.passes == [1, CHUNK]
 
 
-def test_a_large_wish_leaves_its_last_pass_to_others(held: Held) -> None:
-    together(held, [wish([(0, seed) for seed in range(CHUNK + 2)]), wish([(1, 0)] * 10)])
+def test_the_last_pass_of_a_large_request_is_shared(held: HeldGenerators) -> None:
+    draw_all(held, [request([(0, seed) for seed in range(CHUNK + 2)]), request([(1, 0)] * 10)])
     assert held.passes == [CHUNK, 12]
 
 
-def test_different_generators_share_nothing_and_go_in_turn(held: Held) -> None:
-    together(held, [wish([(0, 0)]), wish([(1, 0)] * 2, "ckpt_b"), wish([(1, 0)] * 3), wish([(1, 0)] * 4, "ckpt_b")])
+def test_requests_of_different_generators_share_no_pass_and_take_turns(held: HeldGenerators) -> None:
+    draw_all(
+        held,
+        [request([(0, 0)]), request([(1, 0)] * 2, "ckpt_b"), request([(1, 0)] * 3), request([(1, 0)] * 4, "ckpt_b")],
+    )
     assert held.passes == [1, 6, 3]
 
 
-def test_a_wish_that_cannot_be_fails_alone(held: Held, generators: dict[str, TrainedGenerator]) -> None:
-    wishes = [wish([(0, 0)]), wish([(10, 0)]), wish([(None, 0)]), wish([(4, 1)])]
-    first, unknown, unlabelled, last = together(held, wishes)
+def test_an_invalid_request_fails_alone(held: HeldGenerators, generators: dict[str, TrainedGenerator]) -> None:
+    requests = [request([(0, 0)]), request([(10, 0)]), request([(None, 0)]), request([(4, 1)])]
+    first, unknown, unlabelled, last = draw_all(held, requests)
     assert isinstance(unknown, ValueError) and isinstance(unlabelled, ValueError)
-    np.testing.assert_array_equal(first, alone(generators, wishes[0]))
-    np.testing.assert_array_equal(last, alone(generators, wishes[3]))
+    np.testing.assert_array_equal(first, draw_alone(generators, requests[0]))
+    np.testing.assert_array_equal(last, draw_alone(generators, requests[3]))
 
 
-def test_a_full_device_lets_every_generator_go(held: Held) -> None:
-    held.full = True
-    (error,) = together(held, [wish([(0, 0)])])
+def test_out_of_memory_on_the_device_clears_all_generators(held: HeldGenerators) -> None:
+    held.out_of_memory = True
+    (error,) = draw_all(held, [request([(0, 0)])])
     assert isinstance(error, torch.OutOfMemoryError) and held.cleared == 1
 
 
-def test_what_nobody_waits_for_any_more_is_not_drawn(held: Held) -> None:
-    async def leave() -> None:
+def test_a_cancelled_request_is_not_drawn(held: HeldGenerators) -> None:
+    async def cancel_one() -> None:
         batcher = Batcher(held)  # type: ignore[arg-type]
-        first = asyncio.create_task(batcher.draw(wish([(0, 0)])))
+        first = asyncio.create_task(batcher.draw(request([(0, 0)])))
         await asyncio.to_thread(held.began.wait, 60)
-        left = asyncio.create_task(batcher.draw(wish([(1, 0)] * 5)))
+        cancelled = asyncio.create_task(batcher.draw(request([(1, 0)] * 5)))
         await asyncio.sleep(0)
-        left.cancel()
-        await asyncio.gather(left, return_exceptions=True)
-        held.go.set()
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
+        held.may_draw.set()
         await first
-        await batcher.draw(wish([(2, 0)] * 2))
+        await batcher.draw(request([(2, 0)] * 2))
 
-    asyncio.run(leave())
+    asyncio.run(cancel_one())
     assert held.passes == [1, 2]

@@ -1,4 +1,4 @@
-"""Freed memory is kept: what is allocated again is not asked of the kernel again."""
+"""Freed memory is kept, so that the next allocation causes no page faults."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ print(faults() - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator alone is told")
-def test_memory_that_was_freed_is_taken_again() -> None:
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator has the options")
+def test_freed_memory_is_reused() -> None:
     def faults(how: str) -> int:
         argv = [sys.executable, "-c", _FAULTS, how]
         return int(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)

@@ -1,4 +1,4 @@
-"""The trainer process by itself: what it writes, and when it must not."""
+"""The trainer process alone: what it writes, and when it must write nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jobs.runtime.settings import Settings
 from jobs.storage import keys
 from jobs.store import checkpoints, previews
 from tests.jobs.helpers import disk_path, files_of, submit
-from tests.worker.helpers import endless, job_of, tiny, trains, until
+from tests.worker.helpers import endless, has_trained, job_of, tiny, until
 from worker.exits import Exit
 from worker.sandbox import trainer_environment
 from worker.trainer.attempt import TrainingAttempt
@@ -41,20 +41,22 @@ def trainer(settings: Settings, job_id: str, attempt: int) -> Iterator[subproces
         process.wait()
 
 
-def claimed(db: Database, job: Job, seconds: float = 60) -> Job:
+def claim(db: Database, job: Job, seconds: float = 60) -> Job:
     with db.write() as s:
-        mine = leases.claim(s, "the test", "cpu", 0, seconds)
-    assert mine is not None and mine.id == job.id
-    return mine
+        found = leases.claim(s, "the test", "cpu", 0, seconds)
+    assert found is not None and found.id == job.id
+    return found
 
 
-def test_a_trainer_that_was_fenced_writes_nothing_more(sqlite_settings: Settings, sqlite_db: Database) -> None:
-    job = claimed(sqlite_db, submit(sqlite_db, **endless()))
+def test_a_fenced_trainer_writes_nothing(sqlite_settings: Settings, sqlite_db: Database) -> None:
+    job = claim(sqlite_db, submit(sqlite_db, **endless()))
     with trainer(sqlite_settings, job.id, 1) as process:
-        until(trains(sqlite_db, job.id))
+        until(has_trained(sqlite_db, job.id))
         with sqlite_db.write() as s:
-            leases.release(s, job.id, 1, crash=False, reason={"code": "worker_lost", "message": "Taken away."})
-        second = claimed(sqlite_db, job)
+            leases.release(
+                s, job.id, 1, crash=False, reason={"code": "worker_lost", "message": "The lease was taken."}
+            )
+        second = claim(sqlite_db, job)
         assert process.wait(timeout=60) == Exit.STOPPED
     after = job_of(sqlite_db, job.id)
     assert (after.attempt, after.step, after.event_seq) == (2, second.step, second.event_seq)
@@ -63,16 +65,18 @@ def test_a_trainer_that_was_fenced_writes_nothing_more(sqlite_settings: Settings
 
 
 @pytest.mark.parametrize("taken_away", [True, False])
-def test_a_file_that_went_while_it_was_written_was_swept_away_by_a_successor_or_is_a_fault(
+def test_a_file_that_vanishes_during_a_write_is_an_error_only_for_the_owner_of_the_job(
     sqlite_settings: Settings, sqlite_db: Database, monkeypatch: pytest.MonkeyPatch, taken_away: bool
 ) -> None:
     body = tiny(checkpoints={"every_steps": 1000, "keep_last": 1})
-    job = claimed(sqlite_db, submit(sqlite_db, **body))
+    job = claim(sqlite_db, submit(sqlite_db, **body))
 
     def draw(*_: object) -> bytes:
         if taken_away:
             with sqlite_db.write() as s:
-                leases.release(s, job.id, 1, crash=False, reason={"code": "worker_lost", "message": "Taken away."})
+                leases.release(
+                    s, job.id, 1, crash=False, reason={"code": "worker_lost", "message": "The lease was taken."}
+                )
         raise FileNotFoundError("000000050.1.png.tmp")
 
     monkeypatch.setattr("worker.trainer.recorder.grid_png", draw)
@@ -84,7 +88,9 @@ def test_a_file_that_went_while_it_was_written_was_swept_away_by_a_successor_or_
             attempt.run()
 
 
-def test_a_trainer_of_an_attempt_that_is_over_starts_nothing(sqlite_settings: Settings, sqlite_db: Database) -> None:
+def test_a_trainer_of_an_attempt_that_is_not_running_writes_nothing(
+    sqlite_settings: Settings, sqlite_db: Database
+) -> None:
     job = submit(sqlite_db, **tiny())
     with trainer(sqlite_settings, job.id, 1) as process:
         assert process.wait(timeout=120) == Exit.STOPPED
@@ -93,9 +99,9 @@ def test_a_trainer_of_an_attempt_that_is_over_starts_nothing(sqlite_settings: Se
 
 
 def test_a_term_signal_saves_a_checkpoint_and_stops(sqlite_settings: Settings, sqlite_db: Database) -> None:
-    job = claimed(sqlite_db, submit(sqlite_db, **endless()))
+    job = claim(sqlite_db, submit(sqlite_db, **endless()))
     with trainer(sqlite_settings, job.id, 1) as process:
-        until(trains(sqlite_db, job.id))
+        until(has_trained(sqlite_db, job.id))
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == Exit.STOPPED
     with sqlite_db.read() as s:
@@ -103,11 +109,11 @@ def test_a_term_signal_saves_a_checkpoint_and_stops(sqlite_settings: Settings, s
     assert newest is not None and newest.step == job_of(sqlite_db, job.id).step
 
 
-def test_a_run_that_is_stopped_and_goes_on_has_every_preview(sqlite_settings: Settings, sqlite_db: Database) -> None:
+def test_a_stopped_and_resumed_run_has_every_preview(sqlite_settings: Settings, sqlite_db: Database) -> None:
     job = submit(sqlite_db, **tiny(total_steps=8, previews={"every_steps": 2, "per_class": 1}))
     ends, steps = [], []
     while Exit.SUCCEEDED not in ends:
-        attempt = claimed(sqlite_db, job).attempt
+        attempt = claim(sqlite_db, job).attempt
         run = TrainingAttempt(sqlite_settings, DEFAULT_TENANT, job.id, attempt)
         run.ask_to_stop()
         ends.append(run.run())
@@ -115,13 +121,15 @@ def test_a_run_that_is_stopped_and_goes_on_has_every_preview(sqlite_settings: Se
         if ends[-1] == Exit.STOPPED:
             with sqlite_db.write() as s:
                 leases.release(s, job.id, attempt, crash=False, reason={"code": "worker_draining", "message": "So."})
-    # A slow machine may tick, and so stop, at other steps besides.
+    # A slow machine may tick, and so stop, at further steps.
     assert {2, 4, 6, 8} <= set(steps) and set(ends[:-1]) == {Exit.STOPPED}
     with sqlite_db.read() as s:
         assert [row.step for row in previews.listing(s, job.id)] == [0, 2, 4, 6, 8]
 
 
-def test_a_job_without_its_gpu_is_told_so(sqlite_settings: Settings, sqlite_db: Database) -> None:
+def test_a_trainer_without_the_requested_gpu_exits_with_no_device(
+    sqlite_settings: Settings, sqlite_db: Database
+) -> None:
     job = submit(sqlite_db, **tiny(resources={"gpus": 1}))
     with sqlite_db.write() as s:
         assert leases.claim(s, "a worker that believes it has one", "cuda:0", 1, 60) is not None
@@ -131,8 +139,8 @@ def test_a_job_without_its_gpu_is_told_so(sqlite_settings: Settings, sqlite_db: 
     assert b"torch" in files_of(sqlite_settings).read_bytes(keys.outcome(job.id, 1))
 
 
-class _Clock:
-    """In the place of `time`: it goes on by what is slept alone, and not while the machine stands still."""
+class _SleepClock:
+    """A replacement of `time` that only `sleep` moves, so that a pause of the machine does not count."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -147,24 +155,24 @@ class _Clock:
 def test_a_write_waits_for_the_database_until_the_lease_is_lost(
     sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    away = Database(f"sqlite:///{sqlite_settings.data_dir / 'no' / 'such' / 'folder.db'}")
-    clock = _Clock()
+    missing = Database(f"sqlite:///{sqlite_settings.data_dir / 'no' / 'such' / 'folder.db'}")
+    clock = _SleepClock()
     monkeypatch.setattr("worker.trainer.fenced_writer.time", clock)
     with pytest.raises(FencedError, match="away"):
-        FencedWriter(away, "job_x", 1, ttl=10.0).write()
-    # It waited, and gave up while the lease was held.
+        FencedWriter(missing, "job_x", 1, ttl=10.0).write()
+    # It waited, and gave up before the lease ended.
     assert 0.5 < clock.now < 10.0
 
 
 def test_a_write_is_made_once_the_database_is_back(sqlite_settings: Settings, sqlite_db: Database) -> None:
-    job = claimed(sqlite_db, submit(sqlite_db, **tiny()))
+    job = claim(sqlite_db, submit(sqlite_db, **tiny()))
     path, hidden = sqlite_settings.data_dir / "gantry.db", sqlite_settings.data_dir / "hidden"
     sqlite_db.dispose()
     path.rename(hidden)
-    path.symlink_to("no/such/folder")  # which cannot be opened as a database
+    path.symlink_to("no/such/folder")  # cannot be opened as a database
 
     began = time.monotonic()
-    # At once, and so that nobody makes an empty one in between.
+    # In one step, so that no empty database is created in between.
     threading.Timer(0.5, hidden.replace, [path]).start()
     FencedWriter(sqlite_db, job.id, 1, ttl=30).write(step=7)
     assert time.monotonic() - began > 0.4

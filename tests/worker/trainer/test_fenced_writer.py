@@ -20,7 +20,7 @@ from worker.trainer.fenced_writer import FencedWriter
 
 @pytest.fixture
 def job(db: Database) -> Job:
-    """One that is claimed, as attempt 1."""
+    """Return a job that is claimed, in attempt 1."""
     made = submit(db)
     with db.write() as s:
         leases.claim(s, "w1", "cpu", 0, 60)
@@ -29,21 +29,21 @@ def job(db: Database) -> Job:
 
 @pytest.fixture
 def writer(db: Database, job: Job) -> Iterator[FencedWriter]:
-    """Of attempt 1."""
+    """Yield a writer of attempt 1."""
     made = FencedWriter(db, job.id, 1, ttl=5)
     yield made
     made.close()
 
 
-class Away:
-    """A database that does not answer for a while: every write meets it, as it would meet a cut line."""
+class Outage:
+    """An outage of the database: every write that calls it fails until `over` is set."""
 
     def __init__(self) -> None:
         self.over = threading.Event()
 
     def __call__(self, s: Session) -> None:
         if not self.over.is_set():
-            raise DatabaseUnavailableError("The line is cut.")
+            raise DatabaseUnavailableError("The connection was cut.")
 
 
 def points(db: Database, job_id: str) -> list[int]:
@@ -51,54 +51,54 @@ def points(db: Database, job_id: str) -> list[int]:
         return [int(step) for step in metrics.series(s, job_id, ["loss_d"])["loss_d"].steps]
 
 
-def tick(writer: FencedWriter, step: int, away: Away) -> None:
+def tick(writer: FencedWriter, step: int, outage: Outage) -> None:
     def append(s: Session) -> None:
-        away(s)
+        outage(s)
         metrics.append(s, writer.job_id, 1, step, ["loss_d"], np.ones((1, 1), np.float32))
 
     writer.post(append, step=step)
 
 
-def test_training_goes_on_while_the_database_is_away_and_no_point_is_lost(db: Database, job: Job) -> None:
-    away, patient = Away(), FencedWriter(db, job.id, 1, ttl=60)
+def test_post_does_not_wait_for_the_database_and_no_point_is_lost(db: Database, job: Job) -> None:
+    outage, patient = Outage(), FencedWriter(db, job.id, 1, ttl=60)
     started = time.monotonic()
     for step in range(1, 6):
-        tick(patient, step, away)
-    assert time.monotonic() - started < 40, "nobody waited until a write was given up"
+        tick(patient, step, outage)
+    assert time.monotonic() - started < 40, "no post waited for the database"
     assert points(db, job.id) == []
-    away.over.set()
+    outage.over.set()
     patient.write()
     assert points(db, job.id) == [1, 2, 3, 4, 5]
     patient.close()
 
 
-def test_what_follows_a_write_that_was_given_up_is_not_written(db: Database, job: Job, writer: FencedWriter) -> None:
-    away = Away()
-    tick(writer, 1, away)
-    tick(writer, 2, away)
+def test_after_a_failed_write_nothing_is_written(db: Database, job: Job, writer: FencedWriter) -> None:
+    outage = Outage()
+    tick(writer, 1, outage)
+    tick(writer, 2, outage)
     with pytest.raises(FencedError, match="longer than the lease"):
         writer.write()
-    away.over.set()
+    outage.over.set()
     with pytest.raises(FencedError):
-        tick(writer, 3, away)
-    assert points(db, job.id) == [], "a curve with a hole would be a lie"
+        tick(writer, 3, outage)
+    assert points(db, job.id) == [], "the curve must have no gap"
 
 
-def test_an_attempt_that_lost_the_job_writes_nothing(db: Database, job: Job, writer: FencedWriter) -> None:
+def test_a_fenced_attempt_writes_nothing(db: Database, job: Job, writer: FencedWriter) -> None:
     with db.write() as s:
-        leases.release(s, job.id, 1, crash=False, reason={"code": "worker_lost", "message": "Taken away."})
+        leases.release(s, job.id, 1, crash=False, reason={"code": "worker_lost", "message": "The lease was taken."})
     with pytest.raises(FencedError):
         writer.write(step=7)
     with db.read() as s:
         assert jobs.get(s, job.id).step == 0
 
 
-def test_orders_come_with_the_writes(db: Database, job: Job, writer: FencedWriter) -> None:
+def test_a_write_returns_the_pending_requests(db: Database, job: Job, writer: FencedWriter) -> None:
     assert writer.write() == leases.JobRequests()
     with db.write() as s:
         jobs.request_checkpoint(s, job.id)
         jobs.request_pause(s, job.id)
-    orders = writer.write()
-    assert orders == leases.JobRequests(pause=True, checkpoint=True) and orders.stop
+    requests = writer.write()
+    assert requests == leases.JobRequests(pause=True, checkpoint=True) and requests.stop
     writer.clear_checkpoint_request()
     assert writer.requests == leases.JobRequests(pause=True)

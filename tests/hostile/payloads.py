@@ -1,4 +1,4 @@
-"""Archives and images that no honest program writes."""
+"""Malformed or malicious archives and images."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def with_entry(name: str, content: bytes | None = None) -> bytes:
 
 
 def patched(content: bytes, old: bytes, new: bytes) -> bytes:
-    """With some bytes changed."""
+    """Return `content` with `old` replaced by `new`, which must be equally long."""
     assert old in content and len(old) == len(new)
     return content.replace(old, new)
 
 
-def of_kind(kind: int) -> bytes:
-    """With an entry that is a link, a device or a pipe."""
+def with_special_file(kind: int) -> bytes:
+    """Return a good archive with one more entry of this file type (`stat.S_IF...`): a link, a device or a pipe."""
     file = io.BytesIO(zipped(GOOD))
     entry = zipfile.ZipInfo("bag/link.png")
     entry.external_attr = (kind | 0o777) << 16
@@ -42,15 +42,15 @@ def of_kind(kind: int) -> bytes:
 
 
 def link() -> bytes:
-    return of_kind(stat.S_IFLNK)
+    return with_special_file(stat.S_IFLNK)
 
 
 def device() -> bytes:
-    return of_kind(stat.S_IFCHR)
+    return with_special_file(stat.S_IFCHR)
 
 
-def in_directory(content: bytes, offset: int, values: bytes, entry: int = 0) -> bytes:
-    """Bytes of an entry of the central directory changed."""
+def with_directory_bytes(content: bytes, offset: int, values: bytes, entry: int = 0) -> bytes:
+    """Return `content` with `values` written at `offset` into the record of an entry in the central directory."""
     changed, place = bytearray(content), -1
     for _ in range(entry + 1):
         place = changed.index(b"PK\x01\x02", place + 1)
@@ -59,30 +59,30 @@ def in_directory(content: bytes, offset: int, values: bytes, entry: int = 0) -> 
 
 
 def encrypted() -> bytes:
-    return in_directory(zipped(GOOD), 8, b"\x01")
+    return with_directory_bytes(zipped(GOOD), 8, b"\x01")
 
 
 def overlapping() -> bytes:
-    """Two entries that are the same bytes."""
-    return in_directory(zipped(GOOD), 42, struct.pack("<I", 4), entry=1)
+    """Return an archive with two entries that share the same bytes."""
+    return with_directory_bytes(zipped(GOOD), 42, struct.pack("<I", 4), entry=1)
 
 
-def claims(size: int) -> bytes:
+def with_claimed_size(size: int) -> bytes:
     """Return an archive with an entry that claims to expand to `size` bytes."""
-    return in_directory(zipped(GOOD), 24, struct.pack("<I", size))
+    return with_directory_bytes(zipped(GOOD), 24, struct.pack("<I", size))
 
 
-def lying() -> bytes:
+def understated_entry() -> bytes:
     """Return an archive with an entry of 100 MB that claims to have 100 bytes."""
     content = zipped({**GOOD, "shoe/zz.png": bytes(100_000_000)})
-    return in_directory(content, 24, struct.pack("<I", 100), entry=len(GOOD))
+    return with_directory_bytes(content, 24, struct.pack("<I", 100), entry=len(GOOD))
 
 
 def bomb() -> bytes:
     return zipped({"bag/1.png": bytes(200_000_000)})
 
 
-def doubled() -> bytes:
+def with_duplicate_entry() -> bytes:
     file = io.BytesIO(zipped(GOOD))
     with zipfile.ZipFile(file, "a") as more:
         more.NameToInfo.pop("bag/0000.png")  # or it warns
@@ -90,7 +90,7 @@ def doubled() -> bytes:
     return file.getvalue()
 
 
-def nul() -> bytes:
+def with_nul_in_name() -> bytes:
     return patched(with_entry("bag/evilXpng.png"), b"evilXpng", b"evil\0png")
 
 
@@ -103,7 +103,7 @@ def lzma() -> bytes:
 
 @functools.cache
 def many_entries() -> bytes:
-    """One more than is taken."""
+    """Return an archive with one entry more than the limit."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
         for number in range(MAX_ENTRIES + 1):
@@ -116,7 +116,7 @@ def weights() -> bytes:
     return zipped({"archive/data.pkl": pickle.dumps(print), "archive/version": b"3\n"})
 
 
-def holding(*images: bytes, suffix: str = "png", others: Mapping[str, bytes] = GOOD) -> bytes:
+def with_images(*images: bytes, suffix: str = "png", others: Mapping[str, bytes] = GOOD) -> bytes:
     """Return a good archive that also holds these images."""
     return zipped({**others, **{f"bag/x{i}.{suffix}": data for i, data in enumerate(images)}})
 
@@ -137,7 +137,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 @functools.cache
 def huge() -> bytes:
-    """20,000 x 20,000 pixels in 50 KB."""
+    """Return a PNG of 20,000 x 20,000 pixels in 50 KB."""
     return png(20_000, 20_000)
 
 
@@ -146,8 +146,8 @@ def with_a_long_text() -> bytes:
     return png(16, 16, chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(200_000_000), 9)))
 
 
-def with_pixels_without_end() -> bytes:
-    """16 x 16 pixels by its header, and 200 MB of them."""
+def with_too_many_pixels() -> bytes:
+    """Return a PNG of 16 x 16 pixels by its header, with 200 MB of pixels."""
     return png(16, 16, rows=zlib.compress(bytes(200_000_000), 9))
 
 
@@ -169,8 +169,8 @@ def noise(kind: str) -> bytes:
     return saved(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)), kind)
 
 
-def odd_but_good() -> bytes:
-    """CMYK, 16 bits, turned by EXIF, a palette: each is taken, by a rule that is stated."""
+def unusual_but_valid() -> bytes:
+    """Return a valid archive of unusual images: CMYK, 16 bits, rotated by EXIF, a palette, transparency."""
     exif = Image.Exif()
     exif[0x0112] = 6
     colours = Image.new("RGB", (30, 20), "red")

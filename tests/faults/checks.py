@@ -1,4 +1,4 @@
-"""The record held against the model, and its clock moved: what the state machine reads and bends of the tables."""
+"""Checks of the tables against the model, and functions that change the stored times."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from jobs.models import Attempt, JobEvent, Outbox, Worker
 from jobs.models import Job as Row
 from jobs.status import TERMINAL, TRANSITIONS, Status
 from jobs.store import checkpoints, jobs, metrics
-from tests.faults.model import PAUSE, ModelJob
+from tests.faults.model import BACKOFF, ModelJob
 
 SLACK: Final = 40.0
-"""What a run of the machine may itself take, s."""
+"""The tolerance of times, s: longer than one run of the state machine."""
 
 
-def stretch(s: Session, job: ModelJob) -> None:
-    """Its pause after a crash is seconds; make it one that no test sees the end of by itself."""
+def lengthen_backoff(s: Session, job: ModelJob) -> None:
+    """Lengthen the backoff after a crash from seconds to `BACKOFF`, so that no test sees it end by itself."""
     row, now = jobs.get(s, job.id), clock.read(s)
     assert now - SLACK < row.not_before <= now + jobs.LONGEST_BACKOFF_SECONDS
-    s.execute(update(Outbox).where(Outbox.send_after == row.not_before).values(send_after=now + PAUSE))
-    row.not_before = now + PAUSE
+    s.execute(update(Outbox).where(Outbox.send_after == row.not_before).values(send_after=now + BACKOFF))
+    row.not_before = now + BACKOFF
 
 
-def move(s: Session, seconds: float) -> None:
-    """Every time that the record compares with the clock; what has ended stays as it is."""
+def age_records(s: Session, seconds: float) -> None:
+    """Move every stored time `seconds` into the past; ended jobs stay as they are."""
     times = ("lease_until", "heartbeat_at", "claimed_at", "not_before", "published_at", "created_at", "progress_at")
     columns = {name: getattr(Row, name) - seconds for name in times}
     s.execute(update(Row).where(Row.status.not_in([status.value for status in TERMINAL])).values(columns))
@@ -49,18 +49,18 @@ def check_row(row: Row, job: ModelJob) -> None:
 
 def check_curve(s: Session, job: ModelJob) -> None:
     curve = metrics.series(s, job.id, ["loss_d"])["loss_d"]
-    assert curve.steps.tolist() == list(range(1, len(job.curve) + 1)), "neither a gap nor a doubled step"
-    assert curve.values.tolist() == job.curve, "and of each step the value that counts"
+    assert curve.steps.tolist() == list(range(1, len(job.curve) + 1)), "no step is missing or doubled"
+    assert curve.values.tolist() == job.curve, "each step has the value of the attempt that counts"
     assert [c.step for c in checkpoints.page(s, job.id, limit=10).data] == sorted(job.saved, reverse=True)
 
 
 def check_events(s: Session, row: Row, job: ModelJob) -> None:
-    happened = list(s.scalars(select(JobEvent).where(JobEvent.job_id == job.id).order_by(JobEvent.seq)))
-    assert [event.seq for event in happened] == list(range(1, row.event_seq + 1))
-    path = [Status(event.data["status"]) for event in happened if event.type == "job.status"]
+    recorded = list(s.scalars(select(JobEvent).where(JobEvent.job_id == job.id).order_by(JobEvent.seq)))
+    assert [event.seq for event in recorded] == list(range(1, row.event_seq + 1))
+    path = [Status(event.data["status"]) for event in recorded if event.type == "job.status"]
     assert path == job.path and all(after in TRANSITIONS[before] for before, after in pairwise(path))
-    ends = [event for event in happened if event.ends_job]
-    assert ends == (happened[-1:] if job.status in TERMINAL else []), "one end, and nothing after it"
+    ends = [event for event in recorded if event.ends_job]
+    assert ends == (recorded[-1:] if job.status in TERMINAL else []), "one final event, and none after it"
 
 
 def check_attempts(s: Session, job: ModelJob) -> None:
