@@ -1,7 +1,8 @@
 """Noise and differentiable augmentation of all images that D gets: of reals and of fakes, in updates of D and of G.
 
 Instance noise: Soenderby et al. 2017, arXiv:1610.04490, section 2.3. DiffAugment: Zhao et al. 2020, arXiv:2006.10738,
-section 3.2 and table 1: color, translation by an eighth of the side, cutout of half the side.
+section 3.2. The paper leaves the rounding, the fill and the border of cutout open: there, each kind follows the
+authors' code, `DiffAugment_pytorch.py` of github.com/mit-han-lab/data-efficient-gans.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from torch import Tensor
 
 from gan.randomness import Draws
 from gan.spec.fields import Augmentation
-
-_BLACK: Final = -1.0
 
 
 def augment(images: Tensor, kinds: Sequence[Augmentation], noise: float, draws: Draws) -> Tensor:
@@ -45,25 +44,36 @@ def color(images: Tensor, draws: Draws) -> Tensor:
 
 
 def translation(images: Tensor, draws: Draws) -> Tensor:
-    """Shift each image of (N, C, S, S) by up to S/8 pixels in both directions; the uncovered border is black."""
+    """Shift each image of (N, C, S, S) by up to S/8 pixels, rounded, in both directions.
+
+    The uncovered border is grey (0), as in the authors' code. In images with a black background, D could not see a
+    black border: G could then draw shifted images, and D would take them for augmented reals.
+    """
     side = images.shape[2]
-    reach = max(1, side // 8)
-    padded = torch.nn.functional.pad(images, (reach, reach, reach, reach), value=_BLACK)
+    reach = _rounded(side / 8)
+    padded = torch.nn.functional.pad(images, (reach, reach, reach, reach))
     rows, columns = (_integer(images, 2 * reach + 1, draws) + torch.arange(side, device=images.device) for _ in "hw")
     each = torch.arange(len(images), device=images.device)[:, None, None]
     return padded.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def cutout(images: Tensor, draws: Draws) -> Tensor:
-    """Set a square with a side of S/2 to grey (0) in each image of (N, C, S, S).
+    """Set a square with a side of S/2 pixels, rounded, to grey (0) in each image of (N, C, S, S).
 
-    The center of the square may be any pixel, so part of the square may lie outside of the image.
+    The center of the square is uniform on the image: on the S + 1 borders of pixels if its side is even, on the S
+    pixels if it is odd. At least a quarter of the square lies on the image.
     """
     side = images.shape[2]
+    length = _rounded(side / 2)
     pixel = torch.arange(side, device=images.device)
-    rows, columns = ((pixel - _integer(images, side, draws)).abs() <= side // 4 for _ in "hw")
-    square = rows[:, None, :, None] & columns[:, None, None, :]
-    return images.masked_fill(square, 0.0)
+    firsts = (_integer(images, side + 1 - length % 2, draws) - length // 2 for _ in "hw")
+    rows, columns = ((first <= pixel) & (pixel < first + length) for first in firsts)
+    return images.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], 0.0)
+
+
+def _rounded(length: float) -> int:
+    """Return the nearest integer; a half is rounded up."""
+    return int(length + 0.5)
 
 
 def _uniform(images: Tensor, draws: Draws) -> Tensor:

@@ -1,4 +1,4 @@
-"""Penalties on the gradient of D in its input, which are added to D's loss: pure functions, without their weight.
+"""Penalties on the gradient of D in its images, which are added to D's loss: pure functions, without their weight.
 
 They need second derivatives. D's output for an image must depend on that image alone, so that D must have neither
 BatchNorm nor minibatch discrimination.
@@ -27,7 +27,10 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
 def zero_centered_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """Return 1/2 E |grad D(x)|^2: R1 on reals, R2 on fakes (Mescheder et al. 2018, arXiv:1801.04406, equation 9).
 
-    The squares are summed over C, H and W. `logits` (N,) were computed from `images`, which require a gradient.
+    The squares are summed over C, H and W. `logits` (N,) were computed from `images`, which require a gradient. If D
+    sees augmented images, `images` are those before the augmentation, as in the authors' code of StyleGAN2-ADA
+    (Karras et al. 2020, arXiv:2006.06676) and of R3GAN (Huang et al. 2024, arXiv:2501.05441): the gradient in pixels
+    that an augmentation hides is then zero. The code of DiffAugment does so for its smallest data sets only.
     """
     return _gradient(logits, images).square().sum(1).mean() / 2
 

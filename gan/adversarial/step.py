@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ from gan.frozen import frozen
 from gan.layers.minibatch import MinibatchDiscrimination
 from gan.layers.virtual_batchnorm import VirtualBatchNorm2d
 from gan.randomness import Draws
-from gan.spec.fields import CROSS_ENTROPY, TrainSpec
+from gan.spec.fields import CROSS_ENTROPY, PenaltyKind, TrainSpec
 
 SCORES: Final = ("real_score", "fake_score")
 """The means of D(x) and of D(G(z)), 0..1. Only a D that minimises a cross entropy has them."""
@@ -58,6 +58,15 @@ class ScheduledValues:
     """Standard deviation of the instance noise."""
     penalty_weights: tuple[float, ...] = ()
     """The weight of each penalty of the spec."""
+
+
+class ShownBatch(NamedTuple):
+    """A batch that D sees in its own update."""
+
+    images: Tensor
+    """(N, C, S, S) in [-1, 1]; they require a gradient if R1 or R2 penalises it."""
+    augmented: Tensor
+    """What D gets, a differentiable function of `images`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,11 +158,11 @@ class AdversarialStep:
         """Update D on `real` and `fake`, both (N, C, S, S); `fake` has no gradient in G. Return `d_metrics`."""
         buffers = self.d.copy_buffers()
         # D sees augmented images.
-        real, fake = (self._augment(images.float(), scheduled) for images in (real, fake))
+        reals, fakes = self._shown(real, "r1", scheduled), self._shown(fake, "r2", scheduled)
         # D(x) and D(G(z)).
-        real_output, fake_output = self._d_outputs(real, fake, labels, scheduled)
+        real_output, fake_output = self._d_outputs(reals, fakes, labels)
         # D's loss, the penalties on D's gradient, and the class loss.
-        penalty = self._penalty(real, fake, labels, real_output, fake_output, scheduled)
+        penalty = self._penalty(reals, fakes, labels, real_output, fake_output, scheduled)
         metrics = self._d_metrics(labels, real_output, fake_output, penalty)
         loss, class_loss = metrics[0], metrics[-1]
         total = loss + penalty + self.spec.conditioning.class_weight * class_loss
@@ -221,53 +230,61 @@ class AdversarialStep:
             loss = self.loss.g(fake_output.logits, None if real_output is None else real_output.logits)
         return loss, self._class_loss(labels, fake_output)
 
+    def _shown(self, images: Tensor, penalty: PenaltyKind, scheduled: ScheduledValues) -> ShownBatch:
+        """Return `images` as D sees them, ready for the kind of penalty that is taken on them."""
+        images = images.detach().float().requires_grad_(self._penalty_weight(penalty, scheduled) > 0)
+        return ShownBatch(images, self._augment(images, scheduled))
+
     def _d_outputs(
-        self, real: Tensor, fake: Tensor, labels: Tensor | None, scheduled: ScheduledValues
+        self, reals: ShownBatch, fakes: ShownBatch, labels: Tensor | None
     ) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
         """Return D's outputs for reals and for fakes.
 
         If D's output depends on each image alone, one pass computes the features of both. The head still runs on each
         half by itself: the gradient of a critic's bias is then exactly zero, and the bias stays as it is.
         """
-        r1, r2 = (self._penalty_weight(kind, scheduled) > 0 for kind in ("r1", "r2"))
+        r1, r2 = reals.images.requires_grad, fakes.images.requires_grad
         if not self.d_is_per_image or r1 or r2:
-            return self._d_output(real, labels, r1), self._d_output(fake, labels, r2)
+            return self._d_output(reals.augmented, labels, r1), self._d_output(fakes.augmented, labels, r2)
         D, both = cast(Discriminator, self.d.network), None if labels is None else torch.cat([labels, labels])
         with self._autocast():
-            halves = D.features(torch.cat([real, fake]), both).chunk(2)
+            halves = D.features(torch.cat([reals.augmented, fakes.augmented]), both).chunk(2)
             real_output, fake_output = (D.head(features, labels) for features in halves)
         return _in_fp32(real_output), _in_fp32(fake_output)
 
     def _d_output(self, images: Tensor, labels: Tensor | None, penalised: bool) -> DiscriminatorOutput:
         """Return D's output in fp32. If its gradient in the images is penalised, all of D computes in fp32."""
-        images.requires_grad_(penalised or images.requires_grad)
         with self._autocast(enabled=not penalised):
             output = cast(Discriminator, self.d.network).outputs(images, labels)
         return _in_fp32(output)
 
     def _penalty(
         self,
-        real: Tensor,
-        fake: Tensor,
+        reals: ShownBatch,
+        fakes: ShownBatch,
         labels: Tensor | None,
         real_output: DiscriminatorOutput,
         fake_output: DiscriminatorOutput,
         scheduled: ScheduledValues,
     ) -> Tensor:
-        """Return the weighted sum of the spec's penalties, a scalar; 0 without penalties."""
+        """Return the weighted sum of the spec's penalties, a scalar; 0 without penalties.
+
+        R1 and R2 are taken through the augmentation, on the gradient in the images before it. The points of the
+        gradient penalty lie between augmented reals and augmented fakes, because no augmentation is common to a pair.
+        """
         total = real_output.logits.new_zeros(())
         if weight := self._penalty_weight("gradient_penalty", scheduled):
-            mix = self.draws.uniform(len(real), 1, 1, 1)
+            mix = self.draws.uniform(len(reals.images), 1, 1, 1)
             total = total + weight * gradient_penalty(
-                lambda between: self._d_output(between, labels, True).logits, real, fake, mix
+                lambda between: self._d_output(between, labels, True).logits, reals.augmented, fakes.augmented, mix
             )
         if weight := self._penalty_weight("r1", scheduled):
-            total = total + weight * zero_centered_penalty(real_output.logits, real)
+            total = total + weight * zero_centered_penalty(real_output.logits, reals.images)
         if weight := self._penalty_weight("r2", scheduled):
-            total = total + weight * zero_centered_penalty(fake_output.logits, fake)
+            total = total + weight * zero_centered_penalty(fake_output.logits, fakes.images)
         return total
 
-    def _penalty_weight(self, kind: str, scheduled: ScheduledValues) -> float:
+    def _penalty_weight(self, kind: PenaltyKind, scheduled: ScheduledValues) -> float:
         """Return the weight of a kind of penalty in this step; 0 if the spec does not have it."""
         weights = zip(self.spec.penalties, scheduled.penalty_weights, strict=True)
         return next((weight for penalty, weight in weights if penalty.kind == kind), 0.0)

@@ -50,7 +50,7 @@ class DcganGenerator(nn.Module):
         for before, after in itertools.pairwise(widths):
             layers += [_upsample(before, after, bias), _norm_of_g(spec, info, after), nn.ReLU(inplace=True)]
         if g.self_attention:
-            layers.append(SelfAttention(widths[-1]))
+            layers.append(SelfAttention(widths[-1], g.attention_pooling))
         self.layers = nn.Sequential(*layers, _upsample(widths[-1], info.channels, bias), nn.Tanh())
         virtual, used_classes = g.normalization == "virtual_batch", classes if spec.conditional else 0
         self.reference = ReferenceBatch(g.z_dim, g.z_distribution, used_classes) if virtual else None
@@ -81,7 +81,7 @@ class DcganDiscriminator(Discriminator):
         self.join = join_to_image(spec.conditioning.kind, len(info.classes), size)
         layers: list[nn.Module] = [_downsample(info.channels + self.join.extra, widths[0], bias), LeakyReLU(0.2)]
         if d.self_attention:
-            layers.append(SelfAttention(widths[0]))
+            layers.append(SelfAttention(widths[0], d.attention_pooling))
         for before, after in itertools.pairwise(widths):
             layers += [_downsample(before, after, bias), norm(after), LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)

@@ -45,7 +45,7 @@ class ResnetGenerator(nn.Module):
         self.project = nn.Linear(g.z_dim + self.join.extra, widths[0] * _SEED_SIDE**2)
         blocks: list[nn.Module] = [UpBlock(*pair, _norm_of_g(spec, info)) for pair in itertools.pairwise(widths)]
         if g.self_attention:
-            blocks.insert(doublings - 1, SelfAttention(widths[-2]))
+            blocks.insert(doublings - 1, SelfAttention(widths[-2], g.attention_pooling))
         self.blocks = nn.Sequential(*blocks)
         self.to_image = nn.Sequential(
             nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True), _conv(widths[-1], info.channels), nn.Tanh()
@@ -71,8 +71,11 @@ class ResnetDiscriminator(Discriminator):
         self.join = join_to_image(spec.conditioning.kind, len(info.classes), size)
         blocks: list[nn.Module] = [FirstDownBlock(info.channels + self.join.extra, widths[0])]
         if d.self_attention:
-            blocks.append(SelfAttention(widths[0]))
-        blocks += [DownBlock(*pair) for pair in itertools.pairwise(widths)]
+            blocks.append(SelfAttention(widths[0], d.attention_pooling))
+        narrow = d.inner_channels == "input"
+        blocks += [
+            DownBlock(before, after, before if narrow else after) for before, after in itertools.pairwise(widths)
+        ]
         self.blocks = nn.Sequential(*blocks, SameBlock(widths[-1]), nn.ReLU())
         self.head = DiscriminatorHead(spec, info, widths[-1])
         if d.spectral_norm:
@@ -131,7 +134,7 @@ class SameBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.branch = _d_branch(channels, channels)
+        self.branch = _d_branch(channels, channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (N, C, S, S) plus its branch, of the same shape."""
@@ -142,13 +145,16 @@ class SameBlock(nn.Module):
 class DownBlock(nn.Module):
     """A block of D that halves the side: (N, before, S, S) -> (N, after, S/2, S/2).
 
-    Its branch is ReLU, convolution, ReLU, convolution; its shortcut is a 1 x 1 convolution. Their sum is
-    average-pooled.
+    Its branch is ReLU, convolution, ReLU, convolution, with `inner` channels between the convolutions; its shortcut
+    is a 1 x 1 convolution. Their sum is average-pooled.
+
+    `inner` is `before` in the code of SNGAN with projection, github.com/pfnet-research/sngan_projection, and `after`
+    in that of SAGAN, github.com/brain-research/self-attention-gan. The papers do not say it.
     """
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, before: int, after: int, inner: int) -> None:
         super().__init__()
-        self.branch = _d_branch(before, after)
+        self.branch = _d_branch(before, inner, after)
         self.shortcut = _shortcut(before, after)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -184,9 +190,9 @@ def _norm_of_g(spec: TrainSpec, info: DatasetInfo) -> Norm:
     return nn.BatchNorm2d
 
 
-def _d_branch(before: int, after: int) -> nn.Module:
+def _d_branch(before: int, inner: int, after: int) -> nn.Module:
     # The first ReLU is not in place, because the shortcut needs its input.
-    return nn.Sequential(nn.ReLU(), _conv(before, after), nn.ReLU(inplace=True), _conv(after, after))
+    return nn.Sequential(nn.ReLU(), _conv(before, inner), nn.ReLU(inplace=True), _conv(inner, after))
 
 
 def _conv(before: int, after: int) -> nn.Conv2d:

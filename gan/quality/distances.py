@@ -131,6 +131,11 @@ def overlap(reals: Manifold, fakes: Manifold) -> Overlap:
 
     Precision and recall: Kynkäänniemi et al. 2019, arXiv:1904.06991, equations 1 and 2. Density and coverage: Naeem
     et al. 2020, arXiv:2002.09797, equations 3 and 4.
+
+    The balls are closed: a point at exactly the radius lies inside, as in the code of Kynkäänniemi et al. In the code
+    of Naeem et al., the package prdc, all balls are open. Without equal distances the figures are those of both. With
+    open balls, a copy of a real that occurs more than k times would not lie in the ball of that real, whose radius is
+    0. In exchange, the density of exact copies of all reals is (k + 1) / k here, and 1 in prdc.
     """
     in_reals = torch.zeros(len(fakes.points), dtype=torch.int64)
     covered, recalled = [], []

@@ -20,7 +20,8 @@ class FamilyFacts:
     summary: str
     """How the description of `architecture` explains the family."""
     options: tuple[str, ...]
-    """The optional fields of `generator` and `discriminator` that the family reads, besides its width."""
+    """The optional fields of `generator` and `discriminator` that the family reads, besides its width. A field that
+    only one of the two has is read for that one."""
     batch_norm_in_g: bool
     """Whether G has BatchNorm, at least with `normalization` "batch", so that BatchNorm can be conditional."""
     activations: int
@@ -61,7 +62,7 @@ FAMILIES: Final[dict[Architecture, FamilyFacts]] = {
     ),
     "resnet": FamilyFacts(
         summary="residual blocks, as in SNGAN",
-        options=("spectral_norm", "self_attention"),
+        options=("spectral_norm", "self_attention", "inner_channels"),
         batch_norm_in_g=True,
         activations=600_000,
         weights=18_000,
@@ -76,7 +77,14 @@ FAMILIES: Final[dict[Architecture, FamilyFacts]] = {
 }
 
 # The order in which a check reports these fields.
-OPTIONAL_FIELDS: Final = ("base_channels", "hidden_units", "normalization", "spectral_norm", "self_attention")
+OPTIONAL_FIELDS: Final = (
+    "base_channels",
+    "hidden_units",
+    "normalization",
+    "spectral_norm",
+    "self_attention",
+    "inner_channels",
+)
 
 
 def families_with(field: str) -> list[str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from gan.spec.families import FAMILIES
-from gan.spec.fields import DiscriminatorSpec, GeneratorSpec, TrainSpec
+from gan.spec.fields import TrainSpec
+from gan.spec.networks import DiscriminatorSpec, GeneratorSpec
 
 LARGEST_SIDE: Final = 128
 """Side of the largest images that the networks can make, in pixels."""
@@ -43,7 +44,8 @@ def _activations(part: GeneratorSpec | DiscriminatorSpec, side: int) -> float:
         return images + family.activations * part.hidden_units
     kept = images + family.activations * part.base_channels * (side / LARGEST_SIDE) ** 2
     if part.self_attention:
-        kept += _MAPS_OF_ATTENTION * (side // 2) ** 4
+        # Pooled, there is one key for each 2 x 2 positions.
+        kept += _MAPS_OF_ATTENTION * (side // 2) ** 4 / (4 if part.attention_pooling else 1)
     # virtual_batch computes a reference batch beside every batch.
     return kept * (2 if part.normalization == "virtual_batch" else 1)
 

@@ -1,7 +1,7 @@
 """The presets: named specs, each given by its differences from the defaults of `TrainSpec`.
 
-Numbers are those of the paper unless the summary says that they are tuned here. This module imports pydantic only, so
-that `api` and `jobs` can list presets without loading torch.
+docs/presets.md compares the numbers of each preset with the authors' own and gives the reason for each difference.
+This module imports pydantic only, so that `api` and `jobs` can list presets without loading torch.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ _GOODFELLOW: Final[Overrides] = {
 }
 _CRITIC: Final[Overrides] = {"base_channels": 64, "normalization": "none"}
 _FIVE_TO_ONE: Final[Overrides] = {"d_steps": 5, "g_steps": 1}
+_ATTENTION: Final[Overrides] = {"self_attention": True, "attention_pooling": True}
 
 PRESETS: Final[dict[str, Preset]] = {
     "cgan": Preset(
@@ -186,7 +187,7 @@ PRESETS: Final[dict[str, Preset]] = {
         overrides={
             **_LONG,
             "generator": {"architecture": "resnet", "z_dim": 128},
-            "discriminator": {"architecture": "resnet", "spectral_norm": True},
+            "discriminator": {"architecture": "resnet", "spectral_norm": True, "inner_channels": "input"},
             "conditioning": {"kind": "projection", "generator": "conditional_batch_norm"},
             "loss": {"kind": "hinge"},
             "optimizers": _both(_adam(2e-4, 0.0, 0.9, schedule="linear", final_factor=0.0)),
@@ -199,8 +200,8 @@ PRESETS: Final[dict[str, Preset]] = {
         paper="Zhang et al. 2019, arXiv:1805.08318",
         overrides={
             **_LONG,
-            "generator": {"architecture": "resnet", "z_dim": 128, "spectral_norm": True, "self_attention": True},
-            "discriminator": {"architecture": "resnet", "spectral_norm": True, "self_attention": True},
+            "generator": {"architecture": "resnet", "z_dim": 128, "spectral_norm": True, **_ATTENTION},
+            "discriminator": {"architecture": "resnet", "spectral_norm": True, **_ATTENTION},
             "conditioning": {"kind": "projection", "generator": "conditional_batch_norm"},
             "loss": {"kind": "hinge"},
             "optimizers": {"g": _adam(1e-4, 0.0, 0.9), "d": _adam(4e-4, 0.0, 0.9)},

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from gan.spec.families import FAMILIES, OPTIONAL_FIELDS, Architecture, families_with
+from gan.spec.families import FAMILIES, OPTIONAL_FIELDS, families_with
 from gan.spec.fields import CROSS_ENTROPY, MAX_EVALUATIONS, MAX_PREVIEWS, TrainSpec
+from gan.spec.networks import DiscriminatorSpec, GeneratorSpec
 from gan.spec.problems import SpecProblem
 
 _OTHER_NORMALIZATION: Final = "set discriminator.normalization to 'layer' or 'none'"
@@ -153,7 +154,7 @@ def _conditional_fields(spec: TrainSpec) -> Iterable[tuple[str, bool, str]]:
     Each is (path, whether it has an effect in `spec`, what to set so that it has one).
     """
     for network in ("generator", "discriminator"):
-        yield from _network_fields(network, getattr(spec, network).architecture)
+        yield from _network_fields(network, getattr(spec, network))
     kind = spec.conditioning.kind
     embeds = spec.conditional and (
         spec.conditioning.generator == "concat" or FAMILIES[spec.discriminator.architecture].fully_connected
@@ -180,10 +181,11 @@ def _conditional_fields(spec: TrainSpec) -> Iterable[tuple[str, bool, str]]:
         yield f"evaluation.{field}", spec.evaluation.enabled, "set evaluation.enabled to true"
 
 
-def _network_fields(network: str, architecture: Architecture) -> Iterable[tuple[str, bool, str]]:
-    for field in OPTIONAL_FIELDS:
+def _network_fields(network: str, part: GeneratorSpec | DiscriminatorSpec) -> Iterable[tuple[str, bool, str]]:
+    for field in (field for field in OPTIONAL_FIELDS if hasattr(part, field)):
         remedy = f"set the architecture of generator and discriminator to {_either(families_with(field))}"
-        yield f"{network}.{field}", field in FAMILIES[architecture].fields, remedy
+        yield f"{network}.{field}", field in FAMILIES[part.architecture].fields, remedy
+    yield f"{network}.attention_pooling", part.self_attention, f"set {network}.self_attention to true"
 
 
 def _either(names: Iterable[str]) -> str:

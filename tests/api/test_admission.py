@@ -15,7 +15,8 @@ from jobs.store import workers
 from tests.api.conftest import DEFAULT_JOB, FakeWorker, assert_problem
 
 GIB = 2**30
-HUGE = {**DEFAULT_JOB, "preset": "sagan", "batch_size": 4096}
+WIDE = {"base_channels": 256}
+HUGE = {**DEFAULT_JOB, "preset": "sagan", "batch_size": 4096, "generator": WIDE, "discriminator": WIDE}
 
 
 class FakeEstimator:

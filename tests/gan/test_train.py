@@ -12,8 +12,8 @@ import torch
 
 from gan.data import ImageDataset
 from gan.events import CheckpointDue, Event, HealthChanged, PreviewReady, Tick
-from gan.spec import TrainSpec
-from gan.spec.fields import GeneratorSpec
+from gan.spec import TrainSpec, from_record
+from gan.spec.networks import GeneratorSpec
 from gan.spec.presets import PRESETS
 from gan.train import (
     METRICS,
@@ -305,6 +305,32 @@ def test_a_field_of_a_later_version_keeps_checkpoints_of_this_version_valid(
     assert Trainer(later, shapes, state=trainer.state()).step == 4
     with pytest.raises(StateMismatchError):
         Trainer(later.model_copy(update={"noise": 0.5}), shapes, state=trainer.state())
+
+
+ATTENTIVE = {"architecture": "resnet", "self_attention": True}
+
+
+@pytest.mark.parametrize(
+    ("record", "written"),
+    [
+        (
+            {
+                "generator": {"architecture": "resnet"},
+                "discriminator": {"architecture": "resnet", "spectral_norm": True},
+            },
+            "bfcd100639fdcb7619e55959d6499f560022be8a18fb53d5e41dcf9241ee49b6",
+        ),
+        (
+            {"generator": ATTENTIVE, "discriminator": ATTENTIVE},
+            "0315106a9cd1e9bfdd0af853433e311bd15966c925800b1c984dea1e9526ed92",
+        ),
+    ],
+    ids=["residual", "attentive"],
+)
+def test_the_fingerprints_of_specs_are_those_that_earlier_versions_wrote(
+    record: dict[str, Any], written: str
+) -> None:
+    assert fingerprint(from_record({"dataset": "x", **record}), "0" * 64) == written
 
 
 def test_another_version_of_the_spec_has_another_fingerprint(quick: Quick) -> None:

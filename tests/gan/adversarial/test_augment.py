@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import pytest
 import torch
 
@@ -48,23 +51,49 @@ def test_an_augmentation_changes_the_images_and_is_differentiable(kind: Augmenta
     assert (x.grad.flatten(1).abs().sum(1) > 0).all()
 
 
-def test_translation_shifts_by_at_most_an_eighth_and_fills_with_black() -> None:
-    x = torch.full((200, 1, 16, 16), -1.0)
-    x[:, :, 8, 8] = 1.0
-    shifted = translation(x, draws())
-    rows, columns = (shifted[:, 0] == 1.0).nonzero()[:, 1:].T
-    assert (shifted == 1.0).sum() == 200
-    for positions in (rows, columns):
-        assert set(positions.tolist()) == {6, 7, 8, 9, 10}
-    whole = translation(torch.ones(50, 1, 16, 16), draws())
-    assert set(whole.flatten().tolist()) == {-1.0, 1.0}
+# The sides at which rounding matters: 28 / 8 is 3.5, and a square of half of 26 has an odd side.
+SIDES = (16, 26, 28)
 
 
-def test_cutout_removes_a_square_of_at_most_half_the_side() -> None:
-    squares = (cutout(torch.ones(200, 1, 16, 16), draws()) == 0).sum((1, 2, 3))
-    assert squares.max() == 81  # 9 x 9: the center, and a quarter of the side in each direction
-    assert squares.min() >= 25
-    assert len(set(squares.tolist())) > 5
+@pytest.mark.parametrize("side", SIDES)
+def test_translation_shifts_by_at_most_an_eighth_rounded_and_fills_with_grey(side: int) -> None:
+    x, reach = images(n=400, side=side), math.floor(side / 8 + 0.5)
+    assert reach == {16: 2, 26: 3, 28: 4}[side]
+    found = set()
+    for image, moved in zip(x, translation(x, draws()), strict=True):
+        shifts = [s for s in itertools.product(range(-side, side + 1), repeat=2) if max(map(abs, s)) <= reach + 1]
+        (shift,) = [s for s in shifts if torch.equal(moved, shifted(image, *s))]
+        found.add(shift)
+    whole = range(-reach, reach + 1)
+    assert {down for down, _ in found} == {right for _, right in found} == set(whole)
+
+
+def shifted(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """Return the image (C, S, S) moved pixel by pixel, with 0 where it came from outside of it."""
+    moved, side = torch.zeros_like(image), image.shape[1]
+    rows, columns = (slice(max(0, by), min(side, side + by)) for by in (down, right))
+    from_rows, from_columns = (slice(max(0, -by), min(side, side - by)) for by in (down, right))
+    moved[:, rows, columns] = image[:, from_rows, from_columns]
+    return moved
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_cutout_removes_a_square_of_half_the_side_around_a_center_on_the_image(side: int) -> None:
+    length = math.floor(side / 2 + 0.5)
+    # A square of even side is centered between two pixels or at the border, one of odd side on a pixel.
+    centers = range(side + 1) if length % 2 == 0 else range(side)
+    expected = [
+        {pixel for pixel in range(side) if -(length // 2) <= pixel - center < length - length // 2}
+        for center in centers
+    ]
+    found = set()
+    for image in cutout(torch.ones(2_000, 2, side, side), draws()):
+        removed = (image == 0).all(0)
+        rows, columns = ({*lines.nonzero().flatten().tolist()} for lines in (removed.any(1), removed.any(0)))
+        assert int((image == 0).sum()) == 2 * len(rows) * len(columns)
+        found |= {expected.index(rows), expected.index(columns)}
+    assert found == set(centers)
+    assert max(map(len, expected)) == length
 
 
 def test_color_is_a_linear_function_of_each_grey_image() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gan.adversarial.augment import augment
 from gan.adversarial.networks import trained_networks
 from gan.adversarial.step import (
     D_METRICS,
@@ -24,6 +25,7 @@ from gan.data import ImageDataset
 from gan.frozen import frozen
 from gan.randomness import Draws
 from gan.spec import TrainSpec, image_size
+from gan.spec.fields import Augmentation
 from gan.spec.presets import PRESETS
 
 Quick = Callable[..., TrainSpec]
@@ -216,6 +218,34 @@ def test_a_penalty_is_measured_and_changes_the_gradient_of_d(
     (weak_penalty, weak), (strong_penalty, strong) = slope(1e-4), slope(100.0)
     assert 0 < weak_penalty < strong_penalty
     assert abs(strong - (kind == "gradient_penalty")) < abs(weak - (kind == "gradient_penalty"))
+
+
+@pytest.mark.parametrize("kind", ["r1", "r2"])
+def test_r1_and_r2_are_taken_on_the_images_before_the_augmentation(
+    quick: Quick, shapes: ImageDataset, kind: str
+) -> None:
+    kinds: tuple[Augmentation, ...] = ("color", "translation", "cutout")
+    spec = quick(
+        discriminator={"normalization": "none"},
+        penalties=[{"kind": kind, "weight": 3.0}],
+        stabilizers={"augmentation": kinds},
+    )
+    step = build_step(spec, shapes)
+    G, D = step.g.network, step.d.network
+    # The step augments the reals first, then the fakes.
+    draws = Draws(torch.Generator().manual_seed(5))
+    with frozen(G):
+        batches = {"r1": REAL.clone(), "r2": G(Z, LABELS)}
+    images = {name: batch.requires_grad_() for name, batch in batches.items()}
+    augmented = {name: augment(batch, kinds, 0.0, draws) for name, batch in images.items()}
+    logits = D(augmented[kind], LABELS)
+    squared = {
+        where: torch.autograd.grad(logits.sum(), tensor, retain_graph=True)[0].square().sum((1, 2, 3)).mean().item()
+        for where, tensor in (("before", images[kind]), ("after", augmented[kind]))
+    }
+    penalty = d_step(step)[D_METRICS.index("penalty_d")].item()
+    assert penalty == pytest.approx(3.0 / 2 * squared["before"], rel=1e-5)
+    assert abs(squared["after"] / squared["before"] - 1) > 0.05
 
 
 def test_weights_are_clipped_after_the_step(quick: Quick, shapes: ImageDataset) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import nn
 
-from gan.architectures import build_networks
+from gan.architectures import build_networks, networks_without_weights
 from gan.architectures.resnet import DownBlock, FirstDownBlock, SameBlock, UpBlock
 from gan.layers.conditional_batchnorm import ConditionalBatchNorm2d
 from gan.layers.label_conditioned import apply_layers
-from gan.spec import TrainSpec
+from gan.spec import TrainSpec, preset_spec
 from tests.gan.architectures.variants import both, info
 
 Quick = Callable[..., TrainSpec]
@@ -27,6 +28,29 @@ def test_the_widths_are_those_of_the_largest_networks_of_the_paper(quick: Quick)
     assert [up.shortcut.out_channels for up in ups] == [64, 32, 16, 8, 4]
     assert [type(m) for m in downs] == [FirstDownBlock, DownBlock, DownBlock, DownBlock, DownBlock, SameBlock]
     assert [m.shortcut.out_channels for m in downs if isinstance(m, DownBlock)] == [8, 16, 32, 64]
+
+
+# (input, output) of each 3 x 3 convolution of D for 128 x 128 pixels, in units of its narrowest width, which is 64 in
+# both codes: `dis_models/snresnet.py` of sngan_projection and `discriminator.py` of self-attention-gan.
+SNGAN = [(1, 1), (1, 1), (1, 2), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16), (16, 16)]
+SAGAN = [(1, 1), (1, 2), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16), (16, 16), (16, 16)]
+
+
+@pytest.mark.parametrize(("preset", "expected"), [("sngan-projection", SNGAN), ("sagan", SAGAN)])
+def test_the_convolutions_of_d_are_those_of_the_authors_code(preset: str, expected: list[tuple[int, int]]) -> None:
+    _, D = networks_without_weights(preset_spec(preset), info(128, 3))
+    base = preset_spec(preset).discriminator.base_channels
+    found = [
+        (m.in_channels, m.out_channels) for m in D.modules() if isinstance(m, nn.Conv2d) and m.kernel_size[0] == 3
+    ]
+    assert found == [(3, base), *((before * base, after * base) for before, after in expected)]
+
+
+def test_by_default_a_block_of_d_is_as_wide_inside_as_its_output(quick: Quick) -> None:
+    _, D = build_networks(quick(**both("resnet", base_channels=4)), info(32, 1))
+    blocks = [m for m in D.modules() if isinstance(m, DownBlock)]
+    widths = [[m.out_channels for m in block.branch.children() if isinstance(m, nn.Conv2d)] for block in blocks]
+    assert widths == [[8, 8], [16, 16]]
 
 
 def test_g_has_batch_norm_and_d_has_no_norm(quick: Quick) -> None:
@@ -61,7 +85,7 @@ def test_an_up_block_is_its_branch_plus_the_shortcut_of_the_upsampled_input() ->
 
 
 def test_a_down_block_is_the_average_pool_of_branch_plus_shortcut() -> None:
-    block, x = DownBlock(3, 5), torch.randn(2, 3, 4, 4)
+    block, x = DownBlock(3, 5, 4), torch.randn(2, 3, 4, 4)
     whole = block.branch(x) + block.shortcut(x)
     expected = whole.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))
     assert torch.allclose(block(x), expected, atol=1e-6)

@@ -44,7 +44,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
         **_with(both("mlp"), {}, {"spectral_norm": True, "minibatch_features": 4}),
     },
     "resnet": both("resnet"),
-    "resnet-sagan": {**_PROJECTION, **both("resnet", spectral_norm=True, self_attention=True)},
+    "resnet-sngan": {**_PROJECTION, **_with(both("resnet", spectral_norm=True), {}, {"inner_channels": "input"})},
+    "resnet-sagan": {
+        **_PROJECTION,
+        **both("resnet", spectral_norm=True, self_attention=True, attention_pooling=True),
+    },
     "r3gan": {"conditioning": {"kind": "projection"}, **both("r3gan")},
     "r3gan-alone": {"conditioning": {"kind": "none"}, **both("r3gan")},
     "resnet-and-dcgan": {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from gan.quality.distances import (
     SAME,
     Manifold,
     Moments,
+    Overlap,
     distances,
     frechet,
     kernel_distance,
@@ -102,6 +105,51 @@ def test_the_overlap_counted_by_hand() -> None:
     assert found.density == 1.0
     assert found.coverage == 0.5
     assert found.recall == 1.0
+
+
+def plain_overlap(reals: Tensor, fakes: Tensor, k: int, inside: Callable[[Tensor, Tensor], Tensor]) -> Overlap:
+    """Return the overlap from all distances at once; `inside` compares a distance with a radius."""
+
+    def apart(x: Tensor, y: Tensor) -> Tensor:
+        return (x[:, None] - y).double().square().sum(2).sqrt()
+
+    real_radii, fake_radii = (apart(x, x).sort(dim=1).values[:, k] for x in (reals, fakes))
+    in_balls_of_reals = inside(apart(reals, fakes), real_radii[:, None])
+    in_balls_of_fakes = inside(apart(reals, fakes), fake_radii)
+    return Overlap(
+        precision=in_balls_of_reals.any(0).double().mean().item(),
+        recall=in_balls_of_fakes.any(1).double().mean().item(),
+        density=in_balls_of_reals.sum(0).double().mean().item() / k,
+        coverage=in_balls_of_reals.any(1).double().mean().item(),
+    )
+
+
+def test_without_equal_distances_the_overlap_is_that_of_closed_and_of_open_balls() -> None:
+    reals, fakes = normal(60, 3, 20), normal(50, 3, 21) * 0.8 + 0.3
+    found = asdict(overlap(manifold(reals, 5), manifold(fakes, 5)))
+    for inside in (torch.le, torch.lt):
+        assert found == pytest.approx(asdict(plain_overlap(reals, fakes, 5, inside)))
+
+
+def test_a_point_at_exactly_the_radius_lies_inside() -> None:
+    # On a grid of integers most distances occur several times.
+    reals, fakes = (normal(40, 2, seed).mul(3).round() for seed in (22, 25))
+    found = asdict(overlap(manifold(reals, 3), manifold(fakes, 3)))
+    closed, opened = (asdict(plain_overlap(reals, fakes, 3, inside)) for inside in (torch.le, torch.lt))
+    assert found == pytest.approx(closed)
+    assert all(closed[name] > opened[name] for name in closed)
+
+
+def test_the_overlap_of_exact_copies() -> None:
+    points = normal(40, 3, 24)
+    found = overlap(manifold(points, 5), manifold(points, 5))
+    assert (found.precision, found.recall, found.coverage) == (1.0, 1.0, 1.0)
+    assert found.density == pytest.approx(6 / 5)
+    assert plain_overlap(points, points, 5, torch.lt).density == pytest.approx(1.0)
+    # Each real occurs more often than there are neighbours, so that the radius of its ball is 0.
+    repeated = points[:8].repeat(5, 1)
+    assert overlap(manifold(repeated, 3), manifold(points[:8], 3)).precision == 1.0
+    assert plain_overlap(repeated, points[:8], 3, torch.lt).precision == 0.0
 
 
 def test_fakes_of_half_the_modes_are_precise_and_cover_half_of_the_reals() -> None:

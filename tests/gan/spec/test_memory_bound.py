@@ -33,6 +33,7 @@ def network(architecture: Architecture, widths: st.SearchStrategy[int]) -> st.Se
     fields[family.width] = widths
     if "self_attention" in family.options:
         fields["self_attention"] = st.booleans()
+        fields["attention_pooling"] = st.booleans()
     return st.fixed_dictionaries(fields)
 
 
