@@ -96,7 +96,7 @@ def _health(row: Job) -> Health:
     """Return the health of a job; a job of an earlier version has a verdict and findings alone."""
     if row.health["verdict"] == "unknown":
         health = Health.model_validate(NO_VERDICT | row.health)
-        if row.status in TERMINAL and health.reason != "not_measured":
+        if row.status in TERMINAL and health.reason == "still_learning":
             message = f"The job ended at step {row.step}, before an evaluation showed recognisable images."
             return health.model_copy(update={"reason": "ended_early", "message": message})
         return health
