@@ -57,7 +57,13 @@ def test_a_job_that_ended_without_evidence_is_not_called_still_learning(
 ) -> None:
     job_id = fake_worker.train()
     fake_worker.progress(job_id, 18)
-    learning = {"verdict": "unknown", "reason": "still_learning", "message": "Not yet.", "missing": [], "findings": []}
+    learning = {
+        "verdict": "unknown",
+        "reason": "still_learning",
+        "message": "Not yet.",
+        "missing": [],
+        "findings": [],
+    }
     with fake_worker.db.write() as s:
         s.execute(update(Job).where(Job.id == job_id).values(health=learning))
     assert client.get(f"/v1/jobs/{job_id}").json()["health"] == learning
