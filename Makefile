@@ -13,7 +13,7 @@ MINUTES ?= 2
 # Cases of `make fuzz`.
 CASES ?= 5000
 # Test processes: one more than cores, because half of a test process's time is waiting. Each starts servers and
-# trainers of its own: two more than cores took a quarter more CPU time, and no less time.
+# trainers of its own: with two more than cores, the suite took as long.
 JOBS   ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 5 ] && n=5; echo $$((n + 1)))
 
 .DEFAULT_GOAL := help
