@@ -52,6 +52,6 @@ def newest_like(s: Session, spec: TrainSpec, tenant: str) -> MeasuredRate | None
 
 
 def _cost(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what decides how long one image takes. Of the optimizers it is their kind, not their numbers."""
-    kinds = {net: {k: v for k, v in given.items() if isinstance(v, str)} for net, given in spec["optimizers"].items()}
+    """Return what decides how long one image takes. Of an optimizer it is the kind, not rate or schedule."""
+    kinds = {network: optimizer.get("kind") for network, optimizer in spec["optimizers"].items()}
     return {name: value for name, value in spec.items() if name not in _FREE} | {"optimizers": kinds}

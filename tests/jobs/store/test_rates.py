@@ -26,7 +26,7 @@ def test_the_newest_rate_of_a_job_that_costs_as_much_is_found(db: Database) -> N
     _measure(db, 80.0, ends=True)
     assert found() == MeasuredRate(80.0, "cpu")
     assert found(total_steps=7, seed=9, name="another") == found(), "none of these changes the cost of an image"
-    slower = spec.optimizers.d.model_copy(update={"learning_rate": 1e-5})
+    slower = spec.optimizers.d.model_copy(update={"learning_rate": 1e-5, "schedule": "linear"})
     assert found(optimizers=spec.optimizers.model_copy(update={"d": slower})) == found(), "nor does this"
     other = slower.model_copy(update={"kind": "rmsprop"})
     assert found(optimizers=spec.optimizers.model_copy(update={"d": other})) is None
